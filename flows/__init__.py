@@ -1,0 +1,1 @@
+"""The table of contents: what happens, in order."""

@@ -1,0 +1,1 @@
+"""CLIP on captioned views: training, embedding, evaluation."""

@@ -1,0 +1,1 @@
+"""US design patents as training data: archives, grants, views, captions, dataset."""

@@ -1,0 +1,184 @@
+"""The rows of every stage, as Arrow schemas whose fields say what they mean.
+
+`docs/data.md` is written from these schemas. Rows travel as plain dicts with exactly these keys.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+VIEWPOINTS = (
+    "perspective",
+    "front",
+    "rear",
+    "left",
+    "right",
+    "top",
+    "bottom",
+    "side",
+    "section",
+    "detail",
+    "exploded",
+    "in_use",
+    "other",
+    "none",
+)
+
+
+def _field(name: str, kind: pa.DataType, description: str) -> pa.Field:
+    return pa.field(name, kind, metadata={"description": description})
+
+
+_TEXT = pa.string()
+_TEXTS = pa.list_(_TEXT)
+_BOX = pa.list_(pa.int32())
+
+FIGURE = pa.struct(
+    [
+        _field("label", _TEXT, 'Number as the text prints it, without "FIG.": "3", "2A", "1(a)", Hague "1.1"'),
+        _field("text", _TEXT, "The sentence that describes the figure, as printed"),
+        _field("viewpoint", _TEXT, f"From where it is seen; one of {', '.join(VIEWPOINTS)}"),
+        _field("viewpoint_direction", _TEXT, 'Direction of a perspective, such as "top front"; null where none is named'),
+        _field("object", _TEXT, 'What the sentence says is shown, such as "chair"; null where it names nothing'),
+    ]
+)
+CITATION = pa.struct(
+    [
+        _field("number", _TEXT, 'Cited document; US designs in canonical form ("D428532")'),
+        _field("country", _TEXT, "Two-letter code of the office"),
+        _field("kind", _TEXT, 'Kind code as printed, such as "S"'),
+        _field("date", _TEXT, 'As printed, YYYYMMDD; the day is often "00"'),
+        _field("name", _TEXT, "First inventor as printed"),
+        _field("category", _TEXT, '"examiner", "applicant", "third party" or "other"'),
+        _field("uspc", _TEXT, 'US class printed with the citation, canonical ("D28/47")'),
+        _field("text", _TEXT, "Non-patent literature: the citation as printed; null for patents"),
+    ]
+)
+RELATED = pa.struct(
+    [
+        _field("relation", _TEXT, "Element name of the relation: division, continuation, reissue, …"),
+        _field("country", _TEXT, "Two-letter code of the office"),
+        _field("application_number", _TEXT, "Application this grant goes back to"),
+        _field("patent_number", _TEXT, 'Patent granted on it, canonical ("D812345"); null where none is named'),
+        _field("date", _TEXT, "Filing date as printed, YYYYMMDD"),
+    ]
+)
+PRIORITY = pa.struct(
+    [
+        _field("number", _TEXT, "Number of the earlier application"),
+        _field("country", _TEXT, "Two-letter code of the office"),
+        _field("date", _TEXT, "Date as printed, YYYYMMDD"),
+        _field("kind", _TEXT, "national, regional or international"),
+    ]
+)
+IMAGE = pa.struct(
+    [
+        _field("file_name", _TEXT, 'Drawing file, such as "USD0907292-20210105-D00001.TIF"'),
+        _field("width_mm", pa.float32(), "Printed width in millimetres; × 300 / 25.4 gives pixels"),
+        _field("height_mm", pa.float32(), "Printed height in millimetres"),
+        _field("orientation", _TEXT, '"landscape" or "portrait" as the grant says; null where it does not'),
+    ]
+)
+
+GRANTS = pa.schema(
+    [
+        _field("patent_number", _TEXT, 'Canonical number: D and digits without leading zero, "D907292"'),
+        _field("kind", _TEXT, 'Kind code: "S1" ("S" in 2001)'),
+        _field("title", _TEXT, "Title, its markup removed"),
+        _field("grant_date", pa.date32(), "Day of issue"),
+        _field("application_number", _TEXT, "Application number as printed, digits alone"),
+        _field("application_date", pa.date32(), "Filing day; null where it cannot be read"),
+        _field("series_code", _TEXT, "Application series: 29, or 35 for the Hague system"),
+        _field("term_years", pa.int16(), "Term of the grant in years, 14 or 15"),
+        _field("locarno_edition", _TEXT, "Edition of the Locarno classification"),
+        _field("locarno_class", _TEXT, 'Main Locarno class and subclass, "28-03"'),
+        _field("locarno_further", _TEXTS, "Further Locarno classes"),
+        _field("uspc", _TEXT, 'Main US class and subclass, "D28/47", "D14/209.1"'),
+        _field("uspc_class", _TEXT, 'US design class alone, "D28"'),
+        _field("uspc_further", _TEXTS, "Further US classes"),
+        _field("field_of_search", _TEXTS, 'US classes searched, canonical; ranges as "D14/485-D14/495"'),
+        _field("claim", _TEXT, "The claim"),
+        _field("num_sheets", pa.int32(), "Drawing sheets, as the grant counts them"),
+        _field("num_figures", pa.int32(), "Figures, as the grant counts them (can be wrong)"),
+        _field("figures", pa.list_(FIGURE), "Declared figures in order of mention, one entry a label"),
+        _field("other_paragraphs", _TEXTS, "Paragraphs of the description of drawings that describe no figure"),
+        _field("inventors", _TEXTS, 'Inventors, "First Last"'),
+        _field("applicants", _TEXTS, "Applicants: persons or organisations"),
+        _field("assignees", _TEXTS, "Assignees"),
+        _field("agents", _TEXTS, "Attorneys or agents"),
+        _field("examiners", _TEXTS, "Primary, then assistant examiner"),
+        _field("inventor_countries", _TEXTS, "Country of residence of each inventor, where given"),
+        _field("citations", pa.list_(CITATION), "References cited, in order"),
+        _field("related", pa.list_(RELATED), "Related US documents"),
+        _field("priority_claims", pa.list_(PRIORITY), "Foreign priority claims"),
+        _field("hague_number", _TEXT, "International registration number of a Hague design; else null"),
+        _field("images", pa.list_(IMAGE), "Drawing files in document order, the front-page drawing first"),
+        _field("dtd_version", _TEXT, 'Version of the document type, "v4.5"'),
+        _field("source_archive", _TEXT, 'Archive or file the document came from, "I20210105"'),
+        _field("source_member", _TEXT, "Document within it: member, or byte offset in a concatenated file"),
+        _field("xml_sha256", _TEXT, "SHA-256 of the document's bytes, hexadecimal"),
+    ]
+)
+
+VIEWS = pa.schema(
+    [
+        _field("view_id", _TEXT, 'Unique: patent number and figure label, "D907292-3"'),
+        _field("patent_number", _TEXT, 'Canonical number, "D907292"'),
+        _field("grant_date", pa.date32(), "Day of issue"),
+        _field("sheet_number", pa.int32(), "Sheet counted from 1 as printed; 0 is the front-page drawing"),
+        _field("figure_label", _TEXT, "Label of the figure; null where none was read and none could be inferred"),
+        _field("viewpoint", _TEXT, 'Viewpoint that the grant declares for the label; "none" where it declares nothing'),
+        _field("viewpoint_direction", _TEXT, 'Direction of a perspective, such as "top front"'),
+        _field("description", _TEXT, "The grant's own sentence about the figure; null where it has none"),
+        _field("box", _BOX, "The figure's ink: x0, y0, x1, y1 in pixels of the TIFF as published, ends exclusive"),
+        _field("label_box", _BOX, "The label's ink, same units; null where no label was found"),
+        _field("rotation_cw", pa.int32(), "Degrees clockwise that turn the published raster upright: 0, 90, 180, 270"),
+        _field("width", pa.int32(), "Width of the image in pixels"),
+        _field("height", pa.int32(), "Height of the image in pixels"),
+        _field("image", pa.binary(), "PNG, upright, full resolution, lossless, the label cut away"),
+        _field("image_sha256", _TEXT, "SHA-256 of the PNG's bytes, hexadecimal"),
+        _field("is_front_page", pa.bool_(), "True for the front-page drawing, which copies other figures"),
+        _field("front_page_of", _TEXTS, "On the front-page drawing: view_ids it copies, found by matching; else empty"),
+        _field("score", pa.float32(), "Confidence that box and label are right, 0 to 1"),
+        _field("flags", _TEXTS, "Why the score is low, sorted; empty for a view without doubt"),
+    ]
+)
+
+CAPTIONS = pa.schema(
+    [
+        _field("view_id", _TEXT, "The view described"),
+        _field("text", _TEXT, "The caption whole"),
+        _field("shape", _TEXT, "What the design looks like; null where the captioner does not say"),
+        _field("function", _TEXT, "What the article is for; null where the captioner does not say"),
+        _field("captioner", _TEXT, '"described" (from the grant\'s own words) or "vllm" (seen by a model)'),
+        _field("model", _TEXT, "Model and its revision; null for described captions"),
+        _field("prompt", _TEXT, "Name and version of the prompt"),
+        _field("num_tokens", pa.int32(), "Length of text in CLIP tokens, start and end included; CLIP reads 77"),
+        _field("finish_reason", _TEXT, '"stop", or why there is no caption'),
+        _field("image_sha256", _TEXT, "SHA-256 of the PNG captioned"),
+        _field("cache_key", _TEXT, "SHA-256 over image, prompt text, model, revision and sampling"),
+    ]
+)
+
+DATASET = pa.schema(
+    [
+        _field("view_id", _TEXT, "The view"),
+        _field("patent_number", _TEXT, 'Canonical number, "D907292"'),
+        _field("family", _TEXT, "Patent number that names the family; a family lies in one split"),
+        _field("split", _TEXT, "train, validation or test"),
+        _field("grant_date", pa.date32(), "Day of issue"),
+        _field("title", _TEXT, "Title of the patent"),
+        _field("uspc_class", _TEXT, 'US design class, "D28"'),
+        _field("locarno_class", _TEXT, 'Locarno class and subclass, "28-03"'),
+        _field("figure_label", _TEXT, "Label of the figure; null where unknown"),
+        _field("viewpoint", _TEXT, "Viewpoint that the grant declares"),
+        _field("viewpoint_direction", _TEXT, "Direction of a perspective"),
+        _field("text", _TEXT, "Caption of the view"),
+        _field("shape", _TEXT, "Caption of its shape; null where there is none"),
+        _field("function", _TEXT, "Caption of its function; null where there is none"),
+        _field("captioner", _TEXT, "What made the caption"),
+        _field("image", pa.binary(), "JPEG, 8-bit grey, upright, area-resized, padded with white to a square"),
+        _field("image_sha256", _TEXT, "SHA-256 of the view's full-resolution PNG"),
+        _field("cited_by_examiner", _TEXTS, "US designs the examiner cited against the patent, canonical numbers"),
+    ]
+)

@@ -1,0 +1,1 @@
+"""One call each, with a name and a retry policy."""
