@@ -1,0 +1,19 @@
+"""Fixtures that more than one package needs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real patents, or a skip that says why."""
+    folder = Path(os.environ.get("DESIGNCLIP_REAL_DATA", _REPOSITORY / ".." / "shared" / "data")).resolve()
+    if not (folder / "redbook").is_dir():
+        pytest.skip(f"no real patents at {folder}; name their folder in DESIGNCLIP_REAL_DATA")
+    return folder
