@@ -38,7 +38,9 @@ FIGURE = pa.struct(
         _field("label", _TEXT, 'Number as the text prints it, without "FIG.": "3", "2A", "1(a)", Hague "1.1"'),
         _field("text", _TEXT, "The sentence that describes the figure, as printed"),
         _field("viewpoint", _TEXT, f"From where it is seen; one of {', '.join(VIEWPOINTS)}"),
-        _field("viewpoint_direction", _TEXT, 'Direction of a perspective, such as "top front"; null where none is named'),
+        _field(
+            "viewpoint_direction", _TEXT, 'Direction of a perspective, such as "top front"; null where none is named'
+        ),
         _field("object", _TEXT, 'What the sentence says is shown, such as "chair"; null where it names nothing'),
     ]
 )
