@@ -1,7 +1,7 @@
 """Parquet files that say in their footer what made them, and prove that they are whole.
 
-The footer holds the claim (stage, version, settings, fingerprints of the inputs), the report, and the hash of every byte
-before the footer. A file is done when its claim equals what would be claimed now and its bytes still have that hash.
+The footer holds the claim (stage, version, settings, fingerprints of the inputs), the report, and the hash of every
+byte before the footer. A file is done when its claim equals what would be claimed now and its bytes still have that hash.
 """
 
 from __future__ import annotations
@@ -111,12 +111,12 @@ def write_table(
                 if len(batch):
                     writer.write_table(batch, row_group_size=len(batch))
             report.check()
-            body = {"body_bytes": sink.num_bytes, "body_sha256": sink.digest.hexdigest()}
-            made = {**claim.to_dict(), **body, "report": report.to_dict()}
+            num_bytes, sha256 = sink.num_bytes, sink.digest.hexdigest()
+            made = {**claim.to_dict(), "body_bytes": num_bytes, "body_sha256": sha256, "report": report.to_dict()}
             writer.add_key_value_metadata({_KEY.decode(): json.dumps(made, ensure_ascii=False)})
         finally:
             writer.close()
-    folder.remember_sha256(path, body["body_sha256"], body["body_bytes"])
+    folder.remember_sha256(path, sha256, num_bytes)
     return _fingerprint(made)
 
 

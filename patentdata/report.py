@@ -23,11 +23,16 @@ class Drop(NamedTuple):
 
 @dataclass
 class Tally:
-    """In, out and dropped of one unit."""
+    """In, out and left out of one unit, each drop by name and reason."""
 
     num_in: int = 0
     num_out: int = 0
     drops: list[Drop] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    def leave_out(self, reason: str, num: int = 1) -> None:
+        """Count what was never wanted, such as the utility patents of a week: a reason without a name."""
+        self.left_out[reason] = self.left_out.get(reason, 0) + num
 
     def drop(self, reason: str, subject: str, detail: str = "") -> None:
         """Leave one out, with its reason."""
@@ -35,12 +40,12 @@ class Tally:
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Number of drops by reason, in alphabetical order."""
-        return dict(sorted(Counter(drop.reason for drop in self.drops).items()))
+        """Number left out by reason, in alphabetical order."""
+        return dict(sorted((Counter(drop.reason for drop in self.drops) + Counter(self.left_out)).items()))
 
     @property
     def is_balanced(self) -> bool:
-        return self.num_in == self.num_out + len(self.drops)
+        return self.num_in == self.num_out + len(self.drops) + sum(self.left_out.values())
 
 
 @dataclass
@@ -73,7 +78,7 @@ class Report:
             if not tally.is_balanced:
                 raise ReconciliationError(
                     f"{self.stage} {self.name}: {tally.num_in} {unit} came in, but {tally.num_out} went out and "
-                    f"{len(tally.drops)} were dropped ({tally.dropped}); please report this as a bug"
+                    f"{sum(tally.dropped.values())} were left out ({tally.dropped}); please report this as a bug"
                 )
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,6 +92,7 @@ class Report:
                     "num_out": tally.num_out,
                     "dropped": tally.dropped,
                     "drops": [list(drop) for drop in tally.drops],
+                    "left_out": dict(sorted(tally.left_out.items())),
                 }
                 for unit, tally in self.tallies.items()
             },
@@ -100,7 +106,9 @@ class Report:
             stage=values["stage"],
             name=values["name"],
             tallies={
-                unit: Tally(tally["num_in"], tally["num_out"], [Drop(*drop) for drop in tally["drops"]])
+                unit: Tally(
+                    tally["num_in"], tally["num_out"], [Drop(*drop) for drop in tally["drops"]], dict(tally["left_out"])
+                )
                 for unit, tally in values["tallies"].items()
             },
             counts=dict(values["counts"]),

@@ -1,0 +1,337 @@
+"""Weekly archives: keep the DESIGN members, byte for byte, and read them back.
+
+An archive comes from outside, so nothing in it is believed: its first bytes say what it is, names are compared and
+never used as paths, sizes are bounded, and members are read in a stream, one at a time.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+from patentdata.errors import ArchiveError
+from patentdata.report import Report
+
+_BLOCK = 512
+_END_OF_TAR_BYTES = 2 * _BLOCK
+_COPY_BYTES = 1 << 20
+_DESIGN_NAME = re.compile(r"(USD[A-Z]?\d+-\d{8})\.ZIP", re.IGNORECASE)
+_READ_ERRORS = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchivesConfig:
+    """Bounds on what a member may be; one beyond them is dropped with its reason.
+
+    The largest design members known hold some 50 MB of drawings; G4 sheets hardly compress, so a high ratio is a trap.
+    """
+
+    max_member_bytes: int = 256 << 20
+    max_unpacked_bytes: int = 1 << 30
+    max_unpacked_ratio: float = 200.0
+    max_entries: int = 5_000
+
+    def __post_init__(self) -> None:
+        for name in ("max_member_bytes", "max_unpacked_bytes", "max_unpacked_ratio", "max_entries"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One entry of an archive; `read` gives its bytes and is valid until the next member is asked for."""
+
+    name: str
+    num_bytes: int
+    is_plain_file: bool
+    is_folder: bool
+    read: Callable[[], bytes]
+
+
+def keep_designs(source: BinaryIO, out: BinaryIO, *, name: str, config: ArchivesConfig, report: Report) -> str:
+    """Copy the DESIGN members of a weekly archive into a tar, in their order, bytes unchanged.
+
+    Args:
+        source: The archive, `.tar` or `.zip` by its first bytes whatever it is called. A tar is read as a stream.
+        out: Where the tar goes. Its headers carry no times or owners: equal members give equal bytes.
+        name: What to call the archive in messages.
+        config: Bounds.
+        report: Takes the tally "members".
+
+    Returns:
+        SHA-256 of the archive's bytes, hexadecimal.
+
+    Raises:
+        ArchiveError: Not an archive, or one cut short. A bad member is no error: it is dropped and the week goes on.
+    """
+    tally = report.tally("members")
+    seen: set[str] = set()
+    hashed = _HashingSource(source)
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.USTAR_FORMAT) as kept:
+        for member in _members(hashed, name):
+            if member.is_folder:
+                continue
+            tally.num_in += 1
+            reason, data = _unsafe(member), b""
+            if not reason and (tree := _tree_of(member.name)) != "DESIGN":
+                tally.leave_out(f"not_a_design_{tree.lower()}")
+                continue
+            if not reason:
+                reason, data = _admit(member, seen, config)
+            if reason:
+                tally.drop(reason, _shown(member.name))
+                continue
+            info = tarfile.TarInfo(f"DESIGN/{PurePosixPath(member.name).name}")
+            info.size = len(data)
+            kept.addfile(info, io.BytesIO(data))
+            seen.add(_key_of(member.name))
+            tally.num_out += 1
+    return hashed.finish()
+
+
+def read_kept(archive: BinaryIO) -> list[tuple[str, Callable[[], bytes]]]:
+    """Members of a tar that `keep_designs` wrote: name without extension ("USD0907292-20210105") and a reader.
+
+    The tar stays where it is; each reader seeks to its member. In order of the names.
+
+    Raises:
+        ArchiveError: The tar is damaged.
+    """
+    try:
+        kept = tarfile.open(fileobj=archive, mode="r:")  # noqa: SIM115 - the readers need it open
+        members = kept.getmembers()
+    except (tarfile.TarError, EOFError) as error:
+        raise ArchiveError(f"the kept archive is damaged ({error}); run the archives stage again") from error
+
+    def reader(info: tarfile.TarInfo) -> Callable[[], bytes]:
+        return lambda: kept.extractfile(info).read()  # type: ignore[union-attr]
+
+    return sorted(((PurePosixPath(info.name).stem, reader(info)) for info in members), key=lambda pair: pair[0])
+
+
+def unpack_member(data: bytes, config: ArchivesConfig) -> dict[str, bytes]:
+    """Files of one member by their own name, without folders, in the member's order.
+
+    Raises:
+        ArchiveError: The member is no ZIP, or beyond the bounds. A file that cannot be unpacked is empty in the result.
+    """
+    try:
+        packed = zipfile.ZipFile(io.BytesIO(data))
+    except _READ_ERRORS as error:
+        raise ArchiveError(f"no readable ZIP ({error})") from error
+    files: dict[str, bytes] = {}
+    with packed:
+        if _is_beyond_bounds(packed, len(data), config):
+            raise ArchiveError("unpacks to more than the bounds allow")
+        for info in packed.infolist():
+            file_name = PurePosixPath(info.filename.replace("\\", "/")).name
+            if info.is_dir() or not file_name or file_name in files:
+                continue
+            try:
+                files[file_name] = packed.read(info)
+            except _READ_ERRORS:
+                files[file_name] = b""
+    return files
+
+
+def _unsafe(member: _Member) -> str:
+    """Why a member of whatever kind cannot be trusted, or ""."""
+    if not _is_safe_name(member.name):
+        return "unsafe_name"
+    return "" if member.is_plain_file else "not_a_plain_file"
+
+
+def _admit(member: _Member, seen: set[str], config: ArchivesConfig) -> tuple[str, bytes]:
+    """The reason to drop a DESIGN member, or "" and its bytes."""
+    if not _DESIGN_NAME.fullmatch(PurePosixPath(member.name).name):
+        return "unexpected_name", b""
+    if _key_of(member.name) in seen:
+        return "duplicate_member", b""
+    if member.num_bytes > config.max_member_bytes:
+        return "member_too_large", b""
+    data = member.read()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as packed:
+            if _is_beyond_bounds(packed, len(data), config):
+                return "unpacks_beyond_bounds", b""
+            return ("", data) if packed.infolist() else ("empty_member", b"")
+    except _READ_ERRORS:
+        return "broken_member", b""
+
+
+def _is_beyond_bounds(packed: zipfile.ZipFile, num_bytes: int, config: ArchivesConfig) -> bool:
+    """Whether a member promises more than the bounds; zipfile never unpacks more than was promised."""
+    unpacked = sum(info.file_size for info in packed.infolist())
+    return (
+        len(packed.infolist()) > config.max_entries
+        or unpacked > config.max_unpacked_bytes
+        or unpacked > num_bytes * config.max_unpacked_ratio
+    )
+
+
+def _members(source: _HashingSource, name: str) -> Iterator[_Member]:
+    head = source.peek(_BLOCK)
+    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+        yield from _zip_members(source, name)
+    elif head[257:262] == b"ustar" or _is_old_tar(head):
+        yield from _tar_members(source, name)
+    elif not head:
+        raise ArchiveError(f"{name} is empty; fetch it again")
+    elif head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
+        raise ArchiveError(f"{name} is a web page, not an archive; the address or the key was wrong, fetch it again")
+    elif not any(head) and len(head) == _BLOCK:
+        yield from _tar_members(source, name)
+    else:
+        raise ArchiveError(f"{name} is neither a tar nor a ZIP; fetch it again")
+
+
+def _tar_members(source: _HashingSource, name: str) -> Iterator[_Member]:
+    try:
+        with tarfile.open(fileobj=source, mode="r|", bufsize=64 * _BLOCK) as archive:  # type: ignore[call-overload]
+            for info in archive:
+                yield _Member(
+                    name=info.name,
+                    num_bytes=info.size,
+                    is_plain_file=info.isreg(),
+                    is_folder=info.isdir(),
+                    read=functools.partial(_read_exactly, archive, info, name),
+                )
+                archive.members = []  # type: ignore[attr-defined] # else every header is remembered
+    except _READ_ERRORS as error:
+        raise ArchiveError(f"{name} is cut short or damaged ({error}); fetch it again") from error
+    source.drain()
+    # tarfile ends in silence at a header it cannot read, so what lies behind its last position is looked at here
+    if source.end_of_data > archive.offset:
+        raise ArchiveError(f"{name} is damaged at byte {archive.offset}; fetch it again")
+    if source.num_bytes < archive.offset + _END_OF_TAR_BYTES:
+        raise ArchiveError(f"{name} is cut short: it lacks the end mark of a tar; fetch it again")
+
+
+def _read_exactly(archive: tarfile.TarFile, info: tarfile.TarInfo, name: str) -> bytes:
+    try:
+        return archive.extractfile(info).read()  # type: ignore[union-attr]
+    except _READ_ERRORS as error:
+        raise ArchiveError(f"{name} is cut short within {_shown(info.name)}; fetch it again") from error
+
+
+def _zip_members(source: _HashingSource, name: str) -> Iterator[_Member]:
+    try:
+        with zipfile.ZipFile(source.seekable_file()) as archive:  # type: ignore[arg-type]
+            for info in archive.infolist():
+                mode = info.external_attr >> 16
+                is_special = bool(mode) and (mode & 0o170000) not in (0, 0o100000, 0o040000)
+                yield _Member(
+                    name=info.filename,
+                    num_bytes=info.file_size,
+                    is_plain_file=not is_special and not info.is_dir() and not info.flag_bits & 0x1,
+                    is_folder=info.is_dir(),
+                    read=functools.partial(_read_or_empty, archive, info),
+                )
+    except _READ_ERRORS as error:
+        raise ArchiveError(f"{name} is cut short or damaged ({error}); fetch it again") from error
+
+
+def _read_or_empty(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """A member's bytes; empty, and so dropped as broken, where they do not match their checksum."""
+    try:
+        return archive.read(info)
+    except _READ_ERRORS:
+        return b""
+
+
+def _is_old_tar(head: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def _tree_of(name: str) -> str:
+    """The tree a member lies in: "DESIGN", "UTIL", "PLANT", …; "SUPP" for all of the supplementary tree."""
+    parts = [part for part in name.replace("\\", "/").upper().split("/") if part not in ("", ".")]
+    folders = parts[:-1]
+    if any(part.endswith("-SUPP") for part in folders):
+        return "SUPP"
+    if "DESIGN" in folders:
+        return "DESIGN"
+    return re.sub(r"[^A-Z]", "", folders[1]) or "OTHER" if len(folders) > 1 else "OTHER"
+
+
+def _is_safe_name(name: str) -> bool:
+    parts = name.replace("\\", "/").split("/")
+    return not (name.startswith(("/", "\\")) or ".." in parts or re.match(r"^[A-Za-z]:", name) or "\0" in name)
+
+
+def _key_of(name: str) -> str:
+    return PurePosixPath(name).stem.upper()
+
+
+def _shown(name: str) -> str:
+    """A name from outside, fit for a message: one line, bounded."""
+    return name.encode("ascii", "backslashreplace").decode().replace("\n", "\\n")[:200]
+
+
+class _HashingSource(io.RawIOBase):
+    """An archive read once from front to back, hashed as it passes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._ahead = b""
+        self.num_bytes = 0
+        self.end_of_data = 0  # position behind the last byte that is not zero
+
+    def readable(self) -> bool:
+        return True
+
+    def peek(self, num_bytes: int) -> bytes:
+        """The first bytes, left in place."""
+        while len(self._ahead) < num_bytes and (chunk := self._file.read(num_bytes - len(self._ahead))):
+            self._ahead += chunk
+        return self._ahead
+
+    def read(self, num_bytes: int = -1) -> bytes:
+        if self._ahead:
+            data, self._ahead = self._ahead[:num_bytes], self._ahead[num_bytes:]
+        else:
+            data = self._file.read(num_bytes)
+        self._digest.update(data)
+        if inked := data.rstrip(b"\0"):
+            self.end_of_data = self.num_bytes + len(inked)
+        self.num_bytes += len(data)
+        return data
+
+    def drain(self) -> None:
+        """Read what is left, for the hash."""
+        while self.read(_COPY_BYTES):
+            pass
+
+    def seekable_file(self) -> BinaryIO:
+        """The file itself, for the reader of ZIPs, which starts at the end."""
+        return self._file
+
+    def finish(self) -> str:
+        """Hash of the whole archive; one that was read out of order is read once more."""
+        if self._ahead:
+            self._file.seek(0)
+            self._ahead = b""
+        self.drain()
+        return self._digest.hexdigest()
