@@ -15,6 +15,7 @@ from typing import BinaryIO
 import fsspec
 
 from patentdata.errors import SourceError
+from patentdata.folder import sha256_of
 
 _ARCHIVE_NAME = re.compile(r"^(I(\d{8}))(?:_r(\d{1,3}))?\.(tar|zip)$", re.IGNORECASE)
 
@@ -40,6 +41,14 @@ class WeeklyArchive:
     @property
     def date(self) -> datetime.date:
         return datetime.datetime.strptime(self.week[1:], "%Y%m%d").date()
+
+    def sha256(self) -> str:
+        """Hash of the archive's bytes; one that has not changed since is not read again. Raises SourceError."""
+        fs, path = fsspec.core.url_to_fs(self.url)
+        try:
+            return sha256_of(fs, path)
+        except OSError as error:
+            raise SourceError(f"cannot read {self.url}: {error.strerror or error}") from error
 
     def open(self) -> BinaryIO:
         """Open for reading; raises SourceError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -14,11 +15,13 @@ from typing import Any, BinaryIO
 import filelock
 import fsspec
 import platformdirs
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from patentdata.errors import OutputError
 
 _PARTIAL = ".partial"
+_REFUSALS_TO_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR}
 _CHUNK_BYTES = 1 << 20
 
 
@@ -96,7 +99,7 @@ class DataFolder:
             partial.replace(target)
         except OSError as error:
             partial.unlink(missing_ok=True)
-            if error.errno is None:  # not the operating system's word: from a reader inside the block
+            if error.errno not in _REFUSALS_TO_WRITE:  # from what is read inside the block
                 raise
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         except BaseException:
@@ -121,27 +124,8 @@ class DataFolder:
             self.fs.rm_file(path)
 
     def sha256(self, path: str, num_bytes: int | None = None) -> str:
-        """SHA-256 of a file, or of its first `num_bytes`, hexadecimal.
-
-        A file that has not changed since (by the file system's own mark: size, times, entity tag) is not read again.
-        """
-        mark = f"{self.fs.ukey(path)}:{num_bytes}"
-        with _HashMemo() as memo:
-            if known := memo.get(f"{self.fs.unstrip_protocol(path)}", mark):
-                return known
-        digest = hashlib.sha256()
-        left = num_bytes
-        with self.fs.open(path, "rb", block_size=8 * _CHUNK_BYTES) as file:
-            while chunk := file.read(_CHUNK_BYTES if left is None else min(left, _CHUNK_BYTES)):
-                digest.update(chunk)
-                left = None if left is None else left - len(chunk)
-        self.remember_sha256(path, digest.hexdigest(), num_bytes)
-        return digest.hexdigest()
-
-    def remember_sha256(self, path: str, sha256: str, num_bytes: int | None = None) -> None:
-        """Note the hash of a file just written or read, so that the next `sha256` need not read it."""
-        with _HashMemo() as memo:
-            memo.put(self.fs.unstrip_protocol(path), f"{self.fs.ukey(path)}:{num_bytes}", sha256)
+        """SHA-256 of a file, or of its first `num_bytes`; see `sha256_of`."""
+        return sha256_of(self.fs, path, num_bytes)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -166,6 +150,32 @@ class DataFolder:
             yield
         finally:
             lock.release()
+
+
+def sha256_of(fs: AbstractFileSystem, path: str, num_bytes: int | None = None) -> str:
+    """SHA-256 of a file, or of its first `num_bytes`, hexadecimal.
+
+    A file that has not changed since it was last hashed or written (by the file system's own mark: size, times, entity
+    tag) is not read again.
+    """
+    mark = f"{fs.ukey(path)}:{num_bytes}"
+    with _HashMemo() as memo:
+        if known := memo.get(fs.unstrip_protocol(path), mark):
+            return known
+    digest = hashlib.sha256()
+    left = num_bytes
+    with fs.open(path, "rb", block_size=8 * _CHUNK_BYTES) as file:
+        while chunk := file.read(_CHUNK_BYTES if left is None else min(left, _CHUNK_BYTES)):
+            digest.update(chunk)
+            left = None if left is None else left - len(chunk)
+    remember_sha256(fs, path, digest.hexdigest(), num_bytes)
+    return digest.hexdigest()
+
+
+def remember_sha256(fs: AbstractFileSystem, path: str, sha256: str, num_bytes: int | None = None) -> None:
+    """Note the hash of a file just written or read, so that the next `sha256_of` need not read it."""
+    with _HashMemo() as memo:
+        memo.put(fs.unstrip_protocol(path), f"{fs.ukey(path)}:{num_bytes}", sha256)
 
 
 class _HashMemo:

@@ -1,7 +1,8 @@
 """Parquet files that say in their footer what made them, and prove that they are whole.
 
 The footer holds the claim (stage, version, settings, fingerprints of the inputs), the report, and the hash of every
-byte before the footer. A file is done when its claim equals what would be claimed now and its bytes still have that hash.
+byte before the footer. A file is done when its claim equals what would be claimed now and its bytes still have that
+hash.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from patentdata.errors import OutputError
-from patentdata.folder import DataFolder
+from patentdata.folder import DataFolder, remember_sha256
 from patentdata.report import Report
 
 _KEY = b"designclip"
@@ -116,7 +117,7 @@ def write_table(
             writer.add_key_value_metadata({_KEY.decode(): json.dumps(made, ensure_ascii=False)})
         finally:
             writer.close()
-    folder.remember_sha256(path, sha256, num_bytes)
+    remember_sha256(folder.fs, path, sha256, num_bytes)
     return _fingerprint(made)
 
 
