@@ -1,0 +1,333 @@
+"""Captions: what a view looks like (shape) and what the article is for (function), as texts that CLIP can read.
+
+A `Captioner` turns views into rows of `records.CAPTIONS`. `Described` writes them from the grant's own words and needs no
+model; its captions carry the name "described", so that nobody takes them for something seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from patentdata import tokens
+from patentdata.errors import ConfigError
+
+Row = dict[str, Any]
+
+# What a captioner is told about a view: columns of `records.VIEWS`, beside "image" where it looks, and of the grant.
+VIEW_COLUMNS = (
+    "view_id",
+    "patent_number",
+    "figure_label",
+    "viewpoint",
+    "viewpoint_direction",
+    "description",
+    "image_sha256",
+    "is_front_page",
+)
+GRANT_COLUMNS = ("title", "uspc_class", "locarno_class")
+
+DESCRIBED_PROMPT = "described/1"  # name and version of the wording below; raise it when a word changes
+
+_WORDING = {  # viewpoint → how the view is spoken of
+    "perspective": "Perspective view of {}",
+    "front": "Front view of {}",
+    "rear": "Rear view of {}",
+    "left": "Left side view of {}",
+    "right": "Right side view of {}",
+    "top": "Top view of {}",
+    "bottom": "Bottom view of {}",
+    "side": "Side view of {}",
+    "section": "Sectional view of {}",
+    "detail": "Detail view of {}",
+    "exploded": "Exploded view of {}",
+    "in_use": "View of {} in use",
+    "other": "View of {}",
+    "none": "View of {}",
+}
+_FRONT_PAGE_WORDING = "Front-page drawing of {}"
+_UNNAMED_ARTICLE = "an article"
+
+# Nouns without "a" or "an" in front, beside plurals.
+_MASS_NOUNS = frozenset(
+    [
+        "apparel",
+        "bedding",
+        "cabinetry",
+        "carpet",
+        "carpeting",
+        "ceramic",
+        "clothing",
+        "cloth",
+        "cookware",
+        "cutlery",
+        "decking",
+        "drinkware",
+        "edging",
+        "equipment",
+        "eyewear",
+        "fabric",
+        "fencing",
+        "flatware",
+        "flooring",
+        "food",
+        "footwear",
+        "furniture",
+        "glassware",
+        "hardware",
+        "headgear",
+        "headwear",
+        "hosiery",
+        "jewelry",
+        "jewellery",
+        "knitwear",
+        "lace",
+        "lighting",
+        "luggage",
+        "machinery",
+        "millwork",
+        "molding",
+        "neckwear",
+        "outerwear",
+        "packaging",
+        "paneling",
+        "paper",
+        "pasta",
+        "piping",
+        "playground",
+        "ribbon",
+        "roofing",
+        "seating",
+        "sheeting",
+        "siding",
+        "signage",
+        "silverware",
+        "sleepwear",
+        "software",
+        "stationery",
+        "stemware",
+        "swimwear",
+        "tableware",
+        "tape",
+        "tile",
+        "tiling",
+        "tooling",
+        "trim",
+        "tubing",
+        "underwear",
+        "upholstery",
+        "wallpaper",
+        "webbing",
+        "wire",
+        "yarn",
+    ]
+)
+# Nouns that end in "s" and are one thing.
+_SINGULARS_IN_S = frozenset(
+    ["apparatus", "bus", "canvas", "chassis", "gas", "iris", "lens", "mattress", "plus", "trellis", "truss"]
+)
+_DETERMINERS = frozenset(["a", "an", "the", "my", "our", "this", "these", "one", "two", "three", "four"])
+# What follows these describes the article and names no other: "display screen | with graphical user interface".
+_HEAD_ENDS = re.compile(r"[,;:(]|\b(?:with|for|of|having|in|on|to|or|and|from|including|featuring)\b", re.IGNORECASE)
+_SPOKEN_WITH_A = re.compile(
+    r"(?:eu|ew|one\b|once\b|u[bcfhjkqrst][aeiou]|uni(?!n|m)|usb\b|uv\b|ufo\b|utility)", re.IGNORECASE
+)
+_SPOKEN_WITH_AN = re.compile(r"(?:[aeiou]|8|1[18](?!\d)|hour|honou?r|heir|honest)", re.IGNORECASE)
+_LETTERS_SPOKEN_WITH_AN = "AEFHILMNORSX"
+
+
+class Captioner(Protocol):
+    """Turns views into caption rows.
+
+    Attributes:
+        name: What stands in the column "captioner".
+        settings: Everything that changes a caption, as JSON values; part of the claim of what is written.
+        reads_images: Whether the rows need the column "image".
+    """
+
+    name: str
+    reads_images: bool
+
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+
+    def caption(self, views: Iterable[Row]) -> Iterator[Row]:
+        """One row of `records.CAPTIONS` for each view, in the order of the views.
+
+        Args:
+            views: Rows with `VIEW_COLUMNS` and `GRANT_COLUMNS` (and "image", a PNG, where `reads_images`), drawn only as
+                far as work can be kept in flight.
+
+        Yields:
+            Rows whose "text" is the caption, or null with the reason in "finish_reason". No view raises.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescribedConfig:
+    """Settings of captions made from the grant's own words.
+
+    Attributes:
+        max_tokens: Longest text in CLIP tokens, start and end included; longer titles are shortened.
+    """
+
+    max_tokens: int = tokens.CONTEXT_LENGTH
+
+    def __post_init__(self) -> None:
+        if not 40 <= self.max_tokens <= tokens.CONTEXT_LENGTH:
+            raise ConfigError(
+                f"max_tokens is {self.max_tokens}; choose 40 (room for viewpoint and class) to {tokens.CONTEXT_LENGTH}"
+            )
+
+
+class Described:
+    """Captions from title, viewpoint and class name.
+
+    Args:
+        config: Settings.
+        uspc_titles: US design class → its title, {"D6": "Furnishings"}.
+        locarno_titles: Locarno class of two digits → its title, {"06": "Furnishing"}; read where no US class is known.
+    """
+
+    name = "described"
+    reads_images = False
+
+    def __init__(
+        self,
+        config: DescribedConfig | None = None,
+        *,
+        uspc_titles: Mapping[str, str],
+        locarno_titles: Mapping[str, str],
+    ) -> None:
+        self.config = config or DescribedConfig()
+        self._uspc_titles = uspc_titles
+        self._locarno_titles = locarno_titles
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {"captioner": self.name, "prompt": DESCRIBED_PROMPT, **asdict(self.config)}
+
+    def caption(self, views: Iterable[Row]) -> Iterator[Row]:
+        """See `Captioner`; every view gets a text, shortened where "finish_reason" is "length"."""
+        for view in views:
+            yield self._caption_view(view)
+
+    def _caption_view(self, view: Row) -> Row:
+        wording = wording_of(view["viewpoint"], view["viewpoint_direction"], is_front_page=view["is_front_page"])
+        class_title = self._class_title(view)
+        words = (view.get("title") or "").split()
+        num_words = min(len(words), self.config.max_tokens)  # a word is a token or more
+        texts = describe(" ".join(words[:num_words]), wording, class_title)
+        while not tokens.fits(texts.values(), self.config.max_tokens):
+            num_words -= 1  # the title is the only part without bound
+            texts = describe(" ".join(words[:num_words]), wording, class_title)
+        source = json.dumps([DESCRIBED_PROMPT, wording, words, class_title, asdict(self.config)])
+        return {
+            "view_id": view["view_id"],
+            **texts,
+            "captioner": self.name,
+            "model": None,
+            "prompt": DESCRIBED_PROMPT,
+            "num_tokens": tokens.num_tokens(texts["text"]),
+            "finish_reason": "stop" if num_words == len(words) else "length",
+            "image_sha256": view["image_sha256"],
+            "cache_key": cache_key(view["image_sha256"], source, model=None, sampling={}),
+        }
+
+    def _class_title(self, view: Row) -> str | None:
+        title = self._uspc_titles.get(view.get("uspc_class") or "")
+        return title or self._locarno_titles.get((view.get("locarno_class") or "")[:2])
+
+
+def wording_of(viewpoint: str, direction: str | None, *, is_front_page: bool) -> str:
+    """How a view is spoken of, with "{}" for the article.
+
+    >>> wording_of("perspective", "top front", is_front_page=False)
+    'Top front perspective view of {}'
+    """
+    if is_front_page:
+        return _FRONT_PAGE_WORDING
+    wording = _WORDING.get(viewpoint, _WORDING["other"])
+    if viewpoint == "perspective" and direction:
+        return f"{direction[:1].upper()}{direction[1:]} {wording[:1].lower()}{wording[1:]}"
+    return wording
+
+
+def describe(title: str, wording: str, class_title: str | None) -> dict[str, str]:
+    """The texts of one view: "shape", "function", and both in one sentence, "text".
+
+    >>> describe("Office chair", "Top view of {}", "Furnishings")["text"]
+    'Top view of an office chair, classed under furnishings'
+    """
+    article = with_article(title)
+    classed = f", classed under {_uncapitalised(class_title)}" if class_title else ""
+    shape = wording.format(article)
+    return {
+        "text": shape + classed,
+        "shape": shape,
+        "function": article[:1].upper() + article[1:] + classed,
+    }
+
+
+def with_article(title: str) -> str:
+    """A title as it stands in the middle of a sentence, after "a", "an" or neither.
+
+    >>> [with_article(title) for title in ("Chair", "LED lamp", "Pair of earrings", "Earrings", "Footwear", "")]
+    ['a chair', 'an LED lamp', 'a pair of earrings', 'earrings', 'footwear', 'an article']
+    """
+    title = title.strip(" .,;:")
+    if not title:
+        return _UNNAMED_ARTICLE
+    title = title.lower() if title.isupper() and " " in title else _uncapitalised(title)
+    first = title.split()[0]
+    if first.lower() in _DETERMINERS:
+        return title[0].lower() + title[1:]
+    if first.isdigit():  # a count
+        return title
+    head = (_HEAD_ENDS.split(title, maxsplit=1)[0].split() or [first])[-1].lower()
+    if head in _MASS_NOUNS or _is_plural(head):
+        return title
+    return f"{'an' if _is_spoken_with_an(first) else 'a'} {title}"
+
+
+def _is_plural(noun: str) -> bool:
+    return (noun.endswith("s") and not noun.endswith(("ss", "us", "is")) and noun not in _SINGULARS_IN_S) or noun in {
+        "men",
+        "women",
+        "children",
+        "feet",
+        "teeth",
+    }
+
+
+def _is_spoken_with_an(word: str) -> bool:
+    is_spelled_out = (word.isupper() and (len(word) == 1 or not re.search("[AEIOUY]", word[1:]))) or word == "LED"
+    if is_spelled_out or re.match(r"[A-Z]-", word):  # T-shirt, LCD, USB
+        return word[0] in _LETTERS_SPOKEN_WITH_AN
+    return bool(_SPOKEN_WITH_AN.match(word)) and not _SPOKEN_WITH_A.match(word)
+
+
+def _uncapitalised(title: str) -> str:
+    """`title` with a small first letter, unless the first word is an acronym or a name spelled its own way."""
+    first = re.split(r"[\s-]", title, maxsplit=1)[0]
+    if len(first) > 1 and first[1:].islower() and first[0].isupper():
+        return title[0].lower() + title[1:]
+    return title
+
+
+def cache_key(
+    image_sha256: str,
+    prompt_text: str,
+    *,
+    model: str | None,
+    revision: str | None = None,
+    sampling: Mapping[str, Any],
+) -> str:
+    """Names an answer by everything it depends on: SHA-256 over image, prompt text, model, revision and sampling."""
+    parts = json.dumps([image_sha256, prompt_text, model, revision, dict(sampling)], sort_keys=True)
+    return hashlib.sha256(parts.encode()).hexdigest()
