@@ -1,0 +1,236 @@
+"""CLIP models: found by name, built, and described well enough to be built again."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.factory import get_model_config
+from open_clip.pretrained import get_pretrained_cfg
+
+from model.errors import ArchitectureError, DeviceError
+from model.files import sha256_of_file, sha256_of_json
+
+ARCHITECTURES_DIR = Path(__file__).parent / "architectures"
+WEIGHTS_NAME = "open_clip_model.safetensors"
+CONFIG_NAME = "open_clip_config.json"
+_LOCAL_DIR = "local-dir:"
+_HF_HUB = "hf-hub:"
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How an image becomes a model's input.
+
+    Attributes:
+        size_px: (height, width) of the input.
+        mean: Of each channel, for values from 0 to 1.
+        std: Of each channel, for values from 0 to 1.
+        interpolation: Kept for the exported configuration alone; training always shrinks by area.
+        resize_mode: Kept for the exported configuration alone; the dataset's images are square.
+    """
+
+    size_px: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    resize_mode: str
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model comes from: an open_clip name and, for a bare architecture, its weights.
+
+    Attributes:
+        name: "ViT-B-32", "local-dir:FOLDER" or "hf-hub:NAME".
+        pretrained: Tag or weights file; None for fresh weights, and for names that carry their own.
+    """
+
+    name: str
+    pretrained: str | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of a local model; None for any other."""
+        return Path(self.name.removeprefix(_LOCAL_DIR)) if self.name.startswith(_LOCAL_DIR) else None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A model with what belongs to it.
+
+    Attributes:
+        model: open_clip model; its forward gives a dict of image_features, text_features and logit_scale.
+        tokenizer: Texts → (num_texts, context_length) int64.
+        model_cfg: open_clip's description of the architecture.
+    """
+
+    model: torch.nn.Module
+    tokenizer: Callable[[list[str]], torch.Tensor]
+    model_cfg: dict[str, Any]
+    preprocess: Preprocess
+
+
+@functools.cache
+def register_architectures() -> None:
+    """Make the project's own architectures known to open_clip, once."""
+    open_clip.add_model_config(ARCHITECTURES_DIR)
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device called `name`; "auto" is CUDA where there is one, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f'no device is called {name!r}; use "auto", "cpu" or "cuda"') from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(f'{name!r} was asked for, but torch finds no CUDA device here; use "cpu" or "auto"')
+    return device
+
+
+def find_model(model: str | Path) -> ModelSource:
+    """Where the model that a user names comes from.
+
+    Args:
+        model: A run folder, a model folder, "local-dir:FOLDER", "hf-hub:NAME", or "ARCHITECTURE/TAG".
+
+    Raises:
+        ArchitectureError: Nothing of that name is known.
+    """
+    name = str(model)
+    if name.startswith((_LOCAL_DIR, _HF_HUB)):
+        return ModelSource(name)
+    for folder in (Path(name), Path(name) / "model"):
+        if (folder / CONFIG_NAME).is_file():
+            return ModelSource(f"{_LOCAL_DIR}{folder}")
+    if Path(name).is_dir():
+        raise ArchitectureError(f"{name}: neither it nor its model/ holds {CONFIG_NAME}; name a finished run or model")
+    architecture, _, tag = name.rpartition("/")
+    if not architecture:
+        check_architecture(name)
+        raise ArchitectureError(f'{name} names no weights; add a tag, such as "{name}/openai"')
+    check_architecture(architecture)
+    return ModelSource(architecture, tag)
+
+
+def check_architecture(name: str) -> None:
+    """Raise `ArchitectureError` unless open_clip knows an architecture of that name."""
+    register_architectures()
+    known = open_clip.list_models()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
+        hint = f"did you mean {', '.join(near)}?" if near else "open_clip.list_models() names all of them"
+        raise ArchitectureError(f"open_clip knows no architecture {name!r}; {hint}")
+
+
+def _check_source(source: ModelSource) -> None:
+    if source.folder is not None:
+        for name in (CONFIG_NAME,):
+            if not (source.folder / name).is_file():
+                raise ArchitectureError(f"{source.folder}: no {name} there; name a folder that open_clip can load")
+    elif not source.name.startswith(_HF_HUB):
+        check_architecture(source.name)
+        tags = open_clip.list_pretrained_tags_by_model(source.name)
+        if source.pretrained and source.pretrained not in tags and not Path(source.pretrained).is_file():
+            near = difflib.get_close_matches(source.pretrained, tags, n=3, cutoff=0.0)
+            hint = f"it knows {', '.join(near)}" if near else "it has none; start from fresh weights"
+            raise ArchitectureError(f"open_clip has no weights {source.pretrained!r} for {source.name}; {hint}")
+
+
+def load_clip(
+    source: ModelSource, *, device: torch.device | None = None, load_weights: bool = True, seed: int = 0
+) -> Clip:
+    """Build a model, with its weights or with fresh ones.
+
+    Args:
+        source: What to build.
+        device: Where to put it; the CPU where none is given.
+        load_weights: False draws fresh weights whatever the source carries.
+        seed: Of fresh weights. The caller's random state is left as it was.
+
+    Raises:
+        ArchitectureError: The model is unknown, or its files cannot be loaded.
+    """
+    register_architectures()
+    _check_source(source)
+    model_cfg = _model_cfg(source)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = open_clip.create_model(
+                source.name,
+                pretrained=source.pretrained if load_weights else None,
+                load_weights=load_weights,
+                pretrained_text=False,
+                force_quick_gelu=bool(model_cfg.get("quick_gelu")),
+                device=device or torch.device("cpu"),
+                output_dict=True,
+            )
+        tokenizer = open_clip.get_tokenizer(source.name)
+    except (RuntimeError, OSError, ValueError) as error:
+        raise ArchitectureError(f"{source.name}: open_clip cannot load it: {_first_line(error)}") from error
+    return Clip(model=model, tokenizer=tokenizer, model_cfg=model_cfg, preprocess=_preprocess(model))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _model_cfg(source: ModelSource) -> dict[str, Any]:
+    try:
+        model_cfg = get_model_config(source.name)
+    except (RuntimeError, OSError, ValueError) as error:
+        raise ArchitectureError(f"{source.name}: its configuration cannot be read: {_first_line(error)}") from error
+    # OpenAI's weights want QuickGELU even under an architecture name that does not say so.
+    tag = get_pretrained_cfg(source.name, source.pretrained) if source.pretrained else None
+    if tag and tag.get("quick_gelu"):
+        model_cfg["quick_gelu"] = True
+    return model_cfg
+
+
+def _preprocess(model: torch.nn.Module) -> Preprocess:
+    values: dict[str, Any] = model.visual.preprocess_cfg  # type: ignore[union-attr, assignment]
+    size = values["size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    return Preprocess(
+        size_px=(int(height), int(width)),
+        mean=tuple(float(value) for value in values["mean"]),
+        std=tuple(float(value) for value in values["std"]),
+        interpolation=values["interpolation"],
+        resize_mode=values["resize_mode"],
+    )
+
+
+def fingerprint_source(source: ModelSource) -> str | None:
+    """SHA-256 that stands for a local model's files, without loading it; None where the files are not local.
+
+    Raises:
+        ArchitectureError: The folder is not one that open_clip can load.
+    """
+    if source.folder is not None:
+        _check_source(source)
+        files = sorted(path for path in source.folder.iterdir() if path.suffix in (".safetensors", ".bin", ".pth"))
+        files = [source.folder / CONFIG_NAME, *files]
+        return sha256_of_json([[path.name, sha256_of_file(path)] for path in files])
+    if source.pretrained and Path(source.pretrained).is_file():
+        return sha256_of_file(Path(source.pretrained))
+    return None
+
+
+def fingerprint_clip(clip: Clip) -> str:
+    """SHA-256 over architecture and weights of a loaded model, hexadecimal."""
+    digest = hashlib.sha256(json.dumps(clip.model_cfg, sort_keys=True).encode())
+    for name, tensor in sorted(clip.model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

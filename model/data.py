@@ -1,0 +1,261 @@
+"""Captioned views, read from a dataset folder and made into what a model takes.
+
+A dataset folder holds `dataset.json` and the Parquet files it names. The views of a split stay as JPEG bytes in Arrow
+memory; an image is decoded when it is asked for, and any one can be asked for at any time.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from model.clip import Preprocess
+from model.config import CAPTION_COLUMNS
+from model.errors import DatasetError
+from model.files import read_json
+
+_REQUIRED = ("view_id", "patent_number", "image")
+_OPTIONAL = ("uspc_class", "viewpoint")
+_WHITE = 255
+
+
+@dataclass(frozen=True)
+class DatasetFile:
+    """One Parquet file of a dataset."""
+
+    name: str
+    split: str
+    num_rows: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What `dataset.json` says of a dataset folder."""
+
+    folder: Path
+    name: str
+    fingerprint: str
+    files: tuple[DatasetFile, ...]
+
+    @property
+    def num_views(self) -> dict[str, int]:
+        """Split → number of views."""
+        totals: dict[str, int] = {}
+        for file in self.files:
+            totals[file.split] = totals.get(file.split, 0) + file.num_rows
+        return totals
+
+
+class Images:
+    """JPEG bytes of a split, by row, over the Arrow buffers they were read into."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self._chunks = [chunk for chunk in column.chunks if len(chunk)]
+        self._ends = np.cumsum([len(chunk) for chunk in self._chunks]).tolist()
+
+    def __getitem__(self, row: int) -> bytes:
+        chunk = bisect.bisect_right(self._ends, row)
+        start = self._ends[chunk - 1] if chunk else 0
+        return self._chunks[chunk][row - start].as_buffer().to_pybytes()
+
+
+@dataclass(frozen=True)
+class Views:
+    """The captioned views of one split, in the dataset's order.
+
+    Attributes:
+        captions: Caption column → one text a view; None where the view has none.
+        num_without_caption: Views that were left out since they have no `text`.
+    """
+
+    split: str
+    view_ids: list[str]
+    patent_numbers: list[str]
+    captions: dict[str, list[str | None]]
+    classes: list[str | None]
+    images: Images
+    num_without_caption: int
+
+    def __len__(self) -> int:
+        return len(self.view_ids)
+
+    def texts(self, caption: str) -> list[str]:
+        """One caption a view from the column `caption`, and from `text` where that column is empty."""
+        chosen = self.captions[caption]
+        return [own or text or "" for own, text in zip(chosen, self.captions["text"], strict=True)]
+
+
+def open_dataset(folder: str | Path) -> Dataset:
+    """Read what a dataset folder says of itself.
+
+    Raises:
+        DatasetError: There is no such folder, or its `dataset.json` is missing or incomplete.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such dataset folder; build the dataset first")
+    values = read_json(folder / "dataset.json")
+    if values is None:
+        raise DatasetError(f"{folder}: no readable dataset.json there; build the dataset again")
+    try:
+        files = tuple(
+            DatasetFile(name=str(file["name"]), split=str(file["split"]), num_rows=int(file["num_rows"]))
+            for file in values["files"]
+        )
+        return Dataset(folder=folder, name=values["name"], fingerprint=values["fingerprint"], files=files)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{folder}/dataset.json: no usable {error}; build the dataset again") from error
+
+
+def read_views(dataset: Dataset, split: str) -> Views:
+    """Read one split; rows without a caption are counted and left out.
+
+    Raises:
+        DatasetError: The split is empty, or a file is missing, damaged, or not what `dataset.json` says.
+    """
+    tables = [_read_file(dataset.folder / file.name, file.num_rows) for file in dataset.files if file.split == split]
+    table = pa.concat_tables(tables, promote_options="default") if tables else None
+    num_rows = table.num_rows if table is not None else 0
+    if table is not None:
+        texts = table.column("text").to_pylist()
+        table = table.filter(pa.array([bool(text and text.strip()) for text in texts], pa.bool_()))
+    if table is None or table.num_rows == 0:
+        counts = ", ".join(f"{name} {count}" for name, count in dataset.num_views.items()) or "no split at all"
+        raise DatasetError(
+            f"dataset {dataset.name} has no captioned view in the split {split!r} ({counts}); "
+            "add grants to the dataset or name another split"
+        )
+    names = table.column_names
+    captions: dict[str, list[str | None]] = {
+        column: table.column(column).to_pylist() if column in names else [None] * table.num_rows
+        for column in CAPTION_COLUMNS
+    }
+    return Views(
+        split=split,
+        view_ids=table.column("view_id").to_pylist(),
+        patent_numbers=table.column("patent_number").to_pylist(),
+        captions=captions,
+        classes=table.column("uspc_class").to_pylist() if "uspc_class" in names else [None] * table.num_rows,
+        images=Images(table.column("image")),
+        num_without_caption=num_rows - table.num_rows,
+    )
+
+
+def _read_file(path: Path, num_rows: int) -> pa.Table:
+    try:
+        file = pq.ParquetFile(path, memory_map=True)
+        missing = [name for name in (*_REQUIRED, "text") if name not in file.schema_arrow.names]
+        if missing:
+            raise DatasetError(f"{path}: no column {', '.join(missing)}; build the dataset again")
+        wanted = (*_REQUIRED, *_OPTIONAL, *CAPTION_COLUMNS)
+        table = file.read(columns=[name for name in wanted if name in file.schema_arrow.names])
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: dataset.json names it, but it is not there; build the dataset again") from error
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(f"{path}: not a readable Parquet file ({error}); build the dataset again") from error
+    if table.num_rows != num_rows:
+        raise DatasetError(f"{path}: {table.num_rows} rows, but dataset.json says {num_rows}; build the dataset again")
+    return table
+
+
+def decode_grey(jpeg: bytes, *, view_id: str = "") -> np.ndarray:
+    """Decode an image to (height_px, width_px) uint8, 0 is ink and 255 is paper.
+
+    Raises:
+        DatasetError: The bytes are no image.
+    """
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE) if jpeg else None
+    if image is None:
+        raise DatasetError(f"view {view_id}: its image cannot be decoded; build the dataset again")
+    return image
+
+
+def pad_to_square(image: np.ndarray) -> np.ndarray:
+    """Put an image in the middle of a white square as wide as its longer side; a square is given back as it is."""
+    height, width = image.shape
+    if height == width:
+        return image
+    top, left = max(width - height, 0) // 2, max(height - width, 0) // 2
+    bottom, right = max(width - height, 0) - top, max(height - width, 0) - left
+    return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=_WHITE)
+
+
+def resize(image: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:
+    """Resize to (height, width): by area where it shrinks, so that thin lines stay, else bicubic."""
+    if image.shape == size_px:
+        return image
+    height, width = size_px
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def crop(image: np.ndarray, draw: np.ndarray, *, min_area: float) -> np.ndarray:
+    """Cut a square whose area is a share in [min_area, 1] of the square image.
+
+    Args:
+        image: (side_px, side_px) uint8.
+        draw: Three numbers in [0, 1): area, then place from top and from left.
+        min_area: Least share of the area that is kept.
+    """
+    side = image.shape[0]
+    kept = max(1, round(side * float(np.sqrt(min_area + (1 - min_area) * draw[0]))))
+    top, left = (int(share * (side - kept + 1)) for share in draw[1:])
+    return image[top : top + kept, left : left + kept]
+
+
+def normalise(images: np.ndarray, preprocess: Preprocess) -> torch.Tensor:
+    """Turn grey images into a model's input.
+
+    Args:
+        images: (batch, height_px, width_px) uint8.
+        preprocess: Whose mean and std to use.
+
+    Returns:
+        (batch, channels, height_px, width_px) float32; every channel shows the same grey.
+    """
+    mean = torch.tensor(preprocess.mean).view(1, -1, 1, 1)
+    std = torch.tensor(preprocess.std).view(1, -1, 1, 1)
+    grey = torch.from_numpy(images).unsqueeze(1).float().div_(255)  # (batch, 1, height, width)
+    return (grey - mean) / std
+
+
+class ImageReader:
+    """Reads images of `views` as a model takes them, on a few threads (OpenCV lets go of the interpreter)."""
+
+    def __init__(self, views: Views, preprocess: Preprocess, *, num_workers: int) -> None:
+        self._views = views
+        self._preprocess = preprocess
+        self._pool = ThreadPoolExecutor(num_workers, thread_name_prefix="decode")
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def read(self, rows: Sequence[int], draws: np.ndarray | None = None, *, min_area: float = 1.0) -> torch.Tensor:
+        """Read some rows.
+
+        Args:
+            rows: Rows of `views`, in the order wanted.
+            draws: (num_rows, 3) in [0, 1) for a random crop each; None for the whole images.
+            min_area: Least share of the area that a crop keeps.
+
+        Returns:
+            (num_rows, channels, height_px, width_px) float32.
+        """
+
+        def read_one(place: int) -> np.ndarray:
+            row = int(rows[place])
+            image = pad_to_square(decode_grey(self._views.images[row], view_id=self._views.view_ids[row]))
+            if draws is not None:
+                image = crop(image, draws[place], min_area=min_area)
+            return resize(image, self._preprocess.size_px)
+
+        return normalise(np.stack(list(self._pool.map(read_one, range(len(rows))))), self._preprocess)

@@ -1,0 +1,277 @@
+"""Training: a dataset and a config in, a run folder with a model out.
+
+Also a program, so that a run can be a child process: `python -m model.train --dataset D --run R --config C.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from model.checkpoint import load_checkpoint, save_checkpoint
+from model.clip import Clip, ModelSource, choose_device, fingerprint_source, load_clip
+from model.config import TrainConfig
+from model.data import Dataset, ImageReader, Views, open_dataset, read_views
+from model.errors import ConfigError, ModelError, TrainingError
+from model.export import export_model
+from model.files import held_alone, read_json, write_json
+from model.losses import contrastive_loss
+from model.optimisation import build_optimizer, learning_rate_at, set_learning_rate
+from model.run import VERSION, MetricsLog, RunFolder, read_metrics
+from model.sampling import batch_draws, batch_rows, num_steps_per_epoch
+
+__all__ = ["TrainConfig", "train"]
+
+Progress = Callable[[int, int, dict[str, Any]], None]
+
+
+def train(
+    dataset_dir: str | Path, run_dir: str | Path, config: TrainConfig, *, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Train a model, or go on where an earlier call stopped; a finished run is given back at once.
+
+    On the CPU, equal dataset, config, torch and number of threads give equal bytes, interrupted or not.
+
+    Args:
+        dataset_dir: Folder with `dataset.json` and its Parquet files.
+        run_dir: Folder of the run. Outputs of another dataset or config in it are removed first.
+        config: How to train.
+        progress: Called after each step with the steps done, the steps in all, and the step's metrics.
+
+    Returns:
+        The summary that `training.json` holds.
+
+    Raises:
+        ModelError: The dataset, the model or the device cannot be used, or the loss is no longer a number.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise TrainingError("a run is one process as yet; start it without torchrun, or with --nproc-per-node 1")
+    dataset = open_dataset(dataset_dir)
+    source = ModelSource(config.architecture, config.pretrained)
+    identity = {
+        "version": VERSION,
+        "dataset_fingerprint": dataset.fingerprint,
+        "initial_weights": fingerprint_source(source),
+        "config_hash": config.config_hash,
+        "config": config.result_settings,
+    }
+    run = RunFolder(Path(run_dir))
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with held_alone(run.folder):
+        summary = run.finished_summary(identity)
+        if summary is None:
+            device = choose_device(config.device)
+            views = read_views(dataset, "train")
+            with reproducible(config.seed):
+                clip = load_clip(source, device=device, seed=config.seed)
+                num_steps = _run_steps(clip, views, run, identity, config, progress)
+                summary = _summarise(clip, dataset, views, run, config, num_steps) | {"identity": identity}
+                summary["model_files"] = export_model(clip, run.model, summary=summary)
+            write_json(run.summary, summary)
+    return summary
+
+
+@contextlib.contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """Seed torch and ask it for deterministic algorithms; both are as before when the block ends."""
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    was_warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        # Some CUDA kernels have no deterministic form: there the wish is a wish.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(was_deterministic, warn_only=was_warn_only)
+
+
+def run_length(config: TrainConfig, num_views: int) -> int:
+    """Number of steps of a run over so many views."""
+    return config.num_steps or config.num_epochs * num_steps_per_epoch(num_views, config.batch_size)
+
+
+class Batch(NamedTuple):
+    """What one step trains on."""
+
+    rows: list[int]
+    images: torch.Tensor  # (batch, channels, height_px, width_px) float32
+    tokens: torch.Tensor  # (batch, context_length) int64
+
+
+@dataclass(frozen=True)
+class BatchReader:
+    """Makes the batch of any step."""
+
+    views: Views
+    images: ImageReader
+    clip: Clip
+    config: TrainConfig
+
+    def read(self, step: int) -> Batch:
+        """The batch of step `step`, counted from 0."""
+        config = self.config
+        rows = batch_rows(step, num_views=len(self.views), batch_size=config.batch_size, seed=config.seed).tolist()
+        draws = batch_draws(step, num_rows=len(rows), num_draws=4, seed=config.seed)
+        crops = draws[:, :3] if config.min_crop_area < 1 else None
+        images = self.images.read(rows, crops, min_area=config.min_crop_area)
+        texts = [self._text(row, draw) for row, draw in zip(rows, draws[:, 3], strict=True)]
+        return Batch(rows, images, self.clip.tokenizer(texts))
+
+    def _text(self, row: int, draw: float) -> str:
+        captions = self.views.captions
+        column = self.config.caption
+        if column == "shape_or_function":
+            column = "shape" if draw < 0.5 else "function"
+        return captions[column][row] or captions["text"][row] or ""
+
+    def read_ahead(self, first_step: int, num_steps: int) -> Iterator[Batch]:
+        """The batches of the steps from `first_step` to before `num_steps`, the next one read while one is used."""
+        with ThreadPoolExecutor(1, thread_name_prefix="batch") as ahead:
+            following = ahead.submit(self.read, first_step)
+            for step in range(first_step, num_steps):
+                batch = following.result()
+                if step + 1 < num_steps:
+                    following = ahead.submit(self.read, step + 1)
+                yield batch
+
+
+def train_step(
+    clip: Clip, optimizer: torch.optim.Optimizer, batch: Batch, *, learning_rate: float, config: TrainConfig
+) -> dict[str, float]:
+    """Take one step.
+
+    Returns:
+        Loss before the step, learning rate, norm of the gradient before clipping, logit scale after the step.
+    """
+    model: Any = clip.model
+    device = model.logit_scale.device
+    model.train()
+    set_learning_rate(optimizer, learning_rate)
+    optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        output = model(batch.images.to(device, non_blocking=True), batch.tokens.to(device, non_blocking=True))
+    loss = contrastive_loss(output["image_features"], output["text_features"], output["logit_scale"])
+    loss.backward()
+    # An infinite bound measures without clipping.
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or math.inf)
+    optimizer.step()
+    with torch.no_grad():
+        model.logit_scale.clamp_(0, math.log(config.max_logit_scale))
+    return {
+        "loss": loss.item(),
+        "learning_rate": learning_rate,
+        "grad_norm": norm.item(),
+        "logit_scale": model.logit_scale.exp().item(),
+    }
+
+
+def _run_steps(
+    clip: Clip, views: Views, run: RunFolder, identity: dict[str, Any], config: TrainConfig, progress: Progress | None
+) -> int:
+    num_steps = run_length(config, len(views))
+    steps_per_epoch = num_steps_per_epoch(len(views), config.batch_size)
+    optimizer = build_optimizer(clip.model, config)
+    first_step = run.make_ready(identity)
+    if first_step:
+        load_checkpoint(run.checkpoints, clip.model, optimizer, num_steps_done=first_step)
+    images = ImageReader(views, clip.preprocess, num_workers=config.num_workers)
+    reader = BatchReader(views, images, clip, config)
+    with contextlib.closing(images), MetricsLog(run.metrics) as log:
+        started = time.perf_counter()
+        for num_done, batch in enumerate(reader.read_ahead(first_step, num_steps), start=first_step + 1):
+            rate = learning_rate_at(
+                num_done - 1, num_steps=num_steps, warmup_steps=config.warmup_steps, peak=config.learning_rate
+            )
+            values = train_step(clip, optimizer, batch, learning_rate=rate, config=config)
+            _check_finite(values, num_done, batch, views)
+            values = {"step": num_done, "epoch": (num_done - 1) // steps_per_epoch + 1, **values}
+            log.append(values)
+            if num_done % config.checkpoint_every_steps == 0 or num_done == num_steps:
+                log.sync()  # the metrics of a checkpoint's steps are on the disk before it is
+                save_checkpoint(
+                    run.checkpoints,
+                    clip.model,
+                    optimizer,
+                    num_steps_done=num_done,
+                    num_kept=config.num_checkpoints,
+                    metrics_sha256=run.metrics_sha256() or "",
+                )
+            if progress is not None:
+                num_views = (num_done - first_step) * len(batch.rows)
+                progress(num_done, num_steps, values | {"views_per_s": num_views / (time.perf_counter() - started)})
+    return num_steps
+
+
+def _check_finite(values: dict[str, float], step: int, batch: Batch, views: Views) -> None:
+    if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
+        ids = ", ".join(views.view_ids[row] for row in batch.rows[:8])
+        raise TrainingError(
+            f"step {step}: loss {values['loss']}, gradient norm {values['grad_norm']} on the views {ids}, …; "
+            "lower learning_rate, or set max_grad_norm"
+        )
+
+
+def _summarise(
+    clip: Clip, dataset: Dataset, views: Views, run: RunFolder, config: TrainConfig, num_steps: int
+) -> dict[str, Any]:
+    losses = [row["loss"] for row in read_metrics(run.metrics)]
+    tail = losses[-max(1, len(losses) // 10) :]
+    return {
+        "stage": "training",
+        "run": run.folder.name,
+        "dataset": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "num_views": len(views),
+            "num_patents": len(set(views.patent_numbers)),
+            "num_captions": len(set(views.texts("text"))),
+            "num_without_caption": views.num_without_caption,
+        },
+        "num_parameters": sum(parameter.numel() for parameter in clip.model.parameters()),
+        "num_steps": num_steps,
+        "batch_size": min(config.batch_size, len(views)),
+        "first_loss": losses[0],
+        "last_loss": sum(tail) / len(tail),  # mean of the last tenth of the steps
+        "metrics_sha256": run.metrics_sha256(),
+        "config": config.result_settings,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train as a program: one JSON line a step on stdout, then the summary; 1 and one sentence where it fails."""
+    parser = argparse.ArgumentParser(prog="python -m model.train", description=train.__doc__)
+    parser.add_argument("--dataset", type=Path, required=True, help="folder with dataset.json")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--config", type=Path, help="JSON file of settings; without it, the defaults")
+    options = parser.parse_args(arguments)
+    try:
+        values = {} if options.config is None else read_json(options.config)
+        if values is None:
+            raise ConfigError(f"{options.config}: no JSON object of settings there")
+        summary = train(options.dataset, options.run, TrainConfig.from_dict(values), progress=_print_progress)
+    except ModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps({"summary": summary}), flush=True)
+    return 0
+
+
+def _print_progress(step: int, num_steps: int, values: dict[str, Any]) -> None:
+    print(json.dumps(values | {"num_steps": num_steps}), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
