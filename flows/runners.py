@@ -87,6 +87,11 @@ def open_runner(config: WorkersConfig) -> Iterator[Runner]:
         executor.shutdown(cancel_futures=True)
 
 
+def call_task(task: Task[..., Any], **parameters: Any) -> Any:
+    """Run one task to its end: as a task run within a flow run, as a plain call outside of one."""
+    return task(**parameters) if FlowRunContext.get() is not None else task.fn(**parameters)
+
+
 class _PoolRunner:
     def __init__(self, executor: concurrent.futures.Executor) -> None:
         self._executor = executor

@@ -1,6 +1,7 @@
 """Stage archives as a task."""
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from patentdata import stages
 from patentdata.archives import ArchivesConfig
@@ -13,6 +14,7 @@ from tasks.retry import is_worth_retrying
 @task(
     name="archives",
     task_run_name="archives {archive.week}",
+    cache_policy=NO_CACHE,
     retries=2,
     retry_delay_seconds=30,
     retry_condition_fn=is_worth_retrying,

@@ -1,6 +1,7 @@
 """Stage captions as a task."""
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from patentdata import stages
 from patentdata.captions import DescribedConfig, described
@@ -12,6 +13,7 @@ from tasks.retry import is_worth_retrying
 @task(
     name="captions",
     task_run_name="captions {week}",
+    cache_policy=NO_CACHE,
     retries=2,
     retry_delay_seconds=30,
     retry_condition_fn=is_worth_retrying,

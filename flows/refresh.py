@@ -1,0 +1,150 @@
+"""Flow refresh: every published week not yet in the data folder, then a dataset, a model and its measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from patentdata.dataset import DatasetConfig
+from prefect import flow
+
+from flows.artifacts import publish
+from flows.progress import listener
+from flows.runners import call_task
+from flows.weeks import WeekOutcome, WeeksConfig, walk_weeks
+from model.config import EvaluationConfig, TrainConfig
+from patentdata.errors import ConfigError, PatentDataError
+from patentdata.folder import DataFolder
+from patentdata.report import Report
+from tasks.dataset import freeze_dataset
+from tasks.evaluation import evaluate_model
+from tasks.training import train_model
+
+# Small enough for two cores; a real run names an architecture.
+TINY_TRAINING = TrainConfig(architecture="designclip-tiny", batch_size=64, num_epochs=10, warmup_steps=20)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefreshConfig:
+    """What a refresh does.
+
+    Attributes:
+        weeks: Which weeks, and how they are read.
+        dataset: How the dataset is frozen.
+        training: How a model is trained on it; None trains none.
+        evaluation: How the model is measured.
+        run_name: Folder of the run under `runs/`; empty for the name of the dataset.
+    """
+
+    weeks: WeeksConfig
+    dataset: DatasetConfig = DatasetConfig()
+    training: TrainConfig | None = TINY_TRAINING
+    evaluation: EvaluationConfig = EvaluationConfig()
+    run_name: str = ""
+
+
+@dataclass
+class WalkResult:
+    """What a walk came to.
+
+    Attributes:
+        data_dir: The data folder.
+        weeks: One outcome a week.
+        dataset: Report of the dataset, or None where no week was whole.
+        training: Summary of the training run, or None.
+        evaluation: Content of `evaluation.json`, or None.
+        run_dir: Folder of the run, or None.
+    """
+
+    data_dir: str
+    weeks: list[WeekOutcome] = field(default_factory=list)
+    dataset: Report | None = None
+    training: dict[str, Any] | None = None
+    evaluation: dict[str, Any] | None = None
+    run_dir: str | None = None
+
+    @property
+    def failures(self) -> list[WeekOutcome]:
+        return [outcome for outcome in self.weeks if outcome.error is not None]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "data_dir": self.data_dir,
+            "weeks": [outcome.to_dict() for outcome in self.weeks],
+            "dataset": self.dataset.to_dict() if self.dataset else None,
+            "training": self.training,
+            "evaluation": self.evaluation,
+            "run_dir": self.run_dir,
+        }
+
+
+class WeeksFailedError(PatentDataError):
+    """Some weeks failed; the others are done, and `result` tells of both."""
+
+    def __init__(self, result: WalkResult) -> None:
+        shown = "; ".join(f"{outcome.week} {outcome.failed_stage}: {outcome.error}" for outcome in result.failures)
+        super().__init__(f"{len(result.failures)} of {len(result.weeks)} weeks failed, the others are done: {shown}")
+        self.result = result
+
+
+@flow(name="refresh", validate_parameters=True)
+def refresh(config: RefreshConfig) -> WalkResult:
+    """Walk the weeks, freeze the dataset, train and measure a model. What is done already is left as it is.
+
+    Raises:
+        WeeksFailedError: Some weeks failed, after everything else was done.
+    """
+    folder = DataFolder(config.weeks.data_dir)
+    result = WalkResult(config.weeks.data_dir)
+    with folder.locked():
+        result.weeks = walk_weeks(config.weeks)
+        whole = [outcome.week for outcome in result.weeks if outcome.error is None]
+        if whole:
+            result.dataset = freeze(config.weeks.data_dir, whole, config.dataset)
+            if config.training is not None:
+                run_dir = local_run_dir(folder, config.run_name or config.dataset.name)
+                result.run_dir = str(run_dir)
+                result.training, result.evaluation = train_and_measure(
+                    folder, config.dataset.name, run_dir, config.training, config.evaluation
+                )
+    publish(result.weeks, result.evaluation)
+    if result.failures:
+        raise WeeksFailedError(result)
+    return result
+
+
+def freeze(data_dir: str, weeks: list[str], config: DatasetConfig) -> Report:
+    """Freeze a dataset of whole weeks."""
+    listener().on_dataset(config.name)
+    return call_task(freeze_dataset, data_dir=data_dir, weeks=weeks, config=config)
+
+
+def train_and_measure(
+    folder: DataFolder, dataset: str, run_dir: Path, training: TrainConfig, evaluation: EvaluationConfig
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train a model on a dataset and measure it there: summary of the run, content of `evaluation.json`."""
+    dataset_dir = local_dir(folder, "datasets", dataset)
+    trained = call_task(
+        train_model, dataset_dir=dataset_dir, run_dir=run_dir, config=training, progress=listener().on_training
+    )
+    listener().on_evaluation(str(run_dir))
+    measured = call_task(
+        evaluate_model, model=str(run_dir), dataset_dir=dataset_dir, out_dir=run_dir, config=evaluation
+    )
+    return trained, measured
+
+
+def local_run_dir(folder: DataFolder, name: str) -> Path:
+    """Folder of a training run; raises ConfigError where the data folder is not on this machine."""
+    return local_dir(folder, "runs", name)
+
+
+def local_dir(folder: DataFolder, *parts: str) -> Path:
+    """A folder within the data folder as a path; raises ConfigError where it is not on this machine."""
+    if not folder.is_local:
+        raise ConfigError(
+            f"training needs its files on this machine; copy {folder.url}/datasets to a local data folder"
+        )
+    return Path(folder.path(*parts))

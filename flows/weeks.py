@@ -1,0 +1,143 @@
+"""The weekly half of the walk: archives → grants → views → captions, weeks side by side."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from patentdata.views import ViewsConfig
+from prefect import Task
+
+from flows.progress import listener
+from flows.runners import Future, Runner, WorkersConfig, open_runner
+from patentdata import stages
+from patentdata.archives import ArchivesConfig
+from patentdata.captions import DescribedConfig
+from patentdata.catalog import WeeklyArchive, list_weeks
+from patentdata.errors import PatentDataError, SourceError
+from patentdata.folder import DataFolder
+from patentdata.report import Report
+from tasks.archives import keep_archive
+from tasks.captions import caption_views
+from tasks.grants import parse_archive
+from tasks.views import split_archive
+
+_LOG = logging.getLogger(__name__)
+
+Step = tuple[str, Task[..., Any], dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeeksConfig:
+    """Which weeks are walked, and how.
+
+    Attributes:
+        data_dir: The data folder: a path or any fsspec address.
+        source: Folder of weekly archives; without it, the weeks already in the data folder are walked again.
+        years: Only weeks of these years; empty for all.
+        archives: Bounds on members.
+        views: How sheets are split.
+        captions: How captions are made.
+        workers: Where the work runs; changes no byte of the output.
+    """
+
+    data_dir: str
+    source: str | None = None
+    years: tuple[int, ...] = ()
+    archives: ArchivesConfig = ArchivesConfig()
+    views: ViewsConfig = ViewsConfig()
+    captions: DescribedConfig = DescribedConfig()
+    workers: WorkersConfig = WorkersConfig()
+
+
+@dataclass
+class WeekOutcome:
+    """What became of one week.
+
+    Attributes:
+        week: "I20210105".
+        reports: Stage → its report, in the order of the walk; ends before the stage that failed.
+        failed_stage: The stage that failed, or None.
+        error: Why, in one sentence.
+    """
+
+    week: str
+    reports: dict[str, Report] = field(default_factory=dict)
+    failed_stage: str | None = None
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        reports = {stage: report.to_dict() for stage, report in self.reports.items()}
+        return {"week": self.week, "failed_stage": self.failed_stage, "error": self.error, "stages": reports}
+
+
+def walk_weeks(config: WeeksConfig) -> list[WeekOutcome]:
+    """Take every week of the source and of the data folder to its captions; a week that fails stops no other.
+
+    Returns:
+        One outcome a week, in order of date.
+
+    Raises:
+        SourceError: There is no week to walk.
+    """
+    folder = DataFolder(config.data_dir)
+    years = config.years or None
+    offered = {} if config.source is None else {week.week: week for week in list_weeks(config.source, years=years)}
+    kept = [week for week in stages.kept_weeks(folder) if years is None or int(week[1:5]) in years]
+    outcomes = {week: WeekOutcome(week) for week in sorted({*offered, *kept})}
+    if not outcomes:
+        raise SourceError(f"no week to walk in {config.source or config.data_dir}; name a --source of weekly archives")
+    steps = {week: list(_steps(config, week, offered.get(week))) for week in outcomes}
+    listener().on_weeks(list(outcomes), sum(len(of_week) for of_week in steps.values()))
+    with open_runner(config.workers) as runner:
+        _drive(runner, steps, outcomes)
+    return list(outcomes.values())
+
+
+def _steps(config: WeeksConfig, week: str, archive: WeeklyArchive | None) -> Iterator[Step]:
+    data_dir = config.data_dir
+    if archive is not None:
+        yield "archives", keep_archive, {"data_dir": data_dir, "archive": archive, "config": config.archives}
+    yield "grants", parse_archive, {"data_dir": data_dir, "week": week}
+    yield "views", split_archive, {"data_dir": data_dir, "week": week, "config": config.views}
+    yield "captions", caption_views, {"data_dir": data_dir, "week": week, "config": config.captions}
+
+
+def _drive(runner: Runner, steps: dict[str, list[Step]], outcomes: dict[str, WeekOutcome]) -> None:
+    """Hand out each week's next step as soon as the one before it is done, so that no worker waits within a task."""
+    done: queue.SimpleQueue[tuple[str, str, Future]] = queue.SimpleQueue()
+    num_running = 0
+
+    def start_next(week: str) -> int:
+        if not steps[week]:
+            return 0
+        stage, task, parameters = steps[week].pop(0)
+        future = runner.submit(task, **parameters)
+        future.add_done_callback(lambda finished: done.put((week, stage, finished)))
+        return 1
+
+    for week in outcomes:
+        num_running += start_next(week)
+    while num_running:
+        week, stage, future = done.get()
+        num_running -= 1
+        outcome = outcomes[week]
+        try:
+            outcome.reports[stage] = future.result()
+        except Exception as error:  # whatever it is, it ends this week alone, and is told at the end
+            outcome.failed_stage, outcome.error = stage, _sentence(error)
+            if not isinstance(error, PatentDataError):
+                _LOG.exception("%s %s failed", stage, week)
+        listener().on_stage(week, stage, outcome.reports.get(stage))
+        if outcome.error is None:
+            num_running += start_next(week)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, PatentDataError):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error}"
