@@ -1,7 +1,7 @@
 """Captions: what a view looks like (shape) and what the article is for (function), as texts that CLIP can read.
 
-A `Captioner` turns views into rows of `records.CAPTIONS`. `Described` writes them from the grant's own words and needs no
-model; its captions carry the name "described", so that nobody takes them for something seen.
+A `Captioner` turns views into rows of `records.CAPTIONS`. `Described` writes them from the grant's own words and needs
+no model; its captions carry the name "described", so that nobody takes them for something seen.
 """
 
 from __future__ import annotations
@@ -159,8 +159,8 @@ class Captioner(Protocol):
         """One row of `records.CAPTIONS` for each view, in the order of the views.
 
         Args:
-            views: Rows with `VIEW_COLUMNS` and `GRANT_COLUMNS` (and "image", a PNG, where `reads_images`), drawn only as
-                far as work can be kept in flight.
+            views: Rows with `VIEW_COLUMNS` and `GRANT_COLUMNS` (and "image", a PNG, where `reads_images`), drawn only
+                as far as work can be kept in flight.
 
         Yields:
             Rows whose "text" is the caption, or null with the reason in "finish_reason". No view raises.

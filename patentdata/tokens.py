@@ -1,7 +1,7 @@
 """Lengths of texts in CLIP tokens, counted as open_clip's tokenizer counts them, without loading a model library.
 
-CLIP reads 77 tokens, the start and end marks included, and silently loses the rest. The byte-pair vocabulary is the file
-that open_clip ships; it is found on disk without importing the package, which would load torch.
+CLIP reads 77 tokens, the start and end marks included, and silently loses the rest. The byte-pair vocabulary is the
+file that open_clip ships; it is found on disk without importing the package, which would load torch.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ def _clean(text: str) -> str:
 
 @cache
 def _tokenizer() -> Tokenizer:
-    merges = [tuple(line.split()) for line in _vocabulary_lines()[1 : _NUM_MERGES + 1]]  # the first line is a comment
+    merges: list[tuple[str, str]] = []
+    for line in _vocabulary_lines()[1 : _NUM_MERGES + 1]:  # the first line is a comment
+        left, right = line.split()
+        merges.append((left, right))
     alphabet = sorted(ByteLevel.alphabet())
     entries = [*alphabet, *(character + "</w>" for character in alphabet), *(left + right for left, right in merges)]
     entries += ["<start_of_text>", "<end_of_text>"]
