@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from prefect import flow
 
 from flows.refresh import RefreshConfig, WalkResult, refresh
@@ -20,4 +18,4 @@ def rebuild(config: RefreshConfig) -> WalkResult:
     """
     if not config.weeks.years:
         raise ConfigError("no years to rebuild; name them, such as [2021, 2022]")
-    return refresh.fn(dataclasses.replace(config))
+    return refresh.fn(config)

@@ -144,7 +144,5 @@ def local_run_dir(folder: DataFolder, name: str) -> Path:
 def local_dir(folder: DataFolder, *parts: str) -> Path:
     """A folder within the data folder as a path; raises ConfigError where it is not on this machine."""
     if not folder.is_local:
-        raise ConfigError(
-            f"training needs its files on this machine; copy {folder.url}/datasets to a local data folder"
-        )
+        raise ConfigError(f"training needs its files on this machine; copy {folder.url}/datasets to a local folder")
     return Path(folder.path(*parts))

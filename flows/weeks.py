@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from patentdata.views import ViewsConfig
 from prefect import Task
 
 from flows.progress import listener
@@ -17,9 +16,10 @@ from patentdata import stages
 from patentdata.archives import ArchivesConfig
 from patentdata.captions import DescribedConfig
 from patentdata.catalog import WeeklyArchive, list_weeks
-from patentdata.errors import PatentDataError, SourceError
+from patentdata.errors import ConfigError, PatentDataError, SourceError
 from patentdata.folder import DataFolder
 from patentdata.report import Report
+from patentdata.views import ViewsConfig
 from tasks.archives import keep_archive
 from tasks.captions import caption_views
 from tasks.grants import parse_archive
@@ -38,6 +38,7 @@ class WeeksConfig:
         data_dir: The data folder: a path or any fsspec address.
         source: Folder of weekly archives; without it, the weeks already in the data folder are walked again.
         years: Only weeks of these years; empty for all.
+        only_stages: Only these stages, in the order of the walk; empty for all four.
         archives: Bounds on members.
         views: How sheets are split.
         captions: How captions are made.
@@ -47,10 +48,17 @@ class WeeksConfig:
     data_dir: str
     source: str | None = None
     years: tuple[int, ...] = ()
+    only_stages: tuple[str, ...] = ()
     archives: ArchivesConfig = ArchivesConfig()
     views: ViewsConfig = ViewsConfig()
     captions: DescribedConfig = DescribedConfig()
     workers: WorkersConfig = WorkersConfig()
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.only_stages) - set(stages.WEEKLY_STAGES):
+            raise ConfigError(
+                f"no stage {', '.join(sorted(unknown))}; the stages are {', '.join(stages.WEEKLY_STAGES)}"
+            )
 
 
 @dataclass
@@ -99,12 +107,15 @@ def walk_weeks(config: WeeksConfig) -> list[WeekOutcome]:
 
 
 def _steps(config: WeeksConfig, week: str, archive: WeeklyArchive | None) -> Iterator[Step]:
-    data_dir = config.data_dir
-    if archive is not None:
-        yield "archives", keep_archive, {"data_dir": data_dir, "archive": archive, "config": config.archives}
-    yield "grants", parse_archive, {"data_dir": data_dir, "week": week}
-    yield "views", split_archive, {"data_dir": data_dir, "week": week, "config": config.views}
-    yield "captions", caption_views, {"data_dir": data_dir, "week": week, "config": config.captions}
+    place = {"data_dir": config.data_dir}
+    steps: list[Step] = [
+        ("archives", keep_archive, {**place, "archive": archive, "config": config.archives}),
+        ("grants", parse_archive, {**place, "week": week}),
+        ("views", split_archive, {**place, "week": week, "config": config.views}),
+        ("captions", caption_views, {**place, "week": week, "config": config.captions}),
+    ]
+    wanted = config.only_stages or stages.WEEKLY_STAGES
+    yield from (step for step in steps if step[0] in wanted and (step[0] != "archives" or archive is not None))
 
 
 def _drive(runner: Runner, steps: dict[str, list[Step]], outcomes: dict[str, WeekOutcome]) -> None:

@@ -16,7 +16,18 @@ from patentdata.captions import Captioner
 from patentdata.catalog import WeeklyArchive
 from patentdata.errors import ArchiveError, GrantParseError, OutputError, SourceError
 from patentdata.folder import DataFolder
-from patentdata.parquet import Claim, Rows, fingerprint, is_done, open_table, plain, read_report, write_table
+from patentdata.parquet import (
+    Claim,
+    Rows,
+    fingerprint,
+    is_done,
+    is_intact,
+    open_table,
+    plain,
+    read_made,
+    read_report,
+    write_table,
+)
 from patentdata.report import Report
 from patentdata.views import ViewsConfig
 
@@ -113,7 +124,7 @@ def parse_archive(folder: DataFolder, week: str) -> Report:
     _drop_repeated(rows, report)
     report.count("sheets", sum(max(len(row["images"]) - 1, 0) for row in rows))
     report.count("figures", sum(len(row["figures"]) for row in rows))
-    write_table(folder, path, records.GRANTS, _in_groups(rows), claim, report)
+    write_table(folder, path, records.GRANTS, in_groups(rows), claim, report)
     return report
 
 
@@ -134,7 +145,7 @@ def split_archive(folder: DataFolder, week: str, config: ViewsConfig) -> Report:
         rows = table.read().to_pylist()
     with folder.open(kept_path(folder, week)) as archive:
         members = dict(archives.read_kept(archive))
-        batches = _in_groups(_views_of(rows, members, config, report))
+        batches = in_groups(_views_of(rows, members, config, report))
         write_table(folder, path, records.VIEWS, batches, claim, report)
     return report
 
@@ -157,11 +168,40 @@ def caption_views(folder: DataFolder, week: str, captioner: Captioner) -> Report
         by_number = {row["patent_number"]: row for row in table.read(columns=_CAPTION_FIELDS).to_pylist()}
     with open_table(folder, views_path) as table:
         described = _captions_of(table, by_number, captioner, report)
-        write_table(folder, path, records.CAPTIONS, _in_groups(described), claim, report)
+        write_table(folder, path, records.CAPTIONS, in_groups(described), claim, report)
     return report
 
 
 _CAPTION_FIELDS = ["patent_number", "title", "uspc", "uspc_class", "locarno_class", "claim", "figures"]
+
+
+def state_of(folder: DataFolder, stage: str, week: str) -> tuple[str, Report | None]:
+    """State of one stage's output: "done", "stale" (an input has changed since), "damaged" or "missing"; its report.
+
+    Settings are not known here, so output made with other settings than the next run's is "done".
+    """
+    if stage == "archives":
+        note = _whole_note(folder, week)
+        if note is not None:
+            return "done", Report.from_dict(note["report"])
+        return ("damaged" if folder.exists(folder.path("archives", f"{week}.json")) else "missing"), None
+    path = table_path(folder, stage, week)
+    if not folder.exists(path):
+        return "missing", None
+    made = read_made(folder, path)
+    if made is None or not is_intact(folder, path, made):
+        return "damaged", None
+    report = Report.from_dict(made["report"])
+    try:
+        inputs = {
+            name: _kept_sha256(folder, week)
+            if name == "archive"
+            else fingerprint(folder, table_path(folder, name, week))
+            for name in made["inputs"]
+        }
+    except OutputError:
+        return "stale", report
+    return ("done" if inputs == made["inputs"] else "stale"), report
 
 
 def _views_of(
@@ -189,7 +229,7 @@ def _captions_of(
     table: Any, by_number: dict[str, Any], captioner: Captioner, report: Report
 ) -> Iterator[dict[str, Any]]:
     tally = report.tally("views")
-    columns = [name for name in records.VIEWS.names if name != "image" or captioner.needs_images]
+    columns = [name for name in records.VIEWS.names if name != "image" or captioner.reads_images]
 
     def joined() -> Iterator[dict[str, Any]]:
         for batch in table.iter_batches(batch_size=_ROWS_A_GROUP, columns=columns):
@@ -259,8 +299,8 @@ def _drop_repeated(rows: Rows, report: Report) -> None:
             del rows[i]
 
 
-def _in_groups(rows: Any) -> Iterator[Rows]:
-    """Rows in groups small enough to hold: by number, and by the bytes of their images."""
+def in_groups(rows: Any) -> Iterator[Rows]:
+    """Rows in groups small enough to hold in memory: by number, and by the bytes of their images."""
     group: Rows = []
     num_bytes = 0
     for row in rows:

@@ -1,0 +1,266 @@
+"""What the command line shows: bars while work goes on, tables when it is done, one sentence when it fails."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pydantic
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from flows.progress import Listener
+from patentdata.errors import ConfigError
+from patentdata.report import Report, Tally
+
+if TYPE_CHECKING:
+    from flows.refresh import WalkResult
+    from flows.status import WeekHere, WeekStatus
+    from flows.weeks import WeekOutcome
+
+_OUT = Console()
+_ERR = Console(stderr=True)
+
+SettingsT = TypeVar("SettingsT")
+
+
+def say(text: str) -> None:
+    """One line for the user, on stderr, where it never mixes with results."""
+    _ERR.print(escape(text), highlight=False)
+
+
+def say_error(text: str) -> None:
+    _ERR.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def show_json(values: Any) -> None:
+    """Values as JSON on stdout, and nothing else there."""
+    sys.stdout.write(json.dumps(values, ensure_ascii=False, indent=1, default=str) + "\n")
+
+
+def read_toml(path: Path | None) -> dict[str, Any]:
+    """The tables of a settings file; empty without one. Raises ConfigError."""
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no TOML: {error}") from error
+
+
+def build(kind: type[SettingsT], values: dict[str, Any]) -> SettingsT:
+    """Settings from plain values, types and names checked. Raises ConfigError that names the setting."""
+    try:
+        return pydantic.TypeAdapter(kind, config=None).validate_python(values)
+    except pydantic.ValidationError as error:
+        shown = []
+        for problem in error.errors(include_url=False):
+            place = ".".join(str(part) for part in problem["loc"] if not isinstance(part, int))
+            message = problem["msg"].removeprefix("Value error, ")
+            shown.append(f"{place}: {message}" if place else message)
+        raise ConfigError("; ".join(shown)) from None
+
+
+def parse_years(text: str) -> tuple[int, ...]:
+    """Years from "2021", "2007-2022" or "2007-2010,2015". Raises ConfigError.
+
+    >>> parse_years("2007-2009,2015")
+    (2007, 2008, 2009, 2015)
+    """
+    years: set[int] = set()
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        match = re.fullmatch(r"(\d{4})(?:\s*[-–]\s*(\d{4}))?", part)
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise ConfigError(f"{part!r} names no years; write 2021, 2007-2022 or 2007-2010,2015")
+        years.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return tuple(sorted(years))
+
+
+class Bars(Listener):
+    """Progress bars on stderr for the length of a block; on a dull terminal they stay away."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=_ERR,
+            disable=not _ERR.is_terminal,
+        )
+        self._bars: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def on_weeks(self, weeks: list[str], num_steps: int) -> None:
+        self._bars["weeks"] = self._progress.add_task(f"{len(weeks)} weeks", total=num_steps)
+
+    def on_stage(self, week: str, stage: str, report: Report | None) -> None:
+        outcome = "" if report is not None else " [red]failed[/]"
+        self._progress.update(self._bars["weeks"], advance=1, description=f"{week} {stage}{outcome}")
+
+    def on_dataset(self, name: str) -> None:
+        self._bars["dataset"] = self._progress.add_task(f"dataset {escape(name)}", total=None)
+
+    def on_training(self, step: int, num_steps: int, values: dict[str, Any]) -> None:
+        if "training" not in self._bars:
+            self._bars["training"] = self._progress.add_task("training", total=num_steps)
+        loss = values.get("loss")
+        description = "training" if loss is None else f"training, loss {loss:.3f}"
+        self._progress.update(self._bars["training"], completed=step, description=description)
+
+    def on_evaluation(self, model: str) -> None:
+        self._bars["evaluation"] = self._progress.add_task("evaluation", total=None)
+
+
+def show_walk(result: WalkResult, as_json: bool) -> None:
+    """Summary of a refresh or rebuild: counts in and out of each stage, drops by reason, figures, the page to open."""
+    if as_json:
+        show_json(result.to_dict())
+        return
+    reports = [report for outcome in result.weeks for report in outcome.reports.values()]
+    if result.dataset is not None:
+        reports.append(result.dataset)
+    _OUT.print(_table_of_reports(reports, title=f"{len(result.weeks)} weeks in {result.data_dir}"))
+    if result.evaluation is not None and result.run_dir is not None:
+        show_evaluation(result.evaluation, Path(result.run_dir), as_json=False)
+    for outcome in result.failures:
+        say_error(f"{outcome.week} {outcome.failed_stage}: {outcome.error}")
+
+
+def show_outcomes(outcomes: list[WeekOutcome], as_json: bool) -> None:
+    """What one stage did to each week; raises WeeksFailedError after it where a week failed."""
+    from flows.refresh import WalkResult, WeeksFailedError
+
+    if as_json:
+        show_json([outcome.to_dict() for outcome in outcomes])
+    else:
+        reports = [report for outcome in outcomes for report in outcome.reports.values()]
+        _OUT.print(_table_of_reports(reports, title=f"{len(outcomes)} weeks"))
+    result = WalkResult("", weeks=outcomes)
+    if result.failures:
+        raise WeeksFailedError(result)
+
+
+def show_reports(reports: list[Report], as_json: bool) -> None:
+    if as_json:
+        show_json([report.to_dict() for report in reports])
+    else:
+        _OUT.print(_table_of_reports(reports, title=", ".join(report.name for report in reports)))
+
+
+def show_training(summary: dict[str, Any], run_dir: Path, as_json: bool) -> None:
+    if as_json:
+        show_json(summary)
+        return
+    _OUT.print(f"Trained {summary.get('num_steps', '?')} steps; the model is in {run_dir / 'model'}")
+
+
+def show_evaluation(measured: dict[str, Any], run_dir: Path, as_json: bool) -> None:
+    """Retrieval figures beside chance and the untrained model, and the page to open."""
+    if as_json:
+        show_json(measured)
+        return
+    for task in evaluation_tables(measured):
+        _OUT.print(task)
+    _OUT.print(f"Open [bold]{escape(str((run_dir / 'report.html').resolve()))}[/]", soft_wrap=True)
+
+
+def evaluation_tables(measured: dict[str, Any]) -> list[Table]:
+    """One table a direction of retrieval."""
+    tables = []
+    for direction, figures in measured["tasks"]["retrieval"]["directions"].items():
+        title = f"{direction.replace('_', ' ')}, {figures['num_queries']} queries, gallery of {figures['gallery_size']}"
+        table = Table("recall@k, %", "model", "untrained", "chance", title=title, title_justify="left")
+        for k, value in figures["recall"].items():
+            columns = (value, figures["untrained_recall"].get(k), figures["chance_recall"].get(k))
+            table.add_row(f"R@{k}", *("–" if column is None else f"{100 * column:.1f}" for column in columns))
+        tables.append(table)
+    return tables
+
+
+def show_weeks(weeks: list[WeekHere], as_json: bool) -> None:
+    if as_json:
+        show_json([vars(week) for week in weeks])
+        return
+    table = Table("week", "offered", "bytes", "here")
+    for week in weeks:
+        num_bytes = "–" if week.num_bytes is None else f"{week.num_bytes:,}"
+        table.add_row(week.week, week.file_name or "–", num_bytes, "yes" if week.is_here else "no")
+    _OUT.print(table)
+
+
+def show_status(weeks: list[WeekStatus], as_json: bool) -> None:
+    if as_json:
+        show_json([week.to_dict() for week in weeks])
+        return
+    table = Table("week", "stage", "state", "unit", "in", "out", "dropped")
+    for week in weeks:
+        for stage in week.stages:
+            state = {"done": "[green]done[/]", "missing": "[dim]missing[/]"}.get(
+                stage.state, f"[yellow]{stage.state}[/]"
+            )
+            tallies = stage.report.tallies if stage.report else {"": None}
+            for unit, tally in tallies.items():
+                counts = ("", "", "") if tally is None else _counts(tally)
+                table.add_row(week.week, stage.stage, state, unit, *counts)
+    _OUT.print(table)
+
+
+def counter(unit: str) -> Callable[[int, int], None]:
+    """A one-line progress report for work outside the walk: call with done and total."""
+
+    def show(num_done: int, num_all: int) -> None:
+        if _ERR.is_terminal:
+            end = "\n" if num_done == num_all else "\r"
+            _ERR.print(f"{num_done:,} of {num_all:,} {unit}", end=end, highlight=False)
+
+    return show
+
+
+def _table_of_reports(reports: list[Report], *, title: str) -> Table:
+    """One line a stage and unit, summed over the weeks."""
+    sums: dict[tuple[str, str], Tally] = {}
+    left_out: dict[tuple[str, str], Counter[str]] = {}
+    for report in reports:
+        for unit, tally in report.tallies.items():
+            total = sums.setdefault((report.stage, unit), Tally())
+            total.num_in += tally.num_in
+            total.num_out += tally.num_out
+            left_out.setdefault((report.stage, unit), Counter()).update(tally.dropped)
+    table = Table("stage", "unit", "in", "out", "left out", title=escape(title), title_justify="left")
+    for (stage, unit), total in sums.items():
+        table.add_row(stage, unit, f"{total.num_in:,}", f"{total.num_out:,}", _reasons(left_out[stage, unit]))
+    return table
+
+
+def _counts(tally: Tally) -> tuple[str, str, str]:
+    return f"{tally.num_in:,}", f"{tally.num_out:,}", _reasons(tally.dropped)
+
+
+def _reasons(dropped: dict[str, int]) -> str:
+    return ", ".join(f"{num:,} {reason}" for reason, num in sorted(dropped.items()))

@@ -1,0 +1,81 @@
+"""What a data folder holds, read from the files themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from patentdata import stages
+from patentdata.catalog import list_weeks
+from patentdata.folder import DataFolder
+from patentdata.report import Report
+
+
+@dataclass(frozen=True)
+class WeekHere:
+    """A week as the source offers it and the data folder holds it."""
+
+    week: str
+    file_name: str | None
+    num_bytes: int | None
+    is_here: bool
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One stage of a week: "done", "stale" (its inputs have changed since), "damaged" or "missing"."""
+
+    stage: str
+    state: str
+    report: Report | None
+
+
+@dataclass(frozen=True)
+class WeekStatus:
+    """All stages of a week, in the order of the walk."""
+
+    week: str
+    stages: list[StageStatus]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "week": self.week,
+            "stages": {
+                stage.stage: {"state": stage.state, "report": stage.report.to_dict() if stage.report else None}
+                for stage in self.stages
+            },
+        }
+
+
+def list_weeks_here(source: str | None, data_dir: str) -> list[WeekHere]:
+    """Every week that the source offers or the data folder holds, in order of date."""
+    offered = {} if source is None else {archive.week: archive for archive in list_weeks(source)}
+    kept = set(stages.kept_weeks(DataFolder(data_dir)))
+    rows = []
+    for week in sorted({*offered, *kept}):
+        archive = offered.get(week)
+        named = (archive.file_name, archive.num_bytes) if archive else (None, None)
+        rows.append(WeekHere(week, *named, week in kept))
+    return rows
+
+
+def read_status(data_dir: str) -> list[WeekStatus]:
+    """State of every stage of every week in the data folder, in order of date."""
+    folder = DataFolder(data_dir)
+    weeks = set(stages.kept_weeks(folder))
+    for stage in stages.WEEKLY_STAGES[1:]:
+        weeks |= {name.removesuffix(".parquet") for name in folder.names(stage)}
+    return [
+        WeekStatus(week, [StageStatus(stage, *stages.state_of(folder, stage, week)) for stage in stages.WEEKLY_STAGES])
+        for week in sorted(weeks)
+    ]
+
+
+def whole_weeks(folder: DataFolder) -> list[str]:
+    """Weeks whose stages are all done, in order of date."""
+    return [
+        week
+        for week in stages.kept_weeks(folder)
+        if all(stages.state_of(folder, stage, week)[0] == "done" for stage in stages.WEEKLY_STAGES)
+    ]
