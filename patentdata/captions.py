@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from patentdata import tokens
+from patentdata import classes, tokens
 from patentdata.errors import ConfigError
 
 Row = dict[str, Any]
@@ -146,11 +146,11 @@ class Captioner(Protocol):
     Attributes:
         name: What stands in the column "captioner".
         settings: Everything that changes a caption, as JSON values; part of the claim of what is written.
-        reads_images: Whether the rows need the column "image".
+        needs_images: Whether the rows need the column "image".
     """
 
     name: str
-    reads_images: bool
+    needs_images: bool
 
     @property
     def settings(self) -> Mapping[str, Any]: ...
@@ -159,7 +159,7 @@ class Captioner(Protocol):
         """One row of `records.CAPTIONS` for each view, in the order of the views.
 
         Args:
-            views: Rows with `VIEW_COLUMNS` and `GRANT_COLUMNS` (and "image", a PNG, where `reads_images`), drawn only
+            views: Rows with `VIEW_COLUMNS` and `GRANT_COLUMNS` (and "image", a PNG, where `needs_images`), drawn only
                 as far as work can be kept in flight.
 
         Yields:
@@ -186,27 +186,13 @@ class DescribedConfig:
 
 
 class Described:
-    """Captions from title, viewpoint and class name.
-
-    Args:
-        config: Settings.
-        uspc_titles: US design class → its title, {"D6": "Furnishings"}.
-        locarno_titles: Locarno class of two digits → its title, {"06": "Furnishing"}; read where no US class is known.
-    """
+    """Captions from title, viewpoint and class name; the Locarno class speaks where no US class is known."""
 
     name = "described"
-    reads_images = False
+    needs_images = False
 
-    def __init__(
-        self,
-        config: DescribedConfig | None = None,
-        *,
-        uspc_titles: Mapping[str, str],
-        locarno_titles: Mapping[str, str],
-    ) -> None:
+    def __init__(self, config: DescribedConfig | None = None) -> None:
         self.config = config or DescribedConfig()
-        self._uspc_titles = uspc_titles
-        self._locarno_titles = locarno_titles
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -219,7 +205,7 @@ class Described:
 
     def _caption_view(self, view: Row) -> Row:
         wording = wording_of(view["viewpoint"], view["viewpoint_direction"], is_front_page=view["is_front_page"])
-        class_title = self._class_title(view)
+        class_title = class_title_of(view.get("uspc_class"), view.get("locarno_class"))
         words = (view.get("title") or "").split()
         num_words = min(len(words), self.config.max_tokens)  # a word is a token or more
         texts = describe(" ".join(words[:num_words]), wording, class_title)
@@ -239,9 +225,20 @@ class Described:
             "cache_key": cache_key(view["image_sha256"], source, model=None, sampling={}),
         }
 
-    def _class_title(self, view: Row) -> str | None:
-        title = self._uspc_titles.get(view.get("uspc_class") or "")
-        return title or self._locarno_titles.get((view.get("locarno_class") or "")[:2])
+
+def described(config: DescribedConfig | None = None) -> Described:
+    """The captioner that needs no model."""
+    return Described(config)
+
+
+def class_title_of(uspc_class: str | None, locarno_class: str | None) -> str | None:
+    """Title of the US class, or else of the Locarno class; None where neither is known.
+
+    >>> class_title_of(None, "06-01")
+    'Furnishing'
+    """
+    title = classes.USPC_TITLES.get(uspc_class or "")
+    return title or classes.LOCARNO_TITLES.get((locarno_class or "")[:2])
 
 
 def wording_of(viewpoint: str, direction: str | None, *, is_front_page: bool) -> str:
@@ -265,7 +262,7 @@ def describe(title: str, wording: str, class_title: str | None) -> dict[str, str
     'Top view of an office chair, classed under furnishings'
     """
     article = with_article(title)
-    classed = f", classed under {_uncapitalised(class_title)}" if class_title else ""
+    classed = f", classed under {class_title.lower()}" if class_title else ""
     shape = wording.format(article)
     return {
         "text": shape + classed,

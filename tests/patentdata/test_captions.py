@@ -6,12 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patentdata import records, tokens
-from patentdata.captions import Described, DescribedConfig, cache_key, with_article
+from patentdata import classes, records, tokens
+from patentdata.captions import DescribedConfig, cache_key, described, with_article
 from patentdata.errors import ConfigError
-
-USPC_TITLES = {"D6": "Furnishings", "D14": "Recording, communication, or information retrieval equipment"}
-LOCARNO_TITLES = {"06": "Furnishing"}
 
 
 def view(**changes):
@@ -28,10 +25,6 @@ def view(**changes):
         "uspc_class": "D6",
         "locarno_class": "06-01",
     } | changes
-
-
-def described(config=None):
-    return Described(config, uspc_titles=USPC_TITLES, locarno_titles=LOCARNO_TITLES)
 
 
 def caption(**changes):
@@ -129,7 +122,7 @@ def test_a_long_title_is_shortened_at_a_word_and_the_row_says_so():
         st.none(), st.text(max_size=400), st.lists(st.text(min_size=1, max_size=30), max_size=90).map(" ".join)
     ),
     viewpoint=st.sampled_from(records.VIEWPOINTS),
-    uspc_class=st.sampled_from([None, "D6", "D14", "D99"]),
+    uspc_class=st.sampled_from([None, *classes.USPC_TITLES]),
     is_front_page=st.booleans(),
 )
 @settings(max_examples=150, deadline=None)
@@ -137,6 +130,14 @@ def test_every_text_of_any_title_fits_into_clip(title, viewpoint, uspc_class, is
     row = caption(title=title, viewpoint=viewpoint, uspc_class=uspc_class, is_front_page=is_front_page)
     assert tokens.fits([row["text"], row["shape"], row["function"]])
     assert row["finish_reason"] in ("stop", "length")
+
+
+@pytest.mark.parametrize("locarno_class", classes.LOCARNO_TITLES)
+def test_the_shortest_bound_has_room_for_every_class(locarno_class):
+    captioner = described(DescribedConfig(max_tokens=40))
+    long_title = view(title="word " * 50, uspc_class=None, locarno_class=locarno_class)
+    (row,) = captioner.caption([long_title])
+    assert row["num_tokens"] == 40 and " a word" in row["text"]
 
 
 def test_captions_come_in_the_order_of_the_views_and_are_the_same_each_time():

@@ -1,0 +1,106 @@
+"""Views made into training images: 8-bit grey, one square size, reduced by area.
+
+A 1-bit drawing that is resized as 1-bit loses its lines at random; here it becomes grey first, and each pixel of the
+result is the mean of the paper it covers. The drawing is cut to its ink and padded with white, so that nothing is
+cropped and nothing stretched.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from patentdata.errors import ConfigError, SheetError
+
+PAPER = 255
+_INK_BELOW = 250  # greys lighter than this are paper: scanned white is seldom pure
+_MAX_PIXELS = 100_000_000  # a full sheet at 300 dpi has 8 million; more is no drawing of a patent
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingImageConfig:
+    """How views become training images.
+
+    Attributes:
+        size_px: Side of the square.
+        margin_share: White on each side of the drawing's longer axis, as a share of the square.
+        max_enlargement: Small drawings grow by at most this factor: enlarging adds blur and no detail.
+        jpeg_quality: 1 to 100.
+    """
+
+    size_px: int = 256
+    margin_share: float = 0.03
+    max_enlargement: float = 2.0
+    jpeg_quality: int = 90
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.size_px <= 4096:
+            raise ConfigError(f"image size is {self.size_px} px; choose 16 to 4096")
+        if not 0 <= self.margin_share <= 0.4:
+            raise ConfigError(f"margin_share is {self.margin_share}; choose 0 to 0.4")
+        if self.max_enlargement < 1:
+            raise ConfigError(f"max_enlargement is {self.max_enlargement}; choose 1 (never enlarge) or more")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise ConfigError(f"jpeg_quality is {self.jpeg_quality}; choose 1 to 100")
+
+
+def training_image(png: bytes, config: TrainingImageConfig) -> bytes | None:
+    """The JPEG of one view, or None where the view has no ink.
+
+    Raises:
+        SheetError: `png` is no readable PNG, or is too large to decode.
+    """
+    page = _decode(png)
+    ink = cv2.boundingRect((page < _INK_BELOW).view(np.uint8))
+    if not ink[2]:
+        return None
+    left, top, width, height = ink
+    square = fit_square(page[top : top + height, left : left + width], config)
+    is_encoded, jpeg = cv2.imencode(".jpg", square, [cv2.IMWRITE_JPEG_QUALITY, config.jpeg_quality])
+    assert is_encoded, "a grey uint8 array is always encodable"
+    return jpeg.tobytes()
+
+
+def fit_square(drawing: np.ndarray, config: TrainingImageConfig) -> np.ndarray:
+    """`drawing` scaled to fit and centred on white.
+
+    Args:
+        drawing: (height_px, width_px) uint8, 0 is ink and 255 is paper.
+        config: Size, margin and bound of enlargement.
+
+    Returns:
+        (size_px, size_px) uint8.
+    """
+    size = config.size_px
+    room = max(1, round(size * (1 - 2 * config.margin_share)))
+    height, width = drawing.shape
+    scale = min(room / max(height, width), config.max_enlargement)
+    target = (max(1, round(width * scale)), max(1, round(height * scale)))  # cv2 wants width first
+    scaled = cv2.resize(drawing, target, interpolation=cv2.INTER_AREA if scale <= 1 else cv2.INTER_LINEAR)
+    square = np.full((size, size), PAPER, np.uint8)
+    left, top = (size - target[0]) // 2, (size - target[1]) // 2
+    square[top : top + target[1], left : left + target[0]] = scaled
+    return square
+
+
+def _decode(png: bytes) -> np.ndarray:
+    """Pixels of a PNG as (height_px, width_px) uint8; its size is read before anything is decoded."""
+    if png[:8] != _PNG_SIGNATURE or len(png) < 26:
+        raise SheetError("the image is no PNG")
+    width, height = struct.unpack(">II", png[16:24])
+    if not 0 < width * height <= _MAX_PIXELS:
+        raise SheetError(f"the image is {width} × {height} px; at most {_MAX_PIXELS:,} pixels are decoded")
+    # Grey pages of up to 8 bits, which drawings are, need no conversion: that halves the time.
+    bit_depth, colour_type = png[24], png[25]
+    mode = cv2.IMREAD_UNCHANGED if bit_depth <= 8 and colour_type == 0 else cv2.IMREAD_GRAYSCALE
+    try:
+        page = cv2.imdecode(np.frombuffer(png, np.uint8), mode)
+    except cv2.error as error:
+        raise SheetError(f"the image cannot be decoded ({error.err})") from error
+    if page is None or page.shape != (height, width):
+        raise SheetError("the image cannot be decoded; its PNG is damaged")
+    return page
