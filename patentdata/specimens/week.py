@@ -1,0 +1,79 @@
+"""A week of specimens, written as one weekly archive with its truth beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from patentdata.specimens.config import SpecimenConfig
+from patentdata.specimens.damage import Damaged, damage_archive, damage_plan, damaged_members
+from patentdata.specimens.design import SpecimenPatent, draw_patent
+from patentdata.specimens.packing import Member, decoys, open_archive, pack_documents
+
+_EXTENSIONS = {"tar": ".tar", "zip": ".ZIP"}
+
+
+def write_week(folder: Path, week: str, config: SpecimenConfig, *, container: str = "tar", truth: bool = True) -> Path:
+    """Draw a week and write it as `folder/I20240102.tar` (or `.ZIP`); bytes depend on `week` and `config` alone.
+
+    Beside it lie `I20240102.truth.jsonl`, one line a sheet in the shape of the hand-made truth of real sheets, and,
+    where damage was asked for, `I20240102.damage.json`: what was damaged, and how.
+
+    Args:
+        week: "I" and the date of issue, such as "I20240102".
+        container: "tar" or "zip".
+
+    Returns:
+        The path of the archive.
+    """
+    if container not in _EXTENSIONS:
+        raise ValueError(f'container is {container!r}; give "tar" or "zip"')
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (week + _EXTENSIONS[container])
+    plan = damage_plan(config)
+    done: list[Damaged] = []
+    truth_path = folder / f"{week}.truth.jsonl"
+    archive = open_archive(path, container)
+    with truth_path.open("w", encoding="utf-8") as truth_file:
+        last: tuple[str, bytes] | None = None
+        for patent in _drawn(week[1:], config):
+            for row in patent.truth:
+                truth_file.write(json.dumps(row) + "\n")
+            packed = pack_documents(patent.name, patent.files())
+            members = [Member(f"{week}/DESIGN/{patent.name}.ZIP", packed)]
+            for kind in plan.get(patent.number, ()):
+                members, note = damaged_members(kind, patent, members, week)
+                done.append(note)
+            for member in members:
+                archive.add(member)
+            last = last or (patent.name, packed)
+        for member in decoys(week, last[1], last[0]) if last else ():
+            archive.add(member)
+    archive.close()
+    done += damage_archive(path, config)
+    if not truth:
+        truth_path.unlink()
+    if done:
+        notes = [note._asdict() for note in done]
+        (folder / f"{week}.damage.json").write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _drawn(date: str, config: SpecimenConfig) -> Iterator[SpecimenPatent]:
+    """The week's patents in the order of their numbers, never many at a time."""
+    numbers = range(config.first_number, config.first_number + config.num_patents)
+    draw = partial(_draw, date=date, config=config)
+    if config.workers == 1:
+        yield from map(draw, numbers)
+        return
+    batch = 8 * config.workers
+    with ProcessPoolExecutor(config.workers) as pool:
+        for start in range(0, len(numbers), batch):  # in batches, so that finished patents do not pile up
+            yield from pool.map(draw, numbers[start : start + batch])
+
+
+def _draw(number: int, date: str, config: SpecimenConfig) -> SpecimenPatent:
+    return draw_patent(number, date=date, config=config)
