@@ -1,0 +1,226 @@
+"""Grant documents as bytes: cutting weekly files into documents, telling designs from the rest, parsing them safely.
+
+Nothing here loads a DTD or anything else from outside: the named entities that v2.5 takes from its DTD are written into
+the document's own prolog before it is parsed, those that it uses and no others.
+"""
+
+from __future__ import annotations
+
+import html.entities
+import io
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from lxml import etree
+
+from patentdata.errors import GrantParseError
+
+MAX_DOCUMENT_BYTES = 32 * 2**20
+"""Largest document that is parsed. A design of two thousand citations has 2 MB."""
+
+_CHUNK_BYTES = 2**20
+
+
+class DocumentError(GrantParseError):
+    """A document that becomes no row.
+
+    Attributes:
+        reason: A word_in_snake_case to count it by.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class NotADesignError(DocumentError):
+    """A document of another kind: a utility or plant patent, a sequence listing, an application."""
+
+
+# --- Weekly files -----------------------------------------------------------------------------------------------------
+
+_DECLARATION = re.compile(rb"(?:\A|(?<=\n)|(?<=\r))(?:\xef\xbb\xbf)?<\?xml[ \t\r\n]")
+_MARK_BYTES = 16  # a declaration that straddles two chunks fits in here
+
+
+def split_documents(source: bytes | BinaryIO, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> Iterator[tuple[int, bytes]]:
+    """Cut a file of one or many documents at each `<?xml ` that starts a line.
+
+    Args:
+        source: The file, or its bytes. A file is read forward in chunks; at most `max_bytes` and a chunk are held.
+        max_bytes: A longer document comes out cut to `max_bytes + 1` bytes, so that its length tells.
+
+    Yields:
+        Byte offset of the document and its bytes, in file order. Blank stretches are skipped.
+    """
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    offset, held, searched = 0, bytearray(), 1
+    num_lost = 0  # bytes of an overlong document already let go
+    while chunk := stream.read(_CHUNK_BYTES):
+        held += chunk
+        while match := _DECLARATION.search(held, searched):
+            if held[: match.start()].strip(b"\xef\xbb\xbf\0 \t\r\n"):
+                yield offset, bytes(held[: min(match.start(), max_bytes + 1)])
+            offset += match.start() + num_lost
+            num_lost = 0
+            del held[: match.start()]
+            searched = 1
+        searched = max(1, len(held) - _MARK_BYTES)
+        if len(held) > max_bytes + _CHUNK_BYTES:
+            num_kept = max_bytes + 1
+            tail = bytes(held[-_MARK_BYTES:])
+            num_lost += len(held) - num_kept - len(tail)
+            held[num_kept:] = tail
+            searched = num_kept
+    if held.strip(b"\xef\xbb\xbf\0 \t\r\n"):
+        yield offset, bytes(held[: max_bytes + 1])
+
+
+# --- Kinds ------------------------------------------------------------------------------------------------------------
+
+_HEAD_BYTES = 16384
+_ROOT = re.compile(rb"<([A-Za-z_][\w.:-]*)(?=[\s/>])")
+_V4_TYPE = re.compile(rb"<application-reference\b[^>]*\bappl-type\s*=\s*[\"']([\w-]+)")
+_V4_KIND = re.compile(rb"<publication-reference\b[^>]*>.{0,600}?<kind>\s*(\w+)\s*</kind>", re.DOTALL)
+_V25_KIND = re.compile(rb"<B130>\s*(?:<[A-Z]+>\s*)*(\w+)")
+_KINDS = {"S": "design", "S1": "design", "P": "plant", "P1": "plant", "P2": "plant", "P3": "plant", "E": "reissue"}
+_KINDS |= {"E1": "reissue", "H": "statutory_invention_registration", "H1": "statutory_invention_registration"}
+_KINDS |= {"A": "utility", "B1": "utility", "B2": "utility"}
+_GRANT_ROOTS = {"us-patent-grant", "PATDOC"}
+
+
+def document_kind(data: bytes) -> str:
+    """What a document says it is: "design", "utility", "plant", "reissue", "sequence_cwu", "other_root", "unknown".
+
+    Read from its first bytes without parsing it, so that the hundreds of megabytes between designs cost nothing.
+    "unknown" means a grant that names no kind.
+    """
+    head = data[:_HEAD_BYTES]
+    root = _ROOT.search(re.sub(rb"<!--.*?-->|<!ENTITY[^>]*>", b"", head, flags=re.DOTALL))
+    name = root[1].decode() if root else ""
+    if name not in _GRANT_ROOTS:
+        return name.replace("-", "_") if name == "sequence-cwu" else "other_root"
+    kind = (_V4_KIND if name == "us-patent-grant" else _V25_KIND).search(head)
+    application = _V4_TYPE.search(head)
+    return kind_of_grant(kind[1].decode() if kind else "", application[1].decode() if application else "")
+
+
+def kind_of_grant(kind_code: str, application_type: str) -> str:
+    """ "design" for kind S or S1, unless the application is of another type; else a word for the kind."""
+    kind = _KINDS.get(kind_code.strip().upper())
+    stated = application_type.strip().lower().replace("-", "_")
+    if kind == "design":
+        return stated if stated and stated != "design" else "design"
+    return kind or ("unknown" if stated in {"", "design"} else stated)
+
+
+# --- Parsing ----------------------------------------------------------------------------------------------------------
+
+# ISO 8879 "Greek letters", which HTML leaves out; v2.5 documents may use them.
+_GREEK_NAMES = [
+    "a",
+    "b",
+    "g",
+    "d",
+    "e",
+    "z",
+    "ee",
+    "th",
+    "i",
+    "k",
+    "l",
+    "m",
+    "n",
+    "x",
+    "o",
+    "p",
+    "r",
+    "sf",
+    "s",
+    "t",
+    "u",
+    "ph",
+    "kh",
+    "ps",
+    "oh",
+]
+_GREEK = {f"{name}gr": letter for name, letter in zip(_GREEK_NAMES, "αβγδεζηθικλμνξοπρςστυφχψω", strict=True)}
+_ENTITIES = {name[:-1]: text for name, text in html.entities.html5.items() if name.endswith(";")}
+_ENTITIES |= _GREEK | {name.capitalize(): letter.upper() for name, letter in _GREEK.items() if name != "sfgr"}
+_PREDEFINED = {b"amp", b"lt", b"gt", b"quot", b"apos"}
+_USED_ENTITY = re.compile(rb"&([A-Za-z_][\w.-]*);")
+_DECLARED_ENTITY = re.compile(rb"<!ENTITY\s+([^\s%]+)\s+([\"'])")
+_DOCTYPE = re.compile(
+    rb"<!DOCTYPE\s+[\w.:-]+(?:\s+(?:SYSTEM|PUBLIC\s+(?:\"[^\"]*\"|'[^']*'))\s*(?:\"[^\"]*\"|'[^']*'))?\s*(\[|>)"
+)
+
+
+def parse_document(data: bytes, *, source: str) -> etree._Element:
+    """The root element of one document, its named entities resolved.
+
+    Raises:
+        DocumentError: It is cut off, not well-formed, larger than `MAX_DOCUMENT_BYTES`, or uses an entity that
+            neither it nor the public tables define. External entities are never loaded.
+    """
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise DocumentError("too_large", f"{source}: the document is larger than {MAX_DOCUMENT_BYTES} bytes")
+    text = _with_entities(data.lstrip(b"\xef\xbb\xbf\0 \t\r\n"), source)
+    try:
+        root = etree.fromstring(text, _parser())
+    except (etree.LxmlError, ValueError, LookupError) as error:
+        reason = "malformed" if _closes_root(text) else "cut_off"
+        raise DocumentError(reason, f"{source}: {_first_sentence(error)}") from error
+    if root is None:
+        raise DocumentError("malformed", f"{source}: the document holds no element")
+    return root
+
+
+def _parser() -> etree.XMLParser:
+    """A parser that loads nothing, bounds entity expansion and depth, and leaves out comments and instructions."""
+    return etree.XMLParser(
+        resolve_entities="internal",  # type: ignore[arg-type]  # newer than the stubs
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+        collect_ids=False,
+    )
+
+
+def _closes_root(text: bytes) -> bool:
+    """Whether the document ends with an end tag of its root, as a whole one does."""
+    root = _ROOT.search(text[:_HEAD_BYTES])
+    return root is not None and b"</" + root[1] in text[-1024:]
+
+
+def _first_sentence(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _with_entities(data: bytes, source: str) -> bytes:
+    """The document with definitions for the named entities that it uses without declaring them."""
+    used = set(_USED_ENTITY.findall(data)) - _PREDEFINED
+    if not used:
+        return data
+    used -= {name for name, _ in _DECLARED_ENTITY.findall(data[: 2**20])}
+    unknown = sorted(name.decode() for name in used if name.decode() not in _ENTITIES)
+    if unknown:
+        raise DocumentError("undeclared_entity", f"{source}: the entity &{unknown[0]}; is declared nowhere")
+    definitions = "".join(f'<!ENTITY {name.decode()} "{_escaped(name.decode())}">' for name in sorted(used)).encode()
+    doctype = _DOCTYPE.search(data, 0, _HEAD_BYTES)
+    if doctype is None:
+        root = _ROOT.search(data)
+        if root is None:
+            return data
+        return data[: root.start()] + b"<!DOCTYPE " + root[1] + b" [" + definitions + b"]>" + data[root.start() :]
+    if doctype[1] == b"[":
+        return data[: doctype.end()] + definitions + data[doctype.end() :]
+    return data[: doctype.end() - 1] + b" [" + definitions + b"]>" + data[doctype.end() :]
+
+
+def _escaped(name: str) -> str:
+    """The entity's text as character references; markup characters twice over, as a definition needs them."""
+    return "".join(f"&#38;#{ord(char)};" if char in "<&" else f"&#{ord(char)};" for char in _ENTITIES[name])

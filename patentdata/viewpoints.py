@@ -1,0 +1,315 @@
+"""What a figure's sentence says: from where the article is seen, and what the article is.
+
+"FIG. 3 is a top, front perspective view of a chair, the rear being a mirror image" names a viewpoint (perspective), its
+direction (top front) and an object (chair). The viewpoint is read from the first phrase made of view words alone, so
+that what the sentence says about other sides, other figures and the state of the article does not count.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Viewpoint(NamedTuple):
+    """One figure as its sentence describes it.
+
+    Attributes:
+        viewpoint: One of `records.VIEWPOINTS`.
+        direction: Direction of a perspective in the order printed, such as "top front"; None where none is named.
+        object: What is shown, such as "chair"; None where the sentence names nothing ("thereof").
+    """
+
+    viewpoint: str
+    direction: str | None
+    object: str | None
+
+
+_DIRECTIONS = {
+    "front": "front",
+    "frontal": "front",
+    "forward": "front",
+    "anterior": "front",
+    "rear": "rear",
+    "back": "rear",
+    "rearward": "rear",
+    "posterior": "rear",
+    "left": "left",
+    "lefthand": "left",
+    "right": "right",
+    "righthand": "right",
+    "top": "top",
+    "upper": "top",
+    "overhead": "top",
+    "above": "top",
+    "bottom": "bottom",
+    "lower": "bottom",
+    "underside": "bottom",
+    "underneath": "bottom",
+    "below": "bottom",
+    "beneath": "bottom",
+    "side": "side",
+    "sided": "side",
+    "sides": "side",
+    "lateral": "side",
+    "end": "side",
+}
+_PERSPECTIVES = {
+    "perspective", "perspectives", "prospective", "persepctive", "perpsective", "perspecive", "perspectively",
+    "isometric", "axonometric", "trimetric", "dimetric", "oblique", "orthogonal-perspective", "three-quarter", "3d",
+    "three-dimensional",
+}  # fmt: skip
+_SECTIONS = {"section", "sections", "sectional", "sectioned", "cross-section", "cross-sectional", "crosssectional"}
+_SECTIONS |= {"cutaway", "cut-away", "crosssection"}
+_DETAILS = {"detail", "details", "detailed", "fragmentary", "fragmental", "partial", "partially", "close-up", "closeup"}
+_DETAILS |= {"zoomed", "zoomed-in", "zoom"}
+_ENLARGED = {"enlarged", "magnified", "enlargement", "blown-up", "expanded-scale"}
+_EXPLODED = {"exploded", "disassembled"}
+_IN_USE = {"environmental", "in-use", "use", "usage", "use-state"}
+_PLANS = {"plan", "planar", "plane", "down", "bird's-eye", "birds-eye", "aerial"}
+_ELEVATIONS = {"elevation", "elevations", "elevational", "profile"}
+_VIEWS = {"view", "views"}
+# Words that may stand inside a view phrase and say nothing of the viewpoint.
+_FILLERS = {
+    "elevated", "reduced", "slightly", "first", "second", "third", "fourth", "fifth", "sixth", "one", "another", "other",
+    "opposite", "opposing", "alternate", "alternative", "additional", "further", "adjacent", "reference", "schematic",
+    "toe", "heel", "inner", "outer", "inside", "outside", "interior", "exterior", "medial", "longitudinal",
+    "transverse", "vertical", "horizontal", "hand", "cross", "facing", "angled", "in", "to", "straight-on", "open",
+    "closed", "general", "overall", "full", "complete", "same", "assembled", "separated", "orthogonal", "orthographic",
+    "diagonal", "inverted", "rotated", "color", "colour", "diagrammatic", "and", "or", "line", "drawing",
+    "photographic", "ornamental", "three",
+}  # fmt: skip
+_BEARING = (
+    set(_DIRECTIONS) | _PERSPECTIVES | _SECTIONS | _DETAILS | _ENLARGED | _EXPLODED | _IN_USE | _PLANS | _ELEVATIONS
+)
+_PHRASE_WORDS = _BEARING | _VIEWS | _FILLERS
+_TOKEN = re.compile(r"[A-Za-z][A-Za-z'’]*(?:[-‐‑][A-Za-z'’]+)*|\d+[A-Za-z]*|[^\sA-Za-z\d]")
+_HYPHEN = re.compile(r"[-‐‑]")
+_GLUE = {",", "-", "/", "–", "&", "‐", "‑", "+"}
+_SENTENCE_ENDS = {";", ".", ":"}
+
+
+class _Phrase(NamedTuple):
+    """A run of view words: the words in lower case, and where the run ends in the text."""
+
+    words: tuple[str, ...]
+    start: int
+    end: int
+
+    @property
+    def names_view(self) -> bool:
+        return not _VIEWS.isdisjoint(self.words)
+
+    @property
+    def bears_viewpoint(self) -> bool:
+        return not _BEARING.isdisjoint(self.words)
+
+
+def read_viewpoint(text: str, *, title: str = "", index: int = 0, num_figures: int = 1) -> Viewpoint:
+    """Read the viewpoint, its direction and the object from the sentence of a figure, its label taken off or not.
+
+    Args:
+        text: The sentence: "is a top front perspective view of a chair;".
+        title: Title of the patent; it tells where a name such as "holder with tray" ends.
+        index: Which of the figures of the sentence is asked for, where it describes several.
+        num_figures: How many figures the sentence describes: "FIGS. 2 and 3 are front and rear views" gives each its own.
+
+    >>> read_viewpoint("is a top, front perspective view of a chair showing my new design;")
+    Viewpoint(viewpoint='perspective', direction='top front', object='chair')
+    >>> read_viewpoint("is a left side view thereof, the right side being a mirror image;")
+    Viewpoint(viewpoint='left', direction=None, object=None)
+    """
+    phrase = _main_phrase(text)
+    if phrase is None:
+        viewpoint, direction, rest = "none", None, text
+        if _USE.search(text):
+            viewpoint = "in_use"
+    else:
+        rest = text[phrase.end :]
+        viewpoint, direction = _classify(_words_of_figure(phrase.words, index, num_figures))
+        if viewpoint == "other":
+            viewpoint = _seen_from(rest) or ("in_use" if _USE.search(rest) else _part_shown(rest))
+        elif viewpoint == "perspective" and direction is None:
+            direction = _direction_shown(rest)
+    return Viewpoint(viewpoint, direction, _object(rest, title, follows_view=phrase is not None))
+
+
+def _main_phrase(text: str) -> _Phrase | None:
+    """The phrase that says what view it is: the first one with the word "view", else one that stands where it would.
+
+    "1.3 : Back" and "is a right side of an earphone" do without the word; "shows a left earphone" names no view.
+    """
+    phrases = _phrases(text)
+    for phrase in phrases:
+        if phrase.names_view:
+            return phrase
+    for phrase in phrases:
+        if (
+            phrase.bears_viewpoint
+            and _BEFORE_BARE.fullmatch(text[: phrase.start])
+            and _AFTER_BARE.match(text, phrase.end)
+        ):
+            return phrase
+    return None
+
+
+_BEFORE_BARE = re.compile(
+    r"[\s:.,\-–—]*(?:(?:is|are|shows?|illustrates?|depicts?)\s+)?(?:an?\s+|the\s+)?", re.IGNORECASE
+)
+_AFTER_BARE = re.compile(r"\s*(?:$|[,;:.(\d]|of\b|thereof\b|showing\b|and\b|with\b|in\b)", re.IGNORECASE)
+
+
+def _phrases(text: str) -> list[_Phrase]:
+    """Runs of view words in order, up to the end of the clause that holds the first one with the word "view"."""
+    phrases: list[_Phrase] = []
+    words: list[str] = []
+    start = end = 0
+
+    def close() -> None:
+        if words:
+            phrases.append(_Phrase(tuple(words), start, end))
+            words.clear()
+
+    for match in _TOKEN.finditer(text):
+        token = match[0].lower()
+        parts = [token] if token in _PHRASE_WORDS else _HYPHEN.split(token)
+        after_view = bool(words) and words[-1] in _VIEWS
+        if after_view and token in _CONJUNCTIONS:
+            close()  # "a front view and ...", "a left side view, the right side being ..."
+        elif _PHRASE_WORDS.issuperset(parts):
+            start = start if words else match.start()
+            words.extend(parts)
+            end = match.end()
+        elif token not in _GLUE:
+            close()
+        if phrases and (phrases[-1].names_view or (token in _SENTENCE_ENDS and len(phrases) > 3)):
+            return phrases
+    close()
+    return phrases
+
+
+_CONJUNCTIONS = {"and", "or", ",", "in", "to"}
+
+
+def _words_of_figure(words: tuple[str, ...], index: int, num_figures: int) -> tuple[str, ...]:
+    """The words meant for one of several figures: "front and rear views" are a front view and a rear view."""
+    if num_figures < 2 or _CONJUNCTIONS.isdisjoint(words):
+        return words
+    directions = [word for word in words if _DIRECTIONS.get(word, "side") != "side"]
+    if len(directions) != num_figures:
+        return words
+    return tuple(word for word in words if word not in directions or word == directions[index])
+
+
+def _classify(words: tuple[str, ...]) -> tuple[str, str | None]:
+    """Viewpoint and, for a perspective, its direction, from the words of a phrase.
+
+    What is done to the article (cut, taken apart, enlarged in part) is tested first, then perspective, then directions.
+    """
+    named = set(words)
+    directions = list(dict.fromkeys(_DIRECTIONS[word] for word in words if word in _DIRECTIONS))
+    if len(directions) > 1 and "side" in directions:
+        directions.remove("side")
+    direction = " ".join(directions) or None
+    is_perspective = not _PERSPECTIVES.isdisjoint(named)
+    for viewpoint, vocabulary in (
+        ("section", _SECTIONS),
+        ("exploded", _EXPLODED),
+        ("in_use", _IN_USE),
+        ("detail", _DETAILS),
+    ):
+        if not vocabulary.isdisjoint(named):
+            return viewpoint, direction if is_perspective else None
+    if is_perspective:
+        return "perspective", direction
+    flat = not (_PLANS | _ELEVATIONS).isdisjoint(named)
+    if len(directions) > 1 and not flat and _CONJUNCTIONS.isdisjoint(named):
+        return "perspective", direction  # "a top front view": seen from a corner
+    if directions:
+        return directions[0], None
+    if not _PLANS.isdisjoint(named):
+        return "top", None
+    if not _ELEVATIONS.isdisjoint(named):
+        return "side", None
+    return ("detail" if not _ENLARGED.isdisjoint(named) else "other"), None
+
+
+_SIDE_WORD = "|".join(sorted(_DIRECTIONS, key=len, reverse=True))
+_SIDE_RUN = rf"((?:{_SIDE_WORD})(?:(?:\s*[,/&-]\s*|\s+)(?:and\s+)?(?:the\s+)?(?:{_SIDE_WORD}))*)"
+_SIDE_RUN += r"(?:[\s-]+(?:hand|facing|surface|face|portion|perspective))*(?=\s*(?:$|[,;:.)]|of\b|thereof\b|showing\b|and\b|as\b))"
+_SEEN_FROM = re.compile(
+    rf"\b(?:from|of|showing|on|illustrating|depicting|toward)\s+(?:an?\s+|the\s+|its\s+|one\s+)?{_SIDE_RUN}",
+    re.IGNORECASE,
+)
+_SIDE_WORDS = re.compile(rf"\b(?:{_SIDE_WORD})\b", re.IGNORECASE)
+_USE = re.compile(
+    r"\b(?:in[ -]use|use state|state of use|being (?:used|worn)|in an environment|environmental)\b", re.IGNORECASE
+)
+_PART = re.compile(r"\b(?:encircled|circled|circumscribed|inset|close-?up|enlarge[dr]?|magnified)\b", re.IGNORECASE)
+
+
+def _direction_shown(rest: str) -> str | None:
+    """Direction that follows the view: "perspective view showing the front and left sides", "from above"."""
+    match = _SEEN_FROM.search(rest.partition(";")[0])
+    if match is None:
+        return None
+    found = list(dict.fromkeys(_DIRECTIONS[word.lower()] for word in _SIDE_WORDS.findall(match[1])))
+    if len(found) > 1 and "side" in found:
+        found.remove("side")
+    return " ".join(found)
+
+
+def _seen_from(rest: str) -> str | None:
+    """Viewpoint of "a view of the front" or "a view from below"; None where no direction follows."""
+    direction = _direction_shown(rest)
+    return direction.split()[0] if direction else None
+
+
+def _part_shown(rest: str) -> str:
+    return "detail" if _PART.search(rest) else "other"
+
+
+_OF = re.compile(r"\s*[,(]?\s*(?:[\w\s,()-]{0,60}?\b)?(?:of|for|showing|illustrating|depicting)\s+", re.IGNORECASE)
+_SHOWS = re.compile(r"\s*[:.\-–—]?\s*(?:is|are|shows?|illustrates?|depicts?|represents?)\s+", re.IGNORECASE)
+_DETERMINER = re.compile(
+    r"(?:an?|the|my|our|his|her|its|one|this|another|said|each|first|second|third|fourth|fifth|sixth|seventh|eighth|new|novel|"
+    r"present|preferred|ornamental|alternative|alternate|exemplary|single|different|original|claimed|inventive|other|"
+    r"same|overall|entire|of|for)\s+",
+    re.IGNORECASE,
+)
+_WRAPPER = re.compile(
+    r"(?:[\w/,-]+\s+){0,4}?(?:embodiments?|versions?|variations?|variants?|examples?|configurations?|portions?|parts?|"
+    r"sections?|designs?|views?|sides?|surface|front|back|rear|top|bottom|end|interior|exterior|inside|outside|underside|"
+    r"states?|forms?|modifications?|appearance)\s+(?:of|for)\s+",
+    re.IGNORECASE,
+)
+_NAME_ENDS = re.compile(
+    r"\s*(?:$|[;:.(—\[]|,(?!\s*\w+\s+and\b)|\b(?:showing|shown|shows?|embodying|illustrating|illustrated|depicting|depicted|"
+    r"incorporating|according|in|as|taken|seen|viewed|with|having|where|wherein|which|that|when|while|constructed|made|"
+    r"along|from|being|thereof|therefor|comprising|including|is|are|on|upon|at|under|without|attached|used|positioned|"
+    r"disclos\w+|display(?:ing|ed)|similar|by|to|per|of|embodiment|or\s+(?:a\s+)?portions?|for\s+(?:an?|the|use)|FIGS?|drawn|"
+    r"looking|removed|mounted|rotated|separate\w*|enlarged|prior|via|having|and\s+showing)\b)",
+    re.IGNORECASE,
+)
+_NAMELESS = re.compile(
+    r"(?:present\s+)?(?:invention|design|embodiments?|article|figures?|figs?|subject matter|same|line|lines?\s.*|it|them|"
+    r"views?|portions?|area|claimed design|\W.*|\d.*)?",
+    re.IGNORECASE,
+)
+
+
+def _object(rest: str, title: str, *, follows_view: bool) -> str | None:
+    """The name of what is shown, in the words of the sentence; None where there is none, as in "thereof"."""
+    match = (_OF if follows_view else _SHOWS).match(rest)
+    if match is None or re.search(r"\bthereof\b", match[0], re.IGNORECASE):
+        return None
+    text = rest[match.end() :]
+    while (prefix := _DETERMINER.match(text)) or (prefix := _WRAPPER.match(text)):
+        text = text[prefix.end() :]
+    title = title.strip()
+    if title and text[: len(title)].lower() == title.lower():
+        return text[: len(title)]
+    end = _NAME_ENDS.search(text)
+    name = text[: end.start()] if end else text
+    name = name.strip(" ,-–")
+    return None if not name or _NAMELESS.fullmatch(name) or len(name) > 120 else name
