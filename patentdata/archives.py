@@ -24,6 +24,7 @@ from patentdata.report import Report
 _BLOCK = 512
 _END_OF_TAR_BYTES = 2 * _BLOCK
 _COPY_BYTES = 1 << 20
+_LONGEST_ZIP_END_BYTES = 22 + 0xFFFF  # the end record and the longest comment
 _DESIGN_NAME = re.compile(r"(USD[A-Z]?\d+-\d{8})\.ZIP", re.IGNORECASE)
 _READ_ERRORS = (
     tarfile.TarError,
@@ -233,7 +234,9 @@ def _read_exactly(archive: tarfile.TarFile, info: tarfile.TarInfo, name: str) ->
 
 def _zip_members(source: _HashingSource, name: str) -> Iterator[_Member]:
     try:
-        with zipfile.ZipFile(source.seekable_file()) as archive:  # type: ignore[arg-type]
+        with zipfile.ZipFile(source.seekable_file()) as archive:
+            if not _is_whole_zip(source.seekable_file(), archive):
+                raise ArchiveError(f"{name} is cut short: it lacks the directory at its end; fetch it again")
             for info in archive.infolist():
                 mode = info.external_attr >> 16
                 is_special = bool(mode) and (mode & 0o170000) not in (0, 0o100000, 0o040000)
@@ -246,6 +249,17 @@ def _zip_members(source: _HashingSource, name: str) -> Iterator[_Member]:
                 )
     except _READ_ERRORS as error:
         raise ArchiveError(f"{name} is cut short or damaged ({error}); fetch it again") from error
+
+
+def _is_whole_zip(file: BinaryIO, archive: zipfile.ZipFile) -> bool:
+    """Whether the directory found is the file's own: zipfile would also take that of a member stored near a cut."""
+    num_bytes = file.seek(0, io.SEEK_END)
+    file.seek(max(num_bytes - _LONGEST_ZIP_END_BYTES, 0))
+    tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    comment_bytes = int.from_bytes(tail[at + 20 : at + 22], "little")
+    starts = min((info.header_offset for info in archive.infolist()), default=0)
+    return at >= 0 and at + 22 + comment_bytes == len(tail) and starts == 0
 
 
 def _read_or_empty(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:

@@ -7,7 +7,9 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +25,7 @@ from patentdata.errors import OutputError
 _PARTIAL = ".partial"
 _REFUSALS_TO_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR}
 _CHUNK_BYTES = 1 << 20
+_PUT_BYTES = 64 << 20
 
 
 class DataFolder:
@@ -73,20 +76,14 @@ class DataFolder:
     def writing(self, path: str) -> Iterator[BinaryIO]:
         """Write a file that appears when the block ends without an error, and not otherwise.
 
-        Locally the bytes go to a hidden neighbour, which is synced and renamed; on an object store the upload is
-        completed last.
+        Locally the bytes go to a hidden neighbour, which is synced and renamed; for an object store they are gathered
+        in a temporary file and put there in one piece.
         """
         if not self.is_local:
-            file = self.fs.open(path, "wb", autocommit=False)
-            try:
+            with tempfile.TemporaryFile() as file:
                 yield file
-                file.close()
-                file.commit()
-            except BaseException:
-                with contextlib.suppress(Exception):
-                    file.discard()
-                raise
-            self.fs.invalidate_cache()
+                file.seek(0)
+                self._put(file, path)
             return
         target = Path(path)
         partial = target.with_name(f".{target.name}{_PARTIAL}")
@@ -105,6 +102,12 @@ class DataFolder:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+
+    def _put(self, file: BinaryIO, path: str) -> None:
+        self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        with self.fs.open(path, "wb", block_size=_PUT_BYTES) as target:
+            shutil.copyfileobj(file, target, _PUT_BYTES)
+        self.fs.invalidate_cache()
 
     def write_json(self, path: str, values: Any) -> None:
         """Write values as JSON with a fixed layout, so that equal values are equal bytes."""

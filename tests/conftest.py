@@ -17,3 +17,9 @@ def real_data() -> Path:
     if not (folder / "redbook").is_dir():
         pytest.skip(f"no real patents at {folder}; name their folder in DESIGNCLIP_REAL_DATA")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Hashes that the tests remember are forgotten with them."""
+    os.environ["DESIGNCLIP_CACHE"] = str(tmp_path_factory.mktemp("cache"))

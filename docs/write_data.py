@@ -1,0 +1,41 @@
+"""Write docs/data.md from the schemas of `patentdata.records`."""
+
+from pathlib import Path
+
+from patentdata import records
+from patentdata.parquet import describe_schema
+
+_TABLES = {
+    "grants": (records.GRANTS, "`grants/WEEK.parquet`: one row a patent, in order of number."),
+    "views": (records.VIEWS, "`views/WEEK.parquet`: one row a figure, in order of patent and sheet."),
+    "captions": (records.CAPTIONS, "`captions/WEEK.parquet`: one row a view, in the order of the views."),
+    "dataset": (
+        records.DATASET,
+        "`datasets/NAME/{train,validation,test}-WEEK.parquet`: one row a captioned view; `dataset.json` beside them.",
+    ),
+}
+
+
+def data_page() -> str:
+    """The page, as Markdown."""
+    parts = [
+        "# The data",
+        "",
+        "Written from the schemas in `patentdata/records.py` by `make docs`; each field carries its description in the "
+        "files too, as Arrow field metadata. Every file's footer says what made it, under the key `designclip`: stage, "
+        "version, settings, fingerprints of the inputs, the stage's report, and the hash of the rows.",
+        "",
+        "`archives/WEEK.tar` holds the DESIGN members of a week, bytes unchanged; `archives/WEEK.json` says where they "
+        "are from.",
+    ]
+    for name, (schema, summary) in _TABLES.items():
+        parts += ["", f"## {name}", "", summary, "", "| field | type | meaning |", "|---|---|---|"]
+        parts += [
+            f"| `{field}` | {kind.replace('<', '&lt;').replace('>', '&gt;')} | {meaning.replace('|', chr(92) + '|')} |"
+            for field, kind, meaning in describe_schema(schema)
+        ]
+    return "\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("data.md").write_text(data_page(), encoding="utf-8")
