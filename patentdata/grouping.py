@@ -1,0 +1,326 @@
+"""Which ink of a sheet belongs to which label.
+
+Works on an upright sheet without its labels. Ink is gathered into atoms (ink closer than a few pixels), atoms are
+joined along their shortest gaps, and the sheet is parted where parting explains the labels best: wide gaps are cut, and
+every label finds its figure on the same side of itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import cv2
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from patentdata.ink import pool
+
+CELL = 4  # sheet pixels to one pixel of the map that atoms are found on
+_COMPANY = 12  # cells within which ink keeps company
+_SPECK = 6  # ink of this size without company is a speck, cells
+_ALWAYS = 3.0  # gaps up to this many cells are never cut
+_MAX_CLUSTERS = 12  # among which cuts are tried
+_MIN_CLUSTER = 0.05  # of the sheet's longer side; smaller ones go with their nearest neighbour
+_SIDES = ("below", "above", "right", "left")  # where the label stands, seen from its figure
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The ink of one figure.
+
+    Attributes:
+        box: x0, y0, x1, y1 in pixels of the upright sheet, ends exclusive.
+        label: Place of its label in the list given; null where it has none.
+        mask: (height, width) bool of the box's cells: True where the ink is this figure's.
+        mask_origin: x, y of the mask's corner, cells.
+        flags: What makes it doubtful.
+    """
+
+    box: Box
+    label: int | None
+    mask: np.ndarray
+    mask_origin: tuple[int, int]
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Atoms:
+    """Pieces of ink on the map of cells; they count from 1 in `ids`.
+
+    Attributes:
+        ids: (height, width) int32 in cells, 0 is paper.
+        boxes: (num_atoms, 4) int32 x0, y0, x1, y1 in cells.
+        edges: (num_edges, 2) int32, neighbouring atoms from 0, shortest gap first.
+        gaps: (num_edges,) float32, in cells.
+    """
+
+    ids: np.ndarray
+    boxes: np.ndarray
+    edges: np.ndarray
+    gaps: np.ndarray
+
+
+def find_atoms(page: np.ndarray) -> Atoms:
+    """Pieces of ink of an upright page without labels, and the gaps between neighbours.
+
+    Args:
+        page: (height_px, width_px) uint8, 0 is ink.
+    """
+    cells = pool(page, CELL)
+    num, ids, stats, _ = cv2.connectedComponentsWithStats(cells, connectivity=8, ltype=cv2.CV_32S)
+    boxes = np.hstack([stats[1:, :2], stats[1:, :2] + stats[1:, 2:4]])
+    if num <= 2:
+        edges, gaps = np.zeros((0, 2), np.int32), np.zeros(0, np.float32)
+    else:
+        edges, gaps = _gaps(1 - cells, num - 1, ids)
+    return Atoms(ids=ids, boxes=boxes, edges=edges, gaps=gaps)
+
+
+def _gaps(paper: np.ndarray, num_atoms: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shortest gap between each two atoms whose territories touch: cells are given to the nearest atom."""
+    distance, nearest = cv2.distanceTransformWithLabels(paper, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)
+    # OpenCV numbers territories in its own way: translate through the ink cells
+    names = np.zeros(int(nearest.max()) + 1, np.int32)
+    inked = ids > 0
+    names[nearest[inked]] = ids[inked]
+    territory = names[nearest]
+    firsts, seconds, gaps = [], [], []
+    for one, other, near, far in (
+        (territory[:, :-1], territory[:, 1:], distance[:, :-1], distance[:, 1:]),
+        (territory[:-1], territory[1:], distance[:-1], distance[1:]),
+    ):
+        border = one != other
+        a, b = one[border], other[border]
+        firsts.append(np.minimum(a, b))
+        seconds.append(np.maximum(a, b))
+        gaps.append(near[border] + far[border])
+    first, second, gap = np.concatenate(firsts), np.concatenate(seconds), np.concatenate(gaps)
+    order = np.argsort(gap, kind="stable")
+    first, second, gap = first[order], second[order], gap[order]
+    _, shortest = np.unique(first.astype(np.int64) * (num_atoms + 1) + second, return_index=True)
+    shortest.sort()
+    return np.stack([first[shortest], second[shortest]], axis=1) - 1, gap[shortest]
+
+
+def group_ink(page: np.ndarray, labels: Sequence[Box]) -> list[Group]:
+    """One group for each label, in the order of `labels`; for no labels, all ink as one group.
+
+    Args:
+        page: (height_px, width_px) uint8, 0 is ink: an upright sheet, labels painted over.
+        labels: Where the labels stood, x0, y0, x1, y1 in pixels.
+
+    Returns:
+        Groups. Fewer than labels where the sheet does not hold enough ink; empty for a sheet without ink.
+    """
+    atoms = find_atoms(page)
+    if not len(atoms.boxes):
+        return []
+    kept = _without_specks(atoms)
+    if len(labels) <= 1:
+        return [_group(page, atoms, np.flatnonzero(kept), 0 if labels else None, ())]
+    clusters, links = _clusters(atoms, kept)
+    parts, flags = _best_parting(atoms, clusters, links, np.asarray(labels, np.float64) / CELL)
+    return [_group(page, atoms, np.flatnonzero(kept & np.isin(clusters, part)), i, flags) for i, part in parts]
+
+
+def _without_specks(atoms: Atoms) -> np.ndarray:
+    """Which atoms are drawing: all but small ones that stand nearly alone. Dots of a dotted line have company."""
+    num = len(atoms.boxes)
+    near = atoms.edges[atoms.gaps <= _COMPANY]
+    graph = coo_array((np.ones(len(near), bool), (near[:, 0], near[:, 1])), shape=(num, num))
+    company = connected_components(graph, directed=False)[1]
+    first = np.full((company.max() + 1, 2), np.iinfo(np.int32).max)
+    last = np.zeros((company.max() + 1, 2), np.int64)
+    np.minimum.at(first, company, atoms.boxes[:, :2])
+    np.maximum.at(last, company, atoms.boxes[:, 2:])
+    alone = ((last - first).max(axis=1) <= _SPECK)[company]
+    return ~alone if (~alone).any() else np.ones(num, bool)
+
+
+class _Forest:
+    """Sets that are joined, each with the box around it."""
+
+    def __init__(self, boxes: np.ndarray) -> None:
+        self.parent = list(range(len(boxes)))
+        self.boxes = boxes.astype(np.int64).copy()
+
+    def root(self, i: int) -> int:
+        while self.parent[i] != i:
+            self.parent[i] = self.parent[self.parent[i]]
+            i = self.parent[i]
+        return i
+
+    def join(self, a: int, b: int) -> None:
+        """Join two roots; `a` stays one."""
+        self.parent[b] = a
+        self.boxes[a, :2] = np.minimum(self.boxes[a, :2], self.boxes[b, :2])
+        self.boxes[a, 2:] = np.maximum(self.boxes[a, 2:], self.boxes[b, 2:])
+
+    def side(self, i: int) -> int:
+        """Longer side of a root's box."""
+        x0, y0, x1, y1 = self.boxes[i]
+        return int(max(x1 - x0, y1 - y0))
+
+
+def _clusters(atoms: Atoms, kept: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int, float]]]:
+    """Atoms joined until at most `_MAX_CLUSTERS` of some size are left.
+
+    Returns:
+        Cluster of each atom, -1 for specks, and the links between clusters: (cluster, cluster, gap in cells), a tree.
+    """
+    forest = _Forest(atoms.boxes)
+    min_side = max(12.0, _MIN_CLUSTER * max(atoms.ids.shape))
+    waiting = []
+    for (a, b), gap in zip(atoms.edges.tolist(), atoms.gaps.tolist(), strict=True):
+        if not (kept[a] and kept[b]):
+            continue
+        a, b = forest.root(a), forest.root(b)
+        if a == b:
+            continue
+        if gap <= _ALWAYS or min(forest.side(a), forest.side(b)) < min_side:
+            forest.join(a, b)
+        else:
+            waiting.append((a, b, gap))
+    roots = {forest.root(int(i)) for i in np.flatnonzero(kept)}
+    while len(roots) > _MAX_CLUSTERS and waiting:
+        a, b, _ = waiting.pop(0)
+        a, b = forest.root(a), forest.root(b)
+        if a != b:
+            forest.join(a, b)
+            roots.discard(b)
+    clusters = np.array([forest.root(i) if kept[i] else -1 for i in range(len(kept))])
+    links = []
+    for a, b, gap in waiting:
+        a, b = forest.root(a), forest.root(b)
+        if a != b:
+            links.append((int(clusters[a]), int(clusters[b]), gap))
+    return clusters, _tree(links)
+
+
+def _tree(links: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
+    """The shortest links that hold everything together; `links` come shortest first."""
+    part: dict[int, int] = {}
+    tree = []
+    for a, b, gap in links:
+        x, y = part.setdefault(a, a), part.setdefault(b, b)
+        if x != y:
+            tree.append((a, b, gap))
+            part.update({c: x for c, p in part.items() if p == y})
+    return tree
+
+
+def _best_parting(
+    atoms: Atoms, clusters: np.ndarray, links: list[tuple[int, int, float]], labels: np.ndarray
+) -> tuple[list[tuple[int, list[int]]], tuple[str, ...]]:
+    """For each label its clusters, and flags that hold for the whole sheet."""
+    names = sorted({int(c) for c in clusters if c >= 0})
+    boxes = {
+        c: np.array([*atoms.boxes[clusters == c, :2].min(axis=0), *atoms.boxes[clusters == c, 2:].max(axis=0)])
+        for c in names
+    }
+    num_cuts = min(len(labels) - 1, len(links))
+    scale = float(max(atoms.ids.shape))
+    best: tuple[float, list[list[int]], list[tuple[int, int]]] | None = None
+    for cut in combinations(range(len(links)), num_cuts):
+        parts = _parts(names, [link for i, link in enumerate(links) if i not in cut])
+        outlines = np.array([_outline([boxes[c] for c in part]) for part in parts], np.float64)
+        cost, pairs = _match(outlines, labels, scale)
+        kept_gaps = [links[i][2] for i in range(len(links)) if i not in cut]
+        cut_gaps = [links[i][2] for i in cut]
+        cost += 2.0 * (sum(kept_gaps) - 0.5 * sum(cut_gaps)) / scale
+        if best is None or cost < best[0]:
+            best = (cost, parts, pairs)
+    assert best is not None
+    flags = () if num_cuts == len(labels) - 1 else ("touching_figures",)
+    return sorted((label, best[1][part]) for label, part in best[2]), flags
+
+
+def _outline(boxes: Sequence[np.ndarray]) -> np.ndarray:
+    stacked = np.stack(boxes)
+    return np.concatenate([stacked[:, :2].min(axis=0), stacked[:, 2:].max(axis=0)])
+
+
+def _parts(names: list[int], links: list[tuple[int, int, float]]) -> list[list[int]]:
+    part = {c: c for c in names}
+    for a, b, _ in links:
+        old, new = part[b], part[a]
+        part.update({c: new for c, p in part.items() if p == old})
+    groups: dict[int, list[int]] = {}
+    for c in names:
+        groups.setdefault(part[c], []).append(c)
+    return list(groups.values())
+
+
+def _match(outlines: np.ndarray, labels: np.ndarray, scale: float) -> tuple[float, list[tuple[int, int]]]:
+    """Cheapest pairing of labels with parts, all labels on the same side of their figures where that is possible.
+
+    Returns:
+        The cost as a share of the sheet's longer side, and pairs (label, part).
+    """
+    best_cost, best_pairs = np.inf, []
+    costs = {side: _side_cost(outlines, labels, side) for side in _SIDES}
+    mixed = np.minimum.reduce(list(costs.values())) * 1.3 + 0.05 * scale
+    for cost in [*costs.values(), mixed]:
+        rows, columns = linear_sum_assignment(cost)
+        total = float(cost[rows, columns].sum()) / scale
+        if total < best_cost:
+            best_cost, best_pairs = total, list(zip(rows.tolist(), columns.tolist(), strict=True))
+    return best_cost, best_pairs
+
+
+def _side_cost(outlines: np.ndarray, labels: np.ndarray, side: str) -> np.ndarray:
+    """(num_labels, num_parts): how far each label is from standing on `side` of each part, in cells."""
+    if side in ("right", "left"):
+        outlines, labels = outlines[:, [1, 0, 3, 2]], labels[:, [1, 0, 3, 2]]
+    if side in ("above", "left"):
+        flip = np.array([1, -1, 1, -1.0])
+        outlines, labels = (outlines * flip)[:, [0, 3, 2, 1]], (labels * flip)[:, [0, 3, 2, 1]]
+    x0, _, x1, y1 = outlines.T[:, None, :]
+    left, top, right, bottom = labels.T[:, :, None]
+    middle = (left + right) / 2
+    beyond = (top + bottom) / 2 - y1  # the label's middle, past the figure's edge
+    across = np.abs(middle - (x0 + x1) / 2)
+    outside = np.maximum(0, np.maximum(x0 - middle, middle - x1))
+    return np.where(beyond >= 0, beyond, -3 * beyond) + 0.4 * across + 2.0 * outside
+
+
+def _group(page: np.ndarray, atoms: Atoms, members: np.ndarray, label: int | None, flags: tuple[str, ...]) -> Group:
+    x0, y0 = atoms.boxes[members, :2].min(axis=0)
+    x1, y1 = atoms.boxes[members, 2:].max(axis=0)
+    chosen = np.zeros(len(atoms.boxes) + 1, bool)
+    chosen[members + 1] = True
+    mask = chosen[atoms.ids[y0:y1, x0:x1]]
+    box = _tight(page, mask, int(x0), int(y0))
+    return Group(box=box, label=label, mask=mask, mask_origin=(int(x0), int(y0)), flags=flags)
+
+
+def _tight(page: np.ndarray, mask: np.ndarray, x0: int, y0: int) -> Box:
+    """Box in pixels of the ink under `mask`, a map of cells whose outermost rows and columns all hold ink."""
+
+    def ink(rows: slice, columns: slice) -> np.ndarray:
+        cells = mask[rows, columns].repeat(CELL, 0).repeat(CELL, 1)
+        top, left = (y0 + rows.indices(mask.shape[0])[0]) * CELL, (x0 + columns.indices(mask.shape[1])[0]) * CELL
+        part = page[top : top + cells.shape[0], left : left + cells.shape[1]]
+        return (part == 0) & cells[: part.shape[0], : part.shape[1]]
+
+    every, first, last = slice(None), slice(0, 1), slice(-1, None)
+    left = int(ink(every, first).any(axis=0).argmax()) + x0 * CELL
+    top = int(ink(first, every).any(axis=1).argmax()) + y0 * CELL
+    right = int(np.flatnonzero(ink(every, last).any(axis=0))[-1]) + 1 + (x0 + mask.shape[1] - 1) * CELL
+    bottom = int(np.flatnonzero(ink(last, every).any(axis=1))[-1]) + 1 + (y0 + mask.shape[0] - 1) * CELL
+    return left, top, right, bottom
+
+
+def trim(page: np.ndarray) -> np.ndarray | None:
+    """`page` cut at its ink, lone specks apart; null where there is none."""
+    groups = group_ink(page, [])
+    if not groups:
+        return None
+    x0, y0, x1, y1 = groups[0].box
+    return page[y0:y1, x0:x1]

@@ -1,0 +1,149 @@
+"""Lines of lettering among the components of a sheet: where a label could be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from patentdata.ink import SCALE, Ink
+
+_MIN_HEIGHT, _MAX_HEIGHT = 18 // SCALE, 230 // SCALE  # of letters, half-resolution pixels
+_MAX_WIDTH_TO_HEIGHT = 7.0  # script runs a whole word into one component
+_MAX_HEIGHT_RATIO = 2.1  # between neighbours: "Fig" has an ascender beside a small letter
+_MAX_LETTERS = 3000  # more are halftone dots; the largest are kept
+_LETTER_GAP = 1.0  # to the next letter of a word, in letter heights
+_WORD_GAP = 3.6  # from "FIG." to its number
+_MIN_ASPECT, _MAX_ASPECT = 1.2, 9.0  # of a whole label: "1.1" to "FIGURE 12A"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Components that stand in a row.
+
+    Attributes:
+        members: Components of the sheet's `Ink`.
+        box: x0, y0, x1, y1 in half-resolution pixels.
+        is_turned: True where the row runs up or down the sheet.
+        foreign: Share of the space around the line that other ink takes, 0 to 1.
+    """
+
+    members: np.ndarray
+    box: tuple[int, int, int, int]
+    is_turned: bool
+    foreign: float
+
+    @property
+    def height(self) -> int:
+        """Across the row, half-resolution pixels."""
+        return self.box[2] - self.box[0] if self.is_turned else self.box[3] - self.box[1]
+
+    @property
+    def width(self) -> int:
+        """Along the row."""
+        return self.box[3] - self.box[1] if self.is_turned else self.box[2] - self.box[0]
+
+
+def find_lines(ink: Ink, *, is_turned: bool) -> list[Line]:
+    """Rows of letter-sized components that have the shape of a label, in no order."""
+    boxes = ink.boxes[:, [1, 0, 3, 2]] if is_turned else ink.boxes
+    letters = _letters(boxes)
+    if not len(letters):
+        return []
+    words = _components(len(letters), *_neighbours(boxes[letters], _LETTER_GAP, _MAX_HEIGHT_RATIO))
+    lines = [letters[words == word] for word in range(words.max() + 1)]
+    lines = _joined(lines, boxes)
+    found = []
+    for members in lines:
+        x0, y0 = boxes[members, :2].min(axis=0)
+        x1, y1 = boxes[members, 2:].max(axis=0)
+        aspect = (x1 - x0) / (y1 - y0)
+        if not _MIN_ASPECT <= aspect <= _MAX_ASPECT or (len(members) == 1 and aspect < 2):
+            continue
+        box = (int(x0), int(y0), int(x1), int(y1))
+        box = (box[1], box[0], box[3], box[2]) if is_turned else box
+        found.append(Line(members=members, box=box, is_turned=is_turned, foreign=_foreign(ink, members, box)))
+    return found
+
+
+def _letters(boxes: np.ndarray) -> np.ndarray:
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    fits = (height >= _MIN_HEIGHT) & (height <= _MAX_HEIGHT) & (width <= height * _MAX_WIDTH_TO_HEIGHT)
+    letters = np.flatnonzero(fits)
+    if len(letters) > _MAX_LETTERS:
+        letters = np.sort(letters[np.argsort(-height[letters], kind="stable")[:_MAX_LETTERS]])
+    return letters
+
+
+def _neighbours(boxes: np.ndarray, max_gap: float, max_ratio: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (left, right) that stand side by side: gap up to `max_gap` heights, like heights, on one line."""
+    x0, y0, x1, y1 = boxes.T.astype(np.float32)
+    height = y1 - y0
+    order = np.argsort(x0, kind="stable")
+    lefts, rights = [], []
+    reach = x1 + max_gap * height * max_ratio
+    sorted_x0 = x0[order]
+    for place, i in enumerate(order):
+        until = np.searchsorted(sorted_x0, reach[i], side="right")
+        others = order[place + 1 : until]
+        if not len(others):
+            continue
+        low, high = np.minimum(height[i], height[others]), np.maximum(height[i], height[others])
+        overlap = np.minimum(y1[i], y1[others]) - np.maximum(y0[i], y0[others])
+        gap = x0[others] - x1[i]
+        near = (gap <= max_gap * high) & (gap >= -0.6 * low) & (overlap >= 0.5 * low) & (high <= max_ratio * low)
+        near = others[near]
+        lefts.append(np.full(len(near), i))
+        rights.append(near)
+    if not lefts:
+        return np.zeros(0, int), np.zeros(0, int)
+    return np.concatenate(lefts), np.concatenate(rights)
+
+
+def _components(num: int, lefts: np.ndarray, rights: np.ndarray) -> np.ndarray:
+    graph = coo_array((np.ones(len(lefts), bool), (lefts, rights)), shape=(num, num))
+    return connected_components(graph, directed=False)[1]
+
+
+def _joined(words: list[np.ndarray], boxes: np.ndarray) -> list[np.ndarray]:
+    """`words`, where a number that stands wide of its "FIG." has been joined to it."""
+    if len(words) < 2:
+        return words
+    outlines = np.array([[*boxes[word, :2].min(axis=0), *boxes[word, 2:].max(axis=0)] for word in words])
+    width, height = outlines[:, 2] - outlines[:, 0], outlines[:, 3] - outlines[:, 1]
+    sizes = np.array([len(word) for word in words])
+    lefts, rights = _neighbours(outlines, _WORD_GAP, 1.7)
+    can_name = (width >= 1.0 * height) & (width <= 6 * height)
+    can_count = (width <= 3 * height) & (sizes <= 5)
+    # rows may run backwards here: the sheet may stand on its head, or be turned either way
+    fits = (can_name[lefts] & can_count[rights]) | (can_name[rights] & can_count[lefts])
+    lefts, rights = lefts[fits], rights[fits]
+    gaps = outlines[rights, 0] - outlines[lefts, 2]
+    joined: dict[int, int] = {}
+    used: set[int] = set()
+    for pair in np.argsort(gaps, kind="stable"):
+        left, right = int(lefts[pair]), int(rights[pair])
+        if not used & {left, right}:
+            joined[left] = right
+            used |= {left, right}
+    absorbed = set(joined.values())
+    return [
+        np.concatenate([word, words[joined[i]]]) if i in joined else word
+        for i, word in enumerate(words)
+        if i not in absorbed
+    ]
+
+
+def _foreign(ink: Ink, members: np.ndarray, box: tuple[int, int, int, int]) -> float:
+    """Share of a margin of half a letter around the box that belongs to other ink."""
+    margin = max(3, min(box[2] - box[0], box[3] - box[1]) // 2)
+    around = ink.ids[max(0, box[1] - margin) : box[3] + margin, max(0, box[0] - margin) : box[2] + margin]
+    own = int(ink.areas[members].sum())
+    inside = around[box[1] - max(0, box[1] - margin) :][: box[3] - box[1]]
+    inside = inside[:, box[0] - max(0, box[0] - margin) :][:, : box[2] - box[0]]
+    ring = int(np.count_nonzero(around)) - int(np.count_nonzero(inside))
+    stray = max(0, int(np.count_nonzero(inside)) - own)
+    space = around.size - inside.size
+    return min(1.0, (ring + stray) / max(1, space))

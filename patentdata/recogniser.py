@@ -1,0 +1,86 @@
+"""A recogniser of single text lines: the ONNX model of the RapidOCR package, run on onnxruntime.
+
+The package itself is not imported: it asks for a second build of OpenCV. Its model is found on disk.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+
+from patentdata.errors import PatentDataError
+
+MODEL = "ch_PP-OCRv4_rec_infer.onnx"
+_HEIGHT = 48  # the height the model was trained on, pixels
+_MIN_WIDTH, _MAX_WIDTH = 32, 640
+_WIDTH_STEP = 8  # widths are multiples of this: the model looks at steps of 8 pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a line says.
+
+    Attributes:
+        text: The characters.
+        confidences: One a character, 0 to 1.
+        places: Where each character stands, as a share of the line's width, 0 to 1.
+    """
+
+    text: str
+    confidences: tuple[float, ...]
+    places: tuple[float, ...]
+
+
+def read_line(line: np.ndarray, *, stretch: float = 1.0) -> Reading:
+    """Read one line of text.
+
+    Args:
+        line: (height_px, width_px) uint8, dark on light, upright, a little paper around.
+        stretch: Width given to the line, relative to its own shape; below 1 is faster, above 1 parts close letters.
+    """
+    height, width = line.shape
+    wanted = int(width * _HEIGHT / height * stretch / _WIDTH_STEP + 0.5) * _WIDTH_STEP
+    size = (min(max(wanted, _MIN_WIDTH), _MAX_WIDTH), _HEIGHT)
+    grey = cv2.resize(line, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 127.5 - 1.0
+    session, alphabet = _session()
+    probabilities = session.run(None, {"x": np.broadcast_to(grey, (1, 3, *grey.shape))})[0][0]  # (steps, characters)
+    return _collapse(probabilities, alphabet)
+
+
+def _collapse(probabilities: np.ndarray, alphabet: Sequence[str]) -> Reading:
+    """Greedy CTC: the best character of each step, repeats merged, blanks (0) left out."""
+    best = probabilities.argmax(axis=1)
+    num_steps = len(best)
+    starts = [i for i in range(num_steps) if best[i] and (i == 0 or best[i] != best[i - 1])]
+    return Reading(
+        text="".join(alphabet[best[i]] for i in starts),
+        confidences=tuple(float(probabilities[i, best[i]]) for i in starts),
+        places=tuple((i + 0.5) / num_steps for i in starts),
+    )
+
+
+@cache
+def _session() -> tuple[onnxruntime.InferenceSession, tuple[str, ...]]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # weeks run side by side in processes
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(model_file()), options, providers=["CPUExecutionProvider"])
+    letters = session.get_modelmeta().custom_metadata_map["character"].splitlines()
+    return session, ("", *letters, " ")
+
+
+def model_file() -> Path:
+    """Where the recogniser's ONNX file lies."""
+    spec = importlib.util.find_spec("rapidocr_onnxruntime")
+    if spec is None or not spec.submodule_search_locations:
+        raise PatentDataError(
+            "no package rapidocr_onnxruntime, whose model reads the labels; install the project's lock"
+        )
+    return Path(spec.submodule_search_locations[0]) / "models" / MODEL

@@ -1,0 +1,116 @@
+"""Drawing sheets as arrays: read from untrusted bytes, turned upright, written as PNG."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+
+from patentdata.errors import SheetError
+
+INK, PAPER = 0, 255
+MAX_PIXELS = 64_000_000  # eight times the largest sheet seen in the Red Book (2452 × 3080)
+MAX_BYTES = 64 * 1024 * 1024
+_INK_THRESHOLD = 128  # grey levels below are ink, for the rare sheet that is not 1 bit
+_TIFF_MARKS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+
+
+def read_sheet(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The one page of a TIFF.
+
+    Args:
+        data: The file's bytes. They are not trusted: the size is read from the header and checked before any pixel is
+            decoded.
+        name: What to call the sheet in an error.
+        max_pixels: Sheets of more pixels than this are refused.
+
+    Returns:
+        (height_px, width_px) uint8, 0 is ink and 255 is paper.
+
+    Raises:
+        SheetError: The bytes are no TIFF of one page, are damaged, or beyond the bounds.
+    """
+    if len(data) > MAX_BYTES:
+        raise SheetError(f"{name}: {len(data)} bytes; a drawing sheet has at most {MAX_BYTES}")
+    if not data.startswith(_TIFF_MARKS):
+        raise SheetError(f"{name}: no TIFF (it begins with {data[:12]!r})")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on odd tags and on size; the size is checked here
+            with TiffImagePlugin.TiffImageFile(io.BytesIO(data)) as image:
+                width, height = image.size
+                if width * height > max_pixels:
+                    raise SheetError(f"{name}: {width} × {height} pixels; at most {max_pixels} are read")
+                if image.n_frames != 1:
+                    raise SheetError(f"{name}: {image.n_frames} pages in one TIFF; a sheet has one")
+                return _to_page(image)
+    except SheetError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        SyntaxError,
+        EOFError,
+        MemoryError,
+        OverflowError,
+    ) as error:
+        raise SheetError(f"{name}: damaged TIFF ({error or type(error).__name__})") from error
+    except (UnidentifiedImageError, Image.DecompressionBombError, RuntimeError, AttributeError) as error:
+        raise SheetError(f"{name}: damaged TIFF ({error})") from error
+
+
+def _to_page(image: Image.Image) -> np.ndarray:
+    """Decode; 1-bit pages directly from their packed rows, others through grey."""
+    if image.mode == "1":
+        width, height = image.size
+        packed = np.frombuffer(image.tobytes(), np.uint8).reshape(height, -1)
+        bits = np.unpackbits(packed, axis=1, count=width)
+        return np.negative(bits, out=bits)  # 1 (paper) becomes 255, 0 (ink) stays
+    if image.mode in ("I;16", "I;16B", "I", "F"):
+        grey = np.asarray(image, dtype=np.float64)
+        return (
+            np.where(grey < grey.max() / 2, INK, PAPER).astype(np.uint8)
+            if grey.max() > 0
+            else np.zeros(grey.shape, np.uint8)
+        )
+    if image.mode in ("RGBA", "LA", "PA"):
+        ground = Image.new("RGBA", image.size, (PAPER, PAPER, PAPER, 255))
+        ground.alpha_composite(image.convert("RGBA"))
+        image = ground
+    return np.where(np.asarray(image.convert("L")) < _INK_THRESHOLD, INK, PAPER).astype(np.uint8)
+
+
+def turn(page: np.ndarray, rotation_cw: int) -> np.ndarray:
+    """`page` turned clockwise by 0, 90, 180 or 270 degrees."""
+    return np.ascontiguousarray(np.rot90(page, -(rotation_cw // 90)))
+
+
+def turn_box(box: tuple[int, int, int, int], rotation_cw: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Where `box` lies after its page of `shape` (height, width) has been turned clockwise.
+
+    >>> turn_box((1, 2, 4, 3), 90, (10, 20))
+    (7, 1, 8, 4)
+    """
+    x0, y0, x1, y1 = box
+    height, width = shape
+    match rotation_cw % 360:
+        case 90:
+            return height - y1, x0, height - y0, x1
+        case 180:
+            return width - x1, height - y1, width - x0, height - y0
+        case 270:
+            return y0, width - x1, y1, width - x0
+        case _:
+            return x0, y0, x1, y1
+
+
+def to_png(page: np.ndarray) -> bytes:
+    """Lossless PNG of a page of ink and paper, 1 bit a pixel; equal pages give equal bytes."""
+    stream = io.BytesIO()
+    Image.fromarray(page).convert("1", dither=Image.Dither.NONE).save(stream, "PNG", optimize=False, compress_level=6)
+    return stream.getvalue()

@@ -1,0 +1,375 @@
+"""Sheets split into views: every figure found, named and cut out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from patentdata.errors import SheetError
+from patentdata.front_page import Silhouette, copied_figures, silhouette
+from patentdata.grouping import CELL, Box, Group, group_ink
+from patentdata.ink import SCALE, find_ink
+from patentdata.labels import Label, LabelSearch, find_labels, normalised
+from patentdata.report import Report
+from patentdata.sheets import MAX_PIXELS, PAPER, read_sheet, to_png, turn, turn_box
+
+VERSION = 1  # raise it when equal sheets give other views
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewsConfig:
+    """Settings of the splitter.
+
+    Attributes:
+        max_pixels: Sheets of more pixels are dropped unread.
+        search: How much is read in search of labels.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    search: LabelSearch = LabelSearch()
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise ValueError(f"max_pixels is {self.max_pixels}; give the largest sheet to read, such as {MAX_PIXELS}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFigure:
+    """One figure of a sheet; boxes are x0, y0, x1, y1 in pixels of the page as published, ends exclusive."""
+
+    label: str | None
+    label_box: Box | None
+    box: Box
+    score: float
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSheet:
+    """A sheet split: how to turn it upright, and its figures in reading order."""
+
+    rotation_cw: int
+    figures: tuple[SplitFigure, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Split:
+    """A sheet split, and what its views are cut from: `groups` stand in the order of `sheet.figures`."""
+
+    sheet: SplitSheet
+    upright: np.ndarray
+    groups: tuple[Group, ...]
+
+
+def split_sheet(
+    page: np.ndarray,
+    *,
+    orientation: str | None = None,
+    declared: Sequence[str] | None = None,
+    config: ViewsConfig = ViewsConfig(),
+) -> SplitSheet:
+    """Find the figures of one drawing sheet, in reading order.
+
+    Args:
+        page: (height_px, width_px) uint8, 0 is ink and 255 is paper, as published.
+        orientation: "landscape" or "portrait" as the grant says, used where the sheet itself does not tell.
+        declared: Labels the grant declares, if known.
+        config: Settings.
+    """
+    return _split(page, orientation, declared, config).sheet
+
+
+def _split(page: np.ndarray, orientation: str | None, declared: Sequence[str] | None, config: ViewsConfig) -> _Split:
+    ink = find_ink(page)
+    labels = find_labels(page, ink, config.search)
+    rotation_cw = labels[0].rotation_cw if labels else 90 if orientation == "landscape" else 0
+    bare = page.copy()
+    boxes = [_erase(bare, label) for label in labels]
+    upright = turn(bare, rotation_cw)
+    groups = group_ink(upright, [turn_box(box, rotation_cw, page.shape) for box in boxes])
+    groups.sort(key=lambda group: (group.box[1], group.box[0]))
+    figures = []
+    for group in groups:
+        label = labels[group.label] if group.label is not None else None
+        flags = set(group.flags) | ({"nothing_recognised"} if label is None else set())
+        figures.append(
+            SplitFigure(
+                label=label.number if label else None,
+                label_box=boxes[group.label] if group.label is not None else None,
+                box=turn_box(group.box, -rotation_cw, upright.shape),
+                score=_score(label, flags),
+                flags=tuple(sorted(flags)),
+            )
+        )
+    sheet = SplitSheet(rotation_cw=rotation_cw, figures=tuple(figures))
+    return _Split(sheet=sheet, upright=upright, groups=tuple(groups))
+
+
+def _score(label: Label | None, flags: set[str]) -> float:
+    return round((label.confidence if label else 0.5) * 0.7 ** len(flags), 4)
+
+
+def _erase(page: np.ndarray, label: Label) -> Box:
+    """Paint a label over; its box in pixels."""
+    x0, y0, x1, y1 = (side * SCALE for side in label.box)
+    x1, y1 = min(x1, page.shape[1]), min(y1, page.shape[0])
+    rows = np.flatnonzero((page[y0:y1, x0:x1] == 0).any(axis=1))
+    columns = np.flatnonzero((page[y0:y1, x0:x1] == 0).any(axis=0))
+    page[y0:y1, x0:x1] = PAPER
+    return x0 + int(columns[0]), y0 + int(rows[0]), x0 + int(columns[-1]) + 1, y0 + int(rows[-1]) + 1
+
+
+def _cut(upright: np.ndarray, group: Group) -> np.ndarray:
+    """The figure's ink alone, cut at its box."""
+    x0, y0, x1, y1 = group.box
+    own = group.mask.repeat(CELL, 0).repeat(CELL, 1)
+    dx, dy = x0 - group.mask_origin[0] * CELL, y0 - group.mask_origin[1] * CELL
+    return np.where(own[dy : dy + y1 - y0, dx : dx + x1 - x0], upright[y0:y1, x0:x1], np.uint8(PAPER))
+
+
+_SHEET_FILE = re.compile(r"(?P<patent>(?:US)?D0*(?P<number>\d+))(?:-\d{8})?-D(?P<sheet>\d{5})\.TIFF?$", re.IGNORECASE)
+
+
+def sheet_number(file_name: str) -> int | None:
+    """Number of the sheet in a drawing's name, 0 for the front page; null where the name has none.
+
+    >>> sheet_number("USD0907292-20210105-D00003.TIF")
+    3
+    """
+    match = _SHEET_FILE.search(file_name)
+    return int(match["sheet"]) if match else None
+
+
+def patent_views(
+    grant: Mapping[str, Any],
+    drawings: Mapping[str, bytes],
+    *,
+    config: ViewsConfig = ViewsConfig(),
+    report: Report | None = None,
+) -> list[dict[str, Any]]:
+    """Every view of one grant: the front-page drawing first, then sheet by sheet in reading order.
+
+    Args:
+        grant: A row with the keys of `records.GRANTS`.
+        drawings: File name → bytes of the TIFF, in order.
+        config: Settings.
+        report: Gets the tallies "sheets", "front_pages" and "figures", and counts of flags.
+
+    Returns:
+        Rows with the keys of `records.VIEWS`. A view is named by patent and label ("D907292-3"), the front page
+        "D907292-0", a view without a label by sheet and place ("D907292-s5.1"), and a second view with a label that an
+        earlier one bears by both ("D907292-3-s5.1").
+    """
+    report = Report("views") if report is None else report
+    return _PatentSplitter(grant, config, report).rows(drawings)
+
+
+class _PatentSplitter:
+    """The views of one grant, with the accounts they are entered in."""
+
+    def __init__(self, grant: Mapping[str, Any], config: ViewsConfig, report: Report) -> None:
+        self.grant, self.config, self.report = grant, config, report
+        self.number = grant["patent_number"]
+        self.figures = {normalised(figure["label"]): figure for figure in grant["figures"]}
+        self.declared = [figure["label"] for figure in grant["figures"]]
+
+    def rows(self, drawings: Mapping[str, bytes]) -> list[dict[str, Any]]:
+        self._count_missing(drawings)
+        front: tuple[str, np.ndarray] | None = None
+        splits: list[tuple[int, _Split]] = []
+        for place, (file_name, data) in enumerate(drawings.items()):
+            number = sheet_number(file_name)
+            number = place if number is None else number
+            tally = self.report.tally("sheets" if number else "front_pages")
+            tally.num_in += 1
+            try:
+                page = read_sheet(data, name=file_name, max_pixels=self.config.max_pixels)
+            except SheetError as error:
+                tally.drop("broken_sheet", file_name, str(error))
+                continue
+            if number == 0:
+                front = (file_name, page)
+                continue
+            split = _split(page, self._orientation(file_name), self.declared, self.config)
+            if not split.groups:
+                tally.drop("sheet_without_ink", file_name)
+                continue
+            tally.num_out += 1
+            splits.append((number, split))
+        rows, silhouettes = self._view_rows(splits)
+        self._count_figures(rows)
+        return self._front_rows(front, rows, silhouettes) + rows
+
+    def _orientation(self, file_name: str) -> str | None:
+        for image in self.grant["images"]:
+            if image["file_name"].lower() == file_name.lower():
+                return image["orientation"]
+        return None
+
+    def _count_missing(self, drawings: Mapping[str, bytes]) -> None:
+        """Sheets that the grant lists and the archive lacks come in and are dropped; unlisted ones are counted."""
+        there = {name.lower() for name in drawings}
+        listed = [image["file_name"] for image in self.grant["images"]]
+        for file_name in listed:
+            if file_name.lower() not in there:
+                tally = self.report.tally("front_pages" if sheet_number(file_name) == 0 else "sheets")
+                tally.num_in += 1
+                tally.drop("sheet_missing", file_name)
+        if unlisted := there - {name.lower() for name in listed}:
+            self.report.count("unlisted_sheets", len(unlisted))
+
+    def _view_rows(self, splits: list[tuple[int, _Split]]) -> tuple[list[dict[str, Any]], list[Silhouette]]:
+        rows, silhouettes, names = [], [], set()
+        for number, split in splits:
+            for place, (figure, group) in enumerate(zip(split.sheet.figures, split.groups, strict=True), 1):
+                label, flags = self._label(figure)
+                name = f"{self.number}-{label}" if label else f"{self.number}-s{number}.{place}"
+                if name in names:
+                    name, flags = f"{name}-s{number}.{place}", flags | {"repeated_label"}
+                names.add(name)
+                picture = _cut(split.upright, group)
+                silhouettes.append(silhouette(picture))
+                rows.append(self._row(name, number, label, figure, split.sheet.rotation_cw, picture, flags))
+        return rows, silhouettes
+
+    def _label(self, figure: SplitFigure) -> tuple[str | None, set[str]]:
+        """The label as the grant prints it where it declares it, and the figure's flags."""
+        flags = set(figure.flags)
+        if figure.label is None:
+            if len(self.declared) == 1:  # a sole figure shows "FIGURE", or nothing
+                return self.declared[0], flags - {"nothing_recognised"}
+            return None, flags
+        declared = self.figures.get(normalised(figure.label))
+        if declared is not None:
+            return declared["label"], flags
+        return figure.label, flags | {"undeclared_label"}
+
+    def _row(
+        self,
+        name: str,
+        number: int,
+        label: str | None,
+        figure: SplitFigure,
+        rotation_cw: int,
+        picture: np.ndarray,
+        flags: set[str],
+    ) -> dict[str, Any]:
+        declared = self.figures.get(normalised(label)) or {}
+        png = to_png(picture)
+        for flag in flags:
+            self.report.count(f"flag_{flag}")
+        return {
+            "view_id": name,
+            "patent_number": self.number,
+            "grant_date": self.grant["grant_date"],
+            "sheet_number": number,
+            "figure_label": label,
+            "viewpoint": declared.get("viewpoint") or "none",
+            "viewpoint_direction": declared.get("viewpoint_direction"),
+            "description": declared.get("text"),
+            "box": list(figure.box),
+            "label_box": list(figure.label_box) if figure.label_box else None,
+            "rotation_cw": rotation_cw,
+            "width": picture.shape[1],
+            "height": picture.shape[0],
+            "image": png,
+            "image_sha256": hashlib.sha256(png).hexdigest(),
+            "is_front_page": False,
+            "front_page_of": [],
+            "score": figure.score,
+            "flags": sorted(flags),
+        }
+
+    def _front_rows(
+        self, front: tuple[str, np.ndarray] | None, rows: list[dict[str, Any]], silhouettes: list[Silhouette]
+    ) -> list[dict[str, Any]]:
+        if front is None:
+            return []
+        file_name, page = front
+        tally = self.report.tally("front_pages")
+        groups = group_ink(page, [])
+        if not groups:
+            tally.drop("sheet_without_ink", file_name)
+            return []
+        tally.num_out += 1
+        copied = [rows[place]["view_id"] for place in copied_figures(page, silhouettes)]
+        flags = () if copied else ("copies_no_figure",)
+        whole = SplitFigure(label=None, label_box=None, box=groups[0].box, score=1.0 if copied else 0.5, flags=flags)
+        row = self._row(f"{self.number}-0", 0, None, whole, 0, _cut(page, groups[0]), set(flags))
+        return [row | {"is_front_page": True, "front_page_of": copied}]
+
+    def _count_figures(self, rows: list[dict[str, Any]]) -> None:
+        tally = self.report.tally("figures")
+        found = {normalised(row["figure_label"]) for row in rows}
+        for label in self.declared:
+            tally.num_in += 1
+            if normalised(label) in found:
+                tally.num_out += 1
+            else:
+                tally.drop("figure_not_found", f"{self.number} FIG. {label}")
+        self.report.count("undeclared_figures", len(found - set(self.figures) - {None}))
+
+
+def split_folder(
+    folder: Path,
+    *,
+    config: ViewsConfig = ViewsConfig(),
+    report: Report | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Split every TIFF of a folder and its sub-folders, in order of the files' names.
+
+    Args:
+        folder: Where the sheets lie.
+        config: Settings.
+        report: Gets the tally "sheets".
+        progress: Called with the number of sheets done and of all sheets.
+
+    Yields:
+        One dict a sheet: `patent`, `sheet`, `file`, `width`, `height`, `rotation_cw_to_upright` and `figures`, each
+        with `label`, `label_box`, `figure_box`, `score` and `flags`. A file that cannot be read gives none and is
+        dropped.
+    """
+    report = Report("views") if report is None else report
+    tally = report.tally("sheets")
+    files = [path for path in Path(folder).rglob("*") if path.suffix.lower() in (".tif", ".tiff") and path.is_file()]
+    files.sort(key=lambda path: (path.name, path))
+    for num_done, path in enumerate(files, 1):
+        tally.num_in += 1
+        try:
+            page = read_sheet(path.read_bytes(), name=path.name, max_pixels=config.max_pixels)
+        except SheetError as error:
+            tally.drop("broken_sheet", path.name, str(error))
+        else:
+            tally.num_out += 1
+            yield _line(path.name, page.shape, split_sheet(page, config=config))
+        if progress is not None:
+            progress(num_done, len(files))
+
+
+def _line(file_name: str, shape: tuple[int, ...], sheet: SplitSheet) -> dict[str, Any]:
+    match = _SHEET_FILE.search(file_name)
+    return {
+        "patent": match["patent"] if match else Path(file_name).stem,
+        "sheet": int(match["sheet"]) if match else 1,
+        "file": file_name,
+        "width": shape[1],
+        "height": shape[0],
+        "rotation_cw_to_upright": sheet.rotation_cw,
+        "figures": [
+            {
+                "label": figure.label,
+                "label_box": list(figure.label_box) if figure.label_box else None,
+                "figure_box": list(figure.box),
+                "score": figure.score,
+                "flags": list(figure.flags),
+            }
+            for figure in sheet.figures
+        ],
+    }
