@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from patentdata.grouping import group_ink, trim
+from patentdata.grouping import trim
+from patentdata.sheets import PAPER
 
-_GRID = 24  # cells along each side of a silhouette
-_MIN_LIKENESS = (
-    0.75  # correlation of silhouettes of a copy; figures of one patent that merely resemble each other stay below
-)
-_MIN_ASPECT_RATIO = 0.9  # scaling keeps the shape of the box; rounding to pixels does not quite
+_GRID = 32  # cells along each side of a silhouette
+_MIN_LIKENESS = 0.5  # correlation of silhouettes of a copy: line drawings reach 1.00, halftones 0.61
+_SURE_LIKENESS = 0.95  # of the whole drawing with one figure: no need to look for two
+_MIN_ASPECT_RATIO = 0.96  # scaling keeps the shape of the box; rounding to pixels does not quite
+_MAX_CUTS = 4  # strips of paper at which a drawing of two figures may be parted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Silhouette:
 def silhouette(view: np.ndarray) -> Silhouette:
     """Of a view of (height_px, width_px) uint8, 0 is ink, cut at its ink."""
     height, width = view.shape
-    dark = cv2.resize(255 - view, (_GRID * 2, _GRID * 2), interpolation=cv2.INTER_AREA).astype(np.float32)
+    dark = cv2.resize(PAPER - view, (_GRID * 2, _GRID * 2), interpolation=cv2.INTER_AREA).astype(np.float32)
     dark = np.sqrt(cv2.GaussianBlur(dark, (0, 0), 1.0)[::2, ::2]).ravel()  # thin lines lose ink when scaled: level it
     dark -= dark.mean()
     length = float(np.linalg.norm(dark))
@@ -62,20 +63,22 @@ def copied_figures(front: np.ndarray, figures: Sequence[Silhouette]) -> list[int
     if whole is None or not figures:
         return []
     best = _nearest(whole, figures)
-    parts = [group_ink(front, boxes) for boxes in _halves(whole, front)]
-    for groups in parts:
-        if len(groups) == 2:
-            views = [front[g.box[1] : g.box[3], g.box[0] : g.box[2]] for g in groups]
-            found = [near for view in views if (near := _nearest(view, figures))]
-            if len(found) == 2 and min(f[0] for f in found) > (best[0] if best else _MIN_LIKENESS):
-                return sorted({f[1] for f in found})
-    return [best[1]] if best else []
+    least, places = (best[0], [best[1]]) if best else (0.0, [])
+    for one, other in _halves(whole) if least < _SURE_LIKENESS else ():
+        found = [_nearest(half, figures) for half in (one, other)]
+        pair = [near for near in found if near is not None]
+        if len(pair) == 2 and min(near[0] for near in pair) > least:
+            least, places = min(near[0] for near in pair), sorted({near[1] for near in pair})
+    return places
 
 
 def _nearest(view: np.ndarray, figures: Sequence[Silhouette]) -> tuple[float, int] | None:
-    """Likeness and place of the figure most like `view`, turned any way; null where none is."""
+    """Likeness and place of the figure most like `view`; null where none is.
+
+    A sheet whose direction nothing told may have been left lying on its side, so the view is turned, too.
+    """
     best: tuple[float, int] | None = None
-    for turns in (0, 1, 3):  # a sheet whose direction nothing told may have been left lying on its side
+    for turns in (0, 1, 3):
         seen = silhouette(np.ascontiguousarray(np.rot90(view, turns)))
         scores = [likeness(seen, figure) - (0.05 if turns else 0.0) for figure in figures]
         place = int(np.argmax(scores))
@@ -84,10 +87,15 @@ def _nearest(view: np.ndarray, figures: Sequence[Silhouette]) -> tuple[float, in
     return best
 
 
-def _halves(whole: np.ndarray, front: np.ndarray) -> list[list[tuple[int, int, int, int]]]:
-    """Labels to pretend, that part the drawing into two: under its left and right halves; beside top and bottom."""
-    height, width = front.shape
-    return [
-        [(width // 4, height, width // 4 + 1, height + 1), (3 * width // 4, height, 3 * width // 4 + 1, height + 1)],
-        [(width, height // 4, width + 1, height // 4 + 1), (width, 3 * height // 4, width + 1, 3 * height // 4 + 1)],
-    ]
+def _halves(whole: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Ways to part the drawing in two at a strip of blank columns, or of blank rows: the widest strips of each."""
+    ways = []
+    for page in (whole, whole.T):
+        blank = np.flatnonzero((page == PAPER).all(axis=0))
+        strips = np.split(blank, np.flatnonzero(np.diff(blank) > 1) + 1) if len(blank) else []
+        for strip in sorted(strips, key=len, reverse=True)[:_MAX_CUTS]:
+            parts = [trim(np.ascontiguousarray(part)) for part in (page[:, : strip[0]], page[:, strip[-1] + 1 :])]
+            one, other = (part if part is None or page is whole else part.T for part in parts)
+            if one is not None and other is not None:
+                ways.append((one, other))
+    return ways
