@@ -366,7 +366,7 @@ def _walk(name: str, config: RefreshConfig, prefect: bool, as_json: bool) -> Non
         result = _run(rebuild_flow if name == "rebuild" else refresh_flow, config, prefect)
     except WeeksFailedError as error:
         console.show_walk(error.result, as_json)
-        raise
+        raise typer.Exit(1) from None
     console.show_walk(result, as_json)
 
 

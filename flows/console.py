@@ -191,16 +191,30 @@ def show_evaluation(measured: dict[str, Any], run_dir: Path, as_json: bool) -> N
 
 
 def evaluation_tables(measured: dict[str, Any]) -> list[Table]:
-    """One table a direction of retrieval."""
+    """One table a direction of retrieval: the model beside the untrained one and chance."""
+    retrieval = measured["retrieval"]
     tables = []
-    for direction, figures in measured["tasks"]["retrieval"]["directions"].items():
-        title = f"{direction.replace('_', ' ')}, {figures['num_queries']} queries, gallery of {figures['gallery_size']}"
-        table = Table("recall@k, %", "model", "untrained", "chance", title=title, title_justify="left")
-        for k, value in figures["recall"].items():
-            columns = (value, figures["untrained_recall"].get(k), figures["chance_recall"].get(k))
-            table.add_row(f"R@{k}", *("–" if column is None else f"{100 * column:.1f}" for column in columns))
+    for direction in ("text_to_image", "image_to_text"):
+        figures = retrieval[direction]
+        title = (
+            f"{direction.replace('_', ' ')}, {retrieval['split']}: {retrieval['num_queries']:,} queries, gallery of "
+            f"{retrieval['gallery_size']:,}"
+        )
+        table = Table("recall@k, %", "model", "95 %", "untrained", "chance", title=title, title_justify="left")
+        for k, recall in figures["model"]["recall"].items():
+            table.add_row(
+                f"R@{k}",
+                _percent(recall["value"]),
+                f"{_percent(recall['low'])}–{_percent(recall['high'])}",
+                _percent(figures["untrained"]["recall"][k]["value"]),
+                _percent(figures["chance"]["recall"][k]),
+            )
         tables.append(table)
     return tables
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
 
 
 def show_weeks(weeks: list[WeekHere], as_json: bool) -> None:

@@ -84,8 +84,11 @@ class WeeksFailedError(PatentDataError):
     """Some weeks failed; the others are done, and `result` tells of both."""
 
     def __init__(self, result: WalkResult) -> None:
-        shown = "; ".join(f"{outcome.week} {outcome.failed_stage}: {outcome.error}" for outcome in result.failures)
-        super().__init__(f"{len(result.failures)} of {len(result.weeks)} weeks failed, the others are done: {shown}")
+        first = result.failures[0]
+        super().__init__(
+            f"{len(result.failures)} of {len(result.weeks)} weeks failed, the others are done; the first was "
+            f"{first.week} {first.failed_stage}: {first.error}"
+        )
         self.result = result
 
 

@@ -229,7 +229,7 @@ def _captions_of(
     table: Any, by_number: dict[str, Any], captioner: Captioner, report: Report
 ) -> Iterator[dict[str, Any]]:
     tally = report.tally("views")
-    columns = [name for name in records.VIEWS.names if name != "image" or captioner.reads_images]
+    columns = [name for name in records.VIEWS.names if name != "image" or captioner.needs_images]
 
     def joined() -> Iterator[dict[str, Any]]:
         for batch in table.iter_batches(batch_size=_ROWS_A_GROUP, columns=columns):

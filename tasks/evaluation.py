@@ -16,6 +16,6 @@ from model.config import EvaluationConfig
 )
 def evaluate_model(model: str, dataset_dir: Path, out_dir: Path, config: EvaluationConfig) -> dict[str, Any]:
     """Measure a model on a dataset and write its report."""
-    from model.evaluation import evaluate  # torch takes seconds to import, and only this task needs it
+    from model.evaluate import evaluate  # torch takes seconds to import, and only this task needs it
 
     return evaluate(model, dataset_dir, out_dir, config)
