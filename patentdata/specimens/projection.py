@@ -14,7 +14,7 @@ import numpy as np
 
 from patentdata.specimens.solids import BROKEN, SHADE, SOLID, Model
 
-_BUFFER_PX = 400  # longer side of the z-buffer
+_BUFFER_PX = 360  # longer side of the z-buffer
 _PUSH_PX = 1.1  # how far, in z-buffer pixels along the slope, surfaces are pushed back
 _SHORT = 2  # samples: gaps up to this length are closed, lines up to this length dropped
 _SHADE_RANGE = (0.10, 0.42)  # |cosine| between surface normal and line of sight where shading lines appear
@@ -76,10 +76,10 @@ def project(model: Model, camera: Camera, *, dash: tuple[float, float] = (0.02, 
     """
     points, facing = _see(model.points, model.normals, camera, model.size)
     lines, line_facing = _see(model.line_points, model.line_normals, camera, model.size)
-    contour, contour_of, contour_styles = _contours(points, facing, model.triangles, model.styles)
+    contour, contour_of, contour_styles = _contours(points, facing, model.triangles, np.tile(model.styles, 2))
     low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
     pixel = max(float((high - low).max()), 1e-9) / _BUFFER_PX
-    buffer = _depth_buffer((points - [*low, 0]) / pixel, model.triangles, np.ceil((high - low) / pixel).astype(int) + 3)
+    buffer = _depth_buffer((points - [*low, 0]) / pixel, model.quads, np.ceil((high - low) / pixel).astype(int) + 3)
 
     polyline = np.concatenate([lines, contour])
     curve_of = np.concatenate([model.line_of, contour_of + len(model.line_styles)])
@@ -162,26 +162,23 @@ def _chains(keys: np.ndarray) -> list[list[tuple[int, int]]]:
     return chains
 
 
-def _depth_buffer(points: np.ndarray, triangles: np.ndarray, size: np.ndarray) -> np.ndarray:
+def _depth_buffer(points: np.ndarray, quads: np.ndarray, size: np.ndarray) -> np.ndarray:
     """(height, width) depth of the nearest surface, pushed back by its slope; infinite where there is none."""
     width, height = int(size[0]), int(size[1])
     buffer = np.full(width * height, np.inf, dtype=np.float32)
-    corner = points[triangles].astype(np.float32)  # (num, 3, 3)
-    a, b, c = corner[:, 0], corner[:, 1], corner[:, 2]
-    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    shown = np.abs(area) > 1e-4
-    a, b, c, area = a[shown], b[shown], c[shown], area[shown]
-    # depth = a.z + gx * (x - a.x) + gy * (y - a.y) over the triangle
-    dz_b, dz_c = b[:, 2] - a[:, 2], c[:, 2] - a[:, 2]
-    gx = (dz_b * (c[:, 1] - a[:, 1]) - dz_c * (b[:, 1] - a[:, 1])) / area
-    gy = (dz_c * (b[:, 0] - a[:, 0]) - dz_b * (c[:, 0] - a[:, 0])) / area
+    flat = points[quads].astype(np.float32)  # (num, 4, 3)
+    first, second = flat[:, 2] - flat[:, 0], flat[:, 3] - flat[:, 1]  # the diagonals span the plane
+    normal = np.cross(first, second)
+    shown = np.abs(normal[:, 2]) > 1e-3
+    flat, normal = flat[shown], normal[shown]
+    gx, gy = -normal[:, 0] / normal[:, 2], -normal[:, 1] / normal[:, 2]
+    middle = flat.mean(axis=1)
     push = _PUSH_PX * (np.abs(gx) + np.abs(gy)) + 0.6
-    flat = np.stack([a, b, c], axis=1)
     low = np.floor(flat[:, :, :2].min(axis=1)).astype(int)
     span = np.ceil(flat[:, :, :2].max(axis=1)).astype(int) - low + 1
-    base = a[:, 2] - gx * a[:, 0] - gy * a[:, 1] + push
-    planes = np.concatenate([_edges(a, b, c, area), np.stack([gx, gy, base], axis=1)[:, None]], axis=1)
-    level = np.ceil(np.log2(np.maximum(span, 2))).astype(int)  # triangles of like size are filled together
+    base = middle[:, 2] - gx * middle[:, 0] - gy * middle[:, 1] + push
+    planes = np.concatenate([_edges(flat, np.sign(normal[:, 2])), np.stack([gx, gy, base], axis=1)[:, None]], axis=1)
+    level = np.ceil(np.log2(np.maximum(span, 2))).astype(int)  # faces of like size are filled together
     bucket = level[:, 0] * 16 + level[:, 1]
     for key in np.unique(bucket):
         chosen = np.flatnonzero(bucket == key)
@@ -193,31 +190,28 @@ def _depth_buffer(points: np.ndarray, triangles: np.ndarray, size: np.ndarray) -
     return buffer.reshape(height, width)
 
 
-def _edges(a: np.ndarray, b: np.ndarray, c: np.ndarray, area: np.ndarray) -> np.ndarray:
-    """(num, 3, 3): for each side the factors of x, y and 1 whose sum is not negative inside the triangle."""
-    rows = []
-    sign = np.sign(area)
-    for p, q in ((a, b), (b, c), (c, a)):
-        fx, fy = -(q[:, 1] - p[:, 1]) * sign, (q[:, 0] - p[:, 0]) * sign
-        rows.append(np.stack([fx, fy, -(fx * p[:, 0] + fy * p[:, 1])], axis=1))
-    return np.stack(rows, axis=1)
+def _edges(flat: np.ndarray, sign: np.ndarray) -> np.ndarray:
+    """(num, 4, 3): for each side the factors of x, y and 1 whose sum is not negative inside the face."""
+    start, end = flat[:, :, :2], np.roll(flat[:, :, :2], -1, axis=1)
+    fx = -(end[..., 1] - start[..., 1]) * sign[:, None]
+    fy = (end[..., 0] - start[..., 0]) * sign[:, None]
+    return np.stack([fx, fy, -(fx * start[..., 0] + fy * start[..., 1])], axis=2)
 
 
 def _fill(buffer: np.ndarray, width: int, low: np.ndarray, wide: int, high: int, planes: np.ndarray) -> None:
-    """Lower the flat `buffer` to the depths of triangles that fit in `wide` by `high` pixels at `low`.
+    """Lower the flat `buffer` to the depths of faces that fit in `wide` by `high` pixels at `low`.
 
-    `planes`: (num, 4, 3), for the three sides and the depth the factors of x, y and 1.
+    `planes`: (num, 5, 3), for the four sides and the depth the factors of x, y and 1.
     """
     x = (low[:, :1] + np.arange(wide)).astype(np.float32)[:, None, :]
     y = (low[:, 1:] + np.arange(high)).astype(np.float32)[:, :, None]
     fx, fy, f1 = (planes[:, :, k, None, None] for k in range(3))
     inside = fx[:, 0] * x + (fy[:, 0] * y + f1[:, 0]) >= -1e-3
-    for k in (1, 2):
+    for k in (1, 2, 3):
         inside &= fx[:, k] * x + (fy[:, k] * y + f1[:, k]) >= -1e-3
-    which, row, column = np.nonzero(inside)
-    depth = planes[which, 3, 0] * x[which, 0, column] + planes[which, 3, 1] * y[which, row, 0] + planes[which, 3, 2]
-    place = (low[which, 1] + row) * width + low[which, 0] + column
-    np.minimum.at(buffer, np.clip(place, 0, len(buffer) - 1), depth)
+    depth = (fx[:, 4] * x + (fy[:, 4] * y + f1[:, 4]))[inside]
+    place = (low[:, 1:, None] + np.arange(high)[:, None]) * width + low[:, :1, None] + np.arange(wide)
+    np.minimum.at(buffer, np.clip(place[inside], 0, len(buffer) - 1), depth)
 
 
 def _visible_runs(

@@ -338,20 +338,25 @@ class Model:
 
     Attributes:
         points: (num_points, 3); `normals` alike, zero where the surface has none.
-        triangles: (num_triangles, 3) indices into points; `styles` (num_triangles,) says SOLID or BROKEN.
+        quads: (num_quads, 4) indices into points, around each face; `styles` (num_quads,) says SOLID or BROKEN.
         line_points: (num_line_points, 3) of all curves in a row; `line_normals` alike, `line_of` their curve.
         line_styles: (num_curves,).
     """
 
     points: np.ndarray
     normals: np.ndarray
-    triangles: np.ndarray
+    quads: np.ndarray
     styles: np.ndarray
     line_points: np.ndarray
     line_normals: np.ndarray
     line_of: np.ndarray
     line_styles: np.ndarray
     size: float = field(default=1.0)
+
+    @property
+    def triangles(self) -> np.ndarray:
+        """(2 * num_quads, 3): the first halves of all faces, then the second halves."""
+        return np.concatenate([self.quads[:, [0, 1, 2]], self.quads[:, [0, 2, 3]]])
 
 
 def assemble(parts: Sequence[Part]) -> Model:
@@ -362,14 +367,14 @@ def assemble(parts: Sequence[Part]) -> Model:
     """
     if not any(part.patches for part in parts):
         raise ValueError("an article needs at least one part with a surface")
-    points, normals, triangles, styles, offset = [], [], [], [], 0
+    points, normals, quads, styles, offset = [], [], [], [], 0
     for part in parts:
         for patch in part.patches:
             rows, columns = patch.grid.shape[:2]
-            faces = _grid_triangles(rows, columns, patch.closed) + offset
+            faces = _grid_quads(rows, columns, patch.closed) + offset
             points.append(patch.grid.reshape(-1, 3))
             normals.append(grid_normals(patch.grid, patch.closed).reshape(-1, 3))
-            triangles.append(faces)
+            quads.append(faces)
             styles.append(np.full(len(faces), BROKEN if part.broken else SOLID))
             offset += rows * columns
     curves = [(curve, part.broken) for part in parts for curve in part.curves if len(curve.points) > 1]
@@ -380,7 +385,7 @@ def assemble(parts: Sequence[Part]) -> Model:
     return Model(
         points=all_points - middle,
         normals=np.concatenate(normals),
-        triangles=np.concatenate(triangles),
+        quads=np.concatenate(quads),
         styles=np.concatenate(styles),
         line_points=np.concatenate([no_line] + [curve.points for curve, _ in curves]) - middle,
         line_normals=np.concatenate(
@@ -396,9 +401,9 @@ def _line_style(curve: Curve, broken: bool) -> int:
     return BROKEN if broken and curve.style != SHADE else curve.style
 
 
-def _grid_triangles(rows: int, columns: int, closed: bool) -> np.ndarray:
+def _grid_quads(rows: int, columns: int, closed: bool) -> np.ndarray:
     index = np.arange(rows * columns).reshape(rows, columns)
     right = np.roll(index, -1, axis=1) if closed else index[:, 1:]
     left = index if closed else index[:, :-1]
     a, b, c, d = left[:-1].ravel(), right[:-1].ravel(), left[1:].ravel(), right[1:].ravel()
-    return np.concatenate([np.stack([a, b, d], axis=1), np.stack([a, d, c], axis=1)])
+    return np.stack([a, b, d, c], axis=1)
