@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from patentdata.ink import pool
+from patentdata.ink import SCALE, pool, without_specks
 
 CELL = 4  # sheet pixels to one pixel of the map that atoms are found on
 _COMPANY = 12  # cells within which ink keeps company
@@ -66,13 +66,13 @@ class Atoms:
     gaps: np.ndarray
 
 
-def find_atoms(page: np.ndarray) -> Atoms:
-    """Pieces of ink of an upright page without labels, and the gaps between neighbours.
+def find_atoms(half: np.ndarray) -> Atoms:
+    """Pieces of ink, and the gaps between neighbours.
 
     Args:
-        page: (height_px, width_px) uint8, 0 is ink.
+        half: (height, width) uint8 at half resolution, 1 is ink.
     """
-    cells = pool(page, CELL)
+    cells = pool(255 - half, CELL // SCALE)
     num, ids, stats, _ = cv2.connectedComponentsWithStats(cells, connectivity=8, ltype=cv2.CV_32S)
     boxes = np.hstack([stats[1:, :2], stats[1:, :2] + stats[1:, 2:4]])
     if num <= 2:
@@ -108,17 +108,19 @@ def _gaps(paper: np.ndarray, num_atoms: int, ids: np.ndarray) -> tuple[np.ndarra
     return np.stack([first[shortest], second[shortest]], axis=1) - 1, gap[shortest]
 
 
-def group_ink(page: np.ndarray, labels: Sequence[Box]) -> list[Group]:
+def group_ink(page: np.ndarray, labels: Sequence[Box], half: np.ndarray | None = None) -> list[Group]:
     """One group for each label, in the order of `labels`; for no labels, all ink as one group.
 
     Args:
         page: (height_px, width_px) uint8, 0 is ink: an upright sheet, labels painted over.
         labels: Where the labels stood, x0, y0, x1, y1 in pixels.
+        half: The page at half resolution, 1 is ink, where that is at hand.
 
     Returns:
         Groups. Fewer than labels where the sheet does not hold enough ink; empty for a sheet without ink.
     """
-    atoms = find_atoms(page)
+    half = pool(page, SCALE) if half is None else half
+    atoms = find_atoms(without_specks(half))
     if not len(atoms.boxes):
         return []
     kept = _without_specks(atoms)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+_MANY_SPECKS = 300
 SCALE = 2  # sheet pixels to one pixel here; a cell is ink where any of its pixels is
 
 
@@ -31,6 +32,16 @@ def find_ink(page: np.ndarray) -> Ink:
     stats = stats[1:]
     boxes = np.hstack([stats[:, :2], stats[:, :2] + stats[:, 2:4]])
     return Ink(ids=ids, boxes=boxes, areas=stats[:, cv2.CC_STAT_AREA].copy())
+
+
+def without_specks(ink: np.ndarray) -> np.ndarray:
+    """Half-resolution ink (0 or 1) without the dust strewn over some scans.
+
+    Dust is up to two cells with nothing near. A sheet with little of it is left as it is: outlines are dotted, too.
+    """
+    company = cv2.boxFilter(ink, cv2.CV_8U, (5, 5), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    dust = (company <= 2) & (ink > 0)
+    return np.where(dust, np.uint8(0), ink) if np.count_nonzero(dust) > _MANY_SPECKS else ink
 
 
 def pool(page: np.ndarray, factor: int) -> np.ndarray:

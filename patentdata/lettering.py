@@ -16,6 +16,7 @@ _MAX_HEIGHT_RATIO = 2.1  # between neighbours: "Fig" has an ascender beside a sm
 _MAX_LETTERS = 3000  # more are halftone dots; the largest are kept
 _LETTER_GAP = 1.0  # to the next letter of a word, in letter heights
 _WORD_GAP = 3.6  # from "FIG." to its number
+_MAX_NUMBER_WIDTH = 2.3  # of "12A", in letter heights; wider words are labels themselves
 _MIN_ASPECT, _MAX_ASPECT = 1.2, 9.0  # of a whole label: "1.1" to "FIGURE 12A"
 
 
@@ -116,7 +117,7 @@ def _joined(words: list[np.ndarray], boxes: np.ndarray) -> list[np.ndarray]:
     sizes = np.array([len(word) for word in words])
     lefts, rights = _neighbours(outlines, _WORD_GAP, 1.7)
     can_name = (width >= 1.0 * height) & (width <= 6 * height)
-    can_count = (width <= 3 * height) & (sizes <= 5)
+    can_count = (width <= _MAX_NUMBER_WIDTH * height) & (sizes <= 4)
     # rows may run backwards here: the sheet may stand on its head, or be turned either way
     fits = (can_name[lefts] & can_count[rights]) | (can_name[rights] & can_count[lefts])
     lefts, rights = lefts[fits], rights[fits]

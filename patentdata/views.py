@@ -14,7 +14,7 @@ import numpy as np
 from patentdata.errors import SheetError
 from patentdata.front_page import Silhouette, copied_figures, silhouette
 from patentdata.grouping import CELL, Box, Group, group_ink
-from patentdata.ink import SCALE, find_ink
+from patentdata.ink import SCALE, Ink, find_ink
 from patentdata.labels import Label, LabelSearch, find_labels, normalised
 from patentdata.report import Report
 from patentdata.sheets import MAX_PIXELS, PAPER, read_sheet, to_png, turn, turn_box
@@ -89,10 +89,11 @@ def _split(page: np.ndarray, orientation: str | None, declared: Sequence[str] | 
     ink = find_ink(page)
     labels = find_labels(page, ink, config.search)
     rotation_cw = labels[0].rotation_cw if labels else 90 if orientation == "landscape" else 0
+    half = (ink.ids > 0).astype(np.uint8)
     bare = page.copy()
-    boxes = [_erase(bare, label) for label in labels]
+    boxes = [_erase(bare, half, ink, label) for label in labels]
     upright = turn(bare, rotation_cw)
-    groups = group_ink(upright, [turn_box(box, rotation_cw, page.shape) for box in boxes])
+    groups = group_ink(upright, [turn_box(box, rotation_cw, page.shape) for box in boxes], turn(half, rotation_cw))
     groups.sort(key=lambda group: (group.box[1], group.box[0]))
     figures = []
     for group in groups:
@@ -115,22 +116,58 @@ def _score(label: Label | None, flags: set[str]) -> float:
     return round((label.confidence if label else 0.5) * 0.7 ** len(flags), 4)
 
 
-def _erase(page: np.ndarray, label: Label) -> Box:
-    """Paint a label over; its box in pixels."""
-    x0, y0, x1, y1 = (side * SCALE for side in label.box)
-    x1, y1 = min(x1, page.shape[1]), min(y1, page.shape[0])
-    rows = np.flatnonzero((page[y0:y1, x0:x1] == 0).any(axis=1))
-    columns = np.flatnonzero((page[y0:y1, x0:x1] == 0).any(axis=0))
-    page[y0:y1, x0:x1] = PAPER
-    return x0 + int(columns[0]), y0 + int(rows[0]), x0 + int(columns[-1]) + 1, y0 + int(rows[-1]) + 1
+def _erase(page: np.ndarray, half: np.ndarray, ink: Ink, label: Label) -> Box:
+    """Paint a label over, on the page and on its half-resolution ink, with its underline and the dust around it.
+
+    Returns:
+        Box of the lettering in pixels of the page.
+    """
+    margin = label.height
+    x0, y0 = max(0, label.box[0] - margin), max(0, label.box[1] - margin)
+    ids = ink.ids[y0 : label.box[3] + margin, x0 : label.box[2] + margin]
+    near = np.unique(ids[ids > 0]) - 1
+    members = np.union1d(label.members, near[_belongs(ink.boxes[near], label)])
+    gone = np.isin(ids, members + 1)
+    half[y0 : y0 + ids.shape[0], x0 : x0 + ids.shape[1]][gone] = 0
+    fine = gone.repeat(SCALE, 0).repeat(SCALE, 1)
+    part = page[y0 * SCALE : (y0 + ids.shape[0]) * SCALE, x0 * SCALE : (x0 + ids.shape[1]) * SCALE]
+    part[fine[: part.shape[0], : part.shape[1]]] = PAPER
+    left, top, right, bottom = label.box
+    return left * SCALE, top * SCALE, min(right * SCALE, page.shape[1]), min(bottom * SCALE, page.shape[0])
 
 
-def _cut(upright: np.ndarray, group: Group) -> np.ndarray:
-    """The figure's ink alone, cut at its box."""
+def _belongs(boxes: np.ndarray, label: Label) -> np.ndarray:
+    """Which components near a label go with it: its points, its underline, dust."""
+    x0, y0, x1, y1 = label.box
+    if label.rotation_cw in (90, 270):
+        boxes, (x0, y0, x1, y1) = boxes[:, [1, 0, 3, 2]], (y0, x0, y1, x1)
+    height, width = y1 - y0, x1 - x0
+    own_width, own_height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    is_small = np.maximum(own_width, own_height) <= 0.3 * height
+    inside = (boxes[:, 0] >= x0 - 2) & (boxes[:, 1] >= y0 - 2) & (boxes[:, 2] <= x1 + 2) & (boxes[:, 3] <= y1 + 2)
+    dust = np.maximum(own_width, own_height) <= 0.1 * height
+    middle = (boxes[:, 0] + boxes[:, 2]) / 2
+    is_rule = (own_height <= 0.3 * height) & (own_width >= 0.4 * width) & (own_width <= 1.6 * width)
+    is_rule &= (middle > x0) & (middle < x1) & ((boxes[:, 1] < y0) | (boxes[:, 3] > y1) | inside)
+    return (is_small & inside) | dust | is_rule
+
+
+def _cut(split: _Split, place: int) -> np.ndarray:
+    """One figure cut at its box, ink of other figures taken out of it."""
+    group = split.groups[place]
     x0, y0, x1, y1 = group.box
-    own = group.mask.repeat(CELL, 0).repeat(CELL, 1)
-    dx, dy = x0 - group.mask_origin[0] * CELL, y0 - group.mask_origin[1] * CELL
-    return np.where(own[dy : dy + y1 - y0, dx : dx + x1 - x0], upright[y0:y1, x0:x1], np.uint8(PAPER))
+    view = split.upright[y0:y1, x0:x1].copy()
+    for other in split.groups:
+        left, top = other.mask_origin[0] * CELL, other.mask_origin[1] * CELL
+        bottom, right = top + other.mask.shape[0] * CELL, left + other.mask.shape[1] * CELL
+        if other is group or left >= x1 or right <= x0 or top >= y1 or bottom <= y0:
+            continue
+        fine = other.mask.repeat(CELL, 0).repeat(CELL, 1)
+        fine = fine[max(0, y0 - top) : y1 - top, max(0, x0 - left) : x1 - left]
+        dy, dx = max(0, top - y0), max(0, left - x0)
+        part = view[dy : dy + fine.shape[0], dx : dx + fine.shape[1]]
+        part[fine[: part.shape[0], : part.shape[1]]] = PAPER
+    return view
 
 
 _SHEET_FILE = re.compile(r"(?P<patent>(?:US)?D0*(?P<number>\d+))(?:-\d{8})?-D(?P<sheet>\d{5})\.TIFF?$", re.IGNORECASE)
@@ -227,13 +264,13 @@ class _PatentSplitter:
     def _view_rows(self, splits: list[tuple[int, _Split]]) -> tuple[list[dict[str, Any]], list[Silhouette]]:
         rows, silhouettes, names = [], [], set()
         for number, split in splits:
-            for place, (figure, group) in enumerate(zip(split.sheet.figures, split.groups, strict=True), 1):
+            for place, figure in enumerate(split.sheet.figures, 1):
                 label, flags = self._label(figure)
                 name = f"{self.number}-{label}" if label else f"{self.number}-s{number}.{place}"
                 if name in names:
                     name, flags = f"{name}-s{number}.{place}", flags | {"repeated_label"}
                 names.add(name)
-                picture = _cut(split.upright, group)
+                picture = _cut(split, place - 1)
                 silhouettes.append(silhouette(picture))
                 rows.append(self._row(name, number, label, figure, split.sheet.rotation_cw, picture, flags))
         return rows, silhouettes
@@ -301,7 +338,15 @@ class _PatentSplitter:
         copied = [rows[place]["view_id"] for place in copied_figures(page, silhouettes)]
         flags = () if copied else ("copies_no_figure",)
         whole = SplitFigure(label=None, label_box=None, box=groups[0].box, score=1.0 if copied else 0.5, flags=flags)
-        row = self._row(f"{self.number}-0", 0, None, whole, 0, _cut(page, groups[0]), set(flags))
+        row = self._row(
+            f"{self.number}-0",
+            0,
+            None,
+            whole,
+            0,
+            page[groups[0].box[1] : groups[0].box[3], groups[0].box[0] : groups[0].box[2]],
+            set(flags),
+        )
         return [row | {"is_front_page": True, "front_page_of": copied}]
 
     def _count_figures(self, rows: list[dict[str, Any]]) -> None:
