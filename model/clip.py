@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,9 +137,8 @@ def check_architecture(name: str) -> None:
 
 def _check_source(source: ModelSource) -> None:
     if source.folder is not None:
-        for name in (CONFIG_NAME,):
-            if not (source.folder / name).is_file():
-                raise ArchitectureError(f"{source.folder}: no {name} there; name a folder that open_clip can load")
+        if not (source.folder / CONFIG_NAME).is_file():
+            raise ArchitectureError(f"{source.folder}: no {CONFIG_NAME} there; name a folder that open_clip can load")
     elif not source.name.startswith(_HF_HUB):
         check_architecture(source.name)
         tags = open_clip.list_pretrained_tags_by_model(source.name)
@@ -165,7 +166,7 @@ def load_clip(
     _check_source(source)
     model_cfg = _model_cfg(source)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _without_notice_of_fresh_weights():
             torch.manual_seed(seed)
             model = open_clip.create_model(
                 source.name,
@@ -180,6 +181,20 @@ def load_clip(
     except (RuntimeError, OSError, ValueError) as error:
         raise ArchitectureError(f"{source.name}: open_clip cannot load it: {_first_line(error)}") from error
     return Clip(model=model, tokenizer=tokenizer, model_cfg=model_cfg, preprocess=_preprocess(model))
+
+
+@contextlib.contextmanager
+def _without_notice_of_fresh_weights() -> Iterator[None]:
+    """Keep open_clip from warning that a model has random weights, which is what was asked for."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("No pretrained weights loaded")
+
+    logging.getLogger().addFilter(is_other)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeFilter(is_other)
 
 
 def _first_line(error: Exception) -> str:

@@ -241,6 +241,14 @@ def _share_holding_title(texts: list[str], titles: list[str | None]) -> float:
     return sum(holding) / len(holding)
 
 
+def _first_of_each(places: list[int], groups: np.ndarray) -> list[int]:
+    """The places whose group has not come before, in their order."""
+    first: dict[int, int] = {}
+    for place in places:
+        first.setdefault(int(groups[place]), place)
+    return list(first.values())
+
+
 def _choose_examples(
     direction: str,
     ranks: np.ndarray,
@@ -250,15 +258,18 @@ def _choose_examples(
     texts: list[str],
     num_examples: int,
 ) -> list[Example]:
-    """The best and the worst queries of one direction, each caption once, with what was found for them."""
+    """The best and the worst queries of one direction, each caption once, with what was found for them.
+
+    The worst are those that something wrong came before; there may be none.
+    """
     order = [int(place) for place in np.argsort(ranks, kind="stable") if ranks[place] > 0]
-    first_of_caption = {int(queries.groups[queries.rows[place]]): place for place in reversed(order)}
-    distinct = sorted(first_of_caption.values(), key=lambda place: (ranks[place], place))
-    best = distinct[:num_examples]
-    worst = [place for place in reversed(distinct) if place not in best][:num_examples]
+    groups = queries.groups[queries.rows]
+    best = _first_of_each(order, groups)[:num_examples]
+    worst = _first_of_each([place for place in reversed(order) if ranks[place] > 1], groups)[:num_examples]
     asks, answers = (features.texts, features.images)
+    shown_once = None
     if direction == "image_to_text":
-        asks, answers = answers, asks
+        asks, answers, shown_once = answers, asks, queries.groups  # a caption is shown once, however many views have it
     examples = []
     for end, places in (("best", best), ("worst", worst)):
         for place in places:
@@ -271,7 +282,7 @@ def _choose_examples(
                     score=score,
                     is_right=bool(queries.groups[other] == queries.groups[row]),
                 )
-                for other, score in nearest(asks[row], answers, _NUM_SHOWN)
+                for other, score in nearest(asks[row], answers, _NUM_SHOWN, groups=shown_once)
             ]
             examples.append(
                 Example(end, views.view_ids[row], texts[row], views.images[row], int(ranks[place]), tuple(found))

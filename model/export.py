@@ -61,7 +61,7 @@ def export_model(clip: Clip, folder: Path, *, summary: dict[str, Any]) -> dict[s
     folder.mkdir(parents=True)
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in clip.model.state_dict().items()}
     with written_aside(folder / WEIGHTS_NAME) as aside:
-        safetensors.torch.save_file(weights, aside, metadata={"format": "pt"})
+        aside.write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
     preprocess_cfg = {
         "mean": list(clip.preprocess.mean),
         "std": list(clip.preprocess.std),

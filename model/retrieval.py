@@ -72,11 +72,22 @@ def rank_both_ways(
     }
 
 
-def nearest(query: np.ndarray, gallery: np.ndarray, num: int) -> list[tuple[int, float]]:
-    """The `num` best candidates of one query with their scores, best first; ties in the gallery's order."""
+def nearest(
+    query: np.ndarray, gallery: np.ndarray, num: int, *, groups: np.ndarray | None = None
+) -> list[tuple[int, float]]:
+    """The best candidates of one query with their scores, best first; ties in the gallery's order.
+
+    Args:
+        query: (embed_dim,) float32.
+        gallery: (num_candidates, embed_dim) float32.
+        num: At most so many.
+        groups: (num_candidates,); where given, only the best of each group.
+    """
     scores = gallery @ query
-    best = np.argsort(-scores, kind="stable")[:num]
-    return [(int(row), float(scores[row])) for row in best]
+    best = np.argsort(-scores, kind="stable")
+    if groups is not None:
+        best = best[np.sort(np.unique(groups[best], return_index=True)[1])]
+    return [(int(row), float(scores[row])) for row in best[:num]]
 
 
 def measure(

@@ -76,6 +76,8 @@ def train(
             views = read_views(dataset, "train")
             with reproducible(config.seed):
                 clip = load_clip(source, device=device, seed=config.seed)
+                if has_convolutions(clip.model):
+                    clip.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
                 num_steps = _run_steps(clip, views, run, identity, config, progress)
                 summary = _summarise(clip, dataset, views, run, config, num_steps) | {"identity": identity}
                 summary["model_files"] = export_model(clip, run.model, summary=summary)
@@ -88,14 +90,23 @@ def reproducible(seed: int) -> Iterator[None]:
     """Seed torch and ask it for deterministic algorithms; both are as before when the block ends."""
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     was_warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic
+    was_filling = memory.fill_uninitialized_memory
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         # Some CUDA kernels have no deterministic form: there the wish is a wish.
         torch.use_deterministic_algorithms(True, warn_only=True)
+        memory.fill_uninitialized_memory = False  # an eighth of a step, and nothing here reads it
         try:
             yield
         finally:
+            memory.fill_uninitialized_memory = was_filling
             torch.use_deterministic_algorithms(was_deterministic, warn_only=was_warn_only)
+
+
+def has_convolutions(model: torch.nn.Module) -> bool:
+    """True for image towers that are convolutional throughout; a ViT's one patch embedding does not count."""
+    return sum(isinstance(module, torch.nn.Conv2d) for module in model.modules()) > 1
 
 
 def run_length(config: TrainConfig, num_views: int) -> int:

@@ -1,0 +1,48 @@
+"""A model of a few thousand weights, and small drawn datasets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from model.config import TrainConfig
+from tests.model.drawings import draw_dataset
+
+MICRO_CLIP = {
+    "model_cfg": {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    },
+    "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+}
+
+
+@pytest.fixture(scope="session")
+def micro_clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name of an architecture small enough to train in a second."""
+    folder = tmp_path_factory.mktemp("micro-clip")
+    (folder / "open_clip_config.json").write_text(json.dumps(MICRO_CLIP))
+    return f"local-dir:{folder}"
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of 24 + 4 + 8 drawn patents, two views each."""
+    return draw_dataset(tmp_path_factory.mktemp("datasets") / "shapes")
+
+
+@pytest.fixture
+def micro_config(micro_clip: str) -> TrainConfig:
+    """Six steps of batch 8, with a checkpoint after every second one."""
+    return TrainConfig(
+        architecture=micro_clip,
+        batch_size=8,
+        num_steps=6,
+        warmup_steps=2,
+        learning_rate=3e-3,
+        checkpoint_every_steps=2,
+        device="cpu",
+    )
