@@ -6,12 +6,17 @@ from collections.abc import Callable
 
 import numpy as np
 
+from patentdata.specimens import devices, furnishings, tools, vessels
 from patentdata.specimens.solids import Part
-from patentdata.specimens import vessels
 
-BUILDERS: dict[str, Callable[[np.random.Generator], list[Part]]] = {**vessels.BUILDERS}
+BUILDERS: dict[str, Callable[[np.random.Generator], list[Part]]] = {
+    **vessels.BUILDERS,
+    **furnishings.BUILDERS,
+    **tools.BUILDERS,
+    **devices.BUILDERS,
+}
 
 
 def build(article: str, rng: np.random.Generator) -> list[Part]:
-    """The parts of an article, in units of about 1 to 10."""
-    return BUILDERS.get(article, vessels.bottle)(rng)
+    """The parts of an article, a few units long; the axes are those of `solids`."""
+    return BUILDERS[article](rng)

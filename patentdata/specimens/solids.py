@@ -210,13 +210,14 @@ def _shading(rings: np.ndarray, num_lines: int, closed: bool) -> list[Curve]:
     """Lines from end to end, each broken once at a place that moves from line to line."""
     normals = grid_normals(rings, closed)
     num_rings, num_points = rings.shape[:2]
+    size = np.ptp(rings, axis=1).max(axis=1)
+    wall = np.flatnonzero(size > 0.25 * size.max())  # shading stays off lids and poles
     lines = []
     for k in range(num_lines):
         column = k * num_points // num_lines
-        start, end = (0.06 + 0.5 * ((k * 7) % 5) / 5, 1 - 0.5 * ((k * 3) % 4) / 4)
-        rows = slice(int(start * num_rings), max(int(start * num_rings) + 2, int(np.ceil(end * num_rings))))
-        thick = np.ptp(rings[rows], axis=1).max() > 0.25 * np.ptp(rings, axis=1).max()  # none at a pole
-        if len(rings[rows]) >= 2 and thick:
+        start, end = 0.06 + 0.5 * ((k * 7) % 5) / 5, 1 - 0.5 * ((k * 3) % 4) / 4
+        rows = wall[int(start * len(wall)) : int(np.ceil(end * len(wall)))]
+        if len(rows) >= 2:
             lines.append(Curve(rings[rows, column], SHADE, normals[rows, column]))
     return lines
 
