@@ -7,6 +7,7 @@ as the document holds it.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 USPC_TITLES: dict[str, str] = {
     "D1": "Edible Products",
@@ -105,6 +106,7 @@ _EXTENSION = re.compile(r"\d*[A-Z]{0,3}$")
 _INTERNATIONAL = re.compile(r"([A-H]\d\d[A-Z])\s*(\d{1,3}?)\s*(\d{2,5})$")
 
 
+@lru_cache(maxsize=2**16)  # a week names the same few thousand symbols again and again
 def canonical_uspc(printed: str | None) -> str | None:
     """US class and subclass: "D14/209.1" for the printed "D142091". None where there is none to be read.
 
@@ -215,9 +217,10 @@ def canonical_patent_number(printed: str | None) -> str | None:
     >>> [canonical_patent_number(text) for text in ("D0915935", "Des. 99999", "RE012345", "07157420", "2011/0232101")]
     ['D915935', 'D99999', 'RE12345', '7157420', '2011/0232101']
     """
-    text = " ".join((printed or "").split())
-    if not text:
+    if not printed or not (text := " ".join(printed.split())):
         return None
+    if text.isdigit() and text[0] != "0":  # a utility patent, as most cited documents are
+        return text
     match = _US_NUMBER.match(text.upper())
     if match is None:
         return text

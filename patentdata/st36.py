@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from patentdata.classes import canonical_locarno, canonical_patent_number, canonical_uspc, uspc_design_class
@@ -19,9 +20,6 @@ from patentdata.elements import (
     text_of,
     texts_by_tag,
 )
-from patentdata.records import CITATION
-
-_CITATION_KEYS = tuple(field.name for field in CITATION)
 
 REQUIRED = {
     "patent_number": "<publication-reference>/<doc-number>",
@@ -148,40 +146,62 @@ def _country(party: Element) -> str | None:
 _CATEGORIES = (("examiner", "examiner"), ("applicant", "applicant"), ("third", "third party"))
 
 
+@lru_cache(maxsize=64)
 def category_of(printed_category: str | None) -> str | None:
     """ "examiner", "applicant", "third party" or "other" for "cited by examiner" and its like; None for none."""
-    text = (printed_category or "").lower()
+    text = (printed_category or "").strip().lower()
     if not text:
         return None
     return next((category for word, category in _CATEGORIES if word in text), "other")
 
 
 def _citations(bib: dict[str, Element]) -> list[dict[str, str | None]]:
+    """References in order. They are most of a document, so one pass over all their elements takes every text."""
     references = bib.get("us-references-cited", bib.get("references-cited"))
-    return [_citation(citation) for citation in each(references, "us-citation", "citation")]
-
-
-def _citation(citation: Element) -> dict[str, str | None]:
-    """One reference; of literature only `text` and `category` are known."""
-    row: dict[str, str | None] = dict.fromkeys(_CITATION_KEYS)
-    for part in citation:
+    if references is None:
+        return []
+    texts: dict[str, str] = {}
+    citations: list[tuple[dict[str, str], Element]] = []
+    for part in references.iter(*_CITATION_TAGS):
         tag = part.tag
-        if tag == "patcit":
-            document = texts_by_tag(part)
-            country = row["country"] = document.get("country")
-            number = document.get("doc-number")
-            row["number"] = canonical_patent_number(number) if country in {"US", None} else number
-            for key in ("kind", "date", "name"):
-                row[key] = document.get(key)
-            if number is None:
-                row["text"] = text_of(part)
-        elif tag == "nplcit":
-            row["text"] = text_of(part)
-        elif tag == "category":
-            row["category"] = category_of(part.text)
-        elif tag == "classification-national":
-            row["uspc"] = _classes(part, canonical_uspc)[0]
-    return row
+        if tag == "us-citation" or tag == "citation":
+            texts = {}
+            citations.append((texts, part))
+        elif tag not in texts and (text := part.text):
+            texts[tag] = text
+    return [_citation(texts, element) for texts, element in citations]
+
+
+_CITATION_TAGS = ("us-citation", "citation", "country", "doc-number", "kind", "date", "name", "category")
+_CITATION_TAGS += ("main-classification",)
+
+
+def _citation(texts: dict[str, str], element: Element) -> dict[str, str | None]:
+    """One reference from the first text of each tag in it; of literature only `text` and `category` are known."""
+    printed_number = texts.get("doc-number")
+    if printed_number is None:
+        country = number = None
+        literature = next((text_of(part) for part in each(element, "nplcit", "patcit")), None)
+    else:
+        country, literature = _stripped(texts.get("country")), None
+        number = canonical_patent_number(printed_number) if country in _US else _stripped(printed_number)
+    return {
+        "number": number,
+        "country": country,
+        "kind": _stripped(texts.get("kind")),
+        "date": _stripped(texts.get("date")),
+        "name": _stripped(texts.get("name")),
+        "category": category_of(texts.get("category")),
+        "uspc": canonical_uspc(texts.get("main-classification")),
+        "text": literature,
+    }
+
+
+_US = {"US", None}
+
+
+def _stripped(text: str | None) -> str | None:
+    return text.strip() or None if text else None
 
 
 def _related(documents: Element | None) -> list[dict[str, str | None]]:

@@ -8,7 +8,11 @@ that what the sentence says about other sides, other figures and the state of th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
+
+from patentdata.articles import name_article
 
 
 class Viewpoint(NamedTuple):
@@ -69,7 +73,7 @@ _IN_USE = {"environmental", "in-use", "use", "usage", "use-state"}
 _PLANS = {"plan", "planar", "plane", "down", "bird's-eye", "birds-eye", "aerial"}
 _ELEVATIONS = {"elevation", "elevations", "elevational", "profile"}
 _VIEWS = {"view", "views"}
-# Words that may stand inside a view phrase and say nothing of the viewpoint.
+# Words that may stand inside a view phrase and say nothing of the viewpoint
 _FILLERS = {
     "elevated", "reduced", "slightly", "first", "second", "third", "fourth", "fifth", "sixth", "one", "another", "other",
     "opposite", "opposing", "alternate", "alternative", "additional", "further", "adjacent", "reference", "schematic",
@@ -77,7 +81,7 @@ _FILLERS = {
     "transverse", "vertical", "horizontal", "hand", "cross", "facing", "angled", "in", "to", "straight-on", "open",
     "closed", "general", "overall", "full", "complete", "same", "assembled", "separated", "orthogonal", "orthographic",
     "diagonal", "inverted", "rotated", "color", "colour", "diagrammatic", "and", "or", "line", "drawing",
-    "photographic", "ornamental", "three",
+    "photographic", "ornamental", "three", "assembly",
 }  # fmt: skip
 _BEARING = (
     set(_DIRECTIONS) | _PERSPECTIVES | _SECTIONS | _DETAILS | _ENLARGED | _EXPLODED | _IN_USE | _PLANS | _ELEVATIONS
@@ -112,26 +116,33 @@ def read_viewpoint(text: str, *, title: str = "", index: int = 0, num_figures: i
         text: The sentence: "is a top front perspective view of a chair;".
         title: Title of the patent; it tells where a name such as "holder with tray" ends.
         index: Which of the figures of the sentence is asked for, where it describes several.
-        num_figures: How many figures the sentence describes: "FIGS. 2 and 3 are front and rear views" gives each its own.
+        num_figures: How many figures it describes: "FIGS. 2 and 3 are front and rear views" gives each its own.
 
     >>> read_viewpoint("is a top, front perspective view of a chair showing my new design;")
     Viewpoint(viewpoint='perspective', direction='top front', object='chair')
     >>> read_viewpoint("is a left side view thereof, the right side being a mirror image;")
     Viewpoint(viewpoint='left', direction=None, object=None)
     """
+    viewpoint, direction, end = _read_view(text, index, num_figures)
+    article = name_article(text[end:], title=title, follows_view=end > 0)
+    return Viewpoint(viewpoint, direction, article)
+
+
+@lru_cache(maxsize=2**14)  # "is a front view thereof;" and its like make up most sentences
+def _read_view(text: str, index: int, num_figures: int) -> tuple[str, str | None, int]:
+    """Viewpoint, direction, and where in the text the words that name the view end; 0 where it names none."""
     phrase = _main_phrase(text)
     if phrase is None:
-        viewpoint, direction, rest = "none", None, text
-        if _USE.search(text):
-            viewpoint = "in_use"
-    else:
-        rest = text[phrase.end :]
-        viewpoint, direction = _classify(_words_of_figure(phrase.words, index, num_figures))
-        if viewpoint == "other":
-            viewpoint = _seen_from(rest) or ("in_use" if _USE.search(rest) else _part_shown(rest))
-        elif viewpoint == "perspective" and direction is None:
-            direction = _direction_shown(rest)
-    return Viewpoint(viewpoint, direction, _object(rest, title, follows_view=phrase is not None))
+        return "in_use" if _USE.search(text) else "none", None, 0
+    rest = text[phrase.end :]
+    viewpoint, direction = _classify(_words_of_figure(phrase.words, index, num_figures))
+    if viewpoint == "other":
+        viewpoint = _seen_from(rest) or ("in_use" if _USE.search(rest) else _part_shown(rest))
+    elif _names_no_direction(phrase.words) and (match := _OF_SIDE.match(rest)):
+        viewpoint = _directions_in(match[1])[0]
+    elif viewpoint == "perspective" and direction is None:
+        direction = _direction_shown(rest)
+    return viewpoint, direction, phrase.end
 
 
 def _main_phrase(text: str) -> _Phrase | None:
@@ -201,29 +212,25 @@ def _words_of_figure(words: tuple[str, ...], index: int, num_figures: int) -> tu
     return tuple(word for word in words if word not in directions or word == directions[index])
 
 
+_TREATMENTS = (("section", _SECTIONS), ("exploded", _EXPLODED), ("in_use", _IN_USE), ("detail", _DETAILS))
+
+
 def _classify(words: tuple[str, ...]) -> tuple[str, str | None]:
     """Viewpoint and, for a perspective, its direction, from the words of a phrase.
 
     What is done to the article (cut, taken apart, enlarged in part) is tested first, then perspective, then directions.
     """
     named = set(words)
-    directions = list(dict.fromkeys(_DIRECTIONS[word] for word in words if word in _DIRECTIONS))
-    if len(directions) > 1 and "side" in directions:
-        directions.remove("side")
+    directions = _distinct(_DIRECTIONS[word] for word in words if word in _DIRECTIONS)
     direction = " ".join(directions) or None
     is_perspective = not _PERSPECTIVES.isdisjoint(named)
-    for viewpoint, vocabulary in (
-        ("section", _SECTIONS),
-        ("exploded", _EXPLODED),
-        ("in_use", _IN_USE),
-        ("detail", _DETAILS),
-    ):
+    for viewpoint, vocabulary in _TREATMENTS:
         if not vocabulary.isdisjoint(named):
             return viewpoint, direction if is_perspective else None
     if is_perspective:
         return "perspective", direction
-    flat = not (_PLANS | _ELEVATIONS).isdisjoint(named)
-    if len(directions) > 1 and not flat and _CONJUNCTIONS.isdisjoint(named):
+    is_flat = not (_PLANS.isdisjoint(named) and _ELEVATIONS.isdisjoint(named))
+    if len(directions) > 1 and not is_flat and _CONJUNCTIONS.isdisjoint(named):
         return "perspective", direction  # "a top front view": seen from a corner
     if directions:
         return directions[0], None
@@ -236,11 +243,13 @@ def _classify(words: tuple[str, ...]) -> tuple[str, str | None]:
 
 _SIDE_WORD = "|".join(sorted(_DIRECTIONS, key=len, reverse=True))
 _SIDE_RUN = rf"((?:{_SIDE_WORD})(?:(?:\s*[,/&-]\s*|\s+)(?:and\s+)?(?:the\s+)?(?:{_SIDE_WORD}))*)"
-_SIDE_RUN += r"(?:[\s-]+(?:hand|facing|surface|face|portion|perspective))*(?=\s*(?:$|[,;:.)]|of\b|thereof\b|showing\b|and\b|as\b))"
+_SIDE_RUN += r"(?:[\s-]+(?:hand|facing|surface|face|portion|perspective))*"
+_SIDE_RUN += r"(?=\s*(?:$|[,;:.)]|of\b|thereof\b|showing\b|and\b|as\b))"
 _SEEN_FROM = re.compile(
     rf"\b(?:from|of|showing|on|illustrating|depicting|toward)\s+(?:an?\s+|the\s+|its\s+|one\s+)?{_SIDE_RUN}",
     re.IGNORECASE,
 )
+_OF_SIDE = re.compile(rf"\s+of\s+(?:the\s+|an?\s+|one\s+)?{_SIDE_RUN}", re.IGNORECASE)
 _SIDE_WORDS = re.compile(rf"\b(?:{_SIDE_WORD})\b", re.IGNORECASE)
 _USE = re.compile(
     r"\b(?:in[ -]use|use state|state of use|being (?:used|worn)|in an environment|environmental)\b", re.IGNORECASE
@@ -248,15 +257,20 @@ _USE = re.compile(
 _PART = re.compile(r"\b(?:encircled|circled|circumscribed|inset|close-?up|enlarge[dr]?|magnified)\b", re.IGNORECASE)
 
 
+def _directions_in(text: str) -> list[str]:
+    """The directions that some words name, in order; "side" only where they name no other."""
+    return _distinct(_DIRECTIONS[word.lower()] for word in _SIDE_WORDS.findall(text))
+
+
+def _distinct(directions: Iterable[str]) -> list[str]:
+    found = list(dict.fromkeys(directions))
+    return [direction for direction in found if direction != "side"] or found
+
+
 def _direction_shown(rest: str) -> str | None:
     """Direction that follows the view: "perspective view showing the front and left sides", "from above"."""
     match = _SEEN_FROM.search(rest.partition(";")[0])
-    if match is None:
-        return None
-    found = list(dict.fromkeys(_DIRECTIONS[word.lower()] for word in _SIDE_WORDS.findall(match[1])))
-    if len(found) > 1 and "side" in found:
-        found.remove("side")
-    return " ".join(found)
+    return " ".join(_directions_in(match[1])) if match else None
 
 
 def _seen_from(rest: str) -> str | None:
@@ -265,51 +279,15 @@ def _seen_from(rest: str) -> str | None:
     return direction.split()[0] if direction else None
 
 
+def _names_no_direction(words: tuple[str, ...]) -> bool:
+    """Whether a flat view is left open by its words alone: "a plan view", "a side view", "an elevational view"."""
+    return _DECISIVE.isdisjoint(words) and not _FLAT.isdisjoint(words)
+
+
+_SIDEWAYS = {word for word, direction in _DIRECTIONS.items() if direction == "side"}
+_FLAT = _PLANS | _ELEVATIONS | _SIDEWAYS
+_DECISIVE = _PERSPECTIVES | _SECTIONS | _DETAILS | _EXPLODED | _IN_USE | (_DIRECTIONS.keys() - _SIDEWAYS)
+
+
 def _part_shown(rest: str) -> str:
     return "detail" if _PART.search(rest) else "other"
-
-
-_OF = re.compile(r"\s*[,(]?\s*(?:[\w\s,()-]{0,60}?\b)?(?:of|for|showing|illustrating|depicting)\s+", re.IGNORECASE)
-_SHOWS = re.compile(r"\s*[:.\-–—]?\s*(?:is|are|shows?|illustrates?|depicts?|represents?)\s+", re.IGNORECASE)
-_DETERMINER = re.compile(
-    r"(?:an?|the|my|our|his|her|its|one|this|another|said|each|first|second|third|fourth|fifth|sixth|seventh|eighth|new|novel|"
-    r"present|preferred|ornamental|alternative|alternate|exemplary|single|different|original|claimed|inventive|other|"
-    r"same|overall|entire|of|for)\s+",
-    re.IGNORECASE,
-)
-_WRAPPER = re.compile(
-    r"(?:[\w/,-]+\s+){0,4}?(?:embodiments?|versions?|variations?|variants?|examples?|configurations?|portions?|parts?|"
-    r"sections?|designs?|views?|sides?|surface|front|back|rear|top|bottom|end|interior|exterior|inside|outside|underside|"
-    r"states?|forms?|modifications?|appearance)\s+(?:of|for)\s+",
-    re.IGNORECASE,
-)
-_NAME_ENDS = re.compile(
-    r"\s*(?:$|[;:.(—\[]|,(?!\s*\w+\s+and\b)|\b(?:showing|shown|shows?|embodying|illustrating|illustrated|depicting|depicted|"
-    r"incorporating|according|in|as|taken|seen|viewed|with|having|where|wherein|which|that|when|while|constructed|made|"
-    r"along|from|being|thereof|therefor|comprising|including|is|are|on|upon|at|under|without|attached|used|positioned|"
-    r"disclos\w+|display(?:ing|ed)|similar|by|to|per|of|embodiment|or\s+(?:a\s+)?portions?|for\s+(?:an?|the|use)|FIGS?|drawn|"
-    r"looking|removed|mounted|rotated|separate\w*|enlarged|prior|via|having|and\s+showing)\b)",
-    re.IGNORECASE,
-)
-_NAMELESS = re.compile(
-    r"(?:present\s+)?(?:invention|design|embodiments?|article|figures?|figs?|subject matter|same|line|lines?\s.*|it|them|"
-    r"views?|portions?|area|claimed design|\W.*|\d.*)?",
-    re.IGNORECASE,
-)
-
-
-def _object(rest: str, title: str, *, follows_view: bool) -> str | None:
-    """The name of what is shown, in the words of the sentence; None where there is none, as in "thereof"."""
-    match = (_OF if follows_view else _SHOWS).match(rest)
-    if match is None or re.search(r"\bthereof\b", match[0], re.IGNORECASE):
-        return None
-    text = rest[match.end() :]
-    while (prefix := _DETERMINER.match(text)) or (prefix := _WRAPPER.match(text)):
-        text = text[prefix.end() :]
-    title = title.strip()
-    if title and text[: len(title)].lower() == title.lower():
-        return text[: len(title)]
-    end = _NAME_ENDS.search(text)
-    name = text[: end.start()] if end else text
-    name = name.strip(" ,-–")
-    return None if not name or _NAMELESS.fullmatch(name) or len(name) > 120 else name

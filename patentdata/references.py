@@ -1,0 +1,184 @@
+"""References to figures in running text, "FIG. 2A", "FIGS. 1(a)–1(c)", Hague "1.1", and the labels they stand for."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+MAX_RANGE = 200
+"""Longest range of figures that is written out; a longer one ("FIGS. 1-2019") is a misprint."""
+
+_NUMBER = r"\d{1,4}(?:\.\d{1,3})*"
+_BRACKETED = r"\([A-Za-z0-9]{1,4}\)"
+_SUFFIX = rf"(?:\s?{_BRACKETED}|(?!is\b)[A-Za-z]{{1,2}}(?![A-Za-z])(?:{_BRACKETED})?)"
+_LABEL = rf"{_NUMBER}{_SUFFIX}?['′’\"″]{{0,2}}(?:-\d{{1,2}}(?![\w.(]))?"
+_FIG = r"(?:FIG(?:URE)?[SD]?(?![A-Za-z])\.?|reproductions?\b|drawings?\s+(?=\d))"
+_PREFIXED = rf"(?:{_FIG}\s*[-:.]?\s*)?{_LABEL}"
+_TO = r"(?:[-‐‑–—]|(?<=\s)(?:to|through|thru)(?=\s))"
+_AND = r"(?:,\s*(?:and|or|&)?|and/or|&|(?:and|or)(?=\s)|;(?=\s*FIG))"
+# The end of a range may be short ("2A-C", "1(a)-(d)"), and so may what is joined; but an "a" is most often an article.
+_TO_LETTER = r"(?<=\S)[-‐‑–—][A-Za-z](?![A-Za-z])"
+_AND_LETTER = rf"{_AND}\s*(?-i:[B-Z])(?![A-Za-z])"
+_LIST = rf"{_PREFIXED}(?:{_TO_LETTER}|\s*{_AND_LETTER}|\s*(?:{_TO}|{_AND})\s*(?:{_PREFIXED}|{_BRACKETED}))*"
+_REFERENCE = re.compile(rf"(?P<fig>{_FIG})\s*[-–—:.]?\s*(?P<list>{_LIST})", re.IGNORECASE)
+_HAGUE = re.compile(
+    rf"(?<![\w.,/-])(?P<list>\d{{1,3}}\.\d{{1,3}}(?!\d)(?:\s*(?:{_TO}|{_AND})\s*\d{{1,3}}\.\d{{1,3}}(?!\d))*)"
+)
+_BARE = re.compile(r"\s*(?P<list>\d{1,3})\s*[.):]\s+(?=[A-Za-z])|\s*(?P<alone>\d{1,3})\s*$")
+_LETTER_ONLY = re.compile(
+    rf"(?P<fig>{_FIG})\s*[-–—]?\s*(?P<list>[A-Z](?:\s*(?:,|and|&)\s*[A-Z])*)(?=\s*(?:is|are|shows?)\b)"
+)
+_PIECE = re.compile(
+    rf"(?P<to>{_TO})|(?P<and>{_AND})|(?P<label>{_PREFIXED})|(?P<part>{_BRACKETED}|[A-Za-z](?![A-Za-z]))", re.IGNORECASE
+)
+
+# What may stand between a reference and its description. A reference followed by anything else ("FIG. 2 embodiment",
+# "FIGS. 1 and 2 which") only mentions the figure.
+_VERB = (
+    r"(?:is|are|was|being|shows?|showing|illustrates?|depicts?|represents?|discloses?|displays?|provides?|presents?|"
+    r"gives?|comprises?)"
+)
+_DECLARES = re.compile(
+    r"\s*(?:\([^)]*\)\s*)?(?:of the drawings?\s+)?(?:[:;,.\-–—=]+\s*(?=\S)"
+    rf"|(?:(?:each|both|also|further|again|together|\w+ly),?\s+)?{_VERB}\b"
+    r"|(?=(?:an?|the|top|bottom|front|rear|back|left|right|side|perspective|isometric|another|enlarged|exploded)\b))",
+    re.IGNORECASE,
+)
+_CLAUSE_END = re.compile(r"(?:[;.:]\s+|\band[,;]?\s+|\b(?:reproductions?|figures?)\s+)$", re.IGNORECASE)
+_HINT = re.compile(r"[Ff][Ii][Gg]|[Rr]eprod|REPROD|[Dd]rawing|DRAWING")  # quicker to find than a reference is
+
+
+class Reference(NamedTuple):
+    """A reference to figures that begins a clause: its labels, where it starts, and where its description does."""
+
+    labels: tuple[str, ...]
+    start: int
+    end: int
+    is_heading: bool = False
+    is_mention: bool = False  # nothing says that it declares the figure; it may, where nothing else does
+
+
+def find_references(text: str) -> list[Reference]:
+    """The references that begin a clause and go on to say what the figure is, in order."""
+    if bare := _BARE.match(text):
+        return [Reference((bare["list"] or bare["alone"],), 0, bare.end(), is_heading=True)]
+    found: list[Reference] = []
+    spans: list[range] = []
+    for hint in _HINT.finditer(text):
+        match = _REFERENCE.match(text, hint.start()) or _LETTER_ONLY.match(text, hint.start())
+        if match is None or (spans and match.start() < spans[-1].stop):
+            continue
+        spans.append(range(*match.span()))
+        declares = _DECLARES.match(text, match.end()) is not None
+        if (declares or match.start() == 0) and _begins_clause(text, match.start()):
+            labels = tuple(_expand(match["list"], is_plural=match["fig"].lower().rstrip(".").endswith("s")))
+            found.append(Reference(labels, match.start(), match.end(), is_mention=not declares))
+    for match in _HAGUE.finditer(text):
+        start, end = match.span()
+        has_colon = text[end : end + 2].lstrip()[:1] == ":"
+        declares = start == 0 or has_colon or (_begins_clause(text, start) and _DECLARES.match(text, end) is not None)
+        if declares and not any(start in span for span in spans):
+            found.append(Reference(tuple(_expand(match["list"], is_plural=True)), start, end))
+    return sorted(found, key=lambda reference: reference.start)
+
+
+def _begins_clause(text: str, start: int) -> bool:
+    return start == 0 or _CLAUSE_END.search(text, max(0, start - 12), start) is not None
+
+
+def expand_references(text: str) -> list[str]:
+    """Every label a reference names, ranges written out; empty where the text begins with no reference.
+
+    >>> expand_references("FIGS. 1(a)-1(c)"), expand_references("FIGS. 1 through 4"), expand_references("1.1 to 1.3")
+    (['1(a)', '1(b)', '1(c)'], ['1', '2', '3', '4'], ['1.1', '1.2', '1.3'])
+    """
+    text = text.strip()
+    if match := _REFERENCE.match(text):
+        return _expand(match["list"], is_plural=match["fig"].lower().rstrip(".").endswith("s"))
+    if match := _HAGUE.match(text):
+        return _expand(match["list"], is_plural=True)
+    bare = _BARE.match(text)
+    return [bare["list"] or bare["alone"]] if bare else []
+
+
+def _expand(listed: str, *, is_plural: bool) -> list[str]:
+    """The labels of a list, in order, without repeats."""
+    if listed.isdigit():
+        return [listed]
+    labels: list[str] = []
+    is_range = False
+    for match in _PIECE.finditer(listed):
+        if match["to"]:
+            is_range = True
+        elif match["and"]:
+            is_range = False
+        else:
+            label = _PREFIX.sub("", match[0]).replace(" ", "")
+            if match["part"] and labels:
+                label = _stem(labels[-1]) + label
+            ends = _hyphenated(label, is_plural=is_plural)
+            if is_range and labels:
+                ends = _range(labels[-1], ends[0]) + ends[1:]
+            labels.extend(ends)
+            is_range = False
+    return list(dict.fromkeys(labels))
+
+
+_PREFIX = re.compile(rf"{_FIG}\s*[-:.]?\s*", re.IGNORECASE)
+_PARTS = re.compile(r"(?P<number>\d+(?:\.\d+)*)(?P<suffix>.*)$")
+
+
+def _stem(label: str) -> str:
+    match = _PARTS.match(label)
+    return match["number"] if match else label
+
+
+def _hyphenated(label: str, *, is_plural: bool) -> list[str]:
+    """A label with a hyphen: a range ("1-7", "FIGS. 3A-5") or a label of its own ("6A-1")."""
+    first, hyphen, last = label.partition("-")
+    if not hyphen:
+        return [label]
+    is_range = int(last) > int(_stem(first).split(".")[0])
+    if is_range and (is_plural or first.isdigit()):
+        return _range(first, last)
+    return [label]
+
+
+def _range(first: str, last: str) -> list[str]:
+    """Labels from `first` to `last`. Where print does not say what lies between ("3A-5"), whole numbers are assumed."""
+    start, end = _PARTS.match(first), _PARTS.match(last)
+    if start is None or end is None:
+        return [first, last]
+    *start_stem, start_number = start["number"].split(".")
+    *end_stem, end_number = end["number"].split(".")
+    low, high = int(start_number), int(end_number)
+    if start_stem != end_stem or not low <= high < low + MAX_RANGE:
+        return [first, last]
+    if low == high:
+        return [first, *_suffixes(start["number"], start["suffix"], end["suffix"])]
+    prefix = "".join(part + "." for part in start_stem)
+    between = [f"{prefix}{number}" for number in range(low + 1, high)]
+    if start["suffix"] and end["suffix"]:  # "1A-3B": every number has the letters up to the last one's
+        letters = _suffixes("", "", end["suffix"])
+        return [first] + [f"{prefix}{number}{letter}" for number in range(low + 1, high + 1) for letter in letters]
+    return [first, *between, last]
+
+
+def _suffixes(number: str, first: str, last: str) -> list[str]:
+    """What follows `first` up to `last` on one number: "A", "C" gives B and C; "", "B" A and B; "A-1", "A-3" A-2 and A-3.
+
+    Only the last part of a suffix counts on; where that is not plain, `last` alone follows.
+    """
+    start, end = _COUNTER.match(first), _COUNTER.match(last)
+    if end is None or start is None or (first and (start["stem"], start["rest"]) != (end["stem"], end["rest"])):
+        return [number + last]
+    before, after = start["at"], end["at"]
+    if after.isdigit():
+        codes = [str(code) for code in range(int(before) + 1, int(after) + 1)] if before.isdigit() else [after]
+    else:
+        low = ord(before) + 1 if before else ord("A" if after.isupper() else "a")
+        codes = [chr(code) for code in range(low, ord(after) + 1)]
+    return [number + end["stem"] + code + end["rest"] for code in codes] or [number + last]
+
+
+_COUNTER = re.compile(r"(?P<stem>\(?|[A-Za-z]{1,2}-)(?P<at>[A-Za-z]?|\d{1,2})(?P<rest>\)?)$")
