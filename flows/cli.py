@@ -200,16 +200,15 @@ def dataset(
     as_json: Json = False,
 ) -> None:
     """Freeze the captioned views of every whole week into a dataset."""
-    from patentdata.dataset import DatasetConfig
-
     from flows.refresh import freeze
     from flows.status import whole_weeks
+    from patentdata.dataset import DatasetConfig
     from patentdata.folder import DataFolder
 
     folder = DataFolder(data_dir)
     settings = console.build(DatasetConfig, {"name": name} | console.read_toml(config).get("dataset", {}))
     with folder.locked():
-        report = freeze(data_dir, whole_weeks(folder), settings)
+        report = freeze(folder, whole_weeks(folder), settings)
     console.show_reports([report], as_json)
 
 
@@ -318,10 +317,10 @@ def specimens(
             "long_tailed": long_tailed,
             "hazards": tuple(hazard or ()),
             "damage": tuple(damage or ()),
+            "workers": workers or len(os.sched_getaffinity(0)),
         },
     )
-    num_workers = workers or len(os.sched_getaffinity(0))
-    path = write_week(out, week, config, container=container, num_workers=num_workers)
+    path = write_week(out, week, config, container=container)
     console.show_json({"archive": str(path)}) if as_json else console.say(f"Drew {patents} patents: {path}")
 
 

@@ -17,8 +17,12 @@ def draw_archives(folder: Path, num_patents: int) -> None:
     """Draw the demo's weekly archives; equal numbers of patents give equal bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, week in enumerate(DEMO_WEEKS):
-        config = SpecimenConfig(num_patents=num_patents, first_number=_FIRST_NUMBER + i * num_patents)
-        write_week(folder, week, config, num_workers=len(os.sched_getaffinity(0)))
+        config = SpecimenConfig(
+            num_patents=num_patents,
+            first_number=_FIRST_NUMBER + i * num_patents,
+            workers=len(os.sched_getaffinity(0)),
+        )
+        write_week(folder, week, config)
 
 
 def demo_config(folder: Path) -> RefreshConfig:

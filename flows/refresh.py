@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from patentdata.dataset import DatasetConfig
 from prefect import flow
 
 from flows.artifacts import publish
@@ -14,6 +13,7 @@ from flows.progress import listener
 from flows.runners import call_task
 from flows.weeks import WeekOutcome, WeeksConfig, walk_weeks
 from model.config import EvaluationConfig, TrainConfig
+from patentdata.dataset import DatasetConfig
 from patentdata.errors import ConfigError, PatentDataError
 from patentdata.folder import DataFolder
 from patentdata.report import Report
@@ -105,7 +105,7 @@ def refresh(config: RefreshConfig) -> WalkResult:
         result.weeks = walk_weeks(config.weeks)
         whole = [outcome.week for outcome in result.weeks if outcome.error is None]
         if whole:
-            result.dataset = freeze(config.weeks.data_dir, whole, config.dataset)
+            result.dataset = freeze(folder, whole, config.dataset)
             if config.training is not None:
                 run_dir = local_run_dir(folder, config.run_name or config.dataset.name)
                 result.run_dir = str(run_dir)
@@ -118,10 +118,10 @@ def refresh(config: RefreshConfig) -> WalkResult:
     return result
 
 
-def freeze(data_dir: str, weeks: list[str], config: DatasetConfig) -> Report:
+def freeze(folder: DataFolder, weeks: list[str], config: DatasetConfig) -> Report:
     """Freeze a dataset of whole weeks."""
     listener().on_dataset(config.name)
-    return call_task(freeze_dataset, data_dir=data_dir, weeks=weeks, config=config)
+    return call_task(freeze_dataset, folder=folder, weeks=weeks, config=config)
 
 
 def train_and_measure(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import importlib
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -97,7 +96,7 @@ class _PoolRunner:
         self._executor = executor
 
     def submit(self, task: Task[..., Any], **parameters: Any) -> Future:
-        return self._executor.submit(_call, task.fn.__module__, task.fn.__name__, parameters)
+        return self._executor.submit(task.fn, **parameters)  # a stage's own function: workers import no Prefect
 
 
 class _PrefectRunner:
@@ -106,11 +105,6 @@ class _PrefectRunner:
 
     def submit(self, task: Task[..., Any], **parameters: Any) -> Future:
         return self._task_runner.submit(task, parameters)
-
-
-def _call(module: str, name: str, parameters: dict[str, Any]) -> Any:
-    """Call the function within a task; by name, since a decorated function cannot be sent to another process."""
-    return getattr(importlib.import_module(module), name).fn(**parameters)
 
 
 def _prefect_task_runner(config: WorkersConfig) -> TaskRunner[Any]:

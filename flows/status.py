@@ -55,8 +55,8 @@ def list_weeks_here(source: str | None, data_dir: str) -> list[WeekHere]:
     rows = []
     for week in sorted({*offered, *kept}):
         archive = offered.get(week)
-        named = (archive.file_name, archive.num_bytes) if archive else (None, None)
-        rows.append(WeekHere(week, *named, week in kept))
+        file_name, num_bytes = (archive.file_name, archive.num_bytes) if archive else (None, None)
+        rows.append(WeekHere(week, file_name, num_bytes, week in kept))
     return rows
 
 

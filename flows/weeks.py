@@ -99,23 +99,24 @@ def walk_weeks(config: WeeksConfig) -> list[WeekOutcome]:
     outcomes = {week: WeekOutcome(week) for week in sorted({*offered, *kept})}
     if not outcomes:
         raise SourceError(f"no week to walk in {config.source or config.data_dir}; name a --source of weekly archives")
-    steps = {week: list(_steps(config, week, offered.get(week))) for week in outcomes}
+    steps = {week: list(_steps(config, folder, week, offered.get(week))) for week in outcomes}
     listener().on_weeks(list(outcomes), sum(len(of_week) for of_week in steps.values()))
     with open_runner(config.workers) as runner:
         _drive(runner, steps, outcomes)
     return list(outcomes.values())
 
 
-def _steps(config: WeeksConfig, week: str, archive: WeeklyArchive | None) -> Iterator[Step]:
-    place = {"data_dir": config.data_dir}
+def _steps(config: WeeksConfig, folder: DataFolder, week: str, archive: WeeklyArchive | None) -> Iterator[Step]:
     steps: list[Step] = [
-        ("archives", keep_archive, {**place, "archive": archive, "config": config.archives}),
-        ("grants", parse_archive, {**place, "week": week}),
-        ("views", split_archive, {**place, "week": week, "config": config.views}),
-        ("captions", caption_views, {**place, "week": week, "config": config.captions}),
+        ("archives", keep_archive, {"archive": archive, "config": config.archives}),
+        ("grants", parse_archive, {"week": week}),
+        ("views", split_archive, {"week": week, "config": config.views}),
+        ("captions", caption_views, {"week": week, "config": config.captions}),
     ]
     wanted = config.only_stages or stages.WEEKLY_STAGES
-    yield from (step for step in steps if step[0] in wanted and (step[0] != "archives" or archive is not None))
+    for stage, task, parameters in steps:
+        if stage in wanted and (stage != "archives" or archive is not None):
+            yield stage, task, {"folder": folder, **parameters}
 
 
 def _drive(runner: Runner, steps: dict[str, list[Step]], outcomes: dict[str, WeekOutcome]) -> None:

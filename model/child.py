@@ -1,22 +1,24 @@
-"""Training in a process of its own, which may die without taking its caller with it."""
+"""Training and evaluation in a process of their own, which may die without taking its caller with it."""
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from model.config import TrainConfig
-from model.errors import TrainingError
+from model.config import EvaluationConfig, TrainConfig
+from model.errors import ConfigError, ModelError, TrainingError
 
 Progress = Callable[[int, int, dict[str, Any]], None]
 
 _NUM_LAST_LINES = 20
+_BAD_ARGUMENTS = 2
 
 
 def train_in_child(
@@ -31,31 +33,51 @@ def train_in_child(
         progress: Called after each step with the steps done, the steps in all, and the step's metrics.
 
     Raises:
-        TrainingError: The child failed; the message is its own, or its last lines where it left none.
+        ModelError: The child failed; the message is its own, or its last lines where it left none.
     """
+    with _settings_file(config) as settings:
+        arguments = ["--dataset", str(dataset_dir), "--run", str(run_dir), "--config", str(settings)]
+        return _run("model.train", arguments, progress)
+
+
+def evaluate_in_child(
+    model: str | Path, dataset_dir: str | Path, out_dir: str | Path, config: EvaluationConfig
+) -> dict[str, Any]:
+    """Run `model.evaluate.evaluate` in a child process and return what `evaluation.json` holds. Raises ModelError."""
+    with _settings_file(config) as settings:
+        arguments = ["--model", str(model), "--dataset", str(dataset_dir), "--out", str(out_dir)]
+        return _run("model.evaluate", [*arguments, "--config", str(settings)], None)
+
+
+@contextlib.contextmanager
+def _settings_file(config: TrainConfig | EvaluationConfig) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="designclip-") as folder:
-        config_path = Path(folder) / "config.json"
-        config_path.write_text(json.dumps(config.to_dict()))
-        command = [sys.executable, "-m", "model.train", "--dataset", str(dataset_dir), "--run", str(run_dir)]
-        child = subprocess.Popen(
-            [*command, "--config", str(config_path)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-        try:
-            summary, last_lines = _follow(child, progress)
-        finally:
-            if child.poll() is None:
-                child.terminate()
-            code = child.wait()
+        path = Path(folder) / "config.json"
+        path.write_text(json.dumps(config.to_dict()))
+        yield path
+
+
+def _run(module: str, arguments: list[str], progress: Progress | None) -> dict[str, Any]:
+    child = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    try:
+        summary, last_lines = _follow(child, progress)
+    finally:
+        if child.poll() is None:
+            child.terminate()
+        code = child.wait()
     if code == 0 and summary is not None:
         return summary
     if code < 0:
-        raise TrainingError(f"the training process was ended by signal {-code}; run again to go on from its checkpoint")
+        raise TrainingError(f"the process of {module} was ended by signal {-code}; run again to go on where it was")
     errors = [line.removeprefix("error: ") for line in last_lines if line.startswith("error: ")]
-    raise TrainingError(errors[-1] if errors else "the training process failed:\n" + "\n".join(last_lines))
+    kind = ConfigError if code == _BAD_ARGUMENTS else ModelError
+    raise kind(errors[-1] if errors else f"the process of {module} failed:\n" + "\n".join(last_lines))
 
 
 def _follow(child: subprocess.Popen[str], progress: Progress | None) -> tuple[dict[str, Any] | None, list[str]]:

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
+import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from model.clip import (
 from model.config import EvaluationConfig
 from model.data import Dataset, Views, open_dataset, read_views
 from model.embed import Features, features_of
+from model.errors import ConfigError, ModelError
 from model.files import held_alone, read_json, sha256_of_file, write_json, write_text
 from model.metrics import TIE_RULE, TIE_TOLERANCE
 from model.report import Example, Found, render_report
@@ -288,3 +292,27 @@ def _choose_examples(
                 Example(end, views.view_ids[row], texts[row], views.images[row], int(ranks[place]), tuple(found))
             )
     return examples
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Evaluate as a program: the result as one JSON line on stdout; 1 and one sentence where it fails."""
+    parser = argparse.ArgumentParser(prog="python -m model.evaluate", description=evaluate.__doc__)
+    parser.add_argument("--model", required=True, help="run folder, local-dir:FOLDER, hf-hub:NAME, ARCHITECTURE/TAG")
+    parser.add_argument("--dataset", type=Path, required=True, help="folder with dataset.json")
+    parser.add_argument("--out", type=Path, required=True, help="folder for evaluation.json and report.html")
+    parser.add_argument("--config", type=Path, help="JSON file of settings; without it, the defaults")
+    options = parser.parse_args(arguments)
+    try:
+        values = {} if options.config is None else read_json(options.config)
+        if values is None:
+            raise ConfigError(f"{options.config}: no JSON object of settings there")
+        results = evaluate(options.model, options.dataset, options.out, EvaluationConfig.from_dict(values))
+    except ModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    print(json.dumps({"summary": results}), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

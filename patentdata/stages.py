@@ -12,7 +12,7 @@ from typing import Any
 
 from patentdata import archives, grants, records, views
 from patentdata.archives import ArchivesConfig
-from patentdata.captions import Captioner
+from patentdata.captions import Captioner, DescribedConfig, described
 from patentdata.catalog import WeeklyArchive
 from patentdata.errors import ArchiveError, GrantParseError, OutputError, SourceError
 from patentdata.folder import DataFolder
@@ -150,12 +150,13 @@ def split_archive(folder: DataFolder, week: str, config: ViewsConfig) -> Report:
     return report
 
 
-def caption_views(folder: DataFolder, week: str, captioner: Captioner) -> Report:
+def caption_views(folder: DataFolder, week: str, config: DescribedConfig) -> Report:
     """Stage captions: one row a view, in the order of the views.
 
     Raises:
         OutputError: The grants or the views of the week are missing or damaged.
     """
+    captioner = described(config)
     path = table_path(folder, "captions", week)
     views_path, grants_path = (table_path(folder, stage, week) for stage in ("views", "grants"))
     inputs = {"grants": fingerprint(folder, grants_path), "views": fingerprint(folder, views_path)}
