@@ -18,7 +18,6 @@ from patentdata.specimens.solids import (
     loft,
     loop,
     on_plane,
-    prism,
     rectangle,
     ring_prism,
     rounded_rectangle,
@@ -323,7 +322,7 @@ def car(rng: Rng) -> list[Part]:
         for s in (-1, 1):
             z = corners[:, 1]
             y = (corners[:, 0] - 0.5) * length
-            inset = width / 2 * (1 - 0.28 * np.clip((z - shoulder) / (roof - shoulder), 0, 1)) * 1.0 + 0.03
+            inset = width / 2 * (1 - 0.28 * np.clip((z - shoulder) / (roof - shoulder), 0, 1)) + 0.07
             lines.append(Curve(np.stack([s * inset, y, z], axis=1)))
     for s in (-1, 1):
         for door in ((windscreen + cabin_end) / 2 + 0.01,):
@@ -486,46 +485,35 @@ def eyeglasses(rng: Rng) -> list[Part]:
 
 
 def sole(rng: Rng) -> list[Part]:
+    """A sole, its tread upwards."""
     length, wide = rng.uniform(5, 5.6), rng.uniform(1.8, 2.1)
-    t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-    x = np.cos(t)
-    half = np.interp(x, [-1, -0.6, -0.1, 0.45, 0.85, 1], [0.3, 0.78, 0.62, 1, 0.75, 0.3]) * wide / 2
-    outline = np.stack([half * np.sin(t) + 0.12 * np.cos(2 * t + 0.6), x * length / 2], axis=1)
-    thick = rng.uniform(0.3, 0.6)
-    heel = np.where(outline[:, 1] < -length * 0.1, rng.uniform(0, 0.3), 0.0)
-    toe = 0.25 * np.clip(outline[:, 1] / (length / 2), 0, 1) ** 3
-    rings = [lifted(outline * s, z) for s, z in ((0.95, 0), (1, thick * 0.3), (1.02, thick), (0.97, thick * 1.1))]
-    for k, ring_points in enumerate(rings):
-        ring_points[:, 2] += toe - (heel if k == 0 else 0)
-    grooves, style = [], int(rng.integers(3))
-    for y in np.linspace(-0.42, 0.42, int(rng.integers(9, 16))) * length:
-        span = (
-            np.interp(
-                y,
-                np.sort(outline[:, 1]),
-                np.interp(
-                    np.sort(outline[:, 1]) / (length / 2),
-                    [-1, -0.6, -0.1, 0.45, 0.85, 1],
-                    [0.3, 0.78, 0.62, 1, 0.75, 0.3],
-                ),
-            )
-            * wide
-            / 2
-            * 0.72
-        )
-        xs = np.linspace(-span, span, 13)
-        dy = {0: 0.0 * xs, 1: 0.12 * np.abs(((np.arange(13) % 4) - 2)), 2: 0.25 * np.abs(xs)}[style]
-        z = (
-            -(rng.uniform(0, 1e-9))
-            + 0.25 * np.clip(y / (length / 2), 0, 1) ** 3
-            - (float(heel.max()) if y < -length * 0.1 else 0)
-            - 0.012
-        )
-        grooves.append(Curve(np.stack([xs * 1.0, y + dy, np.full(13, z)], axis=1), SOLID))
-    return [loft(np.stack(rings), rims=(1, 2)).with_curves(grooves)]
+    waist = rng.uniform(0.55, 0.7)
+
+    def half_width(share: np.ndarray) -> np.ndarray:  # share of the half length, -1 the heel and 1 the toe
+        plan = spline([(-1, 0.72), (-0.6, 0.8), (-0.1, waist), (0.45, 1), (0.8, 0.85), (1, 0.62)], 60)
+        return np.interp(share, plan[:, 0], plan[:, 1]) * wide / 2 * (1 - np.abs(share) ** 7) ** 0.5
+
+    share = np.concatenate([np.sin(np.linspace(-1, 1, 32) * np.pi / 2), np.sin(np.linspace(1, -1, 32) * np.pi / 2)])
+    side = np.repeat([1.0, -1.0], 32)
+    keep = np.concatenate([np.arange(0, 31), np.arange(32, 63)])
+    share, side = share[keep], side[keep]
+    bend = 0.1 * np.cos(2.2 * share + 0.6)
+    outline = np.stack([side * half_width(share) + bend, share * length / 2], axis=1)
+    thick, toe = rng.uniform(0.3, 0.6), -0.2 * np.clip(share, 0, 1) ** 3
+    rings = np.stack(
+        [lifted(outline * s, z + toe) for s, z in ((0.96, 0), (1.02, thick * 0.2), (1, thick * 0.8), (0.96, thick))]
+    )
+    lines, style = [], int(rng.integers(3))
+    lines.append(Curve(loop(lifted(outline * 0.86, thick + toe + 0.012)), FINE))
+    for at in np.linspace(-0.88, 0.88, int(rng.integers(12, 24))):
+        xs = np.linspace(-0.82, 0.82, 17)
+        wave = {0: 0.0 * xs, 1: 0.05 * np.abs((np.arange(17) % 4) - 2.0), 2: 0.12 * np.abs(xs)}[style] - 0.05
+        along = np.clip(at + wave, -0.95, 0.95)
+        x = xs * half_width(along) + 0.1 * np.cos(2.2 * along + 0.6)
+        lines.append(Curve(np.stack([x, along * length / 2, thick - 0.2 * np.clip(along, 0, 1) ** 3 + 0.012], axis=1)))
+    return [loft(rings, rims=(1, 2)).with_curves(lines)]
 
 
-__all__ = ["BUILDERS", "prism"]
 BUILDERS = {
     function.__name__: function
     for function in (phone, screen, speaker, camera, plug, printer, stamp, pump, wheel, car, watch, clock, ring, eyeglasses,

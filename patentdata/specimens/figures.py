@@ -14,6 +14,7 @@ from patentdata.specimens.pen import Pen, ink_lines
 from patentdata.specimens.projection import VIEWS, Camera, Lines, project
 from patentdata.specimens.sheets import (
     FRONT_PAGE_MARGIN_PX,
+    MARGIN_PX,
     MAX_HEIGHT_PX,
     MAX_WIDTH_PX,
     Figure,
@@ -138,7 +139,10 @@ def choose_figures(
         camera = Camera() if hazard == "exploded_dashes" else views[0].camera
         views.insert(1, Shown(number="", viewpoint="exploded", camera=camera, is_exploded=True))
     if hazard == "diagonal_neighbours":
-        views = [replace(_perspective("", rng), camera=Camera(20, 10, roll=roll)) for roll in (40, 40, 40, 40)]
+        views = [
+            replace(_perspective("", rng), camera=Camera(azimuth=20, elevation=10, roll=roll))
+            for roll in (40, 40, 40, 40)
+        ]
     return _numbered(views[: config.max_figures], hazard)
 
 
@@ -237,17 +241,32 @@ def _draw_sheet(
     turned_by, room = _orientation(extents, rows, label_px, hazard, rng)
     scale = fit_scale(extents, rows, room, label_px, 150.0) * config.drawing_scale
     scale *= rng.uniform(0.55, 1.0) if len(group) == 1 else rng.uniform(0.8, 1.0)
+    while True:
+        sheet = _set_sheet(group, lines, rows, scale, look, hazard, rng)
+        if _fits_paper(sheet, turned_by):
+            break
+        scale *= 0.85  # labels beside drawings and what is added to them need room too
+    sheet = replace(sheet, hard_why=(hazard,) if hazard else ())
+    return published(sheet, rotation_cw=turned_by, specks=60 if hazard == "speckle" else 0, rng=rng)
+
+
+def _set_sheet(
+    group: Sequence[Shown],
+    lines: Sequence[Lines],
+    rows: Sequence[int],
+    scale: float,
+    look: Look,
+    hazard: str | None,
+    rng: np.random.Generator,
+) -> Sheet:
     figures = []
-    for index, (figure, line) in enumerate(zip(group, lines, strict=True)):
+    for figure, line in zip(group, lines, strict=True):
         drawing = _adorned(ink_lines(line, scale, look.pen), figure, look, hazard, rng)
-        label = draw_label(figure.number, look.label, rng) if look.label and index >= 0 else None
+        label = draw_label(figure.number, look.label, rng) if look.label else None
         figures.append(Figure(figure.number, drawing, _sole(label, figure, look, rng)))
     if hazard == "diagonal_neighbours" and len(figures) == 2:
-        sheet = set_diagonally(figures[0], figures[1], "below", rng)
-    else:
-        sheet = set_rows(figures, rows, look.place, rng)
-    sheet = replace(_cut_to_paper(sheet, turned_by), hard_why=(hazard,) if hazard else ())
-    return published(sheet, rotation_cw=turned_by, specks=60 if hazard == "speckle" else 0, rng=rng)
+        return set_diagonally(figures[0], figures[1], "below", rng)
+    return set_rows(figures, rows, look.place, rng)
 
 
 def _sole(label: np.ndarray | None, figure: Shown, look: Look, rng: np.random.Generator) -> np.ndarray | None:
@@ -272,12 +291,9 @@ def _orientation(
     return 0, portrait
 
 
-def _cut_to_paper(sheet: Sheet, turned_by: int) -> Sheet:
-    """Raises where a sheet would be larger than the largest ones published."""
+def _fits_paper(sheet: Sheet, turned_by: int) -> bool:
     height, width = sheet.ink.shape if turned_by % 180 == 0 else sheet.ink.shape[::-1]
-    if height > MAX_HEIGHT_PX or width > MAX_WIDTH_PX:
-        raise AssertionError(f"a sheet of {width} × {height} px does not fit on paper; draw its figures smaller")
-    return sheet
+    return height + 2 * MARGIN_PX <= MAX_HEIGHT_PX and width + 2 * MARGIN_PX <= MAX_WIDTH_PX
 
 
 def _adorned(ink: np.ndarray, figure: Shown, look: Look, hazard: str | None, rng: np.random.Generator) -> np.ndarray:

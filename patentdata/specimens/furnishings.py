@@ -285,7 +285,7 @@ def tile(rng: Rng) -> list[Part]:
         plate = prism(ellipse(size, size, 6), 0, thick, ridges=range(6))
     lines, style = [], rng.integers(3)
     for k in range(int(rng.integers(2, 6))):
-        r = size * (0.12 + 0.07 * k)
+        r = size * (0.14 + 0.075 * k)
         shape = {
             0: ellipse(2 * r, 2 * r, 40),
             1: rectangle(1.6 * r, 1.2 * r),
@@ -303,7 +303,9 @@ def organizer(rng: Rng) -> list[Part]:
             outer, inner = ellipse(size, size, 32), ellipse(size * 0.86, size * 0.86, 32)
             cup = ring_prism(outer, inner, 0, high)
         else:
-            cup = ring_prism(rectangle(size, 1), rectangle(size * 0.86, 0.86), 0, high, ridges=(0, 1, 2, 3))
+            cup = ring_prism(
+                rectangle(size, 1), rectangle(size * 0.86, 0.86), 0, high, ridges=range(4), inner_ridges=range(4)
+            )
         parts.append(cup.moved(x + size / 2))
         x += size
     return [*parts, box(x, 1.1, 0.08, x=x / 2, z=-0.08)]
@@ -395,7 +397,6 @@ def handbag(rng: Rng) -> list[Part]:
     return [*parts, flap]
 
 
-__all__ = ["BUILDERS", "FINE", "Curve"]
 BUILDERS = {
     function.__name__: function
     for function in (chair, table, cabinet, carton, bracket, faucet, fan, sign, mailbox, profile, tile, organizer, cart,

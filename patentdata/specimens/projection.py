@@ -78,6 +78,8 @@ def project(model: Model, camera: Camera, *, dash: tuple[float, float] = (0.02, 
     lines, line_facing = _see(model.line_points, model.line_normals, camera, model.size)
     contour, contour_of, contour_styles = _contours(points, facing, model.triangles, np.tile(model.styles, 2))
     low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
+    everything = float((high - low).max())
+    low, high = low - 0.01 * everything, high + 0.01 * everything  # outlines need empty paper beside them
     pixel = max(float((high - low).max()), 1e-9) / _BUFFER_PX
     buffer = _depth_buffer((points - [*low, 0]) / pixel, model.quads, np.ceil((high - low) / pixel).astype(int) + 3)
 
@@ -113,7 +115,11 @@ def _contours(
     points: np.ndarray, facing: np.ndarray, triangles: np.ndarray, styles: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where smooth surfaces turn away from the eye: points (n, 3), their curve (n,), and each curve's style."""
-    side = facing[triangles] > 1e-7
+    # A wall seen exactly edge-on (cosine 0) turns away too, whichever way its neighbour faces: hence both thresholds.
+    cosine = facing[triangles]
+    flat = (np.abs(cosine) < 1e-7).any(axis=1)
+    side = np.concatenate([cosine > 1e-7, cosine[flat] > -1e-7])
+    triangles, styles = np.concatenate([triangles, triangles[flat]]), np.concatenate([styles, styles[flat]])
     mixed = side.any(axis=1) & ~side.all(axis=1)
     tri, side = triangles[mixed], side[mixed]
     if not len(tri):

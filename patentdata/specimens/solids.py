@@ -182,8 +182,9 @@ def loft(
     for top, bottom in zip(cuts, cuts[1:], strict=False):
         for column in columns:
             patches.append(Patch(rings[top : bottom + 1][:, column], closed and not ridges))
+    smallest = 0.03 * np.ptp(rings, axis=1).max()  # a smaller ring is a pole, not a rim
     for ring in cuts:
-        if np.ptp(rings[ring], axis=0).max() > 1e-9:
+        if np.ptp(rings[ring], axis=0).max() > smallest:
             curves.append(Curve(loop(rings[ring]) if closed else rings[ring]))
     edges = set(ridges) if closed else set(ridges) | {0, num_points - 1}
     curves += [Curve(rings[:, point]) for point in sorted(edges)]
@@ -249,11 +250,19 @@ def prism(outline: np.ndarray, bottom: float, top: float, *, ridges: Sequence[in
     return loft(np.stack([lifted(outline, z) for z in heights]), ridges=ridges, shade=shade)
 
 
-def ring_prism(outer: np.ndarray, inner: np.ndarray, bottom: float, top: float, *, ridges: Sequence[int] = ()) -> Part:
+def ring_prism(
+    outer: np.ndarray,
+    inner: np.ndarray,
+    bottom: float,
+    top: float,
+    *,
+    ridges: Sequence[int] = (),
+    inner_ridges: Sequence[int] = (),
+) -> Part:
     """A prism with a hole; both outlines have the same number of points."""
     walls = [
-        loft(np.stack([lifted(o, bottom), lifted(o, top)]), ridges=r, caps=(False, False))
-        for o, r in ((outer, ridges), (inner, ridges if len(ridges) == len(inner) else ()))
+        loft(np.stack([lifted(outline, bottom), lifted(outline, top)]), ridges=edges, caps=(False, False))
+        for outline, edges in ((outer, ridges), (inner, inner_ridges))
     ]
     lids = tuple(Patch(np.stack([lifted(inner, z), lifted(outer, z)]), closed=True) for z in (bottom, top))
     return merged(*walls, Part(lids))

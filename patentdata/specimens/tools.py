@@ -340,11 +340,9 @@ def guitar(rng: Rng) -> list[Part]:
     length, lower, upper = rng.uniform(2.6, 3.2), rng.uniform(1.1, 1.3), rng.uniform(0.8, 1.0)
     angle = np.linspace(0, 2 * np.pi, 56, endpoint=False)
     x = np.cos(angle)
-    half = np.interp(x, [-1, -0.5, 0.1, 0.6, 1], [0.7, lower, upper * rng.uniform(0.6, 0.8), upper, 0.5])
-    outline = np.stack(
-        [x * length / 2, half * np.sin(angle) * np.abs(np.sin(angle)) ** -0.3 if False else half * np.sin(angle)],
-        axis=1,
-    )
+    half = np.interp(x, [-1, -0.5, 0.1, 0.6, 1], [0.9, lower, upper * rng.uniform(0.6, 0.8), upper, 0.7])
+    half = np.convolve(np.pad(half, 3, mode="wrap"), np.ones(7) / 7, "valid")
+    outline = np.stack([x * length / 2, half * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** 0.7], axis=1)
     body = prism(outline, 0, 0.4)
     hole = [loop(ellipse(d, d)) + [0.3, 0] for d in (0.75, 0.65)]
     neck_length = rng.uniform(2.6, 3.2)

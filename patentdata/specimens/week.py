@@ -44,8 +44,8 @@ def write_week(folder: Path, week: str, config: SpecimenConfig, *, container: st
                 truth_file.write(json.dumps(row) + "\n")
             packed = pack_documents(patent.name, patent.files())
             members = [Member(f"{week}/DESIGN/{patent.name}.ZIP", packed)]
-            for kind in plan.get(patent.number, ()):
-                members, note = damaged_members(kind, patent, members, week)
+            if patent.number in plan:
+                members, note = damaged_members(plan[patent.number], patent, members[0], week)
                 done.append(note)
             for member in members:
                 archive.add(member)
