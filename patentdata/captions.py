@@ -262,13 +262,18 @@ def describe(title: str, wording: str, class_title: str | None) -> dict[str, str
     'Top view of an office chair, classed under furnishings'
     """
     article = with_article(title)
-    classed = f", classed under {class_title.lower()}" if class_title else ""
+    classed = f", classed under {_spoken(class_title)}" if class_title else ""
     shape = wording.format(article)
     return {
         "text": shape + classed,
         "shape": shape,
         "function": article[:1].upper() + article[1:] + classed,
     }
+
+
+def _spoken(class_title: str) -> str:
+    """A class title within a sentence: "Machines Not Elsewhere Specified" is "machines"."""
+    return re.sub(r",? not elsewhere specified\b", "", class_title.lower()).replace(";", ",")
 
 
 def with_article(title: str) -> str:

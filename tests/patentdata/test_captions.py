@@ -132,6 +132,11 @@ def test_every_text_of_any_title_fits_into_clip(title, viewpoint, uspc_class, is
     assert row["finish_reason"] in ("stop", "length")
 
 
+def test_class_titles_are_spoken_without_their_catalogue_words():
+    assert caption(uspc_class="D15")["function"] == "A chair, classed under machines"
+    assert caption(uspc_class="D19")["function"].endswith("office supplies, artists' and teachers' materials")
+
+
 @pytest.mark.parametrize("locarno_class", classes.LOCARNO_TITLES)
 def test_the_shortest_bound_has_room_for_every_class(locarno_class):
     captioner = described(DescribedConfig(max_tokens=40))

@@ -223,6 +223,55 @@ def test_an_altered_dataset_json_is_written_again(folder, weeks):
     assert contents(folder) == before
 
 
+def test_an_interrupted_build_goes_on_where_it_was(folder, weeks):
+    def interrupt(num_done, _num_weeks):
+        if num_done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_dataset(folder, weeks, CONFIG, progress=interrupt)
+    halfway = files(folder)
+    assert "dataset.json" not in halfway and {name.split("-")[1] for name in halfway} == {
+        f"{week}.parquet" for week in weeks[:2]
+    }
+    build_dataset(folder, weeks, CONFIG)
+    after = files(folder)
+    assert {name: after[name] for name in halfway} == halfway
+    folder.fs.rm(folder.path("datasets"), recursive=True)
+    build_dataset(folder, weeks, CONFIG)
+    assert contents(folder) == {name: data for name, (data, _) in after.items()}
+
+
+def test_an_interrupted_rebuild_leaves_no_dataset_json_that_speaks_of_other_files(folder, weeks):
+    build_dataset(folder, weeks, CONFIG)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_dataset(folder, weeks, DatasetConfig(image=TrainingImageConfig(size_px=32)), progress=interrupt)
+    assert "dataset.json" not in files(folder)
+
+
+def test_another_seed_gives_what_a_first_build_with_it_gives(folder, weeks):
+    other_seed = DatasetConfig(image=CONFIG.image, split=SplitConfig(seed=1, test_share=0.3, validation_share=0.2))
+    build_dataset(folder, weeks, other_seed)
+    expected = contents(folder)
+    folder.fs.rm(folder.path("datasets"), recursive=True)
+    build_dataset(folder, weeks, CONFIG)
+    assert contents(folder) != expected
+    build_dataset(folder, weeks, other_seed)
+    assert contents(folder) == expected
+
+
+def test_the_order_in_which_weeks_are_named_does_not_matter(folder, weeks):
+    build_dataset(folder, [*reversed(weeks), weeks[0]], CONFIG)
+    expected = contents(folder)
+    folder.fs.rm(folder.path("datasets"), recursive=True)
+    build_dataset(folder, weeks, CONFIG)
+    assert contents(folder) == expected
+
+
 def test_another_image_size_rewrites_every_file(folder, weeks):
     build_dataset(folder, weeks, CONFIG)
     before = files(folder)
@@ -253,7 +302,7 @@ def test_a_stray_file_is_removed(folder, weeks):
     assert contents(folder) == before
 
 
-def test_a_captured_flaw_is_a_counted_drop(folder):
+def test_views_that_cannot_be_used_are_counted_by_reason(folder):
     changes = {
         "D900000-1": {"image": b"no PNG at all"},
         "D900000-2": {"image": cv2.imencode(".png", np.full((9, 9), 255, np.uint8))[1].tobytes()},
