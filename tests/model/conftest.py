@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from model.config import TrainConfig
 from tests.model.drawings import draw_dataset
@@ -18,6 +20,15 @@ MICRO_CLIP = {
     },
     "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small spend more time on handing work between threads than on the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +45,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_dataset(tmp_path_factory.mktemp("datasets") / "shapes")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def micro_config(micro_clip: str) -> TrainConfig:
     """Six steps of batch 8, with a checkpoint after every second one."""
     return TrainConfig(
