@@ -168,8 +168,8 @@ def caption_views(folder: DataFolder, week: str, config: DescribedConfig) -> Rep
     with open_table(folder, grants_path) as table:
         by_number = {row["patent_number"]: row for row in table.read(columns=_CAPTION_FIELDS).to_pylist()}
     with open_table(folder, views_path) as table:
-        described = _captions_of(table, by_number, captioner, report)
-        write_table(folder, path, records.CAPTIONS, in_groups(described), claim, report)
+        rows = _captions_of(table, by_number, captioner, report)
+        write_table(folder, path, records.CAPTIONS, in_groups(rows), claim, report)
     return report
 
 
