@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from patentdata.errors import ConfigError, SheetError
 from patentdata.training_images import TrainingImageConfig, fit_square, training_image
@@ -119,3 +120,15 @@ def test_every_shape_fits_every_square(height, width, size_px, margin_share):
 def test_settings_out_of_range_are_refused(changes):
     with pytest.raises(ConfigError, match="choose"):
         TrainingImageConfig(**changes)
+
+
+@pytest.mark.real
+def test_real_sheets_become_squares_that_keep_their_ink(real_data):
+    sheets = sorted((real_data / "sheets").rglob("*.[tT][iI][fF]*"))[::100]
+    assert sheets
+    for path in sheets:
+        page = np.asarray(Image.open(path).convert("L"))
+        square = decoded(training_image(bilevel_png(page), TrainingImageConfig(margin_share=0)))
+        _, _, width, height = cv2.boundingRect(255 - page)
+        covered = (256 / max(width, height)) ** 2  # pixels of the square for one of the sheet
+        assert (255 - square.astype(float)).sum() == pytest.approx((255 - page.astype(float)).sum() * covered, rel=0.03)
