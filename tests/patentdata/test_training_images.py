@@ -128,7 +128,13 @@ def test_real_sheets_become_squares_that_keep_their_ink(real_data):
     assert sheets
     for path in sheets:
         page = np.asarray(Image.open(path).convert("L"))
-        square = decoded(training_image(bilevel_png(page), TrainingImageConfig(margin_share=0)))
-        _, _, width, height = cv2.boundingRect(255 - page)
+        left, top, width, height = cv2.boundingRect(255 - page)
+        cut = page[top : top + height, left : left + width]
+        square = fit_square(cut, TrainingImageConfig(margin_share=0))  # before JPEG, whose ringing adds some ink
         covered = (256 / max(width, height)) ** 2  # pixels of the square for one of the sheet
-        assert (255 - square.astype(float)).sum() == pytest.approx((255 - page.astype(float)).sum() * covered, rel=0.03)
+        assert ink(square) == pytest.approx(ink(cut) * covered, rel=0.01)
+
+
+def ink(page):
+    """Sum of darkness over all pixels."""
+    return (255 - page.astype(float)).sum()
