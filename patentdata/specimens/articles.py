@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from patentdata.specimens import devices, furnishings, tools, vessels
+from patentdata.specimens import devices, furnishings, tools, vessels, wearables
 from patentdata.specimens.solids import Part
 
 BUILDERS: dict[str, Callable[[np.random.Generator], list[Part]]] = {
@@ -14,6 +14,7 @@ BUILDERS: dict[str, Callable[[np.random.Generator], list[Part]]] = {
     **furnishings.BUILDERS,
     **tools.BUILDERS,
     **devices.BUILDERS,
+    **wearables.BUILDERS,
 }
 
 

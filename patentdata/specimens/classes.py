@@ -22,7 +22,7 @@ class Kind(NamedTuple):
 KINDS: tuple[Kind, ...] = (
     Kind(14, ("138", "248", "341"), "1403", ("Mobile phone", "Smartphone", "Electronic device"), "phone"),
     Kind(14, ("485", "486", "488"), "1404",
-         ("Display screen with graphical user interface", "Display screen or portion thereof with graphical user interface"),
+         ("Display screen with graphical user interface", "Display screen or portion thereof with user interface"),
          "screen"),
     Kind(14, ("216", "204"), "1401", ("Speaker", "Portable loudspeaker"), "speaker"),
     Kind(6, ("335", "349", "366", "716.1"), "0601", ("Chair", "Dining chair", "Armchair"), "chair"),

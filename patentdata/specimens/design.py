@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -63,6 +64,7 @@ def draw_patent(number: int, *, date: str, config: SpecimenConfig) -> SpecimenPa
     return SpecimenPatent(number, grant.document_name, grant_xml(grant), files, truth, grant)
 
 
+@lru_cache(maxsize=8192)
 def root_of(number: int, seed: int) -> int:
     """The first patent of the family `number` belongs to."""
     while number > 1 and np.random.default_rng([seed, number, 2]).random() < _SIBLING_SHARE:
@@ -74,14 +76,18 @@ def kind_of(number: int, config: SpecimenConfig, hazard: str | None = None) -> K
     """The kind of article of patent `number`; some hazards need one of their own."""
     if hazard in _ARTICLES_OF_HAZARDS:
         return next(kind for kind in KINDS if kind.article == _ARTICLES_OF_HAZARDS[hazard])
-    root = root_of(number, config.seed)
-    rng = np.random.default_rng([config.seed, root, 3])
-    if config.long_tailed > 1:
-        shares = config.long_tailed ** -np.linspace(0, 1, len(CLASSES))
+    return _kind_of_root(root_of(number, config.seed), config.seed, config.long_tailed)
+
+
+@lru_cache(maxsize=8192)
+def _kind_of_root(root: int, seed: int, long_tailed: float) -> Kind:
+    rng = np.random.default_rng([seed, root, 3])
+    if long_tailed > 1:
+        shares = long_tailed ** -np.linspace(0, 1, len(CLASSES))
         uspc_class = int(rng.choice(CLASSES, p=shares / shares.sum()))
     else:
-        block, place = divmod(number, len(CLASSES))  # every class once in each block of numbers
-        uspc_class = int(np.random.default_rng([config.seed, block, 4]).permutation(CLASSES)[place])
+        block, place = divmod(root, len(CLASSES))  # every class once in each block of numbers
+        uspc_class = int(np.random.default_rng([seed, block, 4]).permutation(CLASSES)[place])
     kinds = [kind for kind in KINDS if kind.uspc_class == uspc_class]
     return kinds[int(rng.integers(len(kinds)))]
 
@@ -188,9 +194,11 @@ def _citations(
     """Earlier specimens of the same class, cited by the examiner, and documents from elsewhere."""
     earliest = config.first_number if config.earliest_number is None else config.earliest_number
     alike = [n for n in range(max(earliest, number - _CITABLE), number) if kind_of(n, config).article == kind.article]
-    chosen = rng.choice(alike, min(len(alike), int(rng.integers(1, 6))), replace=False) if alike else []
+    chosen: list[int] = []
+    if alike:
+        chosen = rng.choice(alike, min(len(alike), int(rng.integers(1, 6))), replace=False).tolist()
     cited = []
-    for other in sorted(int(n) for n in chosen):
+    for other in sorted(chosen):
         author = wording.draw_people(np.random.default_rng([config.seed, root_of(other, config.seed), 7]))
         cited.append((f"D{other}", "S", f"{granted - datetime.timedelta(days=400):%Y%m}00", author, True))
     for _ in range(int(rng.integers(2, 9))):
@@ -259,4 +267,4 @@ def _truth(grant: Grant, sheets: list[Sheet], front_of: list[str]) -> list[dict]
     return rows
 
 
-__all__ = ["SpecimenPatent", "draw_patent", "kind_of", "replace", "root_of"]
+__all__ = ["SpecimenPatent", "draw_patent", "kind_of", "root_of"]

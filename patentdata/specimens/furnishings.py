@@ -1,12 +1,13 @@
 """Furniture, fittings and other articles made of boards, bars and panels."""
 
+# ruff: noqa: RUF005 - arrays are added to lists here, not lists joined
+
 from __future__ import annotations
 
 import numpy as np
 
 from patentdata.specimens.lettering import text_strokes
 from patentdata.specimens.solids import (
-    FINE,
     Curve,
     Part,
     box,
@@ -115,7 +116,8 @@ def cabinet(rng: Rng) -> list[Part]:
     foot = rng.uniform(0.1, 0.5)
     body = box(width, depth, height, z=foot)
     columns, rows = int(rng.integers(1, 4)), int(rng.integers(1, 5))
-    fronts, knobs = [], []
+    fronts: list[Curve] = []
+    knobs = []
     for i in range(columns):
         for j in range(rows):
             x = (i + 0.5) / columns * width - width / 2
@@ -213,7 +215,7 @@ def fan(rng: Rng) -> list[Part]:
     radius, stand = rng.uniform(1.2, 1.7), rng.uniform(1.8, 2.6)
     parts = [lathe([(0, 0), (0.9, 0), (0.9, 0.12), (0.15, 0.25), (0.1, stand)], rims=(1, 2, 3))]
     centre = stand + radius * 0.4
-    rings = []
+    rings: list[Curve] = []
     for r in np.linspace(0.25, radius, int(rng.integers(4, 8))):
         circle = np.concatenate([ellipse(2 * r, 2 * r, 48), ellipse(2 * r, 2 * r, 48)[:1]])
         rings += on_plane([circle], (0, -0.45 - 0.12 * (1 - r / radius), centre), (1, 0, 0), (0, 0, 1))
@@ -397,8 +399,22 @@ def handbag(rng: Rng) -> list[Part]:
     return [*parts, flap]
 
 
-BUILDERS = {
-    function.__name__: function
-    for function in (chair, table, cabinet, carton, bracket, faucet, fan, sign, mailbox, profile, tile, organizer, cart,
-                     toy_block, fabric, handbag)
-}  # fmt: skip
+_ARTICLES = (
+    chair,
+    table,
+    cabinet,
+    carton,
+    bracket,
+    faucet,
+    fan,
+    sign,
+    mailbox,
+    profile,
+    tile,
+    organizer,
+    cart,
+    toy_block,
+    fabric,
+    handbag,
+)
+BUILDERS = {article.__name__: article for article in _ARTICLES}

@@ -81,8 +81,9 @@ def grant_xml(grant: Grant) -> bytes:
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         f'<!DOCTYPE us-patent-grant SYSTEM "{_DTD}" [ ]>',
-        f'<us-patent-grant lang="EN" dtd-version="v4.5 2014-04-03" file="{grant.document_name}.XML" status="PRODUCTION" '
-        f'id="us-patent-grant" country="US" date-produced="{grant.produced}" date-publ="{grant.date}">',
+        f'<us-patent-grant lang="EN" dtd-version="v4.5 2014-04-03" file="{grant.document_name}.XML" '
+        f'status="PRODUCTION" id="us-patent-grant" country="US" '
+        f'date-produced="{grant.produced}" date-publ="{grant.date}">',
         *_bibliography(grant),
         *_drawings(grant),
         *_description(grant),

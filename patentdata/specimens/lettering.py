@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -97,7 +98,7 @@ def text_strokes(text: str, height: float = 1.0) -> list[np.ndarray]:
     for letter in text.upper():
         for stroke in filter(None, _STROKES.get(letter, "").split("|")):
             digits = np.array([int(digit) for digit in stroke], dtype=float).reshape(-1, 2)
-            lines.append((digits + [x, 0]) * height / 6)
+            lines.append((digits + np.array([x, 0])) * height / 6)
         x += 3.0 if letter in "I.,:1 " else 5.4
     return lines
 
@@ -137,9 +138,7 @@ def _stroked(text: str, style: LabelStyle, rng: np.random.Generator) -> np.ndarr
     thick = max(2, round(style.cap_px / 11))
     for line in lines:
         if shaky and len(line) > 1:
-            dense = np.concatenate(
-                [np.linspace(a, b, 5)[:-1] for a, b in zip(line, line[1:], strict=False)] + [line[-1:]]
-            )
+            dense = np.concatenate([np.linspace(a, b, 5)[:-1] for a, b in pairwise(line)] + [line[-1:]])
             line = dense + rng.normal(0, shaky, 2) + np.cumsum(rng.normal(0, shaky / 4, dense.shape), axis=0)
         page = np.stack([line[:, 0] + slant * line[:, 1] + margin, 2 * margin - line[:, 1]], axis=1)
         cv2.polylines(canvas, [np.rint(page * 16).astype(np.int32)], False, 255, thick, cv2.LINE_8, 4)

@@ -90,7 +90,7 @@ def _dashes(points: np.ndarray, on_px: int, off_px: int) -> list[np.ndarray]:
 
 
 def with_call_out(ink: np.ndarray, text: str, style: LabelStyle, rng: np.random.Generator) -> np.ndarray:
-    """A dashed circle around a detail, and an arrow with `text` ("FIG. 3") that points to it from within the drawing's box."""
+    """A dashed circle around a detail, and `text` ("FIG. 3") with an arrow to it, within the drawing's box."""
     height, width = ink.shape
     size = int(0.16 * min(width, height)) + 20
     note = draw_text(text, style, rng)
@@ -175,7 +175,7 @@ def _inside(ink: np.ndarray) -> np.ndarray:
 
 
 def _emptiest(ink: np.ndarray, shape: tuple[int, ...], area: tuple[int, int, int, int]) -> tuple[int, int] | None:
-    """Upper left corner of a free spot for a bitmap of `shape` within `area` (x0, y0, x1, y1); None where none is free."""
+    """Upper left corner of a free spot for a bitmap of `shape` within `area` (x0, y0, x1, y1); None without one."""
     spots = free_spots(ink, shape, margin_px=18)
     x0, y0, x1, y1 = area
     window = spots[y0 : max(y1 - shape[0], y0 + 1), x0 : max(x1 - shape[1], x0 + 1)]
@@ -192,7 +192,8 @@ def free_spots(ink: np.ndarray, shape: tuple[int, ...], *, margin_px: int) -> np
     high, wide = shape[0] + 2 * margin_px, shape[1] + 2 * margin_px
     if sums.shape[0] <= high or sums.shape[1] <= wide:
         return np.zeros((0, 0), dtype=bool)
-    return (sums[high:, wide:] - sums[:-high, wide:] - sums[high:, :-wide] + sums[:-high, :-wide]) == 0
+    inside = sums[high:, wide:] - sums[:-high, wide:] - sums[high:, :-wide] + sums[:-high, :-wide]
+    return np.asarray(inside == 0)
 
 
 def with_axis(ink: np.ndarray) -> np.ndarray:
@@ -200,5 +201,5 @@ def with_axis(ink: np.ndarray) -> np.ndarray:
     free = ~cv2.dilate(ink.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
     x = ink.shape[1] // 2
     axis = stroke(np.zeros_like(ink), np.array([[x, 0], [x, ink.shape[0]]]), 3, dash_px=(36, 14))
-    gaps = ~ink.any(axis=1)
+    gaps = ~np.asarray(ink.any(axis=1))
     return ink | (axis & free & gaps[:, None])

@@ -1,8 +1,8 @@
 """Line drawings of a solid from a viewpoint, with hidden lines removed.
 
-A z-buffer of a few hundred pixels decides what is hidden; the lines themselves stay exact and are inked at the
-resolution of the sheet. As on graphics hardware, surfaces are pushed back by their slope before lines are tested against
-them, so that a surface never hides the lines that lie on it.
+A z-buffer of a few hundred pixels decides what is hidden; the lines themselves stay exact and are inked at
+the resolution of the sheet. As on graphics hardware, surfaces are pushed back by their slope before lines are tested
+against them, so that a surface never hides the lines that lie on it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from patentdata.specimens.solids import BROKEN, SHADE, SOLID, Model
 
-_BUFFER_PX = 360  # longer side of the z-buffer
+_BUFFER_PX = 320  # longer side of the z-buffer
 _PUSH_PX = 1.1  # how far, in z-buffer pixels along the slope, surfaces are pushed back
 _SHORT = 2  # samples: gaps up to this length are closed, lines up to this length dropped
 _SHADE_RANGE = (0.10, 0.42)  # |cosine| between surface normal and line of sight where shading lines appear
@@ -106,7 +106,7 @@ def _see(points: np.ndarray, normals: np.ndarray, camera: Camera, size: float) -
     if not np.isfinite(camera.distance):
         return seen, turned[:, 2]
     away = camera.distance * size
-    sight = seen + [0, 0, away]
+    sight = seen + np.array([0, 0, away])
     facing = (turned * sight).sum(axis=1) / np.maximum(np.linalg.norm(sight, axis=1), 1e-9)
     return seen * (away / sight[:, 2:]), facing  # depth too: straight lines and planes stay straight
 

@@ -75,7 +75,7 @@ def split_rows(num: int, rng: np.random.Generator, *, wide: bool) -> list[int]:
 def fit_scale(
     extents: Sequence[np.ndarray], rows: Sequence[int], room_px: tuple[float, float], label_px: float, gap_px: float
 ) -> float:
-    """Pixels a unit at which drawings of these extents, set in rows with their labels, fill the room (width, height)."""
+    """Pixels a unit at which drawings of these extents, in rows with their labels, fill the room (width, height)."""
     wide, high, index = 0.0, 0.0, 0
     scales = []
     for row in rows:
@@ -111,7 +111,7 @@ def set_rows(figures: Sequence[Figure], rows: Sequence[int], place: str, rng: np
 
 
 def set_diagonally(first: Figure, second: Figure, place: str, rng: np.random.Generator) -> Sheet:
-    """Two figures one below and right of the other, moved together until their boxes overlap but their ink stays apart."""
+    """Two figures set diagonally, moved together until their boxes overlap while their ink stays apart."""
     (ink_a, figure_a), (ink_b, figure_b) = (_cell(figure, place, rng) for figure in (first, second))
     width = ink_a.shape[1] + ink_b.shape[1] + 80
     height = ink_a.shape[0] + ink_b.shape[0] + 80
@@ -136,7 +136,7 @@ def _shrunk(ink: np.ndarray, factor: int) -> np.ndarray:
     height, width = (-(-size // factor) * factor for size in ink.shape)
     whole = np.zeros((height, width), dtype=bool)
     whole[: ink.shape[0], : ink.shape[1]] = ink
-    return whole.reshape(height // factor, factor, width // factor, factor).any(axis=(1, 3))
+    return np.asarray(whole.reshape(height // factor, factor, width // factor, factor).any(axis=(1, 3)))
 
 
 def _grown(ink: np.ndarray, px: int) -> np.ndarray:

@@ -1,14 +1,15 @@
 """Solids from which specimens are drawn: grids of points, and the curves a draughtsman would ink on them.
 
-Axes: x to the right, y to the rear (the front looks towards -y), z up. Lengths are in arbitrary units; the drawing is
-scaled to its sheet. Every solid is a loft, a row of rings of points; boxes, prisms, tubes and surfaces of revolution are
-lofts with particular rings.
+Axes: x to the right, y to the rear (the front looks towards -y), z up. Lengths are in arbitrary units; the drawing
+is scaled to its sheet. Every solid is a loft, a row of rings of points; boxes, prisms, tubes and surfaces
+of revolution are lofts with particular rings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -32,7 +33,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Patch:
-    """A smooth piece of surface: a grid of points, (num_rows, num_columns, 3); `closed` joins the last column to the first."""
+    """A smooth piece of surface.
+
+    Attributes:
+        grid: (num_rows, num_columns, 3) points.
+        closed: Whether the last column is joined to the first.
+    """
 
     grid: np.ndarray
     closed: bool = False
@@ -179,7 +185,7 @@ def loft(
     cuts = sorted({0, num_rings - 1} | {r % num_rings for r in rims})
     columns = _columns(num_points, sorted({p % num_points for p in ridges}), closed)
     patches, curves = [], []
-    for top, bottom in zip(cuts, cuts[1:], strict=False):
+    for top, bottom in pairwise(cuts):
         for column in columns:
             patches.append(Patch(rings[top : bottom + 1][:, column], closed and not ridges))
     smallest = 0.03 * np.ptp(rings, axis=1).max()  # a smaller ring is a pole, not a rim
@@ -200,17 +206,14 @@ def loft(
 def _columns(num_points: int, ridges: list[int], closed: bool) -> list[np.ndarray]:
     if not ridges:
         return [np.arange(num_points)]
-    if closed:
-        ends = [*ridges, ridges[0] + num_points]
-    else:
-        ends = sorted({0, num_points - 1} | set(ridges))
-    return [np.arange(a, b + 1) % num_points for a, b in zip(ends, ends[1:], strict=False)]
+    ends = [*ridges, ridges[0] + num_points] if closed else sorted({0, num_points - 1} | set(ridges))
+    return [np.arange(a, b + 1) % num_points for a, b in pairwise(ends)]
 
 
 def _shading(rings: np.ndarray, num_lines: int, closed: bool) -> list[Curve]:
     """Lines from end to end, each broken once at a place that moves from line to line."""
     normals = grid_normals(rings, closed)
-    num_rings, num_points = rings.shape[:2]
+    num_points = rings.shape[1]
     size = np.ptp(rings, axis=1).max(axis=1)
     wall = np.flatnonzero(size > 0.25 * size.max())  # shading stays off lids and poles
     lines = []
@@ -231,10 +234,7 @@ def grid_normals(grid: np.ndarray, closed: bool) -> np.ndarray:
         along = np.concatenate([along, along[:1]])
     else:
         along = np.gradient(grid, axis=0)
-    if closed:
-        around = np.roll(grid, -1, axis=1) - np.roll(grid, 1, axis=1)
-    else:
-        around = np.gradient(grid, axis=1)
+    around = np.roll(grid, -1, axis=1) - np.roll(grid, 1, axis=1) if closed else np.gradient(grid, axis=1)
     normals = np.cross(along, around)
     length = np.linalg.norm(normals, axis=-1, keepdims=True)
     for row, neighbour in ((0, 1), (-1, -2)):
@@ -294,7 +294,13 @@ def lathe(
     caps: tuple[bool, bool] = (True, True),
     shade: int = 0,
 ) -> Part:
-    """A surface of revolution about z through `profile`, rows of (radius, height); `faceted` draws an edge at each side."""
+    """A surface of revolution about z.
+
+    Args:
+        profile: Rows of (radius, height).
+        rims: Rows of the profile at which the surface has an edge.
+        faceted: Whether the surface has an edge at each of its sides.
+    """
     radius, height = np.asarray(profile, dtype=float).T
     unit = ellipse(2, 2, num_sides)
     rings = np.stack([lifted(unit * r, z) for r, z in zip(radius, height, strict=True)])

@@ -1,5 +1,7 @@
 """Tools, cutlery, brushes, weapons and toys: things with a handle or a shape of their own."""
 
+# ruff: noqa: RUF005 - arrays are added to lists here, not lists joined
+
 from __future__ import annotations
 
 import numpy as np
@@ -359,8 +361,20 @@ def guitar(rng: Rng) -> list[Part]:
     return [part.turned("y", -90).turned("z", -90) for part in (body, neck, head, bridge, cords, *pegs)]
 
 
-BUILDERS = {
-    function.__name__: function
-    for function in (screwdriver, hammer, spoon, knife, toothbrush, razor, broom, pen, lure, dumbbell, pet_toy, gear, pasta,
-                     guitar)
-}  # fmt: skip
+_ARTICLES = (
+    screwdriver,
+    hammer,
+    spoon,
+    knife,
+    toothbrush,
+    razor,
+    broom,
+    pen,
+    lure,
+    dumbbell,
+    pet_toy,
+    gear,
+    pasta,
+    guitar,
+)
+BUILDERS = {article.__name__: article for article in _ARTICLES}

@@ -325,65 +325,21 @@ def syringe(rng: Rng) -> list[Part]:
     return [barrel.with_curves(marks), wings, rod, knob, needle]
 
 
-def helmet(rng: Rng) -> list[Part]:
-    outline = superellipse(2.2, 2.7, 2.2, 44)
-    rise = rng.uniform(1.1, 1.5)
-    t = np.linspace(0, np.pi / 2, 14)
-    dome = loft(
-        np.stack([lifted(outline * np.cos(a) ** 0.85 + 1e-6, rise * np.sin(a)) for a in t]), caps=(False, False)
-    )
-    brim_outline = outline * [1.12, 1.1] + np.where(outline[:, 1:] < -0.5, [0, -rng.uniform(0.1, 0.45)], [0, 0])
-    brim = loft(
-        np.stack(
-            [
-                lifted(outline, 0.02),
-                lifted(brim_outline, -0.06),
-                lifted(brim_outline, -0.12),
-                lifted(outline * 0.96, -0.1),
-            ]
-        ),
-        rims=(1, 2),
-        caps=(False, False),
-    )
-    ridges = []
-    for x in np.linspace(-0.5, 0.5, int(rng.integers(2, 5))):
-        a = np.linspace(0.35, np.pi - 0.35, 24)
-        y = np.cos(a) * 1.35
-        z = rise * np.sqrt(np.clip(1 - (np.abs(y) / 1.36) ** 2.2 - (abs(x) / 1.12) ** 2.2, 0, 1)) * 1.01
-        ridges.append(Curve(np.stack([np.full(24, x), y, z], axis=1)))
-    return [dome.with_curves(ridges), brim]
-
-
-def hat(rng: Rng) -> list[Part]:
-    outline = ellipse(2, 2.3, 44)
-    height = rng.uniform(0.9, 1.3)
-    soft = rng.random() < 0.5
-    shape = (
-        [(1, 0), (0.98, 0.4), (0.88, 0.8), (0.55, 1), (0.01, 1.02)]
-        if soft
-        else [(1, 0), (0.95, 0.5), (0.9, 0.92), (0.8, 1), (0.01, 0.93)]
-    )
-    crown = loft(
-        np.stack([lifted(outline * s, z * height) for s, z in spline(shape, 14).clip(0.005)]), caps=(False, False)
-    )
-    crown = crown.with_curves(Curve(lifted(loop(outline * 0.995), 0.22 * height), FINE) for _ in range(1))
-    if soft:
-        angle = np.linspace(-np.pi * 0.82, -np.pi * 0.18, 24)
-        inner = np.stack([np.cos(angle), 1.15 * np.sin(angle), np.zeros(24)], axis=1)
-        reach = rng.uniform(0.6, 0.95)
-        outer = inner * [1.05, 1, 1] + np.stack(
-            [0 * angle, -reach * np.sin(np.linspace(0, np.pi, 24)) ** 0.6, -0.2 * np.sin(np.linspace(0, np.pi, 24))],
-            axis=1,
-        )
-        return [crown, loft(np.stack([inner, (inner + outer) / 2, outer]), closed=False, caps=(False, False))]
-    width = rng.uniform(1.35, 1.8)
-    edge = lifted(outline * width, 0.0)
-    edge[:, 2] = 0.25 * np.abs(outline[:, 0]) ** 2
-    return [crown, loft(np.stack([lifted(outline, 0), (lifted(outline, 0) + edge) / 2, edge]), caps=(False, False))]
-
-
-BUILDERS = {
-    function.__name__: function
-    for function in (bottle, mug, vase, urn, pet_bowl, bucket, trash_can, pan, lamp, drum, lipstick, flashlight, vaporizer,
-                     pipe, syringe, helmet, hat)
-}  # fmt: skip
+_ARTICLES = (
+    bottle,
+    mug,
+    vase,
+    urn,
+    pet_bowl,
+    bucket,
+    trash_can,
+    pan,
+    lamp,
+    drum,
+    lipstick,
+    flashlight,
+    vaporizer,
+    pipe,
+    syringe,
+)
+BUILDERS = {article.__name__: article for article in _ARTICLES}

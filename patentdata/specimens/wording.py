@@ -34,10 +34,12 @@ LAST_NAMES = (
     "Novák", "Johnson", "Sørensen", "Ivanova", "O'Brien", "Weiß", "Okafor", "Li", "Schmidt", "Walker", "Nowak", "Sato",
 )  # fmt: skip
 FIRMS = (
-    "Northfield Design LLC", "Aurora Home Products, Inc.", "Kestrel & Sons Ltd.", "Brückner GmbH", "Lumen Works Co., Ltd.",
+    "Northfield Design LLC", "Aurora Home Products, Inc.", "Kestrel & Sons Ltd.", "Brückner GmbH",
+    "Lumen Works Co., Ltd.",
     "Pacific Outfitters, Inc.", "Atelier Fontaine S.A.S.", "Hanil Industries Co., Ltd.", "Cobalt Tools Corporation",
     "Ostermann AG", "Greenleaf Goods LLC", "Shenzhen Bright Future Technology Co., Ltd.", "Minato Seisakusho K.K.",
-    "Harbor & Pine, Inc.", "Orion Mobility Inc.", "Svensson Möbler AB", "Delta Care Products LLC", "Ridgeline Gear, Inc.",
+    "Harbor & Pine, Inc.", "Orion Mobility Inc.", "Svensson Möbler AB", "Delta Care Products LLC",
+    "Ridgeline Gear, Inc.",
 )  # fmt: skip
 AGENTS = (
     "Fairbanks & Lowe LLP",
@@ -112,9 +114,9 @@ def broken_line_paragraph(title: str, rng: np.random.Generator) -> str:
     return _pick(
         rng,
         (
-            "The broken lines in the drawings depict environmental subject matter that forms no part of the claimed design.",
+            "The broken lines in the drawings depict environment that forms no part of the claimed design.",
             f"The broken lines illustrate portions of the {thing} and form no part of the claimed design.",
-            "The broken line disclosure in the drawings is understood to represent environment only and is not claimed.",
+            "The broken line disclosure in the drawings is understood to show environment only and is not claimed.",
         ),
     )
 
