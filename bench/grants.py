@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lxml import etree
 
-from patentdata import classes, figures, st36, viewpoints
+from patentdata import classes, references, st36, viewpoints
 from patentdata.documents import document_kind, split_documents
 from patentdata.grants import parse_grant
 
@@ -52,7 +52,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def forget() -> None:
     """Empty the caches of recurring symbols and sentences, so that no round profits from the one before."""
-    for module in (classes, figures, st36, viewpoints):
+    for module in (classes, references, st36, viewpoints):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()

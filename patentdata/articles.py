@@ -47,8 +47,8 @@ _ENDS_BEFORE = {
     "and": {"showing", "a"},
 }
 _NAMELESS = re.compile(
-    r"(?:present\s+)?(?:invention|design|embodiments?|article|figures?|figs?|subject matter|same|line|lines?\s.*|it|them|"
-    r"views?|images?|portions?|area|claimed design|\W.*|\d.*)?",
+    r"(?:present\s+)?(?:invention|design|embodiments?|article|figures?|figs?|subject matter|same|line|lines?\s.*|it|"
+    r"them|views?|images?|portions?|area|claimed design|\W.*|\d.*)?",
     re.IGNORECASE,
 )
 

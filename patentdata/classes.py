@@ -205,6 +205,7 @@ def canonical_locarno(printed: str | None) -> str | None:
     return f"{int(match[1]):02d}-{match[2]}" if match else None
 
 
+_PLAIN_STARTS = set("D123456789")
 _US_NUMBER = re.compile(r"(?:US)?\s*(DES|D|RE|PP|H|T|AI|X|RX)?[.\s]*0*(\d[\d,]*)(?:\s*[A-Z]\d?)?(?:-\d{8})?$")
 
 
@@ -219,8 +220,8 @@ def canonical_patent_number(printed: str | None) -> str | None:
     """
     if not printed or not (text := " ".join(printed.split())):
         return None
-    if text.isdigit() and text[0] != "0":  # a utility patent, as most cited documents are
-        return text
+    if (text if text[0].isdigit() else text[1:]).isdigit() and text[0] in _PLAIN_STARTS and text[1:2] != "0":
+        return text  # as most are
     match = _US_NUMBER.match(text.upper())
     if match is None:
         return text

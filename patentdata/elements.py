@@ -37,18 +37,15 @@ def text_of(element: Element | None) -> str | None:
         return None
     if not len(element):
         return " ".join((element.text or "").split()) or None
-    if any(part.tag in _BREAKS for part in element.iterdescendants()):
-        text = _text_with_breaks(element)
-    else:
-        text = "".join(map(str, element.itertext()))
-    return " ".join(text.split()) or None
+    return " ".join(_joined(element).split()) or None
 
 
-def _text_with_breaks(element: Element) -> str:
+def _joined(element: Element) -> str:
+    """Text within, with a blank where an element such as <br/> parts two words."""
     pieces = [element.text or ""]
     for child in element:
         blank = " " if child.tag in _BREAKS else ""
-        pieces += [blank, _text_with_breaks(child), blank, child.tail or ""]
+        pieces += [blank, _joined(child) if len(child) else child.text or "", blank, child.tail or ""]
     return "".join(pieces)
 
 
@@ -102,7 +99,8 @@ def parse_length_mm(printed_length: str | None) -> float | None:
 
 def person_name(parts: dict[str, str], first: str, middle: str, last: str, suffix: str) -> str | None:
     """ "First Middle Last, Suffix" from the texts of those tags; None where all are missing."""
-    name = " ".join(parts[tag] for tag in (first, middle, last) if tag in parts)
-    if suffix in parts and name:
-        name = f"{name}, {parts[suffix]}"
-    return " ".join(name.split()) or None
+    names = [parts[tag] for tag in (first, middle, last) if tag in parts]
+    if not names:
+        return None
+    name = " ".join(" ".join(names).split())
+    return f"{name}, {parts[suffix]}" if suffix in parts else name

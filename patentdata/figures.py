@@ -72,19 +72,23 @@ def describe_figures(
 
 def _figure(label: str, candidates: list[tuple[Declaration, int]], title: str) -> dict[str, str | None]:
     """The row of one label: the text of its best declaration, completed by the others."""
-    readings = [
-        read_viewpoint(found.description, title=title, index=position, num_figures=len(found.labels))
-        for found, position in candidates
-    ]
-    best = readings[0]
-    viewpoint = next((reading.viewpoint for reading in readings if reading.viewpoint != "none"), "none")
-    same = [reading for reading in readings if reading.viewpoint == viewpoint]
+    (found, position), *others = candidates
+    viewpoint, direction, article = read_viewpoint(
+        found.description, title=title, index=position, num_figures=len(found.labels)
+    )
+    for other, place in others:
+        reading = read_viewpoint(other.description, title=title, index=place, num_figures=len(other.labels))
+        if viewpoint == "none":
+            viewpoint = reading.viewpoint
+        if viewpoint == reading.viewpoint:
+            direction = direction or reading.direction
+        article = article or reading.object
     return {
         "label": label,
-        "text": candidates[0][0].text,
+        "text": found.text,
         "viewpoint": viewpoint,
-        "viewpoint_direction": next((reading.direction for reading in same if reading.direction), None),
-        "object": best.object or next((reading.object for reading in readings if reading.object), None),
+        "viewpoint_direction": direction,
+        "object": article,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 MAX_RANGE = 200
@@ -45,7 +46,6 @@ _DECLARES = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE_END = re.compile(r"(?:[;.:]\s+|\band[,;]?\s+|\b(?:reproductions?|figures?)\s+)$", re.IGNORECASE)
-_HINT = re.compile(r"[Ff][Ii][Gg]|[Rr]eprod|REPROD|[Dd]rawing|DRAWING")  # quicker to find than a reference is
 
 
 class Reference(NamedTuple):
@@ -58,14 +58,15 @@ class Reference(NamedTuple):
     is_mention: bool = False  # nothing says that it declares the figure; it may, where nothing else does
 
 
-def find_references(text: str) -> list[Reference]:
+@lru_cache(maxsize=2**14)  # "FIG. 2 is a front view thereof;" and its like make up most paragraphs
+def find_references(text: str) -> tuple[Reference, ...]:
     """The references that begin a clause and go on to say what the figure is, in order."""
     if bare := _BARE.match(text):
-        return [Reference((bare["list"] or bare["alone"],), 0, bare.end(), is_heading=True)]
+        return (Reference((bare["list"] or bare["alone"],), 0, bare.end(), is_heading=True),)
     found: list[Reference] = []
     spans: list[range] = []
-    for hint in _HINT.finditer(text):
-        match = _REFERENCE.match(text, hint.start()) or _LETTER_ONLY.match(text, hint.start())
+    for start in _places_to_look(text):
+        match = _REFERENCE.match(text, start) or _LETTER_ONLY.match(text, start)
         if match is None or (spans and match.start() < spans[-1].stop):
             continue
         spans.append(range(*match.span()))
@@ -73,13 +74,36 @@ def find_references(text: str) -> list[Reference]:
         if (declares or match.start() == 0) and _begins_clause(text, match.start()):
             labels = tuple(_expand(match["list"], is_plural=match["fig"].lower().rstrip(".").endswith("s")))
             found.append(Reference(labels, match.start(), match.end(), is_mention=not declares))
-    for match in _HAGUE.finditer(text):
+    for match in _HAGUE.finditer(text) if _has_decimal(text) else ():
         start, end = match.span()
         has_colon = text[end : end + 2].lstrip()[:1] == ":"
         declares = start == 0 or has_colon or (_begins_clause(text, start) and _DECLARES.match(text, end) is not None)
         if declares and not any(start in span for span in spans):
             found.append(Reference(tuple(_expand(match["list"], is_plural=True)), start, end))
-    return sorted(found, key=lambda reference: reference.start)
+    return tuple(sorted(found, key=lambda reference: reference.start))
+
+
+def _places_to_look(text: str) -> list[int]:
+    """Where a reference may start, found by plain search, which is ten times as quick as a pattern."""
+    lower = text.lower()
+    if len(lower) != len(text):  # a few letters of other scripts grow
+        lower = text
+    places = []
+    for word in ("fig", "reproduction", "drawing"):
+        place = lower.find(word)
+        while place >= 0:
+            places.append(place)
+            place = lower.find(word, place + 1)
+    return sorted(places)
+
+
+def _has_decimal(text: str) -> bool:
+    place = text.find(".")
+    while place >= 0:
+        if text[place - 1 : place].isdigit() and text[place + 1 : place + 2].isdigit():
+            return True
+        place = text.find(".", place + 1)
+    return False
 
 
 def _begins_clause(text: str, start: int) -> bool:
@@ -165,7 +189,7 @@ def _range(first: str, last: str) -> list[str]:
 
 
 def _suffixes(number: str, first: str, last: str) -> list[str]:
-    """What follows `first` up to `last` on one number: "A", "C" gives B and C; "", "B" A and B; "A-1", "A-3" A-2 and A-3.
+    """What follows `first` up to `last` on one number: from "A" to "C" B and C, from "" to "B" A and B.
 
     Only the last part of a suffix counts on; where that is not plain, `last` alone follows.
     """

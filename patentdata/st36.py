@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +20,7 @@ from patentdata.elements import (
     text_of,
     texts_by_tag,
 )
+from patentdata.records import CITATION
 
 REQUIRED = {
     "patent_number": "<publication-reference>/<doc-number>",
@@ -83,11 +84,12 @@ def _classes(element: Element | None, canonical: Callable[[str | None], str | No
 
 def _field_of_search(bib: dict[str, Element]) -> list[str]:
     field = bib.get("us-field-of-classification-search", bib.get("field-of-search"))
-    symbols: list[str] = []
-    for national in each(field, "classification-national"):
-        main, further = _classes(national, canonical_uspc)
-        symbols += [main, *further] if main else further
-    return symbols
+    symbols = (
+        canonical_uspc(printed(part))
+        for national in each(field, "classification-national")
+        for part in national.iterchildren("main-classification", "further-classification")
+    )
+    return [symbol for symbol in symbols if symbol]
 
 
 def _claim(claims: Element | None) -> str | None:
@@ -110,39 +112,40 @@ def _people(bib: dict[str, Element]) -> dict[str, list[str]]:
     inventors = list(each(parties.get("inventors"), "inventor", "deceased-inventor"))
     if not inventors:
         inventors = [party for party in applicants if "inventor" in (party.get("app-type") or "")]
+    people = [texts_by_tag(inventor) for inventor in inventors]
+    countries = (_country(parts, inventor) for parts, inventor in zip(people, inventors, strict=True))
     examiners = children(bib.get("examiners"))
     return {
-        "inventors": _names(inventors),
-        "inventor_countries": [country for country in map(_country, inventors) if country],
-        "applicants": _names(applicants),
-        "assignees": _names(each(bib.get("assignees"), "assignee")),
-        "agents": _names(each(parties.get("agents"), "agent")),
+        "inventors": _names(people),
+        "inventor_countries": [country for country in countries if country],
+        "applicants": _names(map(texts_by_tag, applicants)),
+        "assignees": _names(map(texts_by_tag, each(bib.get("assignees"), "assignee"))),
+        "agents": _names(map(texts_by_tag, each(parties.get("agents"), "agent"))),
         "examiners": _names(
-            examiners[role] for role in ("primary-examiner", "assistant-examiner") if role in examiners
+            texts_by_tag(examiners[role]) for role in ("primary-examiner", "assistant-examiner") if role in examiners
         ),
     }
 
 
-def _names(parties: Any) -> list[str]:
+def _names(parties: Iterable[dict[str, str]]) -> list[str]:
     return [name for name in map(_name, parties) if name]
 
 
-def _name(party: Element) -> str | None:
-    """The person, "First Last", or the organisation; a person's organisation does not count."""
-    parts = texts_by_tag(party)
+def _name(parts: dict[str, str]) -> str | None:
+    """The person, "First Last", else the organisation."""
     person = person_name(parts, "first-name", "middle-name", "last-name", "suffix")
     return person or parts.get("orgname") or parts.get("name")
 
 
-def _country(party: Element) -> str | None:
-    """Country of the address, else of residence; "unknown" and "omitted" are none."""
-    for path in ("addressbook/address/country", "residence/country"):
-        country = (party.findtext(path) or "").strip()
-        if country and country not in {"unknown", "omitted"}:
-            return country
-    return None
+def _country(parts: dict[str, str], party: Element) -> str | None:
+    """Country of the address, which comes first, else of residence; "unknown" and "omitted" are none."""
+    country = parts.get("country")
+    if country in _NO_COUNTRIES:
+        country = (party.findtext("residence/country") or "").strip()
+    return None if country in _NO_COUNTRIES else country
 
 
+_NO_COUNTRIES = {None, "", "unknown", "omitted"}
 _CATEGORIES = (("examiner", "examiner"), ("applicant", "applicant"), ("third", "third party"))
 
 
@@ -155,53 +158,55 @@ def category_of(printed_category: str | None) -> str | None:
     return next((category for word, category in _CATEGORIES if word in text), "other")
 
 
+_CITATION_KEYS = {
+    "country": "country",
+    "doc-number": "number",
+    "kind": "kind",
+    "date": "date",
+    "name": "name",
+    "category": "category",
+    "main-classification": "uspc",
+}
+_BLANK_CITATION: dict[str, str | None] = dict.fromkeys([field.name for field in CITATION])
+
+
 def _citations(bib: dict[str, Element]) -> list[dict[str, str | None]]:
-    """References in order. They are most of a document, so one pass over all their elements takes every text."""
+    """References in order; of literature only `text` and `category` are known.
+
+    They are most of a document, so one pass over their elements takes the first text of each.
+    """
     references = bib.get("us-references-cited", bib.get("references-cited"))
     if references is None:
         return []
-    texts: dict[str, str] = {}
-    citations: list[tuple[dict[str, str], Element]] = []
-    for part in references.iter(*_CITATION_TAGS):
-        tag = part.tag
-        if tag == "us-citation" or tag == "citation":
-            texts = {}
-            citations.append((texts, part))
-        elif tag not in texts and (text := part.text):
-            texts[tag] = text
-    return [_citation(texts, element) for texts, element in citations]
+    rows: list[dict[str, str | None]] = []
+    row = dict(_BLANK_CITATION)
+    for part in references.iter("us-citation", "citation", "nplcit", *_CITATION_KEYS):
+        key = _CITATION_KEYS.get(part.tag)
+        if key is not None:
+            if row[key] is None:
+                row[key] = part.text
+        elif part.tag == "nplcit":
+            row["text"] = text_of(part)
+        else:
+            row = dict(_BLANK_CITATION)
+            rows.append(row)
+    for row in rows:
+        _make_canonical(row)
+    return rows
 
 
-_CITATION_TAGS = ("us-citation", "citation", "country", "doc-number", "kind", "date", "name", "category")
-_CITATION_TAGS += ("main-classification",)
-
-
-def _citation(texts: dict[str, str], element: Element) -> dict[str, str | None]:
-    """One reference from the first text of each tag in it; of literature only `text` and `category` are known."""
-    printed_number = texts.get("doc-number")
-    if printed_number is None:
-        country = number = None
-        literature = next((text_of(part) for part in each(element, "nplcit", "patcit")), None)
-    else:
-        country, literature = _stripped(texts.get("country")), None
-        number = canonical_patent_number(printed_number) if country in _US else _stripped(printed_number)
-    return {
-        "number": number,
-        "country": country,
-        "kind": _stripped(texts.get("kind")),
-        "date": _stripped(texts.get("date")),
-        "name": _stripped(texts.get("name")),
-        "category": category_of(texts.get("category")),
-        "uspc": canonical_uspc(texts.get("main-classification")),
-        "text": literature,
-    }
-
-
-_US = {"US", None}
-
-
-def _stripped(text: str | None) -> str | None:
-    return text.strip() or None if text else None
+def _make_canonical(citation: dict[str, str | None]) -> None:
+    """Bring the texts of one citation, as printed, to the form they have in a row."""
+    country = citation["country"]
+    if citation["text"] is not None:
+        citation.update(dict.fromkeys(("country", "number", "kind", "date", "name")))
+    elif country is None or country == "US":
+        citation["number"] = canonical_patent_number(citation["number"])
+    for key in ("kind", "date", "name"):
+        if text := citation[key]:
+            citation[key] = text.strip() or None
+    citation["category"] = category_of(citation["category"])
+    citation["uspc"] = canonical_uspc(citation["uspc"])
 
 
 def _related(documents: Element | None) -> list[dict[str, str | None]]:

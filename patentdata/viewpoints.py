@@ -90,7 +90,6 @@ _PHRASE_WORDS = _BEARING | _VIEWS | _FILLERS
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z'’]*(?:[-‐‑][A-Za-z'’]+)*|\d+[A-Za-z]*|[^\sA-Za-z\d]")
 _HYPHEN = re.compile(r"[-‐‑]")
 _GLUE = {",", "-", "/", "–", "&", "‐", "‑", "+"}
-_SENTENCE_ENDS = {";", ".", ":"}
 
 
 class _Phrase(NamedTuple):
@@ -171,34 +170,32 @@ _AFTER_BARE = re.compile(r"\s*(?:$|[,;:.(\d]|of\b|thereof\b|showing\b|and\b|with
 
 
 def _phrases(text: str) -> list[_Phrase]:
-    """Runs of view words in order, up to the end of the clause that holds the first one with the word "view"."""
+    """Runs of view words in order, up to the end of the first run that holds the word "view"."""
     phrases: list[_Phrase] = []
     words: list[str] = []
     start = end = 0
-
-    def close() -> None:
-        if words:
-            phrases.append(_Phrase(tuple(words), start, end))
-            words.clear()
-
-    for match in _TOKEN.finditer(text):
-        token = match[0].lower()
-        parts = [token] if token in _PHRASE_WORDS else _HYPHEN.split(token)
-        after_view = bool(words) and words[-1] in _VIEWS
-        if after_view and token in _CONJUNCTIONS:
-            close()  # "a front view and ...", "a left side view, the right side being ..."
-        elif _PHRASE_WORDS.issuperset(parts):
+    lower = text.lower()
+    for match in _TOKEN.finditer(lower if len(lower) == len(text) else text):
+        token = match[0]
+        parts = (token,) if token in _PHRASE_WORDS else tuple(_HYPHEN.split(token)) if not token.isalpha() else None
+        is_word = parts is not None and _PHRASE_WORDS.issuperset(parts)
+        if is_word and not (words and words[-1] in _VIEWS and token in _CONJUNCTIONS):
             start = start if words else match.start()
-            words.extend(parts)
+            words.extend(parts)  # type: ignore[arg-type]
             end = match.end()
-        elif token not in _GLUE:
-            close()
-        if phrases and (phrases[-1].names_view or (token in _SENTENCE_ENDS and len(phrases) > 3)):
+        elif words and (token not in _GLUE or words[-1] in _VIEWS):
+            phrases.append(_Phrase(tuple(words), start, end))  # "a left side view, the right side being ..." ends here
+            words.clear()
+            if phrases[-1].names_view:
+                return phrases
+        if len(phrases) > _MAX_PHRASES:
             return phrases
-    close()
+    if words:
+        phrases.append(_Phrase(tuple(words), start, end))
     return phrases
 
 
+_MAX_PHRASES = 8  # a sentence that has named no view by then describes none
 _CONJUNCTIONS = {"and", "or", ",", "in", "to"}
 
 
