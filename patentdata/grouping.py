@@ -17,10 +17,12 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from patentdata.ink import SCALE, pool, without_specks
+from patentdata.ink import SCALE, pool, without_dust
 
 CELL = 4  # sheet pixels to one pixel of the map that atoms are found on
 _COMPANY = 12  # cells within which ink keeps company
+_DOT = 2  # side of a dot, cells
+_ROW_GAP = 7  # between the dots of a dotted line, cells
 _SPECK = 6  # ink of this size without company is a speck, cells
 _ALWAYS = 3.0  # gaps up to this many cells are never cut
 _MAX_CLUSTERS = 12  # among which cuts are tried
@@ -67,19 +69,27 @@ class Atoms:
 
 
 def find_atoms(half: np.ndarray) -> Atoms:
-    """Pieces of ink, and the gaps between neighbours.
+    """Pieces of ink that are drawing, specks left out, and the gaps between neighbours.
 
     Args:
         half: (height, width) uint8 at half resolution, 1 is ink.
     """
-    cells = pool(255 - half, CELL // SCALE)
+    cells = pool((1 - half) * np.uint8(255), CELL // SCALE)
     num, ids, stats, _ = cv2.connectedComponentsWithStats(cells, connectivity=8, ltype=cv2.CV_32S)
     boxes = np.hstack([stats[1:, :2], stats[1:, :2] + stats[1:, 2:4]])
     if num <= 2:
-        edges, gaps = np.zeros((0, 2), np.int32), np.zeros(0, np.float32)
-    else:
-        edges, gaps = _gaps(1 - cells, num - 1, ids)
-    return Atoms(ids=ids, boxes=boxes, edges=edges, gaps=gaps)
+        return Atoms(ids=ids, boxes=boxes, edges=np.zeros((0, 2), np.int32), gaps=np.zeros(0, np.float32))
+    edges, gaps = _gaps(1 - cells, num - 1, ids)
+    atoms = Atoms(ids=ids, boxes=boxes, edges=edges, gaps=gaps)
+    specks = _specks(atoms)
+    if not specks.any():
+        return atoms
+    # territories of specks may have stood between neighbours: measure again without them
+    numbers = np.zeros(num, np.int32)
+    numbers[1:][~specks] = np.arange(1, num - specks.sum())
+    ids = numbers[ids]
+    edges, gaps = _gaps((ids == 0).astype(np.uint8), int(num - 1 - specks.sum()), ids)
+    return Atoms(ids=ids, boxes=boxes[~specks], edges=edges, gaps=gaps)
 
 
 def _gaps(paper: np.ndarray, num_atoms: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -120,29 +130,50 @@ def group_ink(page: np.ndarray, labels: Sequence[Box], half: np.ndarray | None =
         Groups. Fewer than labels where the sheet does not hold enough ink; empty for a sheet without ink.
     """
     half = pool(page, SCALE) if half is None else half
-    atoms = find_atoms(without_specks(half))
+    atoms = find_atoms(without_dust(half))
     if not len(atoms.boxes):
         return []
-    kept = _without_specks(atoms)
     if len(labels) <= 1:
-        return [_group(page, atoms, np.flatnonzero(kept), 0 if labels else None, ())]
-    clusters, links = _clusters(atoms, kept)
+        return [_group(page, atoms, np.arange(len(atoms.boxes)), 0 if labels else None, ())]
+    clusters, links = _clusters(atoms)
     parts, flags = _best_parting(atoms, clusters, links, np.asarray(labels, np.float64) / CELL)
-    return [_group(page, atoms, np.flatnonzero(kept & np.isin(clusters, part)), i, flags) for i, part in parts]
+    return [_group(page, atoms, np.flatnonzero(np.isin(clusters, part)), i, flags) for i, part in parts]
 
 
-def _without_specks(atoms: Atoms) -> np.ndarray:
-    """Which atoms are drawing: all but small ones that stand nearly alone. Dots of a dotted line have company."""
+def _specks(atoms: Atoms) -> np.ndarray:
+    """Which atoms are dust: small ones without larger ink near, and not in a row as the dots of a dotted line are.
+
+    Then what is left alone: ink of a few cells far from any other. Never all atoms.
+    """
     num = len(atoms.boxes)
-    near = atoms.edges[atoms.gaps <= _COMPANY]
-    graph = coo_array((np.ones(len(near), bool), (near[:, 0], near[:, 1])), shape=(num, num))
-    company = connected_components(graph, directed=False)[1]
-    first = np.full((company.max() + 1, 2), np.iinfo(np.int32).max)
-    last = np.zeros((company.max() + 1, 2), np.int64)
-    np.minimum.at(first, company, atoms.boxes[:, :2])
-    np.maximum.at(last, company, atoms.boxes[:, 2:])
-    alone = ((last - first).max(axis=1) <= _SPECK)[company]
-    return ~alone if (~alone).any() else np.ones(num, bool)
+    sides = (atoms.boxes[:, 2:] - atoms.boxes[:, :2]).max(axis=1)
+    small = sides <= _DOT
+    near = atoms.edges[atoms.gaps <= _ROW_GAP]
+    beside_large = np.zeros(num, bool)
+    beside_large[near[:, 0]] |= ~small[near[:, 1]]
+    beside_large[near[:, 1]] |= ~small[near[:, 0]]
+    dust = small & ~beside_large & ~_in_row(atoms, near)
+    company = atoms.edges[(atoms.gaps <= _COMPANY) & ~dust[atoms.edges].any(axis=1)]
+    graph = coo_array((np.ones(len(company), bool), (company[:, 0], company[:, 1])), shape=(num, num))
+    group = connected_components(graph, directed=False)[1]
+    first = np.full((group.max() + 1, 2), np.iinfo(np.int32).max)
+    last = np.zeros((group.max() + 1, 2), np.int64)
+    np.minimum.at(first, group, atoms.boxes[:, :2])
+    np.maximum.at(last, group, atoms.boxes[:, 2:])
+    specks = dust | ((last - first).max(axis=1) <= _SPECK)[group]
+    return specks if not specks.all() else np.zeros(num, bool)
+
+
+def _in_row(atoms: Atoms, edges: np.ndarray) -> np.ndarray:
+    """Which atoms have neighbours on two opposite sides."""
+    middles = (atoms.boxes[:, :2] + atoms.boxes[:, 2:]) / 2
+    step = middles[edges[:, 1]] - middles[edges[:, 0]]
+    sector = ((np.arctan2(step[:, 1], step[:, 0]) / (2 * np.pi) % 1.0) * 16).astype(np.int64) % 16
+    seen = np.zeros((len(middles), 16), bool)
+    seen[edges[:, 0], sector] = True
+    seen[edges[:, 1], (sector + 8) % 16] = True
+    wide = seen | np.roll(seen, 1, axis=1)  # two sectors of 22.5 degrees against one
+    return (wide & np.roll(seen, 8, axis=1)).any(axis=1)
 
 
 class _Forest:
@@ -170,18 +201,16 @@ class _Forest:
         return int(max(x1 - x0, y1 - y0))
 
 
-def _clusters(atoms: Atoms, kept: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int, float]]]:
+def _clusters(atoms: Atoms) -> tuple[np.ndarray, list[tuple[int, int, float]]]:
     """Atoms joined until at most `_MAX_CLUSTERS` of some size are left.
 
     Returns:
-        Cluster of each atom, -1 for specks, and the links between clusters: (cluster, cluster, gap in cells), a tree.
+        Cluster of each atom, and the links between clusters: (cluster, cluster, gap in cells), a tree.
     """
     forest = _Forest(atoms.boxes)
     min_side = max(12.0, _MIN_CLUSTER * max(atoms.ids.shape))
     waiting = []
     for (a, b), gap in zip(atoms.edges.tolist(), atoms.gaps.tolist(), strict=True):
-        if not (kept[a] and kept[b]):
-            continue
         a, b = forest.root(a), forest.root(b)
         if a == b:
             continue
@@ -189,14 +218,14 @@ def _clusters(atoms: Atoms, kept: np.ndarray) -> tuple[np.ndarray, list[tuple[in
             forest.join(a, b)
         else:
             waiting.append((a, b, gap))
-    roots = {forest.root(int(i)) for i in np.flatnonzero(kept)}
+    roots = {forest.root(i) for i in range(len(atoms.boxes))}
     while len(roots) > _MAX_CLUSTERS and waiting:
         a, b, _ = waiting.pop(0)
         a, b = forest.root(a), forest.root(b)
         if a != b:
             forest.join(a, b)
             roots.discard(b)
-    clusters = np.array([forest.root(i) if kept[i] else -1 for i in range(len(kept))])
+    clusters = np.array([forest.root(i) for i in range(len(atoms.boxes))])
     links = []
     for a, b, gap in waiting:
         a, b = forest.root(a), forest.root(b)
@@ -221,7 +250,7 @@ def _best_parting(
     atoms: Atoms, clusters: np.ndarray, links: list[tuple[int, int, float]], labels: np.ndarray
 ) -> tuple[list[tuple[int, list[int]]], tuple[str, ...]]:
     """For each label its clusters, and flags that hold for the whole sheet."""
-    names = sorted({int(c) for c in clusters if c >= 0})
+    names = sorted({int(c) for c in clusters})
     boxes = {
         c: np.array([*atoms.boxes[clusters == c, :2].min(axis=0), *atoms.boxes[clusters == c, 2:].max(axis=0)])
         for c in names

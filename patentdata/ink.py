@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-_MANY_SPECKS = 300
+_MUCH_DUST = 300  # cells
+_ROW, _ROW_SHARE = 25, 0.75  # most dust within 25 cells stands in one row or column: a faint line
 SCALE = 2  # sheet pixels to one pixel here; a cell is ink where any of its pixels is
 
 
@@ -34,14 +35,23 @@ def find_ink(page: np.ndarray) -> Ink:
     return Ink(ids=ids, boxes=boxes, areas=stats[:, cv2.CC_STAT_AREA].copy())
 
 
-def without_specks(ink: np.ndarray) -> np.ndarray:
-    """Half-resolution ink (0 or 1) without the dust strewn over some scans.
+def without_dust(half: np.ndarray) -> np.ndarray:
+    """Half-resolution ink (0 or 1) without the dust strewn over some scans, most of it around lettering.
 
-    Dust is up to two cells with nothing near. A sheet with little of it is left as it is: outlines are dotted, too.
+    Dust is a cell or two with nothing near, and not in a row with others, as the dots of a faint line are. A sheet with
+    little of it is left as it is.
     """
-    company = cv2.boxFilter(ink, cv2.CV_8U, (5, 5), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    dust = (company <= 2) & (ink > 0)
-    return np.where(dust, np.uint8(0), ink) if np.count_nonzero(dust) > _MANY_SPECKS else ink
+    dust = ((_count(half, 5, 5) <= 2) & (half > 0)).astype(np.uint8)
+    if cv2.countNonZero(dust) < _MUCH_DUST:
+        return half
+    row = np.maximum(_count(dust, _ROW, 3), _count(dust, 3, _ROW))
+    dust[row > _ROW_SHARE * _count(dust, _ROW, _ROW)] = 0
+    return half - dust if cv2.countNonZero(dust) >= _MUCH_DUST else half
+
+
+def _count(cells: np.ndarray, width: int, height: int) -> np.ndarray:
+    """How many cells are set in the window around each."""
+    return cv2.boxFilter(cells, cv2.CV_16U, (width, height), normalize=False, borderType=cv2.BORDER_CONSTANT)
 
 
 def pool(page: np.ndarray, factor: int) -> np.ndarray:

@@ -90,10 +90,11 @@ def _split(page: np.ndarray, orientation: str | None, declared: Sequence[str] | 
     labels = find_labels(page, ink, config.search)
     rotation_cw = labels[0].rotation_cw if labels else 90 if orientation == "landscape" else 0
     half = (ink.ids > 0).astype(np.uint8)
-    bare = page.copy()
+    # the padding keeps cells of the half-resolution ink on those of the page when both are turned
+    bare = np.pad(page, ((0, -page.shape[0] % SCALE), (0, -page.shape[1] % SCALE)), constant_values=PAPER)
     boxes = [_erase(bare, half, ink, label) for label in labels]
     upright = turn(bare, rotation_cw)
-    groups = group_ink(upright, [turn_box(box, rotation_cw, page.shape) for box in boxes], turn(half, rotation_cw))
+    groups = group_ink(upright, [turn_box(box, rotation_cw, bare.shape) for box in boxes], turn(half, rotation_cw))
     groups.sort(key=lambda group: (group.box[1], group.box[0]))
     figures = []
     for group in groups:
@@ -143,7 +144,7 @@ def _belongs(boxes: np.ndarray, label: Label) -> np.ndarray:
         boxes, (x0, y0, x1, y1) = boxes[:, [1, 0, 3, 2]], (y0, x0, y1, x1)
     height, width = y1 - y0, x1 - x0
     own_width, own_height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    is_small = np.maximum(own_width, own_height) <= 0.3 * height
+    is_small = np.maximum(own_width, own_height) <= 0.5 * height
     inside = (boxes[:, 0] >= x0 - 2) & (boxes[:, 1] >= y0 - 2) & (boxes[:, 2] <= x1 + 2) & (boxes[:, 3] <= y1 + 2)
     dust = np.maximum(own_width, own_height) <= 0.1 * height
     middle = (boxes[:, 0] + boxes[:, 2]) / 2
