@@ -106,7 +106,7 @@ def draw_look(rng: np.random.Generator, hazard: str | None, config: SpecimenConf
         fine_px=max(2, solid - int(rng.integers(0, 2))),
         shade_px=max(1, solid // 2),
     )
-    per_sheet = int(rng.choice([1, 1, 1, 2, 2, 2, 3, 4, 6]))
+    per_sheet = int(rng.choice([1, 1, 1, 1, 1, 2, 2, 2, 3, 4, 6]))
     if hazard == "diagonal_neighbours":
         per_sheet = 2
     return Look(

@@ -15,7 +15,7 @@ import numpy as np
 from patentdata.specimens.solids import BROKEN, SHADE, SOLID, Model
 
 _BUFFER_PX = 320  # longer side of the z-buffer
-_PUSH_PX = 1.1  # how far, in z-buffer pixels along the slope, surfaces are pushed back
+_PUSH_PX = 1.2  # how far, in z-buffer pixels along the slope, surfaces are pushed back
 _SHORT = 2  # samples: gaps up to this length are closed, lines up to this length dropped
 _SHADE_RANGE = (0.10, 0.42)  # |cosine| between surface normal and line of sight where shading lines appear
 
@@ -243,13 +243,16 @@ def _visible_runs(
     sample = polyline[first[segment]] + span[segment] * share[:, None]
     curve = curve_of[first][segment]
     cell = np.clip(np.rint(sample[:, :2]).astype(int), 0, np.array(buffer.shape[::-1]) - 1)
-    # a contour lies on facets too steep for their slope to say much: there the deepest neighbour decides
-    deepest = cv2.dilate(buffer, np.ones((3, 3), np.uint8))
-    limit = np.where(is_contour[first][segment], deepest[cell[:, 1], cell[:, 0]], buffer[cell[:, 1], cell[:, 0]])
+    # A contour lies on facets too steep for their slope to say much: there the deepest surface beside it decides.
+    # A broken line is hidden by anything nearer beside it: a rear edge that coincides with an outline would fill its
+    # gaps.
+    square = np.ones((3, 3), np.uint8)
+    row, column, style = cell[:, 1], cell[:, 0], styles[curve]
+    limit = np.where(style == BROKEN, cv2.erode(buffer, square)[row, column], buffer[row, column])
+    limit = np.where(is_contour[first][segment], cv2.dilate(buffer, square)[row, column], limit)
     visible = sample[:, 2] <= limit
     visible = _without_short_pieces(visible, curve)
 
-    style = styles[curve]
     cosine = np.abs(facing[first[segment]] * (1 - share) + facing[first[segment] + 1] * share)
     visible &= (style != SHADE) | ((cosine > _SHADE_RANGE[0]) & (cosine < _SHADE_RANGE[1]))
     walked = np.cumsum(np.where(step == 0, 0.0, (length / count)[segment]))
