@@ -96,10 +96,12 @@ def locarno_index(locarno_class: str) -> int:
     return _LOCARNO_INDEX[locarno_class[:2]]
 
 
+# Nearly every symbol: class and subclass of a design or utility patent in their places, digits after the point.
+_COMMON = re.compile(r"(D[ \d]\d|[1-9]\d\d| [1-9]\d|  [1-9])([1-9]\d\d| [1-9]\d|  [1-9])(\d*)$")
 _WRITTEN_OUT = re.compile(r"\s*([A-Z]{0,3})\s*(\d{1,3})\s*/\s*([A-Z]*\s*\d[\d.]*)\s*([A-Z]{0,3})\s*$")
 # Class and subclass take three places each, blank-padded on the left; what follows is the extension: digits after the
 # decimal point, or letters. A misplaced blank (" D5 57") is common among further classes.
-_FIXED_CLASS = re.compile(r"(?:D ?\d{1,2}| D\d| {0,2}\d{1,3}|[A-Z]{3})$")
+_FIXED_CLASS = re.compile(r"(?:D ?[1-9]\d?| D[1-9]| {0,2}[1-9]\d{0,2}|[A-Z]{3})$")
 _SUBCLASS = re.compile(r"(?:[A-Z]{0,2}[1-9]\d{0,2}|[1-9]\d{0,2}[A-Z]{0,2}|DIG)$")
 _EXTENSION = re.compile(r"\d*[A-Z]{0,3}$")
 # The field of search holds international classes too, in the same places: "A43B 1314" is A43B 13/14.
@@ -115,6 +117,10 @@ def canonical_uspc(printed: str | None) -> str | None:
     >>> [canonical_uspc(text) for text in ("D 2840", "D28 40", "D26  2", "D14138AD", "428156")]
     ['D2/840', 'D28/40', 'D26/2', 'D14/138AD', '428/156']
     """
+    if (common := _COMMON.match(printed or "")) and (
+        (name := common[1].replace(" ", "")) in USPC_TITLES or name.isdigit()
+    ):
+        return f"{name}/{common[2].lstrip()}{'.' + common[3] if common[3] else ''}"
     text = (printed or "").strip("\r\n\t").rstrip().upper()
     if not text.strip():
         return None
@@ -218,10 +224,13 @@ def canonical_patent_number(printed: str | None) -> str | None:
     >>> [canonical_patent_number(text) for text in ("D0915935", "Des. 99999", "RE012345", "07157420", "2011/0232101")]
     ['D915935', 'D99999', 'RE12345', '7157420', '2011/0232101']
     """
-    if not printed or not (text := " ".join(printed.split())):
+    if not printed:
         return None
-    if (text if text[0].isdigit() else text[1:]).isdigit() and text[0] in _PLAIN_STARTS and text[1:2] != "0":
-        return text  # as most are
+    if printed[0] in _PLAIN_STARTS and printed[1:].isdigit() and printed[1] != "0":
+        return printed  # as most are
+    text = " ".join(printed.split())
+    if not text:
+        return None
     match = _US_NUMBER.match(text.upper())
     if match is None:
         return text
