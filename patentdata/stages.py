@@ -35,7 +35,6 @@ WEEKLY_STAGES = ("archives", "grants", "views", "captions")
 
 _ARCHIVES_VERSION = 1
 _GRANTS_VERSION = 1
-_VIEWS_VERSION = 1
 _CAPTIONS_VERSION = 1
 
 _MAX_XML_BYTES = 64 << 20
@@ -137,7 +136,7 @@ def split_archive(folder: DataFolder, week: str, config: ViewsConfig) -> Report:
     path = table_path(folder, "views", week)
     grants_path = table_path(folder, "grants", week)
     inputs = {"archive": _kept_sha256(folder, week), "grants": fingerprint(folder, grants_path)}
-    claim = Claim(stage="views", version=_VIEWS_VERSION, config=plain(config), inputs=inputs)
+    claim = Claim(stage="views", version=views.VERSION, config=plain(config), inputs=inputs)
     if is_done(folder, path, claim):
         return read_report(folder, path)
     report = Report("views", week)

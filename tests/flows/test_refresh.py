@@ -1,0 +1,188 @@
+"""The walk as a whole, on a drawn week."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.refresh import WeeksFailedError, refresh
+from flows.status import read_status
+from patentdata import stages
+from patentdata.folder import DataFolder
+from patentdata.views import ViewsConfig
+from tests.flows.walks import WEEKS, draw_archives, hashes, small_walk, times
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    return draw_archives(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="module")
+def walked(source, tmp_path_factory):
+    """Data folder and result of an undisturbed walk; not to be written to."""
+    data_dir = tmp_path_factory.mktemp("walked")
+    return data_dir, refresh.fn(small_walk(source, data_dir))
+
+
+@pytest.fixture
+def copied(walked, tmp_path) -> Path:
+    """A copy of the walked data folder, to be disturbed; times of change are kept."""
+    subprocess.run(["cp", "-a", f"{walked[0]}/.", str(tmp_path)], check=True)
+    return tmp_path
+
+
+def changed_since(before: dict[str, int], data_dir: Path) -> set[str]:
+    return {path for path, moment in times(data_dir).items() if before.get(path) != moment}
+
+
+def test_every_stage_passes_its_work_to_the_next(walked):
+    _, result = walked
+    assert result.failures == []
+    for outcome in result.weeks:
+        reports = outcome.reports
+        num_grants = reports["grants"].tally("grants").num_out
+        assert reports["archives"].tally("members").num_out == num_grants == 5
+        assert reports["views"].tally("sheets").num_in >= 5
+        assert reports["captions"].tally("views").num_in > num_grants
+    num_captions = sum(outcome.reports["captions"].tally("views").num_out for outcome in result.weeks)
+    assert result.dataset.tally("views").num_in == num_captions
+    assert result.evaluation["retrieval"]["num_queries"] > 0
+    assert (Path(result.run_dir) / "report.html").is_file()
+
+
+def test_a_second_run_does_no_work_and_changes_no_byte(copied, source):
+    before, moments = hashes(copied), times(copied)
+    refresh.fn(small_walk(source, copied))
+    assert hashes(copied) == before
+    assert changed_since(moments, copied) == set()
+
+
+def test_without_its_source_a_data_folder_walks_on_from_what_it_keeps(copied, walked):
+    moments = times(copied)
+    result = refresh.fn(small_walk(None, copied))
+    assert [outcome.week for outcome in result.weeks] == list(WEEKS)
+    assert changed_since(moments, copied) == set()
+
+
+@pytest.mark.parametrize("stage", ["archives", "grants", "views", "captions"])
+@pytest.mark.parametrize("harm", ["delete", "flip", "truncate"])
+def test_an_output_harmed_is_built_again_as_it_was(copied, source, stage, harm):
+    before, moments = hashes(copied), times(copied)
+    path = copied / stage / f"{WEEKS[0]}.{'tar' if stage == 'archives' else 'parquet'}"
+    data = bytearray(path.read_bytes())
+    if harm == "delete":
+        path.unlink()
+    elif harm == "flip":
+        data[len(data) // 3] ^= 1
+        path.write_bytes(data)
+    else:
+        path.write_bytes(data[: len(data) // 2])
+    refresh.fn(small_walk(source, copied))
+    assert hashes(copied) == before
+    of_the_stage = {f"{stage}/{path.name}", f"{stage}/{WEEKS[0]}.json"}
+    assert f"{stage}/{path.name}" in changed_since(moments, copied) <= of_the_stage
+
+
+def test_other_settings_of_a_stage_rebuild_it_and_what_comes_after_it(copied, source):
+    moments = times(copied)
+    config = small_walk(source, copied, views=ViewsConfig(max_pixels=50_000_000))
+    refresh.fn(config)
+    changed = changed_since(moments, copied)
+    assert {path.split("/")[0] for path in changed} == {"views", "captions", "datasets", "runs"}
+    assert {f"views/{week}.parquet" for week in WEEKS} <= changed
+
+
+def test_a_week_added_later_leaves_the_files_of_the_others_alone(source, tmp_path):
+    first = tmp_path / "first"
+    first.mkdir()
+    (first / f"{WEEKS[0]}.tar").symlink_to(source / f"{WEEKS[0]}.tar")
+    config = dataclasses.replace(small_walk(first, tmp_path / "data"), training=None)
+    refresh.fn(config)
+    moments = times(tmp_path / "data")
+    refresh.fn(dataclasses.replace(small_walk(source, tmp_path / "data"), training=None))
+    changed = changed_since(moments, tmp_path / "data")
+    assert {path for path in changed if WEEKS[1] not in path} == {"datasets/designs/dataset.json"}
+
+
+def test_a_broken_week_stops_no_other_and_heals_when_it_is_mended(source, walked, tmp_path):
+    here = tmp_path / "source"
+    here.mkdir()
+    (here / f"{WEEKS[0]}.tar").write_text("<!DOCTYPE html><html>Sign in</html>")
+    whole = next(path for path in source.iterdir() if path.suffix.lower() == ".zip")
+    (here / whole.name).symlink_to(whole)
+    data_dir = tmp_path / "data"
+    with pytest.raises(WeeksFailedError, match=r"1 of 2 weeks failed.*I20240102 archives: .*web page, not an archive"):
+        refresh.fn(small_walk(here, data_dir))
+    assert stages.kept_weeks(DataFolder(data_dir)) == [WEEKS[1]]
+    (here / f"{WEEKS[0]}.tar").write_bytes((source / f"{WEEKS[0]}.tar").read_bytes())
+    result = refresh.fn(small_walk(here, data_dir))
+    assert result.failures == []
+    assert _stage_hashes(data_dir) == _stage_hashes(walked[0])
+
+
+def _stage_hashes(data_dir: Path) -> dict[str, str]:
+    """Hashes of all but the notes, which name the folder an archive came from."""
+    return {
+        path: sha256 for path, sha256 in hashes(data_dir).items() if not path.startswith("archives/I") or ".tar" in path
+    }
+
+
+def test_status_tells_what_is_done_stale_damaged_and_missing(copied):
+    assert {stage.state for week in read_status(str(copied)) for stage in week.stages} == {"done"}
+    (copied / "captions" / f"{WEEKS[0]}.parquet").unlink()
+    (copied / "views" / f"{WEEKS[0]}.parquet").write_bytes(b"garbage")
+    (copied / "grants" / f"{WEEKS[1]}.parquet").unlink()
+    states = {week.week: [stage.state for stage in week.stages] for week in read_status(str(copied))}
+    assert states == {
+        WEEKS[0]: ["done", "done", "damaged", "missing"],
+        WEEKS[1]: ["done", "missing", "stale", "stale"],
+    }
+
+
+_WALK = """
+import sys
+from pathlib import Path
+from flows.refresh import refresh
+from tests.flows.walks import small_walk
+if __name__ == "__main__":
+    refresh.fn(small_walk(Path(sys.argv[1]), Path(sys.argv[2])))
+"""
+
+# A file whose appearance says how far the walk has come, in its order.
+_POINTS = (
+    f"archives/.{WEEKS[0]}.tar.partial",
+    f"archives/{WEEKS[0]}.tar",
+    f"grants/{WEEKS[0]}.parquet",
+    f"views/.{WEEKS[1]}.parquet.partial",
+    f"captions/{WEEKS[1]}.parquet",
+    "datasets/designs/dataset.json",
+    "runs/designs/metrics.jsonl",
+    "runs/designs/model",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", _POINTS)
+def test_killed_at_any_point_and_run_again_the_bytes_are_the_same(source, walked, tmp_path, point):
+    script = tmp_path / "walk.py"
+    script.write_text(_WALK)
+    data_dir = tmp_path / "data"
+    walk = subprocess.Popen(
+        [sys.executable, str(script), str(source), str(data_dir)],
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while walk.poll() is None and not (data_dir / point).exists():
+        time.sleep(0.002)
+    os.killpg(walk.pid, signal.SIGKILL)
+    walk.wait()
+    refresh.fn(small_walk(source, data_dir))
+    assert hashes(data_dir) == hashes(walked[0])

@@ -1,0 +1,58 @@
+"""Small walks for the tests: a drawn week, settings for it, and the bytes a data folder holds."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from flows.refresh import RefreshConfig
+from flows.runners import WorkersConfig
+from flows.weeks import WeeksConfig
+from model.config import EvaluationConfig, TrainConfig
+from patentdata.dataset import DatasetConfig
+from patentdata.specimens import SpecimenConfig, write_week
+from patentdata.splits import SplitConfig
+
+WEEKS = ("I20240102", "I20240109")
+BRIEF_TRAINING = TrainConfig(architecture="designclip-tiny", batch_size=16, num_steps=4, warmup_steps=1, device="cpu")
+
+
+def draw_archives(folder: Path, num_patents: int = 5) -> Path:
+    """A folder of two small drawn weeks, one tar and one ZIP."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, week in enumerate(WEEKS):
+        config = SpecimenConfig(num_patents=num_patents, first_number=900_001 + i * num_patents)
+        write_week(folder, week, config, container="zip" if i else "tar")
+    return folder
+
+
+def small_walk(source: Path | None, data_dir: Path, **weeks: object) -> RefreshConfig:
+    """Settings of a short walk; a third of the few patents is for the test."""
+    return RefreshConfig(
+        weeks=WeeksConfig(
+            data_dir=str(data_dir),
+            source=None if source is None else str(source),
+            **({"workers": WorkersConfig(kind="threads", num_workers=2)} | weeks),  # type: ignore[arg-type]
+        ),
+        dataset=DatasetConfig(split=SplitConfig(test_share=0.34, validation_share=0.1)),
+        training=BRIEF_TRAINING,
+        evaluation=EvaluationConfig(num_resamples=20, device="cpu"),
+    )
+
+
+def hashes(data_dir: Path) -> dict[str, str]:
+    """Path → SHA-256 of every file in a data folder."""
+    return {
+        str(path.relative_to(data_dir)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(data_dir.rglob("*"))
+        if path.is_file()
+    }
+
+
+def times(data_dir: Path) -> dict[str, int]:
+    """Path → time of the last change of every file in a data folder but the lock."""
+    return {
+        str(path.relative_to(data_dir)): path.stat().st_mtime_ns
+        for path in sorted(data_dir.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
