@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -14,7 +14,7 @@ from patentdata.specimens.config import SpecimenConfig
 from patentdata.specimens.figures import Look, Shown, choose_figures, draw_look, draw_sheets, front_page
 from patentdata.specimens.grant_xml import Citation, Grant, Image, grant_xml
 from patentdata.specimens.sheets import Sheet
-from patentdata.specimens.solids import Part
+from patentdata.specimens.solids import BROKEN, Part
 from patentdata.specimens.tiff import encode_tiff, millimetres
 
 _SIBLING_SHARE = 0.12  # patents that are variants of the one before, same title and owner
@@ -52,6 +52,8 @@ def draw_patent(number: int, *, date: str, config: SpecimenConfig) -> SpecimenPa
     kind = kind_of(number, config, hazard)
     parts = _build(number, kind, config)
     look = draw_look(rng, hazard, config)
+    if any(part.broken or any(curve.style == BROKEN for curve in part.curves) for part in parts):
+        look = replace(look, has_broken_lines=True)
     shown = choose_figures(parts, kind.article, hazard, rng, config)
     sheets = draw_sheets(parts, shown, look, hazard, rng, config)
     front, front_of = front_page(parts, shown, look, rng, config)
@@ -249,7 +251,7 @@ def _truth(grant: Grant, sheets: list[Sheet], front_of: list[str]) -> list[dict]
             "rotation_cw_to_upright": sheet.rotation_cw,
             "figures": [
                 {
-                    "label": figure.number,
+                    "label": figure.number or None,  # "" is a sole figure, whose label is a word
                     "label_box": None if figure.label_box is None else [int(v) for v in figure.label_box],
                     "figure_box": [int(v) for v in figure.box],
                 }
@@ -262,7 +264,7 @@ def _truth(grant: Grant, sheets: list[Sheet], front_of: list[str]) -> list[dict]
             "verified": True,
         }
         if index == 1:
-            row["front_page_of"] = front_of
+            row["front_page_of"] = [number or None for number in front_of]
         rows.append(row)
     return rows
 

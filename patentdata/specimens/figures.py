@@ -188,7 +188,7 @@ def draw_sheets(
     model, apart = assemble(parts), None
     if any(figure.is_exploded for figure in shown):
         apart = assemble(_pulled_apart(parts))
-    groups = _groups(shown, look, rng)
+    groups = _groups(shown, look, hazard, rng)
     sheets = []
     for group in groups:
         lines = [project(apart if f.is_exploded and apart else model, f.camera, dash=look.dash) for f in group]
@@ -198,10 +198,11 @@ def draw_sheets(
     return sheets
 
 
-def _groups(shown: Sequence[Shown], look: Look, rng: np.random.Generator) -> list[list[Shown]]:
+def _groups(shown: Sequence[Shown], look: Look, hazard: str | None, rng: np.random.Generator) -> list[list[Shown]]:
     groups, index = [], 0
     while index < len(shown):
-        size = max(1, look.per_sheet + int(rng.choice([0, 0, 0, -1])))
+        fewer = int(rng.random() < 0.25 and hazard != "diagonal_neighbours")
+        size = max(1, look.per_sheet - fewer)
         groups.append(list(shown[index : index + size]))
         index += size
     return groups
@@ -301,7 +302,7 @@ def _adorned(ink: np.ndarray, figure: Shown, look: Look, hazard: str | None, rng
     note = replace(look.label or LabelStyle(), underline=False, cap_px=40)
     if hazard == "call_out" and figure.number == "2":
         return inking.with_call_out(ink, note.pattern.format("3"), note, rng)
-    if hazard == "section_mark" and figure.viewpoint == "front":
+    if hazard == "section_mark" and figure.number in ("", "2"):
         return inking.with_section_marks(ink, "8", note, rng)
     if hazard == "exploded_brace" and figure.is_exploded:
         return inking.with_brace(ink)
