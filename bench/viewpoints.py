@@ -2,9 +2,10 @@
 
     python -m bench.viewpoints [PATH/viewpoints/train.txt] [--errors N]
 
-The reference is hand-set BIO tags: OBJECT, and ASPECT for the words that name the viewpoint. A description counts where
-its first ASPECT names one of the viewpoints. The rules were written with the first half of the patents in view; `held_out`
-is the second half. `chance` is the share of the commonest viewpoint. Prints one JSON line.
+The reference is hand-set BIO tags: OBJECT, and ASPECT for the words that name the viewpoint. A description counts
+where its first ASPECT names one of the viewpoints. The rules were written with the first half in view; `held_out` is the
+second half. `chance` is the share of the commonest viewpoint. `references_read` counts the irregular figure references
+of 2020 beside it that give labels. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patentdata.figures import describe_figures
+from patentdata.references import expand_references
 
 _DEFAULT = Path(os.environ.get("DESIGNCLIP_REAL_DATA", "../shared/data")) / "viewpoints" / "train.txt"
 
@@ -126,12 +128,16 @@ def main() -> None:
     both, _ = measure(tagged)
     for miss in misses[: arguments.errors]:
         print(miss)
+    references = arguments.path.parent.parent / "figure_references.txt"
+    lines = references.read_text(encoding="utf-8").splitlines() if references.exists() else []
     result = {
         "benchmark": "viewpoints",
         "reference": "ASPECT and OBJECT tags set by hand",
         **both,
         "first_half": first,
         "held_out": held_out,
+        "num_references": len(lines),
+        "references_read": sum(bool(expand_references(line.split(":", 1)[1])) for line in lines),
         "descriptions_per_s": round(len(tagged) / seconds),
     }
     print(json.dumps(result))

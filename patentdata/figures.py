@@ -20,6 +20,9 @@ _SOLE = re.compile(
 )
 
 
+_MAX_PARAGRAPH = 20_000  # characters searched; the longest real paragraph has 2,000
+
+
 class Declaration(NamedTuple):
     """One stretch of text that says what one or more figures are."""
 
@@ -94,7 +97,7 @@ def _figure(label: str, candidates: list[tuple[Declaration, int]], title: str) -
 
 def _declarations(text: str, paragraph: int) -> Iterator[Declaration]:
     """The declarations of one paragraph, in order. Each reaches to the next one's start."""
-    references = find_references(text)
+    references = find_references(text[:_MAX_PARAGRAPH])
     is_aside = bool(references) and (references[0].is_mention or bool(text[: references[0].start].strip(" :.-")))
     ends = [reference.start for reference in references[1:]] + [len(text)]
     for position, (reference, end) in enumerate(zip(references, ends, strict=False)):

@@ -15,6 +15,9 @@ from typing import NamedTuple
 from patentdata.articles import name_article
 
 
+_MAX_SENTENCE = 1000  # characters read; what a sentence says of its view stands at its start
+
+
 class Viewpoint(NamedTuple):
     """One figure as its sentence describes it.
 
@@ -75,9 +78,9 @@ _ELEVATIONS = {"elevation", "elevations", "elevational", "profile"}
 _VIEWS = {"view", "views"}
 # Words that may stand inside a view phrase and say nothing of the viewpoint
 _FILLERS = {
-    "elevated", "reduced", "slightly", "first", "second", "third", "fourth", "fifth", "sixth", "one", "another", "other",
-    "opposite", "opposing", "alternate", "alternative", "additional", "further", "adjacent", "reference", "schematic",
-    "toe", "heel", "inner", "outer", "inside", "outside", "interior", "exterior", "medial", "longitudinal",
+    "elevated", "reduced", "slightly", "first", "second", "third", "fourth", "fifth", "sixth", "one", "other",
+    "another", "opposite", "opposing", "alternate", "alternative", "additional", "further", "adjacent", "reference",
+    "schematic", "toe", "heel", "inner", "outer", "inside", "outside", "interior", "exterior", "medial", "longitudinal",
     "transverse", "vertical", "horizontal", "hand", "cross", "facing", "angled", "in", "to", "straight-on", "open",
     "closed", "general", "overall", "full", "complete", "same", "assembled", "separated", "orthogonal", "orthographic",
     "diagonal", "inverted", "rotated", "color", "colour", "diagrammatic", "and", "or", "line", "drawing",
@@ -122,6 +125,7 @@ def read_viewpoint(text: str, *, title: str = "", index: int = 0, num_figures: i
     >>> read_viewpoint("is a left side view thereof, the right side being a mirror image;")
     Viewpoint(viewpoint='left', direction=None, object=None)
     """
+    text = text[:_MAX_SENTENCE]
     viewpoint, direction, end = _read_view(text, index, num_figures)
     article = name_article(text[end:], title=title, follows_view=end > 0)
     return Viewpoint(viewpoint, direction, article)
