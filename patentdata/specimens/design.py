@@ -11,7 +11,7 @@ import numpy as np
 from patentdata.specimens import articles, wording
 from patentdata.specimens.classes import CLASSES, KINDS, Kind, printed_uspc
 from patentdata.specimens.config import SpecimenConfig
-from patentdata.specimens.figures import Look, Shown, choose_figures, draw_look, draw_sheets, front_page
+from patentdata.specimens.figures import Look, Shown, choose_figures, draw_lines, draw_look, draw_sheets, front_page
 from patentdata.specimens.grant_xml import Citation, Grant, Image, grant_xml
 from patentdata.specimens.sheets import Sheet
 from patentdata.specimens.solids import BROKEN, Part
@@ -55,8 +55,9 @@ def draw_patent(number: int, *, date: str, config: SpecimenConfig) -> SpecimenPa
     if any(part.broken or any(curve.style == BROKEN for curve in part.curves) for part in parts):
         look = replace(look, has_broken_lines=True)
     shown = choose_figures(parts, kind.article, hazard, rng, config)
-    sheets = draw_sheets(parts, shown, look, hazard, rng, config)
-    front, front_of = front_page(parts, shown, look, rng, config)
+    lines = draw_lines(parts, shown, look)
+    sheets = draw_sheets(lines, shown, look, hazard, rng, config)
+    front, front_of = front_page(lines, shown, look, rng, config)
     grant = _grant(number, date, kind, shown, look, hazard, sheets, front, config, rng)
     files = {
         image.file_name: encode_tiff(ink)

@@ -176,23 +176,29 @@ def _numbered(figures: Sequence[Shown], hazard: str | None) -> list[Shown]:
     return [replace(figure, number=f"{prefix}{index}") for index, figure in enumerate(figures, start=1)]
 
 
+def draw_lines(parts: Sequence[Part], shown: Sequence[Shown], look: Look) -> dict[str, Lines]:
+    """The line drawing of every figure, by its number."""
+    model = assemble(parts)
+    apart = assemble(_pulled_apart(parts)) if any(figure.is_exploded for figure in shown) else model
+    return {
+        figure.number: project(apart if figure.is_exploded else model, figure.camera, dash=look.dash)
+        for figure in shown
+    }
+
+
 def draw_sheets(
-    parts: Sequence[Part],
+    lines: dict[str, Lines],
     shown: Sequence[Shown],
     look: Look,
     hazard: str | None,
     rng: np.random.Generator,
     config: SpecimenConfig,
 ) -> list[Sheet]:
-    """The sheets as published, in order."""
-    model, apart = assemble(parts), None
-    if any(figure.is_exploded for figure in shown):
-        apart = assemble(_pulled_apart(parts))
-    groups = _groups(shown, look, hazard, rng)
-    sheets = []
-    for group in groups:
-        lines = [project(apart if f.is_exploded and apart else model, f.camera, dash=look.dash) for f in group]
-        sheets.append(_draw_sheet(group, lines, look, hazard, rng, config))
+    """The sheets as published, in order; `lines` are the drawings by figure number."""
+    sheets = [
+        _draw_sheet(group, [lines[figure.number] for figure in group], look, hazard, rng, config)
+        for group in _groups(shown, look, hazard, rng)
+    ]
     if hazard == "blank_sheet":
         sheets.append(Sheet(np.zeros((1800, 1300), dtype=bool), hard_why=("blank_sheet",)))
     return sheets
@@ -316,12 +322,11 @@ def _adorned(ink: np.ndarray, figure: Shown, look: Look, hazard: str | None, rng
 
 
 def front_page(
-    parts: Sequence[Part], shown: Sequence[Shown], look: Look, rng: np.random.Generator, config: SpecimenConfig
+    drawn: dict[str, Lines], shown: Sequence[Shown], look: Look, rng: np.random.Generator, config: SpecimenConfig
 ) -> tuple[np.ndarray, list[str]]:
     """The front-page drawing, and the numbers of the figures it copies: one, now and then two; upright, unlabelled."""
-    model = assemble(parts)
     num = 2 if len(shown) > 1 and rng.random() < 0.12 and not shown[1].is_exploded else 1
-    lines = [project(model, figure.camera, dash=look.dash) for figure in shown[:num]]
+    lines = [drawn[figure.number] for figure in shown[:num]]
     room = (1500.0, 1700.0 / num)
     scale = (
         min(fit_scale([line.extent], [1], room, 0, 0) for line in lines) * rng.uniform(0.7, 1.0) * config.drawing_scale
