@@ -3,9 +3,9 @@
     python -m bench.viewpoints [PATH/viewpoints/train.txt] [--errors N]
 
 The reference is hand-set BIO tags: OBJECT, and ASPECT for the words that name the viewpoint. A description counts
-where its first ASPECT names one of the viewpoints. The rules were written with the first half in view; `held_out` is the
-second half. `chance` is the share of the commonest viewpoint. `references_read` counts the irregular figure references
-of 2020 beside it that give labels. Prints one JSON line.
+where its first ASPECT names one of the viewpoints. The rules were written with the first half in view, and `held_out`
+is the second half. `chance` is the share of the commonest viewpoint. `references_read` counts the irregular figure
+references of 2020 beside it that give labels. Prints one JSON line.
 """
 
 from __future__ import annotations

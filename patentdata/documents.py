@@ -40,8 +40,9 @@ class NotADesignError(DocumentError):
 
 # --- Weekly files -----------------------------------------------------------------------------------------------------
 
-_DECLARATION = re.compile(rb"(?:\A|(?<=\n)|(?<=\r))(?:\xef\xbb\xbf)?<\?xml[ \t\r\n]")
-_MARK_BYTES = 16  # a declaration that straddles two chunks fits in here
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BLANKS = _BYTE_ORDER_MARK + b"\0 \t\r\n"
+_MARK_BYTES = 16  # a declaration that straddles two chunks fits in here, with the byte before it
 
 
 def split_documents(source: bytes | BinaryIO, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> Iterator[tuple[int, bytes]]:
@@ -59,12 +60,12 @@ def split_documents(source: bytes | BinaryIO, *, max_bytes: int = MAX_DOCUMENT_B
     num_lost = 0  # bytes of an overlong document already let go
     while chunk := stream.read(_CHUNK_BYTES):
         held += chunk
-        while match := _DECLARATION.search(held, searched):
-            if held[: match.start()].strip(b"\xef\xbb\xbf\0 \t\r\n"):
-                yield offset, bytes(held[: min(match.start(), max_bytes + 1)])
-            offset += match.start() + num_lost
+        while (start := _find_declaration(held, searched)) > 0:
+            if document := _document(held[: min(start, max_bytes + 1)]):
+                yield offset, document
+            offset += start + num_lost
             num_lost = 0
-            del held[: match.start()]
+            del held[:start]
             searched = 1
         searched = max(1, len(held) - _MARK_BYTES)
         if len(held) > max_bytes + _CHUNK_BYTES:
@@ -73,8 +74,27 @@ def split_documents(source: bytes | BinaryIO, *, max_bytes: int = MAX_DOCUMENT_B
             num_lost += len(held) - num_kept - len(tail)
             held[num_kept:] = tail
             searched = num_kept
-    if held.strip(b"\xef\xbb\xbf\0 \t\r\n"):
-        yield offset, bytes(held[: max_bytes + 1])
+    if document := _document(held[: max_bytes + 1]):
+        yield offset, document
+
+
+def _find_declaration(held: bytearray, searched: int) -> int:
+    """Where the first XML declaration that starts a line begins, from `searched` on; -1 for none. Never 0."""
+    place = held.find(b"<?xml", searched)
+    while place >= 0:
+        start = place - 3 if held[max(0, place - 3) : place] == _BYTE_ORDER_MARK else place
+        if start > 0 and held[start - 1] in b"\r\n" and bytes(held[place + 5 : place + 6]) in _SPACES:
+            return start
+        place = held.find(b"<?xml", place + 1)
+    return -1
+
+
+_SPACES = {b" ", b"\t", b"\r", b"\n"}
+
+
+def _document(held: bytearray) -> bytes:
+    """The stretch as bytes; empty where it is blank."""
+    return bytes(held) if held[:64].strip(_BLANKS) or held.strip(_BLANKS) else b""
 
 
 # --- Kinds ------------------------------------------------------------------------------------------------------------
@@ -165,7 +185,7 @@ def parse_document(data: bytes, *, source: str) -> etree._Element:
     """
     if len(data) > MAX_DOCUMENT_BYTES:
         raise DocumentError("too_large", f"{source}: the document is larger than {MAX_DOCUMENT_BYTES} bytes")
-    text = _with_entities(data.lstrip(b"\xef\xbb\xbf\0 \t\r\n"), source)
+    text = _with_entities(data.lstrip(_BLANKS), source)
     try:
         root = etree.fromstring(text, _parser())
     except (etree.LxmlError, ValueError, LookupError) as error:

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from patentdata.articles import name_article
 
-
 _MAX_SENTENCE = 1000  # characters read; what a sentence says of its view stands at its start
 
 
