@@ -68,16 +68,19 @@ class Atoms:
     gaps: np.ndarray
 
 
-def find_atoms(half: np.ndarray) -> Atoms:
+def find_atoms(half: np.ndarray, *, is_one_figure: bool = False) -> Atoms:
     """Pieces of ink that are drawing, specks left out, and the gaps between neighbours.
 
     Args:
         half: (height, width) uint8 at half resolution, 1 is ink.
+        is_one_figure: Gaps and specks do not matter where all specks lie within the drawing: they are not looked for.
     """
     cells = pool((1 - half) * np.uint8(255), CELL // SCALE)
     num, ids, stats, _ = cv2.connectedComponentsWithStats(cells, connectivity=8, ltype=cv2.CV_32S)
     boxes = np.hstack([stats[1:, :2], stats[1:, :2] + stats[1:, 2:4]])
     if num <= 2:
+        return Atoms(ids=ids, boxes=boxes, edges=np.zeros((0, 2), np.int32), gaps=np.zeros(0, np.float32))
+    if is_one_figure and not _has_outliers(boxes):
         return Atoms(ids=ids, boxes=boxes, edges=np.zeros((0, 2), np.int32), gaps=np.zeros(0, np.float32))
     edges, gaps = _gaps(1 - cells, num - 1, ids)
     atoms = Atoms(ids=ids, boxes=boxes, edges=edges, gaps=gaps)
@@ -90,6 +93,15 @@ def find_atoms(half: np.ndarray) -> Atoms:
     ids = numbers[ids]
     edges, gaps = _gaps((ids == 0).astype(np.uint8), int(num - 1 - specks.sum()), ids)
     return Atoms(ids=ids, boxes=boxes[~specks], edges=edges, gaps=gaps)
+
+
+def _has_outliers(boxes: np.ndarray) -> bool:
+    """Whether small atoms lie outside the box of the others."""
+    small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) <= _SPECK
+    if small.all() or not small.any():
+        return bool(small.any())
+    first, last = boxes[~small, :2].min(axis=0), boxes[~small, 2:].max(axis=0)
+    return bool((boxes[small, :2] < first).any() or (boxes[small, 2:] > last).any())
 
 
 def _gaps(paper: np.ndarray, num_atoms: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +142,7 @@ def group_ink(page: np.ndarray, labels: Sequence[Box], half: np.ndarray | None =
         Groups. Fewer than labels where the sheet does not hold enough ink; empty for a sheet without ink.
     """
     half = pool(page, SCALE) if half is None else half
-    atoms = find_atoms(without_dust(half))
+    atoms = find_atoms(without_dust(half), is_one_figure=len(labels) <= 1)
     if not len(atoms.boxes):
         return []
     if len(labels) <= 1:

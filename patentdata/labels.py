@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,6 +21,15 @@ _LABEL = re.compile(
     r"^[^A-Za-z0-9]*(?P<word>[A-Za-z1|!/\\][A-Za-z1|!/\\60]{1,7}?)s?[^A-Za-z0-9]*"
     r"(?P<number>[0-9OoIlS|][0-9OoIlSZB|]{0,2})(?P<suffix>-?[A-Za-z]?(?:\([A-Za-z0-9]{1,2}\))?['’′\"]{0,3})[^A-Za-z0-9]*$"
 )
+_LIKELY = 0.8  # lines up to this unlikeliness are always read: 19 of 20 labels, and one other line in six sheets
+_FAST, _CAREFUL = 0.8, 1.15  # width given to a line's picture: the first look, and the second where it leaves a doubt
+_SURE = 0.8  # confidence of a number that needs no second look
+_MIN_BARE_CONFIDENCE, _MAX_BARE_FOREIGN = 0.8, 0.03  # for a bare "1.1" to be a label
+_MAX_STRANGERS = 4  # unlikely lines read in search of more labels like those found
+_NARROW = 2.2  # width over height; narrower pictures get the careful look at once
+_MIN_UNUSUAL_CONFIDENCE = 0.6  # for a label that stands on its head
+_MIN_WORD, _MIN_WORD_CONFIDENCE = 3, 0.7  # of text that tells how a sheet lies
+_SOME_TEXT = 8  # letters of it
 _WORD_ALONE = re.compile(r"^[^A-Za-z0-9]*(?P<word>[A-Za-z1|!/\\]{3,7})[^A-Za-z0-9]*$")
 _HAGUE = re.compile(r"^[^A-Za-z0-9]*(?P<number>[0-9]{1,2}\.[0-9]{1,2})\.?$")
 
@@ -64,23 +74,30 @@ def normalised(label: str | None) -> str | None:
     return re.sub(r"[^0-9A-Z.]", "", bare).strip(".") or None
 
 
-def parse_label(text: str) -> tuple[str | None, str] | None:
-    """What kind of label a line of text is, allowing for a recogniser's usual slips.
+class ParsedLabel(NamedTuple):
+    """What a line of text says as a label."""
 
-    Returns:
-        The number and the kind ("figure", "word" without a number, "hague"), or None for other text.
+    number: str | None
+    kind: str  # "figure"; "word", a FIGURE without a number; "hague", a bare 1.1
+    start: int  # the number's place in the text without blanks; the whole text where there is none
+    end: int
 
-    >>> parse_label("F1G. 3"), parse_label("Figure 12A"), parse_label("1.1"), parse_label("SALE 50")
-    (('3', 'figure'), ('12A', 'figure'), ('1.1', 'hague'), None)
+
+def parse_label(text: str) -> ParsedLabel | None:
+    """A line of text as a label, allowing for a recogniser's usual slips; null for other text.
+
+    >>> parse_label("F1G. 3").number, parse_label("Figure 12A").number, parse_label("1.1").kind, parse_label("SALE 50")
+    ('3', '12A', 'hague', None)
     """
     bare = re.sub(r"\s+", "", text)
     if match := _HAGUE.match(bare):
-        return match["number"], "hague"
+        return ParsedLabel(match["number"], "hague", *match.span("number"))
     if (match := _LABEL.match(bare)) and _is_figure_word(match["word"]):
         suffix = match["suffix"].replace("’", "'").replace("′", "'").lstrip("-")
-        return match["number"].translate(_LIKE_DIGIT) + suffix, "figure"
+        number = match["number"].translate(_LIKE_DIGIT) + suffix
+        return ParsedLabel(number, "figure", match.start("number"), match.end("suffix"))
     if (match := _WORD_ALONE.match(bare)) and _is_figure_word(match["word"], num_slips=0):
-        return None, "word"
+        return ParsedLabel(None, "word", 0, len(bare))
     return None
 
 
@@ -108,65 +125,113 @@ class LabelSearch:
     """How much is read on a sheet in search of labels.
 
     Attributes:
-        max_readings: Lines read in the two usual directions (upright, and turned 90° clockwise to read).
-        max_unusual_readings: Further lines read upside down or turned the other way, where nothing was found.
+        max_readings: Lines read in the two usual directions: upright, and turned 90° clockwise to read.
+        max_unusual_readings: Further lines read upside down and turned the other way, where nothing was found.
     """
 
-    max_readings: int = 40
+    max_readings: int = 32
     max_unusual_readings: int = 12
 
 
-def find_labels(page: np.ndarray, ink: Ink, search: LabelSearch) -> list[Label]:
-    """Labels of a sheet, those of its prevailing direction alone.
+def find_labels(page: np.ndarray, ink: Ink, search: LabelSearch = LabelSearch()) -> tuple[list[Label], int | None]:
+    """Labels of a sheet, and how to turn it upright.
+
+    Lines are read in order of their likeliness. Once a label is found, the less likely ones are read only where they
+    look like it.
 
     Args:
         page: (height_px, width_px) uint8, 0 is ink.
         ink: Its components.
         search: Bounds of the work.
+
+    Returns:
+        Labels of the prevailing direction, and the degrees clockwise that turn them upright; without labels, those that
+        turn other text upright, or null where there is none.
     """
     lines = find_lines(ink, is_turned=False) + find_lines(ink, is_turned=True)
     lines.sort(key=_unlikeliness)
     found: list[Label] = []
-    since_last = 0
-    for num_read, line in enumerate(lines):
-        if num_read >= search.max_readings or (found and since_last >= 4 and _unlikeliness(line) > 1.5):
+    words: list[Label] = []
+    text_lengths = {0: 0, 90: 0}
+    num_read = num_strangers = 0
+    for line in lines:
+        if num_read >= search.max_readings:
             break
-        label = _read_label(page, ink, line, 90 if line.is_turned else 0)
-        since_last = since_last + 1 if label is None else 0
-        if label is not None:
-            found.append(label)
-    if not found:
+        if any(_overlap(line.box, label.box) for label in found):
+            continue
+        if found and _unlikeliness(line) > _LIKELY:
+            if num_strangers >= _MAX_STRANGERS or not any(_are_alike(line, label) for label in found):
+                continue
+            num_strangers += 1
+        num_read += 1
+        rotation_cw = 90 if line.is_turned else 0
+        reading = _read(page, ink, line, rotation_cw)
+        text_lengths[rotation_cw] += _length_of_text(reading)
+        if (label := _as_label(reading, line, rotation_cw)) is not None:
+            (words if label.number is None else found).append(label)
+    is_silent = not found and not words and max(text_lengths.values()) < _SOME_TEXT
+    if is_silent:
         for line in lines[: search.max_unusual_readings]:
-            label = _read_label(page, ink, line, 270 if line.is_turned else 180)
-            if label is not None and label.number is not None and label.confidence > 0.6:
+            rotation_cw = 270 if line.is_turned else 180
+            label = _as_label(_read(page, ink, line, rotation_cw), line, rotation_cw)
+            if label is not None and label.number is not None and label.confidence > _MIN_UNUSUAL_CONFIDENCE:
                 found.append(label)
-    return _prevailing(found)
+    labels = _prevailing(found or words)
+    if labels:
+        return labels, labels[0].rotation_cw
+    if max(text_lengths.values()) < _SOME_TEXT or text_lengths[0] == text_lengths[90]:
+        return [], None
+    return [], 0 if text_lengths[0] > text_lengths[90] else 90
+
+
+def _length_of_text(reading: Reading) -> int:
+    """Number of letters and digits, where they are clear and make a word; else 0."""
+    if len(reading.text) < _MIN_WORD or np.mean(reading.confidences) < _MIN_WORD_CONFIDENCE:
+        return 0
+    length = sum(character.isascii() and character.isalpha() for character in reading.text)
+    return length if length >= _MIN_WORD else 0
+
+
+def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _are_alike(line: Line, label: Label) -> bool:
+    """Whether a line could be another label in the hand of one already found."""
+    if line.is_turned != (label.rotation_cw in (90, 270)):
+        return False
+    width, height = sorted((label.box[2] - label.box[0], label.box[3] - label.box[1]), reverse=True)
+    return 0.8 < line.height / height < 1.25 and 0.7 < line.width / width < 1.7
 
 
 def _unlikeliness(line: Line) -> float:
     """Low for a line with the looks of a label: alone on its ground, a few letters, three times as wide as high."""
     num = len(line.members)
-    odd = max(0, 3 - num) + max(0, num - 8) * 0.5
-    shape = abs(line.width / line.height - 3.5)
-    return min(20 * line.foreign, 4.0) + odd + 0.5 * max(0.0, shape - 1.0)
+    odd = 0.4 * max(0, 3 - num) + 0.5 * max(0, num - 8)
+    shape = 0.5 * max(0.0, abs(line.width / line.height - 3.5) - 1.0)
+    return min(20 * line.foreign, 4.0) + min(8 * line.crowding, 1.0) + odd + shape
 
 
-def _read_label(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int) -> Label | None:
+def _read(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int) -> Reading:
+    """What a line says, read again with more care where a label is in doubt."""
     picture = _picture(page, ink, line, rotation_cw)
-    wide = picture.shape[1] / picture.shape[0]
-    reading = read_line(picture, stretch=0.7 if wide > 2.2 else 1.2)
+    if picture.shape[1] <= _NARROW * picture.shape[0]:
+        return read_line(picture, stretch=_CAREFUL)
+    reading = read_line(picture, stretch=_FAST)
+    if _is_doubtful(reading, parse_label(reading.text)):
+        reading = read_line(picture, stretch=_CAREFUL)
+    return reading
+
+
+def _as_label(reading: Reading, line: Line, rotation_cw: int) -> Label | None:
     parsed = parse_label(reading.text)
-    if wide > 2.2 and _is_doubtful(reading, parsed):
-        reading = read_line(picture, stretch=1.15)
-        parsed = parse_label(reading.text)
     if parsed is None:
         return None
-    number, kind = parsed
-    confidence = min(reading.confidences)
-    if kind == "hague" and (confidence < 0.8 or line.foreign > 0.03):
+    confidence = _confidence(reading, parsed)
+    if parsed.kind == "hague" and (confidence < _MIN_BARE_CONFIDENCE or line.foreign > _MAX_BARE_FOREIGN):
         return None
     return Label(
-        number=number,
+        number=parsed.number,
         box=line.box,
         members=line.members,
         rotation_cw=rotation_cw,
@@ -176,12 +241,22 @@ def _read_label(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int) -> Lab
     )
 
 
-def _is_doubtful(reading: Reading, parsed: tuple[str | None, str] | None) -> bool:
+def _confidence(reading: Reading, parsed: ParsedLabel) -> float:
+    """Of the least certain character of the number."""
+    inked = [
+        confidence
+        for character, confidence in zip(reading.text, reading.confidences, strict=True)
+        if not character.isspace()
+    ]
+    return min(inked[parsed.start : parsed.end])
+
+
+def _is_doubtful(reading: Reading, parsed: ParsedLabel | None) -> bool:
     """Whether a second, slower look is worth while."""
     if parsed is not None:
-        return parsed[1] != "figure" or min(reading.confidences) < 0.8
+        return parsed.kind != "figure" or _confidence(reading, parsed) < _SURE
     text = reading.text.upper()
-    return "FI" in text or "IG" in text or "FG" in text or "GUR" in text
+    return any(part in text for part in ("FI", "IG", "FG", "GUR"))
 
 
 def _picture(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int) -> np.ndarray:
@@ -191,7 +266,7 @@ def _picture(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int) -> np.nda
     x0, y0 = max(0, x0 - margin), max(0, y0 - margin)
     x1, y1 = min(ink.ids.shape[1], x1 + margin), min(ink.ids.shape[0], y1 + margin)
     ids = ink.ids[y0:y1, x0:x1]
-    picture = page[y0 * SCALE : y1 * SCALE, x0 * SCALE : x1 * SCALE]
+    picture: np.ndarray = page[y0 * SCALE : y1 * SCALE, x0 * SCALE : x1 * SCALE]
     others = np.setdiff1d(ids[ids > 0], line.members + 1)
     if len(others):
         sides = ink.boxes[others - 1, 2:] - ink.boxes[others - 1, :2]
@@ -199,9 +274,8 @@ def _picture(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int) -> np.nda
         if len(large):
             hidden = np.isin(ids, large).astype(np.uint8)
             hidden = cv2.resize(hidden, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_NEAREST)
-            picture = np.where(hidden[: picture.shape[0], : picture.shape[1]] > 0, np.uint8(PAPER), picture).astype(
-                np.uint8
-            )
+            picture = picture.copy()
+            picture[hidden[: picture.shape[0], : picture.shape[1]] > 0] = PAPER
     return np.ascontiguousarray(np.rot90(picture, -(rotation_cw // 90)))
 
 

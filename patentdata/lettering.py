@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -12,7 +13,7 @@ from patentdata.ink import SCALE, Ink
 
 _MIN_HEIGHT, _MAX_HEIGHT = 18 // SCALE, 230 // SCALE  # of letters, half-resolution pixels
 _MAX_WIDTH_TO_HEIGHT = 7.0  # script runs a whole word into one component
-_MAX_HEIGHT_RATIO = 2.1  # between neighbours: "Fig" has an ascender beside a small letter
+_MAX_HEIGHT_RATIO = 1.7  # between neighbours: "Fig" has an ascender beside a small letter
 _MAX_LETTERS = 3000  # more are halftone dots; the largest are kept
 _LETTER_GAP = 1.0  # to the next letter of a word, in letter heights
 _WORD_GAP = 3.6  # from "FIG." to its number
@@ -28,13 +29,15 @@ class Line:
         members: Components of the sheet's `Ink`.
         box: x0, y0, x1, y1 in half-resolution pixels.
         is_turned: True where the row runs up or down the sheet.
-        foreign: Share of the space around the line that other ink takes, 0 to 1.
+        foreign: Share of other ink in a margin of half a letter around the line, 0 to 1.
+        crowding: The same for a margin of two letters.
     """
 
     members: np.ndarray
     box: tuple[int, int, int, int]
     is_turned: bool
     foreign: float
+    crowding: float
 
     @property
     def height(self) -> int:
@@ -65,7 +68,9 @@ def find_lines(ink: Ink, *, is_turned: bool) -> list[Line]:
             continue
         box = (int(x0), int(y0), int(x1), int(y1))
         box = (box[1], box[0], box[3], box[2]) if is_turned else box
-        found.append(Line(members=members, box=box, is_turned=is_turned, foreign=_foreign(ink, members, box)))
+        height = int(y1 - y0)
+        foreign, crowding = (_foreign(ink, box, margin) for margin in (max(3, height // 2), 2 * height))
+        found.append(Line(members=members, box=box, is_turned=is_turned, foreign=foreign, crowding=crowding))
     return found
 
 
@@ -83,24 +88,17 @@ def _neighbours(boxes: np.ndarray, max_gap: float, max_ratio: float) -> tuple[np
     x0, y0, x1, y1 = boxes.T.astype(np.float32)
     height = y1 - y0
     order = np.argsort(x0, kind="stable")
-    lefts, rights = [], []
-    reach = x1 + max_gap * height * max_ratio
-    sorted_x0 = x0[order]
-    for place, i in enumerate(order):
-        until = np.searchsorted(sorted_x0, reach[i], side="right")
-        others = order[place + 1 : until]
-        if not len(others):
-            continue
-        low, high = np.minimum(height[i], height[others]), np.maximum(height[i], height[others])
-        overlap = np.minimum(y1[i], y1[others]) - np.maximum(y0[i], y0[others])
-        gap = x0[others] - x1[i]
-        near = (gap <= max_gap * high) & (gap >= -0.6 * low) & (overlap >= 0.5 * low) & (high <= max_ratio * low)
-        near = others[near]
-        lefts.append(np.full(len(near), i))
-        rights.append(near)
-    if not lefts:
-        return np.zeros(0, int), np.zeros(0, int)
-    return np.concatenate(lefts), np.concatenate(rights)
+    until = np.searchsorted(x0[order], (x1 + max_gap * max_ratio * height)[order], side="right")
+    counts = np.maximum(0, until - np.arange(1, len(order) + 1))  # of boxes that begin further right, within reach
+    ends = np.cumsum(counts)
+    left = np.repeat(np.arange(len(order)), counts)
+    right = left + 1 + np.arange(len(left)) - np.repeat(ends - counts, counts)
+    left, right = order[left], order[right]
+    low, high = np.minimum(height[left], height[right]), np.maximum(height[left], height[right])
+    overlap = np.minimum(y1[left], y1[right]) - np.maximum(y0[left], y0[right])
+    gap = x0[right] - x1[left]
+    near = (gap <= max_gap * high) & (gap >= -0.6 * low) & (overlap >= 0.5 * low) & (high <= max_ratio * low)
+    return left[near], right[near]
 
 
 def _components(num: int, lefts: np.ndarray, rights: np.ndarray) -> np.ndarray:
@@ -109,7 +107,7 @@ def _components(num: int, lefts: np.ndarray, rights: np.ndarray) -> np.ndarray:
 
 
 def _joined(words: list[np.ndarray], boxes: np.ndarray) -> list[np.ndarray]:
-    """`words`, where a number that stands wide of its "FIG." has been joined to it."""
+    """`words`, and what might be a label whose number stands wide of its "FIG."."""
     if len(words) < 2:
         return words
     outlines = np.array([[*boxes[word, :2].min(axis=0), *boxes[word, 2:].max(axis=0)] for word in words])
@@ -129,22 +127,13 @@ def _joined(words: list[np.ndarray], boxes: np.ndarray) -> list[np.ndarray]:
         if not used & {left, right}:
             joined[left] = right
             used |= {left, right}
-    absorbed = set(joined.values())
-    return [
-        np.concatenate([word, words[joined[i]]]) if i in joined else word
-        for i, word in enumerate(words)
-        if i not in absorbed
-    ]
+    return words + [np.concatenate([words[left], words[right]]) for left, right in joined.items()]
 
 
-def _foreign(ink: Ink, members: np.ndarray, box: tuple[int, int, int, int]) -> float:
-    """Share of a margin of half a letter around the box that belongs to other ink."""
-    margin = max(3, min(box[2] - box[0], box[3] - box[1]) // 2)
-    around = ink.ids[max(0, box[1] - margin) : box[3] + margin, max(0, box[0] - margin) : box[2] + margin]
-    own = int(ink.areas[members].sum())
-    inside = around[box[1] - max(0, box[1] - margin) :][: box[3] - box[1]]
-    inside = inside[:, box[0] - max(0, box[0] - margin) :][:, : box[2] - box[0]]
-    ring = int(np.count_nonzero(around)) - int(np.count_nonzero(inside))
-    stray = max(0, int(np.count_nonzero(inside)) - own)
-    space = around.size - inside.size
-    return min(1.0, (ring + stray) / max(1, space))
+def _foreign(ink: Ink, box: tuple[int, int, int, int], margin: int) -> float:
+    """Share of a margin around the box that other ink takes; points and dashes between the letters do not count."""
+    x0, y0 = max(0, box[0] - margin), max(0, box[1] - margin)
+    around = ink.ids[y0 : box[3] + margin, x0 : box[2] + margin]
+    inside = ink.ids[box[1] : box[3], box[0] : box[2]]
+    ring = cv2.countNonZero(around) - cv2.countNonZero(inside)
+    return min(1.0, ring / max(1, around.size - inside.size))

@@ -65,12 +65,9 @@ def read_sheet(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> np.nd
 
 
 def _to_page(image: Image.Image) -> np.ndarray:
-    """Decode; 1-bit pages directly from their packed rows, others through grey."""
+    """Decode and tell ink from paper."""
     if image.mode == "1":
-        width, height = image.size
-        packed = np.frombuffer(image.tobytes(), np.uint8).reshape(height, -1)
-        bits = np.unpackbits(packed, axis=1, count=width)
-        return np.negative(bits, out=bits)  # 1 (paper) becomes 255, 0 (ink) stays
+        return np.asarray(image.convert("L"))
     if image.mode in ("I;16", "I;16B", "I", "F"):
         grey = np.asarray(image, dtype=np.float64)
         return (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from patentdata.errors import SheetError
@@ -87,11 +88,13 @@ def split_sheet(
 
 def _split(page: np.ndarray, orientation: str | None, declared: Sequence[str] | None, config: ViewsConfig) -> _Split:
     ink = find_ink(page)
-    labels = find_labels(page, ink, config.search)
-    rotation_cw = labels[0].rotation_cw if labels else 90 if orientation == "landscape" else 0
+    labels, rotation_cw = find_labels(page, ink, config.search)
+    if rotation_cw is None:
+        rotation_cw = 90 if orientation == "landscape" else 0
     half = (ink.ids > 0).astype(np.uint8)
     # the padding keeps cells of the half-resolution ink on those of the page when both are turned
-    bare = np.pad(page, ((0, -page.shape[0] % SCALE), (0, -page.shape[1] % SCALE)), constant_values=PAPER)
+    bottom, right = -page.shape[0] % SCALE, -page.shape[1] % SCALE
+    bare = cv2.copyMakeBorder(page, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=PAPER)
     boxes = [_erase(bare, half, ink, label) for label in labels]
     upright = turn(bare, rotation_cw)
     groups = group_ink(upright, [turn_box(box, rotation_cw, bare.shape) for box in boxes], turn(half, rotation_cw))
