@@ -22,7 +22,7 @@ _LABEL = re.compile(
     r"(?P<number>[0-9OoIlS|][0-9OoIlSZB|]{0,2})(?P<suffix>-?[A-Za-z]?(?:\([A-Za-z0-9]{1,2}\))?['’′\"]{0,3})[^A-Za-z0-9]*$"
 )
 _LIKELY = 0.8  # lines up to this unlikeliness are always read: 19 of 20 labels, and one other line in six sheets
-_FAST, _CAREFUL = 0.8, 1.15  # width given to a line's picture: the first look, and the second where it leaves a doubt
+_FAST, _CAREFUL = 0.7, 1.15  # width given to a line's picture: the first look, and the second where it leaves a doubt
 _SURE = 0.8  # confidence of a number that needs no second look
 _MIN_BARE_CONFIDENCE, _MAX_BARE_FOREIGN = 0.8, 0.03  # for a bare "1.1" to be a label
 _MAX_STRANGERS = 4  # unlikely lines read in search of more labels like those found
@@ -272,7 +272,7 @@ def _picture(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int) -> np.nda
         sides = ink.boxes[others - 1, 2:] - ink.boxes[others - 1, :2]
         large = others[sides.max(axis=1) > line.height * 0.6]
         if len(large):
-            hidden = np.isin(ids, large).astype(np.uint8)
+            hidden: np.ndarray = np.isin(ids, large).astype(np.uint8)
             hidden = cv2.resize(hidden, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_NEAREST)
             picture = picture.copy()
             picture[hidden[: picture.shape[0], : picture.shape[1]] > 0] = PAPER
