@@ -26,7 +26,7 @@ _END_OF_TAR_BYTES = 2 * _BLOCK
 _COPY_BYTES = 1 << 20
 _LONGEST_ZIP_END_BYTES = 22 + 0xFFFF  # the end record and the longest comment
 _DESIGN_NAME = re.compile(r"(USD[A-Z]?\d+-\d{8})\.ZIP", re.IGNORECASE)
-_READ_ERRORS = (
+READ_ERRORS = (
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
@@ -135,7 +135,7 @@ def unpack_member(data: bytes, config: ArchivesConfig) -> dict[str, bytes]:
     """
     try:
         packed = zipfile.ZipFile(io.BytesIO(data))
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise ArchiveError(f"no readable ZIP ({error})") from error
     files: dict[str, bytes] = {}
     with packed:
@@ -147,7 +147,7 @@ def unpack_member(data: bytes, config: ArchivesConfig) -> dict[str, bytes]:
                 continue
             try:
                 files[file_name] = packed.read(info)
-            except _READ_ERRORS:
+            except READ_ERRORS:
                 files[file_name] = b""
     return files
 
@@ -173,7 +173,7 @@ def _admit(member: _Member, seen: set[str], config: ArchivesConfig) -> tuple[str
             if _is_beyond_bounds(packed, len(data), config):
                 return "unpacks_beyond_bounds", b""
             return ("", data) if packed.infolist() else ("empty_member", b"")
-    except _READ_ERRORS:
+    except READ_ERRORS:
         return "broken_member", b""
 
 
@@ -215,7 +215,7 @@ def _tar_members(source: _HashingSource, name: str) -> Iterator[_Member]:
                     read=functools.partial(_read_exactly, archive, info, name),
                 )
                 archive.members = []  # type: ignore[attr-defined] # else every header is remembered
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise ArchiveError(f"{name} is cut short or damaged ({error}); fetch it again") from error
     source.drain()
     # tarfile ends in silence at a header it cannot read, so what lies behind its last position is looked at here
@@ -228,7 +228,7 @@ def _tar_members(source: _HashingSource, name: str) -> Iterator[_Member]:
 def _read_exactly(archive: tarfile.TarFile, info: tarfile.TarInfo, name: str) -> bytes:
     try:
         return archive.extractfile(info).read()  # type: ignore[union-attr]
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise ArchiveError(f"{name} is cut short within {_shown(info.name)}; fetch it again") from error
 
 
@@ -247,7 +247,7 @@ def _zip_members(source: _HashingSource, name: str) -> Iterator[_Member]:
                     is_folder=info.is_dir(),
                     read=functools.partial(_read_or_empty, archive, info),
                 )
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise ArchiveError(f"{name} is cut short or damaged ({error}); fetch it again") from error
 
 
@@ -266,7 +266,7 @@ def _read_or_empty(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     """A member's bytes; empty, and so dropped as broken, where they do not match their checksum."""
     try:
         return archive.read(info)
-    except _READ_ERRORS:
+    except READ_ERRORS:
         return b""
 
 

@@ -60,7 +60,7 @@ RELATED = pa.struct(
     [
         _field("relation", _TEXT, "Element name of the relation: division, continuation, reissue, …"),
         _field("country", _TEXT, "Two-letter code of the office"),
-        _field("application_number", _TEXT, "Application this grant goes back to"),
+        _field("application_number", _TEXT, "Application this grant goes back to, or number of a publication"),
         _field("patent_number", _TEXT, 'Patent granted on it, canonical ("D812345"); null where none is named'),
         _field("date", _TEXT, "Filing date as printed, YYYYMMDD"),
     ]
@@ -117,7 +117,7 @@ GRANTS = pa.schema(
         _field("images", pa.list_(IMAGE), "Drawing files in document order, the front-page drawing first"),
         _field("dtd_version", _TEXT, 'Version of the document type, "v4.5"'),
         _field("source_archive", _TEXT, 'Archive or file the document came from, "I20210105"'),
-        _field("source_member", _TEXT, "Document within it: member, or byte offset in a concatenated file"),
+        _field("source_member", _TEXT, 'Document within it: a member, or "byte N" of a concatenated file'),
         _field("xml_sha256", _TEXT, "SHA-256 of the document's bytes, hexadecimal"),
     ]
 )
@@ -156,7 +156,7 @@ CAPTIONS = pa.schema(
         _field("model", _TEXT, "Model and its revision; null for described captions"),
         _field("prompt", _TEXT, "Name and version of the prompt"),
         _field("num_tokens", pa.int32(), "Length of text in CLIP tokens, start and end included; CLIP reads 77"),
-        _field("finish_reason", _TEXT, '"stop", or why there is no caption'),
+        _field("finish_reason", _TEXT, '"stop"; "length" where it was shortened to fit; else why there is none'),
         _field("image_sha256", _TEXT, "SHA-256 of the PNG captioned"),
         _field("cache_key", _TEXT, "SHA-256 over image, prompt text, model, revision and sampling"),
     ]

@@ -34,7 +34,7 @@ from patentdata.views import ViewsConfig
 WEEKLY_STAGES = ("archives", "grants", "views", "captions")
 
 _ARCHIVES_VERSION = 1
-_GRANTS_VERSION = 1
+GRANTS_VERSION = 1
 _CAPTIONS_VERSION = 1
 
 _MAX_XML_BYTES = 64 << 20
@@ -104,7 +104,7 @@ def parse_archive(folder: DataFolder, week: str) -> Report:
         OutputError: The archive is not in the data folder, or damaged.
     """
     path = table_path(folder, "grants", week)
-    claim = Claim(stage="grants", version=_GRANTS_VERSION, inputs={"archive": _kept_sha256(folder, week)})
+    claim = Claim(stage="grants", version=GRANTS_VERSION, inputs={"archive": _kept_sha256(folder, week)})
     if is_done(folder, path, claim):
         return read_report(folder, path)
     report = Report("grants", week)
