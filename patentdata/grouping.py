@@ -27,6 +27,8 @@ _SPECK = 6  # ink of this size without company is a speck, cells
 _ALWAYS = 3.0  # gaps up to this many cells are never cut
 _MAX_CLUSTERS = 12  # among which cuts are tried
 _MIN_CLUSTER = 0.05  # of the sheet's longer side; smaller ones go with their nearest neighbour
+_OVERLAP_COST = 0.3  # of a figure wholly inside the box of another, as a share of the sheet's longer side
+_CALL_OUT_GAIN = 0.15  # by which the sheet must be explained better for a label to be taken for a call-out
 _SIDES = ("below", "above", "right", "left")  # where the label stands, seen from its figure
 
 Box = tuple[int, int, int, int]
@@ -49,6 +51,22 @@ class Group:
     mask: np.ndarray
     mask_origin: tuple[int, int]
     flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouping:
+    """The groups of a sheet; `call_out` is the place of a label that is none, null where all are labels."""
+
+    groups: list[Group]
+    call_out: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parting:
+    """For labels in order, the atoms of each one's figure; lower cost is a better explanation of the sheet."""
+
+    cost: float
+    parts: list[tuple[int, np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,26 +148,75 @@ def _gaps(paper: np.ndarray, num_atoms: int, ids: np.ndarray) -> tuple[np.ndarra
     return np.stack([first[shortest], second[shortest]], axis=1) - 1, gap[shortest]
 
 
-def group_ink(page: np.ndarray, labels: Sequence[Box], half: np.ndarray | None = None) -> list[Group]:
-    """One group for each label, in the order of `labels`; for no labels, all ink as one group.
+def group_ink(
+    page: np.ndarray,
+    labels: Sequence[Box],
+    half: np.ndarray | None = None,
+    suspects: Sequence[int] = (),
+) -> Grouping:
+    """Groups of ink, at most one for each label; for no labels, all ink as one group.
 
     Args:
         page: (height_px, width_px) uint8, 0 is ink: an upright sheet, labels painted over.
         labels: Where the labels stood, x0, y0, x1, y1 in pixels.
         half: The page at half resolution, 1 is ink, where that is at hand.
+        suspects: Labels that have ink beside them, as a call-out has its leader.
 
     Returns:
-        Groups. Fewer than labels where the sheet does not hold enough ink; empty for a sheet without ink.
+        Groups, fewer than labels where the sheet does not hold enough ink, none for a sheet without ink; and the
+        suspect without which the sheet is explained better, if there is one: it must be a call-out.
     """
-    half = pool(page, SCALE) if half is None else half
-    atoms = find_atoms(without_dust(half), is_one_figure=len(labels) <= 1)
+    half = without_dust(pool(page, SCALE) if half is None else half)
+    atoms = find_atoms(half, is_one_figure=len(labels) <= 1)
     if not len(atoms.boxes):
-        return []
+        return Grouping(groups=[], call_out=None)
     if len(labels) <= 1:
-        return [_group(page, atoms, np.arange(len(atoms.boxes)), 0 if labels else None, ())]
-    clusters, links = _clusters(atoms)
-    parts, flags = _best_parting(atoms, clusters, links, np.asarray(labels, np.float64) / CELL)
-    return [_group(page, atoms, np.flatnonzero(np.isin(clusters, part)), i, flags) for i, part in parts]
+        return Grouping(
+            groups=[_group(page, atoms, np.arange(len(atoms.boxes)), 0 if labels else None, ())], call_out=None
+        )
+    places = np.asarray(labels, np.float64) / CELL
+    parting = _part(atoms, places, _ALWAYS)
+    flags: tuple[str, ...] = ()
+    if len(parting.parts) < len(labels):
+        parting, flags = _part(atoms, places, 1.0), ("close_figures",)
+    if len(parting.parts) < len(labels):
+        atoms, flags = find_atoms(_cut_between(half, labels)), ("touching_figures",)
+        parting = _part(atoms, places, 1.0)
+    call_out = _call_out(atoms, places, parting.cost, suspects)
+    groups = [_group(page, atoms, members, label, flags) for label, members in parting.parts]
+    return Grouping(groups=groups, call_out=call_out)
+
+
+def _call_out(atoms: Atoms, labels: np.ndarray, cost: float, suspects: Sequence[int]) -> int | None:
+    """The suspect whose absence makes the parting of the sheet much cheaper; null where there is none."""
+    best, call_out = cost - _CALL_OUT_GAIN, None
+    for suspect in suspects:
+        without = _part(atoms, np.delete(labels, suspect, axis=0), _ALWAYS)
+        if len(without.parts) == len(labels) - 1 and without.cost < best:
+            best, call_out = without.cost, suspect
+    return call_out
+
+
+def _cut_between(half: np.ndarray, labels: Sequence[Box]) -> np.ndarray:
+    """The ink, severed along straight lines where figures that touch are thinnest between neighbouring labels."""
+    half = half.copy()
+    middles = np.array([[(x0 + x1) / 2, (y0 + y1) / 2] for x0, y0, x1, y1 in labels]) / SCALE
+    axis = int(np.ptp(middles[:, 1]) > np.ptp(middles[:, 0]))  # 0: labels side by side, 1: one above the other
+    along = half.sum(axis=axis, dtype=np.int64)
+    inked = np.flatnonzero(along)
+    span = inked[-1] - inked[0]
+    order = np.sort(middles[:, axis])
+    for number in range(1, len(order)):
+        # figures share the span about evenly, whichever side of them their labels stand on
+        expected = inked[0] + span * number / len(order)
+        low, high = int(expected - 0.3 * span / len(order)), int(expected + 0.3 * span / len(order)) + 1
+        cut = low + int(along[low:high].argmin())
+        width = CELL // SCALE + 1
+        if axis:
+            half[cut : cut + width] = 0
+        else:
+            half[:, cut : cut + width] = 0
+    return half
 
 
 def _specks(atoms: Atoms) -> np.ndarray:
@@ -213,7 +280,7 @@ class _Forest:
         return int(max(x1 - x0, y1 - y0))
 
 
-def _clusters(atoms: Atoms) -> tuple[np.ndarray, list[tuple[int, int, float]]]:
+def _clusters(atoms: Atoms, always: float) -> tuple[np.ndarray, list[tuple[int, int, float]]]:
     """Atoms joined until at most `_MAX_CLUSTERS` of some size are left.
 
     Returns:
@@ -226,7 +293,7 @@ def _clusters(atoms: Atoms) -> tuple[np.ndarray, list[tuple[int, int, float]]]:
         a, b = forest.root(a), forest.root(b)
         if a == b:
             continue
-        if gap <= _ALWAYS or min(forest.side(a), forest.side(b)) < min_side:
+        if gap <= always or min(forest.side(a), forest.side(b)) < min_side:
             forest.join(a, b)
         else:
             waiting.append((a, b, gap))
@@ -258,15 +325,17 @@ def _tree(links: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
     return tree
 
 
-def _best_parting(
-    atoms: Atoms, clusters: np.ndarray, links: list[tuple[int, int, float]], labels: np.ndarray
-) -> tuple[list[tuple[int, list[int]]], tuple[str, ...]]:
-    """For each label its clusters, and flags that hold for the whole sheet."""
+def _part(atoms: Atoms, labels: np.ndarray, always: float) -> _Parting:
+    """The cheapest way to part the ink among the labels.
+
+    Args:
+        atoms: Ink of the sheet.
+        labels: (num_labels, 4) x0, y0, x1, y1 in cells.
+        always: Gaps up to this many cells are not cut.
+    """
+    clusters, links = _clusters(atoms, always)
     names = sorted({int(c) for c in clusters})
-    boxes = {
-        c: np.array([*atoms.boxes[clusters == c, :2].min(axis=0), *atoms.boxes[clusters == c, 2:].max(axis=0)])
-        for c in names
-    }
+    boxes = {c: _outline(atoms.boxes[clusters == c]) for c in names}
     num_cuts = min(len(labels) - 1, len(links))
     scale = float(max(atoms.ids.shape))
     best: tuple[float, list[list[int]], list[tuple[int, int]]] | None = None
@@ -276,16 +345,27 @@ def _best_parting(
         cost, pairs = _match(outlines, labels, scale)
         kept_gaps = [links[i][2] for i in range(len(links)) if i not in cut]
         cut_gaps = [links[i][2] for i in cut]
-        cost += 2.0 * (sum(kept_gaps) - 0.5 * sum(cut_gaps)) / scale
+        cost += 2.0 * (sum(kept_gaps) - 0.5 * sum(cut_gaps)) / scale + _OVERLAP_COST * _overlap(outlines)
         if best is None or cost < best[0]:
             best = (cost, parts, pairs)
     assert best is not None
-    flags = () if num_cuts == len(labels) - 1 else ("touching_figures",)
-    return sorted((label, best[1][part]) for label, part in best[2]), flags
+    cost, parts, pairs = best
+    return _Parting(
+        cost=cost, parts=[(label, np.flatnonzero(np.isin(clusters, parts[part]))) for label, part in sorted(pairs)]
+    )
 
 
-def _outline(boxes: Sequence[np.ndarray]) -> np.ndarray:
-    stacked = np.stack(boxes)
+def _overlap(outlines: np.ndarray) -> float:
+    """Area that each two boxes share, as a share of the smaller one, summed."""
+    first = np.maximum(outlines[:, None, :2], outlines[None, :, :2])
+    last = np.minimum(outlines[:, None, 2:], outlines[None, :, 2:])
+    shared = np.clip(last - first, 0, None).prod(axis=2)
+    areas = (outlines[:, 2:] - outlines[:, :2]).prod(axis=1)
+    return float(np.triu(shared / np.minimum(areas[:, None], areas[None, :]), 1).sum())
+
+
+def _outline(boxes: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    stacked = np.asarray(boxes)
     return np.concatenate([stacked[:, :2].min(axis=0), stacked[:, 2:].max(axis=0)])
 
 
@@ -308,7 +388,8 @@ def _match(outlines: np.ndarray, labels: np.ndarray, scale: float) -> tuple[floa
     """
     best_cost, best_pairs = np.inf, []
     costs = {side: _side_cost(outlines, labels, side) for side in _SIDES}
-    mixed = np.minimum.reduce(list(costs.values())) * 1.3 + 0.05 * scale
+    inside = _inside_cost(outlines, labels, scale)
+    mixed = np.minimum(np.minimum.reduce(list(costs.values())) * 1.3 + 0.05 * scale, inside)
     for cost in [*costs.values(), mixed]:
         rows, columns = linear_sum_assignment(cost)
         total = float(cost[rows, columns].sum()) / scale
@@ -331,6 +412,14 @@ def _side_cost(outlines: np.ndarray, labels: np.ndarray, side: str) -> np.ndarra
     across = np.abs(middle - (x0 + x1) / 2)
     outside = np.maximum(0, np.maximum(x0 - middle, middle - x1))
     return np.where(beyond >= 0, beyond, -3 * beyond) + 0.4 * across + 2.0 * outside
+
+
+def _inside_cost(outlines: np.ndarray, labels: np.ndarray, scale: float) -> np.ndarray:
+    """(num_labels, num_parts): price of a label inside the box of its figure; out of reach elsewhere."""
+    x, y = ((labels[:, i] + labels[:, i + 2]) / 2 for i in (0, 1))
+    x0, y0, x1, y1 = outlines.T[:, None, :]
+    is_inside = (x[:, None] > x0) & (x[:, None] < x1) & (y[:, None] > y0) & (y[:, None] < y1)
+    return np.where(is_inside, 0.06 * scale, 2.0 * scale)
 
 
 def _group(page: np.ndarray, atoms: Atoms, members: np.ndarray, label: int | None, flags: tuple[str, ...]) -> Group:
@@ -362,7 +451,7 @@ def _tight(page: np.ndarray, mask: np.ndarray, x0: int, y0: int) -> Box:
 
 def trim(page: np.ndarray) -> np.ndarray | None:
     """`page` cut at its ink, lone specks apart; null where there is none."""
-    groups = group_ink(page, [])
+    groups = group_ink(page, []).groups
     if not groups:
         return None
     x0, y0, x1, y1 = groups[0].box

@@ -162,13 +162,14 @@ def find_labels(page: np.ndarray, ink: Ink, search: LabelSearch = LabelSearch())
         if found and _unlikeliness(line) > _LIKELY:
             if num_strangers >= _MAX_STRANGERS or not any(_are_alike(line, label) for label in found):
                 continue
-            num_strangers += 1
+            num_strangers += 1  # given back where it proves to be a label
         num_read += 1
         rotation_cw = 90 if line.is_turned else 0
         reading = _read(page, ink, line, rotation_cw)
         text_lengths[rotation_cw] += _length_of_text(reading)
         if (label := _as_label(reading, line, rotation_cw)) is not None:
             (words if label.number is None else found).append(label)
+            num_strangers = 0
     is_silent = not found and not words and max(text_lengths.values()) < _SOME_TEXT
     if is_silent:
         for line in lines[: search.max_unusual_readings]:

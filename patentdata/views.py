@@ -20,6 +20,7 @@ from patentdata.labels import Label, LabelSearch, find_labels, normalised
 from patentdata.report import Report
 from patentdata.sheets import MAX_PIXELS, PAPER, read_sheet, to_png, turn, turn_box
 
+_MIN_LEADER = 0.002  # share of other ink beside a label that may be the leader of a call-out
 VERSION = 1  # raise it when equal sheets give other views
 
 
@@ -91,14 +92,25 @@ def _split(page: np.ndarray, orientation: str | None, declared: Sequence[str] | 
     labels, rotation_cw = find_labels(page, ink, config.search)
     if rotation_cw is None:
         rotation_cw = 90 if orientation == "landscape" else 0
+    split, call_out = _split_by(page, ink, labels, rotation_cw)
+    while call_out is not None:
+        labels = labels[:call_out] + labels[call_out + 1 :]
+        split, call_out = _split_by(page, ink, labels, rotation_cw)
+    return split
+
+
+def _split_by(page: np.ndarray, ink: Ink, labels: list[Label], rotation_cw: int) -> tuple[_Split, int | None]:
+    """The sheet split by its labels, and the place of a label that must be a call-out, if there is one."""
     half = (ink.ids > 0).astype(np.uint8)
     # the padding keeps cells of the half-resolution ink on those of the page when both are turned
     bottom, right = -page.shape[0] % SCALE, -page.shape[1] % SCALE
     bare = cv2.copyMakeBorder(page, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=PAPER)
     boxes = [_erase(bare, half, ink, label) for label in labels]
     upright = turn(bare, rotation_cw)
-    groups = group_ink(upright, [turn_box(box, rotation_cw, bare.shape) for box in boxes], turn(half, rotation_cw))
-    groups.sort(key=lambda group: (group.box[1], group.box[0]))
+    upright_boxes = [turn_box(box, rotation_cw, bare.shape) for box in boxes]
+    suspects = [place for place, label in enumerate(labels) if label.foreign > _MIN_LEADER]
+    grouping = group_ink(upright, upright_boxes, turn(half, rotation_cw), suspects)
+    groups = sorted(grouping.groups, key=lambda group: (group.box[1], group.box[0]))
     figures = []
     for group in groups:
         label = labels[group.label] if group.label is not None else None
@@ -113,7 +125,7 @@ def _split(page: np.ndarray, orientation: str | None, declared: Sequence[str] | 
             )
         )
     sheet = SplitSheet(rotation_cw=rotation_cw, figures=tuple(figures))
-    return _Split(sheet=sheet, upright=upright, groups=tuple(groups))
+    return _Split(sheet=sheet, upright=upright, groups=tuple(groups)), grouping.call_out
 
 
 def _score(label: Label | None, flags: set[str]) -> float:
@@ -334,7 +346,7 @@ class _PatentSplitter:
             return []
         file_name, page = front
         tally = self.report.tally("front_pages")
-        groups = group_ink(page, [])
+        groups = group_ink(page, []).groups
         if not groups:
             tally.drop("sheet_without_ink", file_name)
             return []
