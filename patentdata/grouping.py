@@ -28,6 +28,7 @@ _ALWAYS = 3.0  # gaps up to this many cells are never cut
 _MAX_CLUSTERS = 12  # among which cuts are tried
 _MIN_CLUSTER = 0.05  # of the sheet's longer side; smaller ones go with their nearest neighbour
 _OVERLAP_COST = 0.3  # of a figure wholly inside the box of another, as a share of the sheet's longer side
+_NO_FIGURE_COST = 0.5  # of a label without a figure
 _CALL_OUT_GAIN = 0.15  # by which the sheet must be explained better for a label to be taken for a call-out
 _SIDES = ("below", "above", "right", "left")  # where the label stands, seen from its figure
 
@@ -346,6 +347,7 @@ def _part(atoms: Atoms, labels: np.ndarray, always: float) -> _Parting:
         kept_gaps = [links[i][2] for i in range(len(links)) if i not in cut]
         cut_gaps = [links[i][2] for i in cut]
         cost += 2.0 * (sum(kept_gaps) - 0.5 * sum(cut_gaps)) / scale + _OVERLAP_COST * _overlap(outlines)
+        cost += _NO_FIGURE_COST * (len(labels) - len(pairs))
         if best is None or cost < best[0]:
             best = (cost, parts, pairs)
     assert best is not None

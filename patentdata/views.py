@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ import numpy as np
 from patentdata.errors import SheetError
 from patentdata.front_page import Silhouette, copied_figures, silhouette
 from patentdata.grouping import CELL, Box, Group, group_ink
-from patentdata.ink import SCALE, Ink, find_ink
+from patentdata.ink import SCALE, Ink, find_ink, mended
 from patentdata.labels import Label, LabelSearch, find_labels, normalised
 from patentdata.report import Report
 from patentdata.sheets import MAX_PIXELS, PAPER, read_sheet, to_png, turn, turn_box
 
+_MENDED_READINGS = 12  # lines read again where no label was found, the letters mended
 _MIN_LEADER = 0.002  # share of other ink beside a label that may be the leader of a call-out
 VERSION = 1  # raise it when equal sheets give other views
 
@@ -90,6 +91,10 @@ def split_sheet(
 def _split(page: np.ndarray, orientation: str | None, declared: Sequence[str] | None, config: ViewsConfig) -> _Split:
     ink = find_ink(page)
     labels, rotation_cw = find_labels(page, ink, config.search)
+    if not labels:
+        whole = mended(ink)
+        labels, other_cw = find_labels(page, whole, replace(config.search, max_readings=_MENDED_READINGS))
+        ink, rotation_cw = (whole, other_cw) if labels else (ink, rotation_cw)
     if rotation_cw is None:
         rotation_cw = 90 if orientation == "landscape" else 0
     split, call_out = _split_by(page, ink, labels, rotation_cw)
