@@ -23,6 +23,7 @@ CELL = 4  # sheet pixels to one pixel of the map that atoms are found on
 _COMPANY = 12  # cells within which ink keeps company
 _DOT = 2  # side of a dot, cells
 _ROW_GAP = 7  # between the dots of a dotted line, cells
+_HALO = 2.5  # from a dot to the line it belongs to, cells
 _SPECK = 6  # ink of this size without company is a speck, cells
 _ALWAYS = 3.0  # gaps up to this many cells are never cut
 _MAX_CLUSTERS = 12  # among which cuts are tried
@@ -176,13 +177,15 @@ def group_ink(
             groups=[_group(page, atoms, np.arange(len(atoms.boxes)), 0 if labels else None, ())], call_out=None
         )
     places = np.asarray(labels, np.float64) / CELL
-    parting = _part(atoms, places, _ALWAYS)
+    parting = _part(atoms, places)
     flags: tuple[str, ...] = ()
     if len(parting.parts) < len(labels):
-        parting, flags = _part(atoms, places, 1.0), ("close_figures",)
+        parting = _part(atoms, places, min_cluster=0.0)
+    if len(parting.parts) < len(labels):
+        parting, flags = _part(atoms, places, always=1.0, min_cluster=0.0), ("close_figures",)
     if len(parting.parts) < len(labels):
         atoms, flags = find_atoms(_cut_between(half, labels)), ("touching_figures",)
-        parting = _part(atoms, places, 1.0)
+        parting = _part(atoms, places, always=1.0)
     call_out = _call_out(atoms, places, parting.cost, suspects)
     groups = [_group(page, atoms, members, label, flags) for label, members in parting.parts]
     return Grouping(groups=groups, call_out=call_out)
@@ -192,7 +195,7 @@ def _call_out(atoms: Atoms, labels: np.ndarray, cost: float, suspects: Sequence[
     """The suspect whose absence makes the parting of the sheet much cheaper; null where there is none."""
     best, call_out = cost - _CALL_OUT_GAIN, None
     for suspect in suspects:
-        without = _part(atoms, np.delete(labels, suspect, axis=0), _ALWAYS)
+        without = _part(atoms, np.delete(labels, suspect, axis=0))
         if len(without.parts) == len(labels) - 1 and without.cost < best:
             best, call_out = without.cost, suspect
     return call_out
@@ -230,8 +233,9 @@ def _specks(atoms: Atoms) -> np.ndarray:
     small = sides <= _DOT
     near = atoms.edges[atoms.gaps <= _ROW_GAP]
     beside_large = np.zeros(num, bool)
-    beside_large[near[:, 0]] |= ~small[near[:, 1]]
-    beside_large[near[:, 1]] |= ~small[near[:, 0]]
+    touching = atoms.edges[atoms.gaps <= _HALO]
+    beside_large[touching[:, 0]] |= ~small[touching[:, 1]]
+    beside_large[touching[:, 1]] |= ~small[touching[:, 0]]
     dust = small & ~beside_large & ~_in_row(atoms, near)
     company = atoms.edges[(atoms.gaps <= _COMPANY) & ~dust[atoms.edges].any(axis=1)]
     graph = coo_array((np.ones(len(company), bool), (company[:, 0], company[:, 1])), shape=(num, num))
@@ -281,14 +285,14 @@ class _Forest:
         return int(max(x1 - x0, y1 - y0))
 
 
-def _clusters(atoms: Atoms, always: float) -> tuple[np.ndarray, list[tuple[int, int, float]]]:
+def _clusters(atoms: Atoms, always: float, min_cluster: float) -> tuple[np.ndarray, list[tuple[int, int, float]]]:
     """Atoms joined until at most `_MAX_CLUSTERS` of some size are left.
 
     Returns:
         Cluster of each atom, and the links between clusters: (cluster, cluster, gap in cells), a tree.
     """
     forest = _Forest(atoms.boxes)
-    min_side = max(12.0, _MIN_CLUSTER * max(atoms.ids.shape))
+    min_side = max(6.0, min_cluster * max(atoms.ids.shape))
     waiting = []
     for (a, b), gap in zip(atoms.edges.tolist(), atoms.gaps.tolist(), strict=True):
         a, b = forest.root(a), forest.root(b)
@@ -326,15 +330,16 @@ def _tree(links: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
     return tree
 
 
-def _part(atoms: Atoms, labels: np.ndarray, always: float) -> _Parting:
+def _part(atoms: Atoms, labels: np.ndarray, *, always: float = _ALWAYS, min_cluster: float = _MIN_CLUSTER) -> _Parting:
     """The cheapest way to part the ink among the labels.
 
     Args:
         atoms: Ink of the sheet.
         labels: (num_labels, 4) x0, y0, x1, y1 in cells.
         always: Gaps up to this many cells are not cut.
+        min_cluster: What is smaller, as a share of the sheet's longer side, goes with its nearest neighbour.
     """
-    clusters, links = _clusters(atoms, always)
+    clusters, links = _clusters(atoms, always, min_cluster)
     names = sorted({int(c) for c in clusters})
     boxes = {c: _outline(atoms.boxes[clusters == c]) for c in names}
     num_cuts = min(len(labels) - 1, len(links))

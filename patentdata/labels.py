@@ -26,6 +26,7 @@ _FAST, _CAREFUL = 0.7, 1.15  # width given to a line's picture: the first look, 
 _SURE = 0.8  # confidence of a number that needs no second look
 _MIN_BARE_CONFIDENCE, _MAX_BARE_FOREIGN = 0.8, 0.03  # for a bare "1.1" to be a label
 _MAX_STRANGERS = 4  # unlikely lines read in search of more labels like those found
+_MIN_LONE_CONFIDENCE, _MAX_LONE_CROWDING = 0.5, 0.01  # … where nothing else is near
 _NARROW = 2.2  # width over height; narrower pictures get the careful look at once
 _MIN_UNUSUAL_CONFIDENCE = 0.6  # for a label that stands on its head
 _MIN_WORD, _MIN_WORD_CONFIDENCE = 3, 0.7  # of text that tells how a sheet lies
@@ -229,7 +230,8 @@ def _as_label(reading: Reading, line: Line, rotation_cw: int) -> Label | None:
     if parsed is None:
         return None
     confidence = _confidence(reading, parsed)
-    if parsed.kind == "hague" and (confidence < _MIN_BARE_CONFIDENCE or line.foreign > _MAX_BARE_FOREIGN):
+    enough = _MIN_LONE_CONFIDENCE if line.crowding < _MAX_LONE_CROWDING else _MIN_BARE_CONFIDENCE
+    if parsed.kind == "hague" and (confidence < enough or line.foreign > _MAX_BARE_FOREIGN):
         return None
     return Label(
         number=parsed.number,
