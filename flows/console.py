@@ -69,7 +69,7 @@ def read_toml(path: Path | None) -> dict[str, Any]:
 def build(kind: type[SettingsT], values: dict[str, Any]) -> SettingsT:
     """Settings from plain values, types and names checked. Raises ConfigError that names the setting."""
     try:
-        return pydantic.TypeAdapter(kind, config=None).validate_python(values)
+        return pydantic.TypeAdapter(kind, config=pydantic.ConfigDict(extra="forbid")).validate_python(values)
     except pydantic.ValidationError as error:
         shown = []
         for problem in error.errors(include_url=False):

@@ -78,7 +78,7 @@ def list_weeks(source: str, *, years: Iterable[int] | None = None) -> list[Weekl
     found = [
         _archive(match, fs.unstrip_protocol(entry["name"]), entry.get("size"))
         for entry in entries
-        if entry["type"] == "file" and (match := _ARCHIVE_NAME.match(entry["name"].rsplit("/", 1)[-1]))
+        if fs.isfile(entry["name"]) and (match := _ARCHIVE_NAME.match(entry["name"].rsplit("/", 1)[-1]))
     ]
     weeks = newest_issues(archive for archive in found if archive is not None)
     if not weeks:

@@ -31,6 +31,13 @@ def test_the_newest_issue_of_each_week_is_taken_in_order_of_date(tmp_path):
     assert [week.file_name for week in list_weeks(source)] == ["I20210105_r10.tar", "I20210209.ZIP"]
 
 
+def test_a_link_to_an_archive_is_an_archive_and_a_folder_is_none(tmp_path):
+    (tmp_path / "elsewhere").write_bytes(b"xyz")
+    (tmp_path / "source" / "I20210112.tar").mkdir(parents=True)
+    (tmp_path / "source" / "I20210105.tar").symlink_to(tmp_path / "elsewhere")
+    assert [(week.week, week.num_bytes) for week in list_weeks(str(tmp_path / "source"))] == [("I20210105", 3)]
+
+
 def test_years_leave_out_the_other_weeks(tmp_path):
     source = folder_of(tmp_path, "I20210105.tar", "I20220104.tar")
     assert [week.week for week in list_weeks(source, years=[2022])] == ["I20220104"]

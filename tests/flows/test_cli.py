@@ -1,0 +1,137 @@
+"""The command line: results for people, JSON for machines, one sentence where it fails."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows import cli
+from patentdata.specimens import draw_patent
+from patentdata.specimens.config import SpecimenConfig
+from tests.flows.walks import draw_archives
+from tests.patentdata.grant_xml import grant_xml
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    return draw_archives(tmp_path_factory.mktemp("source"), num_patents=3)
+
+
+def run(monkeypatch, capfd, *arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    monkeypatch.setattr(sys, "argv", ["designclip", *map(str, arguments)])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    out, err = capfd.readouterr()
+    return code, out, re.sub(r"\s+", " ", err)
+
+
+@pytest.fixture
+def designclip(monkeypatch, capfd):
+    return lambda *arguments: run(monkeypatch, capfd, *arguments)
+
+
+def test_stage_by_stage_a_week_comes_to_a_dataset(designclip, source, tmp_path):
+    data_dir = tmp_path / "data"
+    assert designclip("archives", "--source", source, "-d", data_dir)[0] == 0
+    for stage in ("grants", "views", "captions"):
+        code, out, _ = designclip(stage, "-d", data_dir, "--workers", 1, "--json")
+        assert code == 0
+        assert [week["week"] for week in json.loads(out)] == ["I20240102", "I20240109"]
+    code, out, _ = designclip("dataset", "-d", data_dir, "--name", "mine", "--json")
+    assert code == 0 and json.loads(out)[0]["tallies"]["patents"]["num_in"] == 6
+    assert (data_dir / "datasets" / "mine" / "dataset.json").is_file()
+    code, out, _ = designclip("status", "-d", data_dir, "--json")
+    states = {stage["state"] for week in json.loads(out) for stage in week["stages"].values()}
+    assert code == 0 and states == {"done"}
+    code, out, _ = designclip("status", "-d", data_dir)
+    assert code == 0 and "I20240102" in out and "figures" in out
+
+
+def test_refresh_without_training_prints_counts_in_and_out(designclip, source, tmp_path):
+    code, out, _ = designclip("refresh", "-s", source, "-d", tmp_path, "--no-training", "--runner", "threads")
+    assert code == 0
+    assert all(word in out for word in ("members", "grants", "sheets", "figures", "front_page"))
+
+
+def test_a_stage_whose_input_is_missing_says_which_stage_to_run(designclip, source, tmp_path):
+    designclip("archives", "--source", source, "-d", tmp_path)
+    code, _, err = designclip("views", "-d", tmp_path)
+    assert code == 1
+    assert "2 of 2 weeks failed" in err and "grants/I20240102.parquet is missing or damaged; run again" in err
+
+
+def test_weeks_shows_what_is_offered_and_what_is_here(designclip, source, tmp_path):
+    code, out, _ = designclip("weeks", "-s", source, "-d", tmp_path, "--json")
+    assert code == 0
+    assert [(week["week"], week["is_here"]) for week in json.loads(out)] == [("I20240102", False), ("I20240109", False)]
+
+
+def test_loose_grants_become_a_parquet_file(designclip, tmp_path):
+    (tmp_path / "a.xml").write_bytes(grant_xml())
+    code, out, _ = designclip("grants", tmp_path / "a.xml", "--out", tmp_path / "a.parquet", "--json")
+    assert code == 0 and json.loads(out)[0]["tallies"]["documents"]["num_out"] == 1
+
+
+def test_loose_sheets_become_a_line_each(designclip, tmp_path):
+    sheets = tmp_path / "sheets"
+    sheets.mkdir()
+    patent = draw_patent(900001, date="20240102", config=SpecimenConfig())
+    for name, data in patent.sheets.items():
+        (sheets / name).write_bytes(data)
+    (sheets / "USD0900001-20240102-D00099.TIF").write_bytes(b"no TIFF")
+    code, out, _ = designclip("views", "--sheets", sheets, "--jsonl", tmp_path / "x.jsonl", "--json")
+    lines = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
+    assert code == 0
+    assert {line["patent"] for line in lines} == {"USD0900001"}
+    assert sum(len(line["figures"]) for line in lines) >= 1
+    assert json.loads(out)[0]["tallies"]["sheets"]["dropped"] == {"broken_sheet": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (("refresh", "-s", "nowhere", "-d", "{tmp}"), 1, "no folder nowhere; name one that holds weekly archives"),
+        (("refresh", "-d", "{tmp}"), 1, "no week to walk in {tmp}; name a --source of weekly archives"),
+        (("refresh", "-d", "{tmp}", "--years", "20x"), 2, "'20x' names no years; write 2021, 2007-2022"),
+        (("refresh", "-d", "{tmp}", "--runner", "magic"), 2, "weeks.workers.kind: Input should be 'processes'"),
+        (("refresh", "-d", "{tmp}", "--runner", "dask"), 2, "dask_address belongs to kind"),
+        (("refresh", "-d", "{tmp}", "-c", "{tmp}/no.toml"), 2, "cannot read {tmp}/no.toml: No such file"),
+        (("dataset", "-d", "{tmp}"), 2, "no week"),
+        (("views", "--sheets", "{tmp}"), 2, "name --data-dir, or both --sheets and --jsonl"),
+        (("views", "--sheets", "{tmp}", "--jsonl", "{tmp}/x"), 2, "holds no TIFF file"),
+        (("grants",), 2, "name FILES and --out, or --data-dir"),
+        (("specimens", "--out", "{tmp}", "--hazard", "magic"), 2, "magic"),
+        (("magic",), 2, "No such command 'magic'"),
+    ],
+)
+def test_an_error_is_one_sentence_and_an_exit_code(designclip, tmp_path, arguments, code, sentence):
+    was, out, err = designclip(*(argument.format(tmp=tmp_path) for argument in arguments))
+    assert (was, out) == (code, "")
+    assert sentence.format(tmp=tmp_path) in err
+    assert "Traceback" not in err
+
+
+def test_a_settings_file_is_read_and_unknown_settings_are_refused(designclip, source, tmp_path):
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[dataset]\nname = 'small'\n[dataset.image]\nsize_px = 64\n")
+    arguments = ("refresh", "-s", source, "-d", tmp_path / "data", "--no-training", "--runner", "threads")
+    assert designclip(*arguments, "-c", settings)[0] == 0
+    manifest = json.loads((tmp_path / "data" / "datasets" / "small" / "dataset.json").read_text())
+    assert manifest["made"]["config"]["image"]["size_px"] == 64
+    settings.write_text("[dataset]\nsize = 64\n")
+    code, _, err = designclip(*arguments, "-c", settings)
+    assert code == 2 and "dataset.size: Unexpected keyword argument" in err
+
+
+def test_help_of_every_command_says_what_it_is_for():
+    shown = subprocess.run([sys.executable, "-m", "flows.cli", "--help"], capture_output=True, text=True, check=True)
+    for command in cli.app.registered_commands:
+        assert command.callback.__doc__
+        assert (command.name or command.callback.__name__) in shown.stdout

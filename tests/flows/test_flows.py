@@ -1,0 +1,116 @@
+"""The four flows under Prefect, and what prefect.yaml says of them."""
+
+import dataclasses
+import importlib
+import inspect
+from pathlib import Path
+
+import pydantic
+import pytest
+import yaml
+from prefect.client.orchestration import get_client
+
+from flows.evaluate import EvaluateConfig, evaluate
+from flows.rebuild import rebuild
+from flows.refresh import WeeksFailedError, refresh
+from flows.retrain import RetrainConfig, retrain
+from flows.runners import WorkersConfig
+from patentdata.errors import ConfigError
+from tests.flows.walks import BRIEF_TRAINING, draw_archives, hashes, small_walk
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    return draw_archives(tmp_path_factory.mktemp("source"), num_patents=4)
+
+
+@pytest.fixture(scope="module")
+def as_flow(source, tmp_path_factory, prefect_server) -> Path:
+    """Data folder of a refresh that ran as a Prefect flow."""
+    data_dir = tmp_path_factory.mktemp("flow")
+    refresh(small_walk(source, data_dir))
+    return data_dir
+
+
+def test_a_flow_and_a_plain_call_give_the_same_bytes(as_flow, source, tmp_path):
+    refresh.fn(small_walk(source, tmp_path, workers=WorkersConfig(kind="processes", num_workers=2)))
+    assert hashes(as_flow) == hashes(tmp_path)
+
+
+def test_a_flow_run_leaves_one_task_run_a_week_and_stage_and_its_tables(as_flow):
+    with get_client(sync_client=True) as client:
+        names = sorted(run.name for run in client.read_task_runs())
+        artifacts = {artifact.key for artifact in client.read_artifacts()}
+    weekly = [f"{stage} {week}" for stage in ("archives", "captions", "grants", "views") for week in _weeks(as_flow)]
+    assert set(weekly) | {"dataset designs", "training designs", "evaluation designs"} <= set(names)
+    assert len([name for name in names if name.startswith("views")]) == 2
+    assert {"weeks", "evaluation"} <= artifacts
+
+
+def _weeks(data_dir: Path) -> list[str]:
+    return [path.stem for path in (data_dir / "archives").glob("*.tar")]
+
+
+def test_rebuild_walks_the_years_it_is_told(source, tmp_path, prefect_server):
+    config = dataclasses.replace(small_walk(source, tmp_path, years=(2024,)), training=None)
+    result = rebuild(config)
+    assert len(result.weeks) == 2 and result.training is None
+
+
+def test_rebuild_without_years_says_what_to_name(source, tmp_path):
+    with pytest.raises(ConfigError, match=r"no years to rebuild; name them, such as \[2021, 2022\]"):
+        rebuild.fn(small_walk(source, tmp_path))
+
+
+def test_a_flow_with_a_broken_week_fails_after_the_others_are_done(source, tmp_path, prefect_server):
+    here = tmp_path / "source"
+    here.mkdir()
+    (here / "I20240102.tar").write_text("<html>")
+    whole = next(path for path in source.iterdir() if path.suffix.lower() == ".zip")
+    (here / whole.name).symlink_to(whole)
+    config = dataclasses.replace(small_walk(here, tmp_path / "data"), training=None)
+    with pytest.raises(WeeksFailedError, match="1 of 2 weeks failed"):
+        refresh(config)
+    assert (tmp_path / "data" / "captions" / "I20240109.parquet").is_file()
+
+
+def test_retrain_and_evaluate_measure_a_model_on_the_frozen_dataset(as_flow, prefect_server):
+    config = small_walk(None, as_flow)
+    measured = retrain(
+        RetrainConfig(
+            data_dir=str(as_flow),
+            run_name="other",
+            training=dataclasses.replace(BRIEF_TRAINING, seed=1),
+            evaluation=config.evaluation,
+        )
+    )
+    again = evaluate(
+        EvaluateConfig(
+            data_dir=str(as_flow),
+            model=str(as_flow / "runs" / "other"),
+            run_name="again",
+            evaluation=config.evaluation,
+        )
+    )
+    assert again["retrieval"]["text_to_image"]["model"] == measured["retrieval"]["text_to_image"]["model"]
+    assert (as_flow / "runs" / "again" / "report.html").is_file()
+
+
+_DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
+
+
+@pytest.mark.parametrize("deployment", _DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+def test_a_deployment_names_a_flow_and_parameters_it_takes(deployment):
+    module, _, name = deployment["entrypoint"].rpartition(".")
+    flow = getattr(importlib.import_module(module), name)
+    hints = inspect.get_annotations(flow.fn, eval_str=True)
+    pydantic.TypeAdapter(hints["config"]).validate_python(deployment["parameters"]["config"])
+
+
+def test_all_four_flows_are_deployed():
+    assert {deployment["entrypoint"] for deployment in _DEPLOYMENTS} == {
+        "flows.refresh.refresh",
+        "flows.rebuild.rebuild",
+        "flows.retrain.retrain",
+        "flows.evaluate.evaluate",
+    }
