@@ -69,7 +69,7 @@ def read_toml(path: Path | None) -> dict[str, Any]:
 def build(kind: type[SettingsT], values: dict[str, Any]) -> SettingsT:
     """Settings from plain values, types and names checked. Raises ConfigError that names the setting."""
     try:
-        return pydantic.TypeAdapter(kind, config=pydantic.ConfigDict(extra="forbid")).validate_python(values)
+        return _strict_adapter(kind).validate_python((values,))[0]
     except pydantic.ValidationError as error:
         shown = []
         for problem in error.errors(include_url=False):
@@ -77,6 +77,11 @@ def build(kind: type[SettingsT], values: dict[str, Any]) -> SettingsT:
             message = problem["msg"].removeprefix("Value error, ")
             shown.append(f"{place}: {message}" if place else message)
         raise ConfigError("; ".join(shown)) from None
+
+
+def _strict_adapter(kind: type[SettingsT]) -> pydantic.TypeAdapter[tuple[SettingsT]]:
+    """Refuses unknown names at any depth; pydantic takes that wish for a container, not for a bare dataclass."""
+    return pydantic.TypeAdapter(tuple[kind], config=pydantic.ConfigDict(extra="forbid"))  # type: ignore[valid-type, arg-type]
 
 
 def parse_years(text: str) -> tuple[int, ...]:
