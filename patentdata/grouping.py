@@ -29,6 +29,8 @@ _ALWAYS = 3.0  # gaps up to this many cells are never cut
 _MAX_CLUSTERS = 12  # among which cuts are tried
 _MIN_CLUSTER = 0.05  # of the sheet's longer side; smaller ones go with their nearest neighbour
 _OVERLAP_COST = 0.3  # of a figure wholly inside the box of another, as a share of the sheet's longer side
+_APART = 0.02  # gap between parts that stand apart, as a share of the sheet's longer side
+_PART = 0.06  # least side of a part that counts, as the same share
 _NO_FIGURE_COST = 0.5  # of a label without a figure
 _CALL_OUT_GAIN = 0.15  # by which the sheet must be explained better for a label to be taken for a call-out
 _SIDES = ("below", "above", "right", "left")  # where the label stands, seen from its figure
@@ -45,11 +47,13 @@ class Group:
         label: Place of its label in the list given; null where it has none.
         mask: (height, width) bool of the box's cells: True where the ink is this figure's.
         mask_origin: x, y of the mask's corner, cells.
+        num_parts: Parts of some size that stand apart.
         flags: What makes it doubtful.
     """
 
     box: Box
     label: int | None
+    num_parts: int
     mask: np.ndarray
     mask_origin: tuple[int, int]
     flags: tuple[str, ...]
@@ -436,7 +440,18 @@ def _group(page: np.ndarray, atoms: Atoms, members: np.ndarray, label: int | Non
     chosen[members + 1] = True
     mask = chosen[atoms.ids[y0:y1, x0:x1]]
     box = _tight(page, mask, int(x0), int(y0))
-    return Group(box=box, label=label, mask=mask, mask_origin=(int(x0), int(y0)), flags=flags)
+    num_parts = _num_parts(mask, max(atoms.ids.shape))
+    return Group(box=box, label=label, num_parts=num_parts, mask=mask, mask_origin=(int(x0), int(y0)), flags=flags)
+
+
+def _num_parts(mask: np.ndarray, sheet_side: int) -> int:
+    """Parts of some size that stand apart by some hundredths of the sheet."""
+    reach = int(_APART * sheet_side) // 2
+    padded = cv2.copyMakeBorder(mask.astype(np.uint8), reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0)
+    grown = cv2.dilate(padded, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(grown, connectivity=8)
+    sides = stats[1:, 2:4].max(axis=1) - 2 * reach
+    return int((sides >= _PART * sheet_side).sum())
 
 
 def _tight(page: np.ndarray, mask: np.ndarray, x0: int, y0: int) -> Box:

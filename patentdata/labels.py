@@ -25,7 +25,7 @@ _LIKELY = 0.8  # lines up to this unlikeliness are always read: 19 of 20 labels,
 _FAST, _CAREFUL = 0.7, 1.15  # width given to a line's picture: the first look, and the second where it leaves a doubt
 _SURE = 0.8  # confidence of a number that needs no second look
 _MIN_BARE_CONFIDENCE, _MAX_BARE_FOREIGN = 0.8, 0.03  # for a bare "1.1" to be a label
-_MAX_STRANGERS = 4  # unlikely lines read in search of more labels like those found
+_ALONE = 0.01  # share of other ink around a line that stands alone
 _MIN_LONE_CONFIDENCE, _MAX_LONE_CROWDING = 0.5, 0.01  # … where nothing else is near
 _NARROW = 2.2  # width over height; narrower pictures get the careful look at once
 _MIN_UNUSUAL_CONFIDENCE = 0.6  # for a label that stands on its head
@@ -127,11 +127,15 @@ class LabelSearch:
 
     Attributes:
         max_readings: Lines read in the two usual directions: upright, and turned 90° clockwise to read.
+        max_strangers: Of these, lines that do not look like labels, read once one is found.
         max_unusual_readings: Further lines read upside down and turned the other way, where nothing was found.
+        is_thorough: Read lines, too, that do not look like the labels found; for sheets that seem to lack one.
     """
 
     max_readings: int = 32
+    max_strangers: int = 4
     max_unusual_readings: int = 12
+    is_thorough: bool = False
 
 
 def find_labels(page: np.ndarray, ink: Ink, search: LabelSearch = LabelSearch()) -> tuple[list[Label], int | None]:
@@ -161,7 +165,7 @@ def find_labels(page: np.ndarray, ink: Ink, search: LabelSearch = LabelSearch())
         if any(_overlap(line.box, label.box) for label in found):
             continue
         if found and _unlikeliness(line) > _LIKELY:
-            if num_strangers >= _MAX_STRANGERS or not any(_are_alike(line, label) for label in found):
+            if num_strangers >= search.max_strangers or not (search.is_thorough or _is_like_any(line, found)):
                 continue
             num_strangers += 1  # given back where it proves to be a label
         num_read += 1
@@ -198,12 +202,20 @@ def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
+def _is_like_any(line: Line, labels: list[Label]) -> bool:
+    return any(_are_alike(line, label) for label in labels)
+
+
 def _are_alike(line: Line, label: Label) -> bool:
     """Whether a line could be another label in the hand of one already found."""
     if line.is_turned != (label.rotation_cw in (90, 270)):
         return False
     width, height = sorted((label.box[2] - label.box[0], label.box[3] - label.box[1]), reverse=True)
-    return 0.8 < line.height / height < 1.25 and 0.7 < line.width / width < 1.7
+    aspect = (line.width / line.height) / (width / height)
+    size = line.height / height
+    if 0.8 < size < 1.25 and 0.55 < aspect < 1.8:
+        return True
+    return line.foreign < _ALONE and 0.5 < size < 2.0 and 0.5 < aspect < 2.0
 
 
 def _unlikeliness(line: Line) -> float:

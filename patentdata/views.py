@@ -21,6 +21,7 @@ from patentdata.report import Report
 from patentdata.sheets import MAX_PIXELS, PAPER, read_sheet, to_png, turn, turn_box
 
 _MENDED_READINGS = 12  # lines read again where no label was found, the letters mended
+_MORE_STRANGERS = 8  # lines read in search of another label where a figure is in parts
 _MIN_LEADER = 0.002  # share of other ink beside a label that may be the leader of a call-out
 VERSION = 1  # raise it when equal sheets give other views
 
@@ -89,19 +90,34 @@ def split_sheet(
 
 
 def _split(page: np.ndarray, orientation: str | None, declared: Sequence[str] | None, config: ViewsConfig) -> _Split:
-    ink = find_ink(page)
-    labels, rotation_cw = find_labels(page, ink, config.search)
-    if not labels:
-        whole = mended(ink)
-        labels, other_cw = find_labels(page, whole, replace(config.search, max_readings=_MENDED_READINGS))
-        ink, rotation_cw = (whole, other_cw) if labels else (ink, rotation_cw)
+    ink, labels, rotation_cw = _labels(page, config.search)
     if rotation_cw is None:
         rotation_cw = 90 if orientation == "landscape" else 0
+    split = _without_call_outs(page, ink, labels, rotation_cw)
+    if labels and any(group.num_parts > 1 for group in split.groups):
+        more, _ = find_labels(page, ink, replace(config.search, is_thorough=True, max_strangers=_MORE_STRANGERS))
+        if len(more) > len(labels):
+            split = _without_call_outs(page, ink, more, more[0].rotation_cw)
+    return split
+
+
+def _without_call_outs(page: np.ndarray, ink: Ink, labels: list[Label], rotation_cw: int) -> _Split:
     split, call_out = _split_by(page, ink, labels, rotation_cw)
     while call_out is not None:
         labels = labels[:call_out] + labels[call_out + 1 :]
         split, call_out = _split_by(page, ink, labels, rotation_cw)
     return split
+
+
+def _labels(page: np.ndarray, search: LabelSearch) -> tuple[Ink, list[Label], int | None]:
+    """The ink, its labels and how to turn the sheet upright; letters mended where no label is found otherwise."""
+    ink = find_ink(page)
+    labels, rotation_cw = find_labels(page, ink, search)
+    if not labels:
+        whole = mended(ink)
+        labels, other_cw = find_labels(page, whole, replace(search, max_readings=_MENDED_READINGS))
+        ink, rotation_cw = (whole, other_cw) if labels else (ink, rotation_cw)
+    return ink, labels, rotation_cw
 
 
 def _split_by(page: np.ndarray, ink: Ink, labels: list[Label], rotation_cw: int) -> tuple[_Split, int | None]:
