@@ -20,6 +20,18 @@ from patentdata.labels import Label, LabelSearch, find_labels, normalised
 from patentdata.report import Report
 from patentdata.sheets import MAX_PIXELS, PAPER, read_sheet, to_png, turn, turn_box
 
+_MIN_CONFIDENCE = 0.6  # of a number's least certain character; below, the label is flagged
+_TRUST = {  # what a flag leaves of the score
+    "nothing_recognised": 0.5,
+    "label_without_number": 0.7,
+    "uncertain_label": 0.8,
+    "separate_parts": 0.9,
+    "close_figures": 0.7,
+    "touching_figures": 0.4,
+    "undeclared_label": 0.5,
+    "inferred_label": 0.6,
+    "repeated_label": 0.5,
+}
 _MENDED_READINGS = 12  # lines read again where no label was found, the letters mended
 _MORE_STRANGERS = 8  # lines read in search of another label where a figure is in parts
 _MIN_LEADER = 0.002  # share of other ink beside a label that may be the leader of a call-out
@@ -135,7 +147,7 @@ def _split_by(page: np.ndarray, ink: Ink, labels: list[Label], rotation_cw: int)
     figures = []
     for group in groups:
         label = labels[group.label] if group.label is not None else None
-        flags = set(group.flags) | ({"nothing_recognised"} if label is None else set())
+        flags = _flags(group, label)
         figures.append(
             SplitFigure(
                 label=label.number if label else None,
@@ -149,8 +161,32 @@ def _split_by(page: np.ndarray, ink: Ink, labels: list[Label], rotation_cw: int)
     return _Split(sheet=sheet, upright=upright, groups=tuple(groups)), grouping.call_out
 
 
+def _flags(group: Group, label: Label | None) -> set[str]:
+    """Why a figure may be wrong."""
+    flags = set(group.flags)
+    if label is None or label.number is None:
+        flags.add("nothing_recognised" if label is None else "label_without_number")
+    elif label.confidence < _MIN_CONFIDENCE:
+        flags.add("uncertain_label")
+    if group.num_parts > 1:
+        flags.add("separate_parts")
+    return flags
+
+
 def _score(label: Label | None, flags: set[str]) -> float:
-    return round((label.confidence if label else 0.5) * 0.7 ** len(flags), 4)
+    """Confidence that box and label are right: what the least certain character has, less for each flag."""
+    score = label.confidence if label is not None else 1.0
+    for flag in flags:
+        score *= _TRUST[flag]
+    return round(score, 4)
+
+
+def _score_with(figure: SplitFigure, flags: set[str]) -> float:
+    """The figure's score, its flags exchanged for those it has beside the grant."""
+    score = figure.score
+    for flag in flags ^ set(figure.flags):
+        score = score * _TRUST[flag] if flag in flags else score / _TRUST[flag]
+    return round(min(score, 1.0), 4)
 
 
 def _erase(page: np.ndarray, half: np.ndarray, ink: Ink, label: Label) -> Box:
@@ -300,9 +336,10 @@ class _PatentSplitter:
 
     def _view_rows(self, splits: list[tuple[int, _Split]]) -> tuple[list[dict[str, Any]], list[Silhouette]]:
         rows, silhouettes, names = [], [], set()
+        labels = iter(self._labels([figure for _, split in splits for figure in split.sheet.figures]))
         for number, split in splits:
             for place, figure in enumerate(split.sheet.figures, 1):
-                label, flags = self._label(figure)
+                label, flags = next(labels)
                 name = f"{self.number}-{label}" if label else f"{self.number}-s{number}.{place}"
                 if name in names:
                     name, flags = f"{name}-s{number}.{place}", flags | {"repeated_label"}
@@ -312,17 +349,27 @@ class _PatentSplitter:
                 rows.append(self._row(name, number, label, figure, split.sheet.rotation_cw, picture, flags))
         return rows, silhouettes
 
-    def _label(self, figure: SplitFigure) -> tuple[str | None, set[str]]:
-        """The label as the grant prints it where it declares it, and the figure's flags."""
-        flags = set(figure.flags)
-        if figure.label is None:
-            if len(self.declared) == 1:  # a sole figure shows "FIGURE", or nothing
-                return self.declared[0], flags - {"nothing_recognised"}
-            return None, flags
-        declared = self.figures.get(normalised(figure.label))
-        if declared is not None:
-            return declared["label"], flags
-        return figure.label, flags | {"undeclared_label"}
+    def _labels(self, figures: Sequence[SplitFigure]) -> list[tuple[str | None, set[str]]]:
+        """Label, as the grant prints it where it declares it, and flags of each figure of the grant.
+
+        Where just as many figures lack a declared label as declared labels lack a figure, they are paired in order.
+        """
+        read = [normalised(figure.label) for figure in figures]
+        left = [label for label in self.declared if normalised(label) not in read]
+        open_places = [place for place, label in enumerate(read) if label not in self.figures]
+        inferred = dict(zip(open_places, left, strict=True)) if len(left) == len(open_places) else {}
+        labels: list[tuple[str | None, set[str]]] = []
+        for place, (figure, label) in enumerate(zip(figures, read, strict=True)):
+            flags = set(figure.flags)
+            if label in self.figures:
+                labels.append((self.figures[label]["label"], flags))
+            elif place in inferred:
+                is_sole = len(self.declared) == 1 and label is None  # a sole figure shows "FIGURE", or nothing
+                flags -= {"nothing_recognised", "label_without_number"}
+                labels.append((inferred[place], flags if is_sole else flags | {"inferred_label"}))
+            else:
+                labels.append((figure.label, flags | ({"undeclared_label"} if label else set())))
+        return labels
 
     def _row(
         self,
@@ -356,7 +403,7 @@ class _PatentSplitter:
             "image_sha256": hashlib.sha256(png).hexdigest(),
             "is_front_page": False,
             "front_page_of": [],
-            "score": figure.score,
+            "score": _score_with(figure, flags),
             "flags": sorted(flags),
         }
 
