@@ -1,248 +1,45 @@
-"""Sheets split into views: every figure found, named and cut out."""
+"""Sheets split into views: every figure found, named and cut out, and matched with what the grant says of it."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from patentdata.errors import SheetError
 from patentdata.front_page import Silhouette, copied_figures, silhouette
-from patentdata.grouping import CELL, Box, Group, group_ink
-from patentdata.ink import SCALE, Ink, find_ink, mended
-from patentdata.labels import Label, LabelSearch, find_labels, normalised
+from patentdata.grouping import group_ink
+from patentdata.labels import normalised
 from patentdata.report import Report
-from patentdata.sheets import MAX_PIXELS, PAPER, read_sheet, to_png, turn, turn_box
+from patentdata.sheets import read_sheet, to_png
+from patentdata.splitting import (
+    DEFAULT_CONFIG,
+    Split,
+    SplitFigure,
+    SplitSheet,
+    ViewsConfig,
+    cut_view,
+    score_with,
+    split_page,
+    split_sheet,
+)
 
-_MIN_CONFIDENCE = 0.6  # of a number's least certain character; below, the label is flagged
-_TRUST = {  # what a flag leaves of the score
-    "nothing_recognised": 0.5,
-    "label_without_number": 0.7,
-    "uncertain_label": 0.8,
-    "separate_parts": 0.9,
-    "close_figures": 0.7,
-    "touching_figures": 0.4,
-    "undeclared_label": 0.5,
-    "inferred_label": 0.6,
-    "repeated_label": 0.5,
-}
-_MENDED_READINGS = 12  # lines read again where no label was found, the letters mended
-_MORE_STRANGERS = 8  # lines read in search of another label where a figure is in parts
-_MIN_LEADER = 0.002  # share of other ink beside a label that may be the leader of a call-out
+__all__ = [
+    "VERSION",
+    "SplitFigure",
+    "SplitSheet",
+    "ViewsConfig",
+    "patent_views",
+    "sheet_number",
+    "split_folder",
+    "split_sheet",
+]
+
 VERSION = 1  # raise it when equal sheets give other views
-
-
-@dataclass(frozen=True, kw_only=True)
-class ViewsConfig:
-    """Settings of the splitter.
-
-    Attributes:
-        max_pixels: Sheets of more pixels are dropped unread.
-        search: How much is read in search of labels.
-    """
-
-    max_pixels: int = MAX_PIXELS
-    search: LabelSearch = LabelSearch()
-
-    def __post_init__(self) -> None:
-        if self.max_pixels < 1:
-            raise ValueError(f"max_pixels is {self.max_pixels}; give the largest sheet to read, such as {MAX_PIXELS}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitFigure:
-    """One figure of a sheet; boxes are x0, y0, x1, y1 in pixels of the page as published, ends exclusive."""
-
-    label: str | None
-    label_box: Box | None
-    box: Box
-    score: float
-    flags: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitSheet:
-    """A sheet split: how to turn it upright, and its figures in reading order."""
-
-    rotation_cw: int
-    figures: tuple[SplitFigure, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Split:
-    """A sheet split, and what its views are cut from: `groups` stand in the order of `sheet.figures`."""
-
-    sheet: SplitSheet
-    upright: np.ndarray
-    groups: tuple[Group, ...]
-
-
-def split_sheet(
-    page: np.ndarray,
-    *,
-    orientation: str | None = None,
-    declared: Sequence[str] | None = None,
-    config: ViewsConfig = ViewsConfig(),
-) -> SplitSheet:
-    """Find the figures of one drawing sheet, in reading order.
-
-    Args:
-        page: (height_px, width_px) uint8, 0 is ink and 255 is paper, as published.
-        orientation: "landscape" or "portrait" as the grant says, used where the sheet itself does not tell.
-        declared: Labels the grant declares, if known.
-        config: Settings.
-    """
-    return _split(page, orientation, declared, config).sheet
-
-
-def _split(page: np.ndarray, orientation: str | None, declared: Sequence[str] | None, config: ViewsConfig) -> _Split:
-    ink, labels, rotation_cw = _labels(page, config.search)
-    if rotation_cw is None:
-        rotation_cw = 90 if orientation == "landscape" else 0
-    split = _without_call_outs(page, ink, labels, rotation_cw)
-    if labels and any(group.num_parts > 1 for group in split.groups):
-        more, _ = find_labels(page, ink, replace(config.search, is_thorough=True, max_strangers=_MORE_STRANGERS))
-        if len(more) > len(labels):
-            split = _without_call_outs(page, ink, more, more[0].rotation_cw)
-    return split
-
-
-def _without_call_outs(page: np.ndarray, ink: Ink, labels: list[Label], rotation_cw: int) -> _Split:
-    split, call_out = _split_by(page, ink, labels, rotation_cw)
-    while call_out is not None:
-        labels = labels[:call_out] + labels[call_out + 1 :]
-        split, call_out = _split_by(page, ink, labels, rotation_cw)
-    return split
-
-
-def _labels(page: np.ndarray, search: LabelSearch) -> tuple[Ink, list[Label], int | None]:
-    """The ink, its labels and how to turn the sheet upright; letters mended where no label is found otherwise."""
-    ink = find_ink(page)
-    labels, rotation_cw = find_labels(page, ink, search)
-    if not labels:
-        whole = mended(ink)
-        labels, other_cw = find_labels(page, whole, replace(search, max_readings=_MENDED_READINGS))
-        ink, rotation_cw = (whole, other_cw) if labels else (ink, rotation_cw)
-    return ink, labels, rotation_cw
-
-
-def _split_by(page: np.ndarray, ink: Ink, labels: list[Label], rotation_cw: int) -> tuple[_Split, int | None]:
-    """The sheet split by its labels, and the place of a label that must be a call-out, if there is one."""
-    half = (ink.ids > 0).astype(np.uint8)
-    # the padding keeps cells of the half-resolution ink on those of the page when both are turned
-    bottom, right = -page.shape[0] % SCALE, -page.shape[1] % SCALE
-    bare = cv2.copyMakeBorder(page, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=PAPER)
-    boxes = [_erase(bare, half, ink, label) for label in labels]
-    upright = turn(bare, rotation_cw)
-    upright_boxes = [turn_box(box, rotation_cw, bare.shape) for box in boxes]
-    suspects = [place for place, label in enumerate(labels) if label.foreign > _MIN_LEADER]
-    grouping = group_ink(upright, upright_boxes, turn(half, rotation_cw), suspects)
-    groups = sorted(grouping.groups, key=lambda group: (group.box[1], group.box[0]))
-    figures = []
-    for group in groups:
-        label = labels[group.label] if group.label is not None else None
-        flags = _flags(group, label)
-        figures.append(
-            SplitFigure(
-                label=label.number if label else None,
-                label_box=boxes[group.label] if group.label is not None else None,
-                box=turn_box(group.box, -rotation_cw, upright.shape),
-                score=_score(label, flags),
-                flags=tuple(sorted(flags)),
-            )
-        )
-    sheet = SplitSheet(rotation_cw=rotation_cw, figures=tuple(figures))
-    return _Split(sheet=sheet, upright=upright, groups=tuple(groups)), grouping.call_out
-
-
-def _flags(group: Group, label: Label | None) -> set[str]:
-    """Why a figure may be wrong."""
-    flags = set(group.flags)
-    if label is None or label.number is None:
-        flags.add("nothing_recognised" if label is None else "label_without_number")
-    elif label.confidence < _MIN_CONFIDENCE:
-        flags.add("uncertain_label")
-    if group.num_parts > 1:
-        flags.add("separate_parts")
-    return flags
-
-
-def _score(label: Label | None, flags: set[str]) -> float:
-    """Confidence that box and label are right: what the least certain character has, less for each flag."""
-    score = label.confidence if label is not None else 1.0
-    for flag in flags:
-        score *= _TRUST[flag]
-    return round(score, 4)
-
-
-def _score_with(figure: SplitFigure, flags: set[str]) -> float:
-    """The figure's score, its flags exchanged for those it has beside the grant."""
-    score = figure.score
-    for flag in flags ^ set(figure.flags):
-        score = score * _TRUST[flag] if flag in flags else score / _TRUST[flag]
-    return round(min(score, 1.0), 4)
-
-
-def _erase(page: np.ndarray, half: np.ndarray, ink: Ink, label: Label) -> Box:
-    """Paint a label over, on the page and on its half-resolution ink, with its underline and the dust around it.
-
-    Returns:
-        Box of the lettering in pixels of the page.
-    """
-    margin = label.height
-    x0, y0 = max(0, label.box[0] - margin), max(0, label.box[1] - margin)
-    ids = ink.ids[y0 : label.box[3] + margin, x0 : label.box[2] + margin]
-    near = np.unique(ids[ids > 0]) - 1
-    members = np.union1d(label.members, near[_belongs(ink.boxes[near], label)])
-    gone = np.isin(ids, members + 1)
-    half[y0 : y0 + ids.shape[0], x0 : x0 + ids.shape[1]][gone] = 0
-    fine = gone.repeat(SCALE, 0).repeat(SCALE, 1)
-    part = page[y0 * SCALE : (y0 + ids.shape[0]) * SCALE, x0 * SCALE : (x0 + ids.shape[1]) * SCALE]
-    part[fine[: part.shape[0], : part.shape[1]]] = PAPER
-    left, top, right, bottom = label.box
-    return left * SCALE, top * SCALE, min(right * SCALE, page.shape[1]), min(bottom * SCALE, page.shape[0])
-
-
-def _belongs(boxes: np.ndarray, label: Label) -> np.ndarray:
-    """Which components near a label go with it: its points, its underline, dust."""
-    x0, y0, x1, y1 = label.box
-    if label.rotation_cw in (90, 270):
-        boxes, (x0, y0, x1, y1) = boxes[:, [1, 0, 3, 2]], (y0, x0, y1, x1)
-    height, width = y1 - y0, x1 - x0
-    own_width, own_height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    is_small = np.maximum(own_width, own_height) <= 0.5 * height
-    inside = (boxes[:, 0] >= x0 - 2) & (boxes[:, 1] >= y0 - 2) & (boxes[:, 2] <= x1 + 2) & (boxes[:, 3] <= y1 + 2)
-    dust = np.maximum(own_width, own_height) <= 0.1 * height
-    middle = (boxes[:, 0] + boxes[:, 2]) / 2
-    is_rule = (own_height <= 0.3 * height) & (own_width >= 0.4 * width) & (own_width <= 1.6 * width)
-    is_rule &= (middle > x0) & (middle < x1) & ((boxes[:, 1] < y0) | (boxes[:, 3] > y1) | inside)
-    return (is_small & inside) | dust | is_rule
-
-
-def _cut(split: _Split, place: int) -> np.ndarray:
-    """One figure cut at its box, ink of other figures taken out of it."""
-    group = split.groups[place]
-    x0, y0, x1, y1 = group.box
-    view = split.upright[y0:y1, x0:x1].copy()
-    for other in split.groups:
-        left, top = other.mask_origin[0] * CELL, other.mask_origin[1] * CELL
-        bottom, right = top + other.mask.shape[0] * CELL, left + other.mask.shape[1] * CELL
-        if other is group or left >= x1 or right <= x0 or top >= y1 or bottom <= y0:
-            continue
-        fine = other.mask.repeat(CELL, 0).repeat(CELL, 1)
-        fine = fine[max(0, y0 - top) : y1 - top, max(0, x0 - left) : x1 - left]
-        dy, dx = max(0, top - y0), max(0, left - x0)
-        part = view[dy : dy + fine.shape[0], dx : dx + fine.shape[1]]
-        part[fine[: part.shape[0], : part.shape[1]]] = PAPER
-    return view
-
-
 _SHEET_FILE = re.compile(r"(?P<patent>(?:US)?D0*(?P<number>\d+))(?:-\d{8})?-D(?P<sheet>\d{5})\.TIFF?$", re.IGNORECASE)
 
 
@@ -260,7 +57,7 @@ def patent_views(
     grant: Mapping[str, Any],
     drawings: Mapping[str, bytes],
     *,
-    config: ViewsConfig = ViewsConfig(),
+    config: ViewsConfig = DEFAULT_CONFIG,
     report: Report | None = None,
 ) -> list[dict[str, Any]]:
     """Every view of one grant: the front-page drawing first, then sheet by sheet in reading order.
@@ -292,7 +89,7 @@ class _PatentSplitter:
     def rows(self, drawings: Mapping[str, bytes]) -> list[dict[str, Any]]:
         self._count_missing(drawings)
         front: tuple[str, np.ndarray] | None = None
-        splits: list[tuple[int, _Split]] = []
+        splits: list[tuple[int, Split]] = []
         for place, (file_name, data) in enumerate(drawings.items()):
             number = sheet_number(file_name)
             number = place if number is None else number
@@ -306,7 +103,7 @@ class _PatentSplitter:
             if number == 0:
                 front = (file_name, page)
                 continue
-            split = _split(page, self._orientation(file_name), self.declared, self.config)
+            split = split_page(page, self._orientation(file_name), self.declared, self.config)
             if not split.groups:
                 tally.drop("sheet_without_ink", file_name)
                 continue
@@ -334,7 +131,7 @@ class _PatentSplitter:
         if unlisted := there - {name.lower() for name in listed}:
             self.report.count("unlisted_sheets", len(unlisted))
 
-    def _view_rows(self, splits: list[tuple[int, _Split]]) -> tuple[list[dict[str, Any]], list[Silhouette]]:
+    def _view_rows(self, splits: list[tuple[int, Split]]) -> tuple[list[dict[str, Any]], list[Silhouette]]:
         rows, silhouettes, names = [], [], set()
         labels = iter(self._labels([figure for _, split in splits for figure in split.sheet.figures]))
         for number, split in splits:
@@ -344,7 +141,7 @@ class _PatentSplitter:
                 if name in names:
                     name, flags = f"{name}-s{number}.{place}", flags | {"repeated_label"}
                 names.add(name)
-                picture = _cut(split, place - 1)
+                picture = cut_view(split, place - 1)
                 silhouettes.append(silhouette(picture))
                 rows.append(self._row(name, number, label, figure, split.sheet.rotation_cw, picture, flags))
         return rows, silhouettes
@@ -403,7 +200,7 @@ class _PatentSplitter:
             "image_sha256": hashlib.sha256(png).hexdigest(),
             "is_front_page": False,
             "front_page_of": [],
-            "score": _score_with(figure, flags),
+            "score": score_with(figure, flags),
             "flags": sorted(flags),
         }
 
@@ -448,7 +245,7 @@ class _PatentSplitter:
 def split_folder(
     folder: Path,
     *,
-    config: ViewsConfig = ViewsConfig(),
+    config: ViewsConfig = DEFAULT_CONFIG,
     report: Report | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
