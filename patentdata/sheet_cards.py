@@ -180,11 +180,10 @@ def make_card(sheet: Sheet, page: np.ndarray | None, trouble: str, config: Conta
         upright = turn(page, rotation_cw)
         picture = _picture(upright, (config.doubtful_px if is_doubtful else config.plain_px) / max(upright.shape))
         marks = [_mark(place, view, upright, config) for place, view in enumerate(sheet.views)]
-    doubts = [
-        f"FIG. {shortened(figure.label, _LONGEST_LABEL)} is declared, but was found on no sheet; "
-        f"its neighbours are here. {shortened(figure.text)}".rstrip()
-        for figure in sheet.missing
-    ]
+    doubts = []
+    for figure in sheet.missing:
+        label, text = shortened(figure.label, _LONGEST_LABEL), shortened(figure.text)
+        doubts.append(f"FIG. {label} is declared, but was found on no sheet{': ' if text else ''}{text}")
     if sheet.drop:
         doubts.append(f"Left out: {DROP_WORDS.get(sheet.drop.reason, sheet.drop.reason.replace('_', ' '))}")
     place = "front page" if sheet.number == 0 else f"sheet {sheet.number}"
