@@ -82,7 +82,9 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Draw two weeks of patents and walk them to a measured model: everything, small, on this machine."""
-    os.environ.setdefault("PREFECT_HOME", str((out / "prefect").resolve()))  # before Prefect is imported
+    home = (out / "prefect").resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("PREFECT_HOME", str(home))  # before Prefect is imported
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     from flows.demo import DEMO_WEEKS, demo_config, draw_archives
 
