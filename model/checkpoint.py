@@ -1,7 +1,7 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped.
 
-A checkpoint is `step-00000500.pt` (state dicts and plain values) and, written after it, `step-00000500.json` with its
-hash. Without the second, or where the hash differs, the checkpoint does not count.
+A checkpoint is `step-00000500.pt` (state dicts and plain values) and, written after it, its receipt
+`step-00000500.json` with the hash, which `model.run` reads.
 """
 
 from __future__ import annotations
@@ -10,12 +10,8 @@ from pathlib import Path
 
 import torch
 
-from model.files import read_json, remove, sha256_of_file, write_json, written_aside
-
-
-def checkpoint_path(folder: Path, num_steps_done: int) -> Path:
-    """Where the checkpoint after so many steps lies."""
-    return folder / f"step-{num_steps_done:08d}.pt"
+from model.files import sha256_of_file, write_json, written_aside
+from model.run import checkpoint_path, list_checkpoints, remove_checkpoint
 
 
 def save_checkpoint(
@@ -45,30 +41,6 @@ def save_checkpoint(
     write_json(path.with_suffix(".json"), {"sha256": sha256_of_file(path), "metrics_sha256": metrics_sha256})
     for step in list_checkpoints(folder)[num_kept:]:
         remove_checkpoint(folder, step)
-
-
-def list_checkpoints(folder: Path) -> list[int]:
-    """Steps done at each checkpoint there is, the latest first; says nothing of their health."""
-    return sorted((int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.json")), reverse=True)
-
-
-def remove_checkpoint(folder: Path, num_steps_done: int) -> None:
-    """Remove one checkpoint; what makes it count goes first."""
-    path = checkpoint_path(folder, num_steps_done)
-    remove(path.with_suffix(".json"))
-    remove(path)
-
-
-def is_intact(folder: Path, num_steps_done: int, *, metrics_sha256: str) -> bool:
-    """True where the checkpoint's bytes are those that were written, and so are the metrics it goes on from."""
-    path = checkpoint_path(folder, num_steps_done)
-    receipt = read_json(path.with_suffix(".json"))
-    return (
-        receipt is not None
-        and receipt.get("metrics_sha256") == metrics_sha256
-        and path.is_file()
-        and receipt.get("sha256") == sha256_of_file(path)
-    )
 
 
 def load_checkpoint(

@@ -1,4 +1,7 @@
-"""Training and evaluation in a process of their own, which may die without taking its caller with it."""
+"""Training and evaluation in a process of their own, which may die without taking its caller with it.
+
+What is done already is given back without a process: starting one takes seconds, looking at the files does not.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from model.config import EvaluationConfig, TrainConfig
+from model.done import finished_evaluation, finished_training
 from model.errors import ConfigError, ModelError, TrainingError
 
 Progress = Callable[[int, int, dict[str, Any]], None]
@@ -24,7 +28,7 @@ _BAD_ARGUMENTS = 2
 def train_in_child(
     dataset_dir: str | Path, run_dir: str | Path, config: TrainConfig, *, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Run `model.train.train` in a child process and return its summary.
+    """Run `model.train.train` in a child process and return its summary; that of a finished run needs no process.
 
     Args:
         dataset_dir: Folder of the dataset.
@@ -35,6 +39,9 @@ def train_in_child(
     Raises:
         ModelError: The child failed; the message is its own, or its last lines where it left none.
     """
+    summary = finished_training(dataset_dir, run_dir, config)
+    if summary is not None:
+        return summary
     with _settings_file(config) as settings:
         arguments = ["--dataset", str(dataset_dir), "--run", str(run_dir), "--config", str(settings)]
         return _run("model.train", arguments, progress)
@@ -43,7 +50,13 @@ def train_in_child(
 def evaluate_in_child(
     model: str | Path, dataset_dir: str | Path, out_dir: str | Path, config: EvaluationConfig
 ) -> dict[str, Any]:
-    """Run `model.evaluate.evaluate` in a child process and return what `evaluation.json` holds. Raises ModelError."""
+    """Run `model.evaluate.evaluate` in a child process and return what `evaluation.json` holds. Raises ModelError.
+
+    A finished evaluation of a local model needs no process.
+    """
+    results = finished_evaluation(model, dataset_dir, out_dir, config)
+    if results is not None:
+        return results
     with _settings_file(config) as settings:
         arguments = ["--model", str(model), "--dataset", str(dataset_dir), "--out", str(out_dir)]
         return _run("model.evaluate", [*arguments, "--config", str(settings)], None)

@@ -19,13 +19,7 @@ from open_clip.factory import get_model_config
 from open_clip.pretrained import get_pretrained_cfg
 
 from model.errors import ArchitectureError, DeviceError
-from model.files import sha256_of_file, sha256_of_json
-
-ARCHITECTURES_DIR = Path(__file__).parent / "architectures"
-WEIGHTS_NAME = "open_clip_model.safetensors"
-CONFIG_NAME = "open_clip_config.json"
-_LOCAL_DIR = "local-dir:"
-_HF_HUB = "hf-hub:"
+from model.source import ARCHITECTURES_DIR, ModelSource, find_prefixed_or_local, require_config
 
 
 @dataclass(frozen=True)
@@ -45,24 +39,6 @@ class Preprocess:
     std: tuple[float, ...]
     interpolation: str
     resize_mode: str
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """Where a model comes from: an open_clip name and, for a bare architecture, its weights.
-
-    Attributes:
-        name: "ViT-B-32", "local-dir:FOLDER" or "hf-hub:NAME".
-        pretrained: Tag or weights file; None for fresh weights, and for names that carry their own.
-    """
-
-    name: str
-    pretrained: str | None = None
-
-    @property
-    def folder(self) -> Path | None:
-        """The folder of a local model; None for any other."""
-        return Path(self.name.removeprefix(_LOCAL_DIR)) if self.name.startswith(_LOCAL_DIR) else None
 
 
 @dataclass(frozen=True)
@@ -109,14 +85,10 @@ def find_model(model: str | Path) -> ModelSource:
     Raises:
         ArchitectureError: Nothing of that name is known.
     """
+    source = find_prefixed_or_local(model)
+    if source is not None:
+        return source
     name = str(model)
-    if name.startswith((_LOCAL_DIR, _HF_HUB)):
-        return ModelSource(name)
-    for folder in (Path(name), Path(name) / "model"):
-        if (folder / CONFIG_NAME).is_file():
-            return ModelSource(f"{_LOCAL_DIR}{folder}")
-    if Path(name).is_dir():
-        raise ArchitectureError(f"{name}: neither it nor its model/ holds {CONFIG_NAME}; name a finished run or model")
     architecture, _, tag = name.rpartition("/")
     if not architecture:
         check_architecture(name)
@@ -137,9 +109,8 @@ def check_architecture(name: str) -> None:
 
 def _check_source(source: ModelSource) -> None:
     if source.folder is not None:
-        if not (source.folder / CONFIG_NAME).is_file():
-            raise ArchitectureError(f"{source.folder}: no {CONFIG_NAME} there; name a folder that open_clip can load")
-    elif not source.name.startswith(_HF_HUB):
+        require_config(source.folder)
+    elif not source.is_on_hub:
         check_architecture(source.name)
         tags = open_clip.list_pretrained_tags_by_model(source.name)
         if source.pretrained and source.pretrained not in tags and not Path(source.pretrained).is_file():
@@ -224,22 +195,6 @@ def _preprocess(model: torch.nn.Module) -> Preprocess:
         interpolation=values["interpolation"],
         resize_mode=values["resize_mode"],
     )
-
-
-def fingerprint_source(source: ModelSource) -> str | None:
-    """SHA-256 that stands for a local model's files, without loading it; None where the files are not local.
-
-    Raises:
-        ArchitectureError: The folder is not one that open_clip can load.
-    """
-    if source.folder is not None:
-        _check_source(source)
-        files = sorted(path for path in source.folder.iterdir() if path.suffix in (".safetensors", ".bin", ".pth"))
-        files = [source.folder / CONFIG_NAME, *files]
-        return sha256_of_json([[path.name, sha256_of_file(path)] for path in files])
-    if source.pretrained and Path(source.pretrained).is_file():
-        return sha256_of_file(Path(source.pretrained))
-    return None
 
 
 def fingerprint_clip(clip: Clip) -> str:

@@ -1,7 +1,7 @@
 """Captioned views, read from a dataset folder and made into what a model takes.
 
-A dataset folder holds `dataset.json` and the Parquet files it names. The views of a split stay as JPEG bytes in Arrow
-memory; an image is decoded when it is asked for, and any one can be asked for at any time.
+The views of a split stay as JPEG bytes in Arrow memory; an image is decoded when it is asked for, and any one can be
+asked for at any time.
 """
 
 from __future__ import annotations
@@ -20,39 +20,12 @@ import torch
 
 from model.clip import Preprocess
 from model.config import CAPTION_COLUMNS
+from model.dataset import Dataset
 from model.errors import DatasetError
-from model.files import read_json
 
 _REQUIRED = ("view_id", "patent_number", "image")
 _OPTIONAL = ("uspc_class", "viewpoint")
 _WHITE = 255
-
-
-@dataclass(frozen=True)
-class DatasetFile:
-    """One Parquet file of a dataset."""
-
-    name: str
-    split: str
-    num_rows: int
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """What `dataset.json` says of a dataset folder."""
-
-    folder: Path
-    name: str
-    fingerprint: str
-    files: tuple[DatasetFile, ...]
-
-    @property
-    def num_views(self) -> dict[str, int]:
-        """Split → number of views."""
-        totals: dict[str, int] = {}
-        for file in self.files:
-            totals[file.split] = totals.get(file.split, 0) + file.num_rows
-        return totals
 
 
 class Images:
@@ -92,28 +65,6 @@ class Views:
         """One caption a view from the column `caption`, and from `text` where that column is empty."""
         chosen = self.captions[caption]
         return [own or text or "" for own, text in zip(chosen, self.captions["text"], strict=True)]
-
-
-def open_dataset(folder: str | Path) -> Dataset:
-    """Read what a dataset folder says of itself.
-
-    Raises:
-        DatasetError: There is no such folder, or its `dataset.json` is missing or incomplete.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such dataset folder; build the dataset first")
-    values = read_json(folder / "dataset.json")
-    if values is None:
-        raise DatasetError(f"{folder}: no readable dataset.json there; build the dataset again")
-    try:
-        files = tuple(
-            DatasetFile(name=str(file["name"]), split=str(file["split"]), num_rows=int(file["num_rows"]))
-            for file in values["files"]
-        )
-        return Dataset(folder=folder, name=values["name"], fingerprint=values["fingerprint"], files=files)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{folder}/dataset.json: no usable {error}; build the dataset again") from error
 
 
 def read_views(dataset: Dataset, split: str) -> Views:

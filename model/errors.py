@@ -23,3 +23,7 @@ class DeviceError(ModelError):
 
 class TrainingError(ModelError):
     """A run that cannot go on, such as one whose loss is no longer a number."""
+
+
+class TrainingStoppedError(TrainingError):
+    """A run that was asked to stop; its checkpoint is written, and the same call goes on from there."""

@@ -16,18 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.clip import (
-    CONFIG_NAME,
-    Clip,
-    ModelSource,
-    choose_device,
-    find_model,
-    fingerprint_clip,
-    fingerprint_source,
-    load_clip,
-)
+from model.clip import Clip, choose_device, find_model, fingerprint_clip, load_clip
 from model.config import EvaluationConfig
-from model.data import Dataset, Views, open_dataset, read_views
+from model.data import Views, read_views
+from model.dataset import Dataset, open_dataset
+from model.done import evaluation_identity, finished_results
 from model.embed import Features, features_of
 from model.errors import ConfigError, ModelError
 from model.files import held_alone, read_json, sha256_of_file, write_json, write_text
@@ -43,11 +36,11 @@ from model.retrieval import (
     nearest,
     rank_both_ways,
 )
-from model.run import read_metrics
+from model.run import RunFolder, read_metrics
+from model.source import ModelSource, fingerprint_source
 
 __all__ = ["EvaluationConfig", "evaluate"]
 
-VERSION = 1  # of what evaluation writes; counts up when equal inputs would give other bytes
 _POSITIVES_RULE = "a view answers a query where its caption is the query's, letter for letter"
 _NUM_SHOWN = 4  # candidates beside each example
 
@@ -97,55 +90,31 @@ def evaluate(
     config = config or EvaluationConfig()
     dataset = open_dataset(dataset_dir)
     contestant = find_contestant(model, choose_device(config.device))
-    metrics_path = contestant.run_dir / "metrics.jsonl" if contestant.run_dir else None
-    identity = {
-        "version": VERSION,
-        "model_fingerprint": contestant.fingerprint,
-        "dataset_fingerprint": dataset.fingerprint,
-        "training_metrics": sha256_of_file(metrics_path) if metrics_path and metrics_path.is_file() else None,
-        "config_hash": config.config_hash,
-    }
+    identity = evaluation_identity(contestant.fingerprint, contestant.run_dir, dataset, config)
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     with held_alone(out_dir):
-        results = _finished_results(out_dir, identity)
+        results = finished_results(out_dir, identity)
         if results is None:
             views = read_views(dataset, config.split)
             results, examples = _measure_retrieval(contestant, dataset, views, out_dir, config)
             results = {"stage": "evaluation", "identity": identity, **results}
-            losses = read_metrics(metrics_path) if metrics_path else []
+            losses = read_metrics(RunFolder(contestant.run_dir).metrics) if contestant.run_dir else []
             write_text(out_dir / "report.html", render_report(results, examples, losses))
             results["files"] = {"report.html": sha256_of_file(out_dir / "report.html")}
             write_json(out_dir / "evaluation.json", results)
     return results
 
 
-def _finished_results(out_dir: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    results = read_json(out_dir / "evaluation.json")
-    if results is None or results.get("identity") != identity:
-        return None
-    files = results.get("files", {})
-    intact = all((out_dir / name).is_file() and sha256_of_file(out_dir / name) == sha for name, sha in files.items())
-    return results if files and intact else None
-
-
 def find_contestant(model: str | Path, device: torch.device) -> Contestant:
     """Resolve the name of a model; one that is not local is loaded to take its fingerprint."""
     source = find_model(model)
-    name, run_dir = source.name, None
-    if source.folder is not None:
-        folder = source.folder.resolve()
-        is_of_run = folder.name == "model" and (folder / CONFIG_NAME).is_file()
-        run_dir = folder.parent if is_of_run else None
-        name = (run_dir or folder).name
-    elif source.pretrained:
-        name = f"{source.name}/{Path(source.pretrained).name}"
     fingerprint = fingerprint_source(source) if source.folder is not None else None
     loaded = None
     if fingerprint is None:
         loaded = load_clip(source, device=device)
         fingerprint = fingerprint_clip(loaded)
-    return Contestant(name, source, fingerprint, run_dir, device, loaded)
+    return Contestant(source.label, source, fingerprint, source.run_dir, device, loaded)
 
 
 def _measure_retrieval(

@@ -8,8 +8,9 @@ from typing import Any
 import safetensors.torch
 from open_clip.tokenizer import HFTokenizer
 
-from model.clip import CONFIG_NAME, WEIGHTS_NAME, Clip
-from model.files import remove, sha256_of_file, write_json, write_text, written_aside
+from model.clip import Clip
+from model.files import hash_folder, remove, write_json, write_text, written_aside
+from model.source import CONFIG_NAME, WEIGHTS_NAME
 
 _CARD = """\
 ---
@@ -73,13 +74,6 @@ def export_model(clip: Clip, folder: Path, *, summary: dict[str, Any]) -> dict[s
         clip.tokenizer.save_pretrained(str(folder))
     write_text(folder / "README.md", _card(clip, summary))
     return hash_folder(folder)
-
-
-def hash_folder(folder: Path) -> dict[str, str]:
-    """File name → SHA-256 of the files right inside a folder; empty where there is no such folder."""
-    if not folder.is_dir():
-        return {}
-    return {path.name: sha256_of_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
 
 
 def _card(clip: Clip, summary: dict[str, Any]) -> str:

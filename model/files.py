@@ -19,6 +19,13 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def hash_folder(folder: Path) -> dict[str, str]:
+    """File name → SHA-256 of the files right inside a folder; empty where there is no such folder."""
+    if not folder.is_dir():
+        return {}
+    return {path.name: sha256_of_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
 def sha256_of_json(value: Any) -> str:
     """SHA-256 of a plain value in its canonical JSON form, hexadecimal."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -17,11 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from model.checkpoint import is_intact, list_checkpoints, remove_checkpoint
-from model.export import hash_folder
-from model.files import read_json, remove, write_json, written_aside
-
-VERSION = 1  # of what training writes; counts up when equal inputs would give other bytes
+from model.files import hash_folder, read_json, remove, sha256_of_file, write_json, written_aside
 
 
 @dataclass(frozen=True)
@@ -56,8 +52,8 @@ class RunFolder:
         if summary is None or summary.get("identity") != identity or read_json(self.config) != identity:
             return None
         files = summary.get("model_files")
-        is_intact = bool(files) and hash_folder(self.model) == files
-        return summary if is_intact and self.metrics_sha256() == summary.get("metrics_sha256") else None
+        are_intact = bool(files) and hash_folder(self.model) == files
+        return summary if are_intact and self.metrics_sha256() == summary.get("metrics_sha256") else None
 
     def metrics_sha256(self, num_steps: int | None = None) -> str | None:
         """SHA-256 of the first lines of the metrics, of all where none is named; None where there are not so many."""
@@ -98,6 +94,35 @@ class RunFolder:
         if len(lines) > num_steps:
             with written_aside(self.metrics) as aside:
                 aside.write_bytes(b"".join(lines[:num_steps]))
+
+
+def checkpoint_path(folder: Path, num_steps_done: int) -> Path:
+    """Where the checkpoint after so many steps lies."""
+    return folder / f"step-{num_steps_done:08d}.pt"
+
+
+def list_checkpoints(folder: Path) -> list[int]:
+    """Steps done at each checkpoint there is, the latest first; says nothing of their health."""
+    return sorted((int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.json")), reverse=True)
+
+
+def remove_checkpoint(folder: Path, num_steps_done: int) -> None:
+    """Remove one checkpoint; what makes it count goes first."""
+    path = checkpoint_path(folder, num_steps_done)
+    remove(path.with_suffix(".json"))
+    remove(path)
+
+
+def is_intact(folder: Path, num_steps_done: int, *, metrics_sha256: str) -> bool:
+    """True where a checkpoint's bytes are those that were written, and so are the metrics it goes on from."""
+    path = checkpoint_path(folder, num_steps_done)
+    receipt = read_json(path.with_suffix(".json"))
+    return (
+        receipt is not None
+        and receipt.get("metrics_sha256") == metrics_sha256
+        and path.is_file()
+        and receipt.get("sha256") == sha256_of_file(path)
+    )
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -10,35 +10,47 @@ import contextlib
 import json
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import torch
 
 from model.checkpoint import load_checkpoint, save_checkpoint
-from model.clip import Clip, ModelSource, choose_device, fingerprint_source, load_clip
+from model.clip import Clip, choose_device, load_clip
 from model.config import TrainConfig
-from model.data import Dataset, ImageReader, Views, open_dataset, read_views
-from model.errors import ConfigError, ModelError, TrainingError
+from model.data import ImageReader, Views, read_views
+from model.dataset import Dataset, open_dataset
+from model.done import training_identity
+from model.errors import ConfigError, ModelError, TrainingError, TrainingStoppedError
 from model.export import export_model
 from model.files import held_alone, read_json, write_json
 from model.losses import contrastive_loss
 from model.optimisation import build_optimizer, learning_rate_at, set_learning_rate
-from model.run import VERSION, MetricsLog, RunFolder, read_metrics
+from model.run import MetricsLog, RunFolder, read_metrics
 from model.sampling import batch_draws, batch_rows, num_steps_per_epoch
+from model.source import ModelSource
 
 __all__ = ["TrainConfig", "train"]
+
+_ENDED_BY_SIGNAL = 128  # plus the signal, as shells have it
 
 Progress = Callable[[int, int, dict[str, Any]], None]
 
 
 def train(
-    dataset_dir: str | Path, run_dir: str | Path, config: TrainConfig, *, progress: Progress | None = None
+    dataset_dir: str | Path,
+    run_dir: str | Path,
+    config: TrainConfig,
+    *,
+    progress: Progress | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Train a model, or go on where an earlier call stopped; a finished run is given back at once.
 
@@ -49,24 +61,19 @@ def train(
         run_dir: Folder of the run. Outputs of another dataset or config in it are removed first.
         config: How to train.
         progress: Called after each step with the steps done, the steps in all, and the step's metrics.
+        should_stop: Asked after each step; where it says so, a checkpoint is written and the run is left there.
 
     Returns:
         The summary that `training.json` holds.
 
     Raises:
         ModelError: The dataset, the model or the device cannot be used, or the loss is no longer a number.
+        TrainingStoppedError: `should_stop` said so before the last step.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise TrainingError("a run is one process as yet; start it without torchrun, or with --nproc-per-node 1")
     dataset = open_dataset(dataset_dir)
-    source = ModelSource(config.architecture, config.pretrained)
-    identity = {
-        "version": VERSION,
-        "dataset_fingerprint": dataset.fingerprint,
-        "initial_weights": fingerprint_source(source),
-        "config_hash": config.config_hash,
-        "config": config.result_settings,
-    }
+    identity = training_identity(dataset, config)
     run = RunFolder(Path(run_dir))
     run.folder.mkdir(parents=True, exist_ok=True)
     with held_alone(run.folder):
@@ -75,10 +82,11 @@ def train(
             device = choose_device(config.device)
             views = read_views(dataset, "train")
             with reproducible(config.seed):
+                source = ModelSource(config.architecture, config.pretrained)
                 clip = load_clip(source, device=device, seed=config.seed)
                 if has_convolutions(clip.model):
                     clip.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-                num_steps = _run_steps(clip, views, run, identity, config, progress)
+                num_steps = _run_steps(clip, views, run, identity, config, progress, should_stop)
                 summary = _summarise(clip, dataset, views, run, config, num_steps) | {"identity": identity}
                 summary["model_files"] = export_model(clip, run.model, summary=summary)
             write_json(run.summary, summary)
@@ -190,7 +198,13 @@ def train_step(
 
 
 def _run_steps(
-    clip: Clip, views: Views, run: RunFolder, identity: dict[str, Any], config: TrainConfig, progress: Progress | None
+    clip: Clip,
+    views: Views,
+    run: RunFolder,
+    identity: dict[str, Any],
+    config: TrainConfig,
+    progress: Progress | None,
+    should_stop: Callable[[], bool],
 ) -> int:
     num_steps = run_length(config, len(views))
     steps_per_epoch = num_steps_per_epoch(len(views), config.batch_size)
@@ -210,7 +224,8 @@ def _run_steps(
             _check_finite(values, num_done, batch, views)
             values = {"step": num_done, "epoch": (num_done - 1) // steps_per_epoch + 1, **values}
             log.append(values)
-            if num_done % config.checkpoint_every_steps == 0 or num_done == num_steps:
+            is_stopped = num_done < num_steps and should_stop()
+            if num_done % config.checkpoint_every_steps == 0 or num_done == num_steps or is_stopped:
                 log.sync()  # the metrics of a checkpoint's steps are on the disk before it is
                 save_checkpoint(
                     run.checkpoints,
@@ -223,6 +238,10 @@ def _run_steps(
             if progress is not None:
                 num_views = (num_done - first_step) * len(batch.rows)
                 progress(num_done, num_steps, values | {"views_per_s": num_views / (time.perf_counter() - started)})
+            if is_stopped:
+                raise TrainingStoppedError(
+                    f"stopped after step {num_done} of {num_steps}; run again to go on from there"
+                )
     return num_steps
 
 
@@ -261,6 +280,36 @@ def _summarise(
     }
 
 
+class StopOnSignal:
+    """Makes SIGTERM and SIGINT a wish that training hears between two steps; before the first they end the program."""
+
+    def __init__(self) -> None:
+        self.is_training = False
+        self.is_wanted = False
+        self._handlers: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopOnSignal:
+        self._handlers = {number: signal.signal(number, self._hear) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _hear(self, number: int, _frame: object) -> None:
+        if not self.is_training:  # nothing is lost, and a wait for the folder would not hear a wish
+            print("error: stopped before the first step; run again to start", file=sys.stderr, flush=True)
+            raise SystemExit(_ENDED_BY_SIGNAL + number)
+        self.is_wanted = True
+
+    def progress(self, step: int, num_steps: int, values: dict[str, Any]) -> None:
+        """Print a step's metrics as one JSON line."""
+        self.is_training = True
+        print(json.dumps(values | {"num_steps": num_steps}), flush=True)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Train as a program: one JSON line a step on stdout, then the summary; 1 and one sentence where it fails."""
     parser = argparse.ArgumentParser(prog="python -m model.train", description=train.__doc__)
@@ -272,16 +321,16 @@ def main(arguments: list[str] | None = None) -> int:
         values = {} if options.config is None else read_json(options.config)
         if values is None:
             raise ConfigError(f"{options.config}: no JSON object of settings there")
-        summary = train(options.dataset, options.run, TrainConfig.from_dict(values), progress=_print_progress)
+        config = TrainConfig.from_dict(values)
+        with StopOnSignal() as stop:
+            summary = train(
+                options.dataset, options.run, config, progress=stop.progress, should_stop=lambda: stop.is_wanted
+            )
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(json.dumps({"summary": summary}), flush=True)
     return 0
-
-
-def _print_progress(step: int, num_steps: int, values: dict[str, Any]) -> None:
-    print(json.dumps(values | {"num_steps": num_steps}), flush=True)
 
 
 if __name__ == "__main__":

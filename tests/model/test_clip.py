@@ -7,8 +7,9 @@ import re
 import pytest
 import torch
 
-from model.clip import ModelSource, choose_device, find_model, fingerprint_clip, load_clip
+from model.clip import choose_device, find_model, fingerprint_clip, load_clip
 from model.errors import ArchitectureError, DeviceError
+from model.source import ModelSource
 
 
 @pytest.mark.parametrize(

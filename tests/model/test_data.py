@@ -15,11 +15,11 @@ from model.data import (
     crop,
     decode_grey,
     normalise,
-    open_dataset,
     pad_to_square,
     read_views,
     resize,
 )
+from model.dataset import open_dataset
 from model.errors import DatasetError
 from tests.model.drawings import draw_rows, write_dataset
 

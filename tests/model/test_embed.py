@@ -6,9 +6,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from model.clip import ModelSource, load_clip
-from model.data import open_dataset, read_views
+from model.clip import load_clip
+from model.data import read_views
+from model.dataset import open_dataset
 from model.embed import embed_images, embed_texts, features_of
+from model.source import ModelSource
 
 
 @pytest.fixture(scope="module")

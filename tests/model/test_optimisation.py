@@ -7,9 +7,10 @@ import itertools
 import pytest
 import torch
 
-from model.clip import ModelSource, load_clip
+from model.clip import load_clip
 from model.config import TrainConfig
 from model.optimisation import build_optimizer, learning_rate_at, set_learning_rate
+from model.source import ModelSource
 
 
 def rates(num_steps: int, warmup_steps: int) -> list[float]:

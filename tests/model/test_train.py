@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import shutil
 import signal
 import subprocess
@@ -17,12 +16,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.clip import ModelSource, load_clip
-from model.data import ImageReader, open_dataset, read_views
+from model.clip import load_clip
+from model.data import ImageReader, read_views
+from model.dataset import open_dataset
 from model.embed import embed_images, embed_texts
-from model.errors import DatasetError, TrainingError
-from model.run import read_metrics
-from model.train import BatchReader, main, train
+from model.errors import DatasetError, TrainingError, TrainingStoppedError
+from model.losses import contrastive_loss
+from model.run import list_checkpoints, read_metrics
+from model.source import ModelSource
+from model.train import BatchReader, StopOnSignal, main, train
 from tests.model.drawings import draw_dataset, draw_rows, write_dataset
 
 
@@ -154,28 +156,55 @@ def test_settings_of_speed_change_no_byte(shapes, tmp_path, micro_config, undist
     assert bytes_of(tmp_path / "run") == bytes_of(undisturbed)
 
 
-@pytest.mark.slow
-def test_a_run_that_was_killed_ends_with_the_bytes_of_one_that_was_not(shapes, tmp_path, micro_config, undisturbed):
+def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_and_goes_on_from_there(
+    shapes, tmp_path, micro_config, undisturbed
+):
+    config = dataclasses.replace(micro_config, checkpoint_every_steps=100)
+    done = []
+    with pytest.raises(TrainingStoppedError, match="stopped after step 3 of 6; run again to go on"):
+        train(
+            shapes,
+            tmp_path / "run",
+            config,
+            progress=lambda step, *_: done.append(step),
+            should_stop=lambda: len(done) == 2,
+        )
+    train(shapes, tmp_path / "run", config, progress=lambda step, *_: done.append(step))
+
+    assert done == [1, 2, 3, 4, 5, 6]
+    for name in ("metrics.jsonl", "training.json", "model/open_clip_model.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (undisturbed / name).read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_program_stops_at_a_signal_with_a_checkpoint_and_a_sentence(
+    shapes, tmp_path, micro_config, capsys, monkeypatch, number
+):
     (tmp_path / "config.json").write_text(json.dumps(micro_config.to_dict()))
-    command = [sys.executable, "-m", "model.train", "--dataset", str(shapes), "--run", str(tmp_path / "run")]
-    child = subprocess.Popen(
-        [*command, "--config", str(tmp_path / "config.json")],
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
-    )
-    assert child.stdout is not None
-    for line in child.stdout:
-        if json.loads(line).get("step") == 3:
-            child.send_signal(signal.SIGKILL)
-            break
-    assert child.wait() == -signal.SIGKILL
-    child.stdout.close()
+    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    losses = []
 
-    train(shapes, tmp_path / "run", micro_config)
+    def loss_with_a_signal_at_the_third(*features):
+        losses.append(contrastive_loss(*features))
+        if len(losses) == 3:
+            signal.raise_signal(number)
+        return losses[-1]
 
-    assert bytes_of(tmp_path / "run") == bytes_of(undisturbed)
+    monkeypatch.setattr("model.train.contrastive_loss", loss_with_a_signal_at_the_third)
+
+    arguments = ["--dataset", str(shapes), "--run", str(tmp_path / "run"), "--config", str(tmp_path / "config.json")]
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == "error: stopped after step 3 of 6; run again to go on from there\n"
+    assert list_checkpoints(tmp_path / "run" / "checkpoints") == [3, 2]
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
+
+
+def test_a_signal_before_the_first_step_ends_the_program_at_once(capsys):
+    with pytest.raises(SystemExit) as ended, StopOnSignal():
+        signal.raise_signal(signal.SIGTERM)
+
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "error: stopped before the first step; run again to start\n"
 
 
 @pytest.mark.slow

@@ -1,0 +1,92 @@
+"""What is done already, told from files alone: no model is loaded for it, and no library that could load one.
+
+An output is done where it names, as its identity, everything that it depends on, and its files are as they were
+written. Training and evaluation ask here, and so does whoever would start a process for them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from model.config import EvaluationConfig, TrainConfig
+from model.dataset import Dataset, open_dataset
+from model.files import held_alone, read_json, sha256_of_file
+from model.run import RunFolder
+from model.source import ModelSource, find_prefixed_or_local, fingerprint_source
+
+TRAINING_VERSION = 1  # of what training writes; counts up when equal inputs would give other bytes
+EVALUATION_VERSION = 1  # likewise, of what evaluation writes
+
+
+def training_identity(dataset: Dataset, config: TrainConfig) -> dict[str, Any]:
+    """All that a trained model depends on. Raises ArchitectureError where a local model to start from is not there."""
+    return {
+        "version": TRAINING_VERSION,
+        "dataset_fingerprint": dataset.fingerprint,
+        "initial_weights": fingerprint_source(ModelSource(config.architecture, config.pretrained)),
+        "config_hash": config.config_hash,
+        "config": config.result_settings,
+    }
+
+
+def finished_training(dataset_dir: str | Path, run_dir: str | Path, config: TrainConfig) -> dict[str, Any] | None:
+    """The summary of a run that `model.train.train` would give back at once; None where it would train.
+
+    Raises:
+        ModelError: The dataset or the model to start from is not there.
+    """
+    identity = training_identity(open_dataset(dataset_dir), config)
+    run = RunFolder(Path(run_dir))
+    if not run.folder.is_dir():
+        return None
+    with held_alone(run.folder):
+        return run.finished_summary(identity)
+
+
+def evaluation_identity(
+    model_fingerprint: str, run_dir: Path | None, dataset: Dataset, config: EvaluationConfig
+) -> dict[str, Any]:
+    """All that an evaluation depends on.
+
+    Args:
+        model_fingerprint: Stands for the model's weights and its architecture.
+        run_dir: The training run it belongs to, whose curve the report shows; None where there is none.
+    """
+    metrics = RunFolder(run_dir).metrics if run_dir else None
+    return {
+        "version": EVALUATION_VERSION,
+        "model_fingerprint": model_fingerprint,
+        "dataset_fingerprint": dataset.fingerprint,
+        "training_metrics": sha256_of_file(metrics) if metrics and metrics.is_file() else None,
+        "config_hash": config.config_hash,
+    }
+
+
+def finished_evaluation(
+    model: str | Path, dataset_dir: str | Path, out_dir: str | Path, config: EvaluationConfig
+) -> dict[str, Any] | None:
+    """The results that `model.evaluate.evaluate` would give back at once; None where it would measure.
+
+    A model that is not a local folder has to be loaded to be told from another: there the answer is None.
+
+    Raises:
+        ModelError: The dataset or the model's folder is not there.
+    """
+    dataset = open_dataset(dataset_dir)
+    source = find_prefixed_or_local(model)
+    fingerprint = fingerprint_source(source) if source is not None and source.folder is not None else None
+    if source is None or fingerprint is None or not Path(out_dir).is_dir():
+        return None
+    with held_alone(Path(out_dir)):
+        return finished_results(Path(out_dir), evaluation_identity(fingerprint, source.run_dir, dataset, config))
+
+
+def finished_results(out_dir: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """What `evaluation.json` holds, where it is of this very identity and its files are intact; else None."""
+    results = read_json(out_dir / "evaluation.json")
+    if results is None or results.get("identity") != identity:
+        return None
+    files = results.get("files", {})
+    intact = all((out_dir / name).is_file() and sha256_of_file(out_dir / name) == sha for name, sha in files.items())
+    return results if files and intact else None
