@@ -215,9 +215,9 @@ def _cards(
                 page = read_sheet(drawing, name=sheet.name)
             except SheetError as error:
                 trouble = f"The drawing cannot be read: {shortened(str(error))}"
-        yield make_card(sheet, page, trouble, config)
         if progress is not None:
             progress(num_done, len(sheets))
+        yield make_card(sheet, page, trouble, config)
 
 
 def _drawings(folder: DataFolder, sheets: Sequence[Sheet]) -> Iterator[tuple[Sheet, bytes | None]]:
