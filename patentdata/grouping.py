@@ -189,7 +189,7 @@ def group_ink(
         parting, flags = _part(atoms, places, always=1.0, min_cluster=0.0), ("close_figures",)
     if len(parting.parts) < len(labels):
         atoms, flags = find_atoms(_cut_between(half, labels)), ("touching_figures",)
-        parting = _part(atoms, places, always=1.0)
+        parting = _part(atoms, places, always=0.0)
     call_out = _call_out(atoms, places, parting.cost, suspects)
     groups = [_group(page, atoms, members, label, flags) for label, members in parting.parts]
     return Grouping(groups=groups, call_out=call_out)
@@ -218,7 +218,8 @@ def _cut_between(half: np.ndarray, labels: Sequence[Box]) -> np.ndarray:
         # figures share the span about evenly, whichever side of them their labels stand on
         expected = inked[0] + span * number / len(order)
         low, high = int(expected - 0.3 * span / len(order)), int(expected + 0.3 * span / len(order)) + 1
-        cut = low + int(along[low:high].argmin())
+        far = np.abs(np.arange(low, high) - expected)  # of places that are equally thin, the nearest to the middle
+        cut = low + int((along[low:high] + 0.05 * far).argmin())
         width = CELL // SCALE + 1
         if axis:
             half[cut : cut + width] = 0
@@ -368,11 +369,15 @@ def _part(atoms: Atoms, labels: np.ndarray, *, always: float = _ALWAYS, min_clus
 
 def _overlap(outlines: np.ndarray) -> float:
     """Area that each two boxes share, as a share of the smaller one, summed."""
-    first = np.maximum(outlines[:, None, :2], outlines[None, :, :2])
-    last = np.minimum(outlines[:, None, 2:], outlines[None, :, 2:])
-    shared = np.clip(last - first, 0, None).prod(axis=2)
     areas = (outlines[:, 2:] - outlines[:, :2]).prod(axis=1)
-    return float(np.triu(shared / np.minimum(areas[:, None], areas[None, :]), 1).sum())
+    return float(np.triu(_shared_areas(outlines) / np.minimum(areas[:, None], areas[None, :]), 1).sum())
+
+
+def _shared_areas(boxes: np.ndarray) -> np.ndarray:
+    """(num_boxes, num_boxes): area that each two boxes share."""
+    first = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    last = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    return np.clip(last - first, 0, None).prod(axis=2)
 
 
 def _outline(boxes: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
@@ -445,13 +450,16 @@ def _group(page: np.ndarray, atoms: Atoms, members: np.ndarray, label: int | Non
 
 
 def _num_parts(mask: np.ndarray, sheet_side: int) -> int:
-    """Parts of some size that stand apart by some hundredths of the sheet."""
+    """Parts of some size that stand apart by some hundredths of the sheet, none within the box of another."""
     reach = int(_APART * sheet_side) // 2
     padded = cv2.copyMakeBorder(mask.astype(np.uint8), reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0)
     grown = cv2.dilate(padded, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     _, _, stats, _ = cv2.connectedComponentsWithStats(grown, connectivity=8)
-    sides = stats[1:, 2:4].max(axis=1) - 2 * reach
-    return int((sides >= _PART * sheet_side).sum())
+    large = stats[1:, 2:4].max(axis=1) - 2 * reach >= _PART * sheet_side
+    boxes = np.hstack([stats[1:, :2], stats[1:, :2] + stats[1:, 2:4]])[large].astype(np.float64)
+    boxes = boxes[np.argsort(-(boxes[:, 2:] - boxes[:, :2]).prod(axis=1), kind="stable")]
+    shared = np.triu(_shared_areas(boxes), 1).max(axis=0, initial=0.0)  # of each with any larger one
+    return int((shared <= 0.5 * (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)).sum())
 
 
 def _tight(page: np.ndarray, mask: np.ndarray, x0: int, y0: int) -> Box:

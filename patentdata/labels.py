@@ -16,6 +16,7 @@ from patentdata.sheets import PAPER
 
 _LIKE_I = str.maketrans("1L|!T/\\JÌÍİ丨", "IIIIIIIIIIII")
 _LIKE_G = str.maketrans("6COQ0", "GGGGG")
+_LIKE_FIG = ("PIG", "EIG", "JIG", "TIG", "IG")
 _LIKE_DIGIT = str.maketrans("OoIlL|!QDSZB", "001111100528")
 _LABEL = re.compile(
     r"^[^A-Za-z0-9]*(?P<word>[A-Za-z1|!/\\][A-Za-z1|!/\\60]{1,7}?)s?[^A-Za-z0-9]*"
@@ -106,9 +107,11 @@ def _is_figure_word(word: str, num_slips: int = 1) -> bool:
     """Whether `word` is FIG, FIGS or FIGURE, give or take the letters a recogniser confuses."""
     letters = word.upper()
     letters = letters[:1] + letters[1:2].translate(_LIKE_I) + letters[2:3].translate(_LIKE_G) + letters[3:]
-    if num_slips and len(letters) <= 2:
-        return letters in ("FG", "FI")
-    return any(_distance(letters, name) <= num_slips * (1 if len(name) < 5 else 2) for name in ("FIG", "FIGURE"))
+    if not num_slips:
+        return letters in ("FIG", "FIGS", "FIGURE", "FIGURES")
+    if letters.startswith("F"):
+        return letters in ("FG", "FI") or _distance(letters, "FIG") <= 1 or _distance(letters, "FIGURE") <= 2
+    return letters in _LIKE_FIG or _distance(letters, "FIGURE") <= 1
 
 
 def _distance(a: str, b: str) -> int:
