@@ -175,9 +175,8 @@ def test_each_view_is_told_with_label_viewpoint_and_score(walked, tmp_path):
     cards = dict(_cards(page))
     for row in _views(walked):
         card = cards[f"{row['patent_number']}-sheet-{row['sheet_number']}"]
-        name = (
-            "Front page" if row["is_front_page"] else f"FIG. {label}" if (label := row["figure_label"]) else "No label"
-        )
+        name = f"FIG. {row['figure_label']}" if row["figure_label"] else "No label"
+        name = "Front page" if row["is_front_page"] else name
         item = next(item for item in re.findall(r"<li.*?</li>", card, re.DOTALL) if f"<strong>{name}</strong>" in item)
         assert f"{row['score']:.2f}" in item
         if row["viewpoint"] != "none":
