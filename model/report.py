@@ -73,13 +73,20 @@ def render_report(
         titles=_TITLES,
         cutoffs=[str(k) for k in results["config"]["cutoffs"]],
         examples=examples,
-        config_json=json.dumps(results["config"], indent=2),
+        config_toml=_toml_table("evaluation", results["config"]),
         recall_chart=_data_uri(
             "image/svg+xml", draw_recall_curves({name: retrieval[name]["curves"] for name in _TITLES})
         ),
         loss_chart=_data_uri("image/svg+xml", draw_loss_curve(training_metrics)) if training_metrics else None,
         num_steps=len(training_metrics),
     )
+
+
+def _toml_table(name: str, settings: dict[str, Any]) -> str:
+    """Settings as the table of a TOML file; one that is not set is left out, since TOML has no word for it."""
+    # Plain strings, numbers, booleans and lists of them are written in TOML as they are in JSON.
+    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items() if value is not None]
+    return "\n".join([f"[{name}]", *lines])
 
 
 def _data_uri(media_type: str, data: bytes) -> str:
@@ -115,8 +122,10 @@ def draw_loss_curve(metrics: list[dict[str, Any]]) -> bytes:
     means = [sum(losses[max(0, end - window) : end]) / min(window, end) for end in range(1, len(losses) + 1)]
     figure = Figure(figsize=(9.0, 2.6), layout="constrained")
     axes = figure.subplots()
-    axes.plot(steps, losses, color=_MUTED, linewidth=0.8, label="each step")
-    axes.plot(steps, means, color=_ACCENT, linewidth=2.0, label=f"mean of {window} steps")
+    if window > 1:
+        axes.plot(steps, losses, color=_MUTED, linewidth=0.8, label="each step")
+    label = f"mean of {window} steps" if window > 1 else "each step"
+    axes.plot(steps, means, color=_ACCENT, linewidth=2.0, label=label)
     axes.set_xlabel("step")
     axes.set_ylabel("training loss")
     axes.set_ylim(bottom=0)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import html
 import html.parser
 import json
 import math
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,18 @@ def test_the_page_stands_alone_and_names_its_terms(dataset, run):
         assert word in text
     assert results["model"]["fingerprint"] in text and results["dataset"]["fingerprint"] in text
     assert str(run.parent) not in text and str(dataset) not in text
+
+
+def test_the_page_says_how_to_measure_again_in_settings_that_give_the_same_config(dataset, run):
+    evaluate(run, dataset, run, CONFIG)
+    text = html.unescape((run / "report.html").read_text(encoding="utf-8"))
+    command, settings = re.findall(r"<pre>(.*?)</pre>", text, re.DOTALL)
+
+    assert command == (
+        "designclip evaluate --data-dir DATA --model MODEL --dataset shapes --run NAME --config evaluation.toml"
+    )
+    again = EvaluationConfig.from_dict(tomllib.loads(settings)["evaluation"])
+    assert again.config_hash == CONFIG.config_hash
 
 
 def test_captions_are_text_on_the_page_and_never_markup(tmp_path, micro_clip):
