@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from patentdata.ink import SCALE, Ink
-from patentdata.lettering import Line, find_lines
+from patentdata.lettering import Line, find_lines, shortened
 from patentdata.recogniser import Reading, read_line
 from patentdata.sheets import PAPER
 
@@ -32,6 +32,8 @@ _NARROW = 2.2  # width over height; narrower pictures get the careful look at on
 _MIN_UNUSUAL_CONFIDENCE = 0.6  # for a label that stands on its head
 _MIN_WORD, _MIN_WORD_CONFIDENCE = 3, 0.7  # of text that tells how a sheet lies
 _SOME_TEXT = 8  # letters of it
+_LABEL_WITHIN = re.compile(r"F\s?[I1l|]\s?G(?:URE)?[\s.,-]*[0-9]{1,3}", re.IGNORECASE)
+_MAX_STRAY = 3  # characters before or after a label that were drawing
 _WORD_ALONE = re.compile(r"^[^A-Za-z0-9]*(?P<word>[A-Za-z1|!/\\]{3,7})[^A-Za-z0-9]*$")
 _HAGUE = re.compile(r"^[^A-Za-z0-9]*(?P<number>[0-9]{1,2}\.[0-9]{1,2})\.?$")
 
@@ -174,6 +176,8 @@ def find_labels(page: np.ndarray, ink: Ink, search: LabelSearch = LabelSearch())
         num_read += 1
         rotation_cw = 90 if line.is_turned else 0
         reading = _read(page, ink, line, rotation_cw)
+        if (within := _within(reading, ink, line)) is not None:
+            line, reading = within, _read(page, ink, within, rotation_cw)
         text_lengths[rotation_cw] += _length_of_text(reading)
         if (label := _as_label(reading, line, rotation_cw)) is not None:
             (words if label.number is None else found).append(label)
@@ -203,6 +207,23 @@ def _length_of_text(reading: Reading) -> int:
 
 def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _within(reading: Reading, ink: Ink, line: Line) -> Line | None:
+    """The label within a line that holds a little more: a letter-like piece of drawing before or after it."""
+    match = _LABEL_WITHIN.search(reading.text)
+    if match is None or parse_label(reading.text) is not None:
+        return None
+    start, end = match.span()
+    if start > _MAX_STRAY or len(reading.text) - end > _MAX_STRAY:
+        return None
+    places = (0.0, *reading.places, 1.0)
+    return shortened(
+        ink,
+        line,
+        (places[start] + places[start + 1]) / 2 if start else 0.0,
+        (places[end] + places[end + 1]) / 2 if end < len(reading.text) else 1.0,
+    )
 
 
 def _is_like_any(line: Line, labels: list[Label]) -> bool:

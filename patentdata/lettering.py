@@ -66,12 +66,29 @@ def find_lines(ink: Ink, *, is_turned: bool) -> list[Line]:
         aspect = (x1 - x0) / (y1 - y0)
         if not _MIN_ASPECT <= aspect <= _MAX_ASPECT or (len(members) == 1 and aspect < 2):
             continue
-        box = (int(x0), int(y0), int(x1), int(y1))
-        box = (box[1], box[0], box[3], box[2]) if is_turned else box
-        height = int(y1 - y0)
-        foreign, crowding = (_foreign(ink, box, margin) for margin in (max(3, height // 2), 2 * height))
-        found.append(Line(members=members, box=box, is_turned=is_turned, foreign=foreign, crowding=crowding))
+        found.append(_line(ink, members, is_turned))
     return found
+
+
+def shortened(ink: Ink, line: Line, low: float, high: float) -> Line | None:
+    """The part of a line between two shares of its width, 0 to 1 in reading direction; null where it is all or nothing.
+
+    Lines that are turned read upwards, as on sheets that are turned 90° clockwise to read.
+    """
+    boxes = ink.boxes[line.members]
+    middle = (boxes[:, [0, 1]] + boxes[:, [2, 3]]) / 2
+    share = (line.box[3] - middle[:, 1] if line.is_turned else middle[:, 0] - line.box[0]) / line.width
+    members = line.members[(share > low) & (share < high)]
+    return _line(ink, members, line.is_turned) if 0 < len(members) < len(line.members) else None
+
+
+def _line(ink: Ink, members: np.ndarray, is_turned: bool) -> Line:
+    x0, y0 = (int(side) for side in ink.boxes[members, :2].min(axis=0))
+    x1, y1 = (int(side) for side in ink.boxes[members, 2:].max(axis=0))
+    box = (x0, y0, x1, y1)
+    height = x1 - x0 if is_turned else y1 - y0
+    foreign, crowding = (_foreign(ink, box, margin) for margin in (max(3, height // 2), 2 * height))
+    return Line(members=members, box=box, is_turned=is_turned, foreign=foreign, crowding=crowding)
 
 
 def _letters(boxes: np.ndarray) -> np.ndarray:
