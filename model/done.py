@@ -15,8 +15,8 @@ from model.files import held_alone, read_json, sha256_of_file
 from model.run import RunFolder
 from model.source import ModelSource, find_prefixed_or_local, fingerprint_source
 
-TRAINING_VERSION = 1  # of what training writes; counts up when equal inputs would give other bytes
-EVALUATION_VERSION = 1  # likewise, of what evaluation writes
+TRAINING_VERSION = 2  # of what training writes; counts up when equal inputs would give other bytes
+EVALUATION_VERSION = 2  # likewise, of what evaluation writes
 
 
 def training_identity(dataset: Dataset, config: TrainConfig) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from model.batchnorm import has_batch_norm, settle_batch_norm
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.clip import Clip, choose_device, load_clip
 from model.config import TrainConfig
@@ -39,6 +40,7 @@ from model.source import ModelSource
 
 __all__ = ["TrainConfig", "train"]
 
+_NUM_SETTLING_BATCHES = 100  # more would move the averages by less than the batches of training differ
 _ENDED_BY_SIGNAL = 128  # plus the signal, as shells have it
 
 Progress = Callable[[int, int, dict[str, Any]], None]
@@ -87,6 +89,9 @@ def train(
                 if has_convolutions(clip.model):
                     clip.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
                 num_steps = _run_steps(clip, views, run, identity, config, progress, should_stop)
+                if has_batch_norm(clip.model):
+                    with contextlib.closing(_image_reader(clip, views, config)) as images:
+                        settle_batch_norm(clip.model, whole_image_batches(images, len(views), config, device))
                 summary = _summarise(clip, dataset, views, run, config, num_steps) | {"identity": identity}
                 summary["model_files"] = export_model(clip, run.model, summary=summary)
             write_json(run.summary, summary)
@@ -212,7 +217,7 @@ def _run_steps(
     first_step = run.make_ready(identity)
     if first_step:
         load_checkpoint(run.checkpoints, clip.model, optimizer, num_steps_done=first_step)
-    images = ImageReader(views, clip.preprocess, num_workers=config.num_workers)
+    images = _image_reader(clip, views, config)
     reader = BatchReader(views, images, clip, config)
     with contextlib.closing(images), MetricsLog(run.metrics) as log:
         started = time.perf_counter()
@@ -243,6 +248,19 @@ def _run_steps(
                     f"stopped after step {num_done} of {num_steps}; run again to go on from there"
                 )
     return num_steps
+
+
+def _image_reader(clip: Clip, views: Views, config: TrainConfig) -> ImageReader:
+    return ImageReader(views, clip.preprocess, num_workers=config.num_workers)
+
+
+def whole_image_batches(
+    images: ImageReader, num_views: int, config: TrainConfig, device: torch.device
+) -> Iterator[torch.Tensor]:
+    """Batches of a first epoch's views, uncropped as at evaluation; at most `_NUM_SETTLING_BATCHES` of them."""
+    for step in range(min(num_steps_per_epoch(num_views, config.batch_size), _NUM_SETTLING_BATCHES)):
+        rows = batch_rows(step, num_views=num_views, batch_size=config.batch_size, seed=config.seed)
+        yield images.read(rows.tolist()).to(device)
 
 
 def _check_finite(values: dict[str, float], step: int, batch: Batch, views: Views) -> None:
