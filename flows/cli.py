@@ -255,22 +255,31 @@ def views(
     ] = None,
     sheets: Annotated[Path | None, typer.Option(help="Instead: a folder of loose sheets, TIFF files.")] = None,
     jsonl: Annotated[Path | None, typer.Option(help="Where the figures of --sheets go, one JSON line a sheet.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Instead: an HTML page that shows how the sheets of --data-dir were split.")
+    ] = None,
+    week: Annotated[
+        list[str] | None, typer.Option(help="With --report: a week such as I20210105; repeatable; default: all.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="With --report: most sheets shown, doubtful ones first.")] = 600,
     years: Years = "",
     workers: Workers = 0,
     as_json: Json = False,
 ) -> None:
     """Split sheets into views: of every week kept in a data folder, or of a folder of loose TIFFs.
 
-    Examples: `designclip views -d data`, `designclip views --sheets DIR --jsonl figures.jsonl`
+    Examples: `designclip views -d data`, `designclip views --sheets DIR --jsonl figures.jsonl`,
+    `designclip views -d data --week I20210105 --report views.html`
     """
+    if report is not None:
+        return _write_contact_sheets(data_dir or "data", report, week or [], limit, as_json)
     if data_dir is not None:
         return _walk_stage("views", data_dir, None, years, workers, as_json)
     if sheets is None or jsonl is None:
-        raise typer.BadParameter("name --data-dir, or both --sheets and --jsonl")
+        raise typer.BadParameter("name --data-dir, or both --sheets and --jsonl, or --report")
     from patentdata.loose_sheets import write_figures
 
-    report = write_figures(sheets, jsonl, progress=console.counter("sheets"))
-    console.show_reports([report], as_json)
+    console.show_reports([write_figures(sheets, jsonl, progress=console.counter("sheets"))], as_json)
 
 
 @app.command()
@@ -337,6 +346,24 @@ def _walk_stage(stage: str, data_dir: str, source: str | None, years: str, worke
     with DataFolder(data_dir).locked(), console.Bars() as bars, listening(bars):
         outcomes = walk_weeks(config)
     console.show_outcomes(outcomes, as_json)
+
+
+def _write_contact_sheets(data_dir: str, report: Path, weeks: list[str], limit: int, as_json: bool) -> None:
+    from patentdata.contact_sheets import write_contact_sheets
+    from patentdata.folder import DataFolder
+    from patentdata.sheet_cards import ContactSheetsConfig
+
+    config = console.build(ContactSheetsConfig, {"limit": limit})
+    summary = write_contact_sheets(
+        DataFolder(data_dir), weeks, report, config=config, progress=console.counter("sheets drawn")
+    )
+    if as_json:
+        console.show_json(summary)
+    else:
+        console.say(
+            f"{summary['num_shown']:,} of {summary['num_sheets']:,} sheets, {summary['num_doubtful']:,} to look at: "
+            f"open {report.resolve()}"
+        )
 
 
 def _refresh_config(options: dict[str, Any]) -> RefreshConfig:
