@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -240,6 +241,18 @@ def test_stock_open_clip_loads_the_model_without_this_project(shapes, tmp_path, 
     assert text == pytest.approx(embed_texts(clip, views.texts("text")[:1], batch_size=1)[0].tolist(), abs=1e-5)
     ours = torch.from_numpy(embed_images(clip, views, batch_size=4)[0])
     assert torch.dot(torch.tensor(image), ours) > 0.99  # stock shrinks bicubically, we by area
+
+
+def test_running_statistics_are_those_of_the_training_views_under_the_final_weights(shapes, tmp_path, micro_config):
+    train(shapes, tmp_path / "run", dataclasses.replace(micro_config, architecture="designclip-tiny", num_steps=2))
+    clip = load_clip(ModelSource(f"local-dir:{tmp_path / 'run' / 'model'}"))
+    views = read_views(open_dataset(shapes), "train")
+    visual = clip.model.visual
+    with torch.no_grad(), contextlib.closing(ImageReader(views, clip.preprocess, num_workers=1)) as images:
+        channels = visual.conv1(images.read(range(len(views))))  # (num_views, channels, height, width)
+
+    assert visual.bn1.num_batches_tracked == 6
+    assert visual.bn1.running_mean.tolist() == pytest.approx(channels.mean((0, 2, 3)).tolist(), abs=1e-4)
 
 
 def test_training_in_bfloat16_keeps_its_weights_in_float32(shapes, tmp_path, micro_config):
