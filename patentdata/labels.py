@@ -23,9 +23,9 @@ _LABEL = re.compile(
     r"(?P<number>[0-9OoIlS|][0-9OoIlSZB|]{0,2})(?P<suffix>-?[A-Za-z]?(?:\([A-Za-z0-9]{1,2}\))?['’′\"]{0,3})[^A-Za-z0-9]*$"
 )
 _LIKELY = 0.8  # lines up to this unlikeliness are always read: 19 of 20 labels, and one other line in six sheets
-_FAST, _CAREFUL = 0.7, 1.15  # width given to a line's picture: the first look, and the second where it leaves a doubt
 _SURE = 0.8  # confidence of a number that needs no second look
 _MIN_BARE_CONFIDENCE, _MAX_BARE_FOREIGN = 0.8, 0.03  # for a bare "1.1" to be a label
+_UNLIKELY = 2.5  # beyond, nothing is read once a label is found
 _ALONE = 0.01  # share of other ink around a line that stands alone
 _MIN_LONE_CONFIDENCE, _MAX_LONE_CROWDING = 0.5, 0.01  # … where nothing else is near
 _NARROW = 2.2  # width over height; narrower pictures get the careful look at once
@@ -138,7 +138,7 @@ class LabelSearch:
     """
 
     max_readings: int = 32
-    max_strangers: int = 4
+    max_strangers: int = 3
     max_unusual_readings: int = 12
     is_thorough: bool = False
 
@@ -169,6 +169,8 @@ def find_labels(page: np.ndarray, ink: Ink, search: LabelSearch = LabelSearch())
             break
         if any(_overlap(line.box, label.box) for label in found):
             continue
+        if found and not search.is_thorough and _unlikeliness(line) > _UNLIKELY:
+            break
         if found and _unlikeliness(line) > _LIKELY:
             if num_strangers >= search.max_strangers or not (search.is_thorough or _is_like_any(line, found)):
                 continue
@@ -254,10 +256,10 @@ def _read(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int) -> Reading:
     """What a line says, read again with more care where a label is in doubt."""
     picture = _picture(page, ink, line, rotation_cw)
     if picture.shape[1] <= _NARROW * picture.shape[0]:
-        return read_line(picture, stretch=_CAREFUL)
-    reading = read_line(picture, stretch=_FAST)
+        return read_line(picture)
+    reading = read_line(picture, is_quick=True)
     if _is_doubtful(reading, parse_label(reading.text)):
-        reading = read_line(picture, stretch=_CAREFUL)
+        reading = read_line(picture)
     return reading
 
 

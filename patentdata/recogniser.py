@@ -18,7 +18,8 @@ import onnxruntime
 from patentdata.errors import PatentDataError
 
 MODEL = "ch_PP-OCRv4_rec_infer.onnx"
-_HEIGHT = 48  # the height the model was trained on, pixels
+_CAREFUL = (48, 1.15)  # height in pixels that the model was trained on, and the width a line gets beside its own shape
+_QUICK = (32, 1.05)  # half the work; on clear labels as good
 _MIN_WIDTH, _MAX_WIDTH = 32, 640
 _WIDTH_STEP = 8  # widths are multiples of this: the model looks at steps of 8 pixels
 
@@ -38,16 +39,16 @@ class Reading:
     places: tuple[float, ...]
 
 
-def read_line(line: np.ndarray, *, stretch: float = 1.0) -> Reading:
+def read_line(line: np.ndarray, *, is_quick: bool = False) -> Reading:
     """Read one line of text.
 
     Args:
         line: (height_px, width_px) uint8, dark on light, upright, a little paper around.
-        stretch: Width given to the line, relative to its own shape; below 1 is faster, above 1 parts close letters.
+        is_quick: Read a smaller picture, in half the time.
     """
-    height, width = line.shape
-    wanted = int(width * _HEIGHT / height * stretch / _WIDTH_STEP + 0.5) * _WIDTH_STEP
-    size = (min(max(wanted, _MIN_WIDTH), _MAX_WIDTH), _HEIGHT)
+    height, stretch = _QUICK if is_quick else _CAREFUL
+    wanted = int(line.shape[1] * height / line.shape[0] * stretch / _WIDTH_STEP + 0.5) * _WIDTH_STEP
+    size = (min(max(wanted, _MIN_WIDTH), _MAX_WIDTH), height)
     grey = cv2.resize(line, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 127.5 - 1.0
     session, alphabet = _session()
     probabilities = session.run(None, {"x": np.broadcast_to(grey, (1, 3, *grey.shape))})[0][0]  # (steps, characters)
