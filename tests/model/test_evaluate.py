@@ -48,7 +48,7 @@ def bytes_of(folder: Path) -> dict[str, str]:
 @pytest.mark.slow
 def test_the_small_architecture_learns_in_a_few_steps_which_drawing_a_caption_means(dataset, tmp_path):
     config = TrainConfig(
-        architecture="designclip-tiny", num_steps=15, batch_size=32, learning_rate=1e-3, warmup_steps=5, device="cpu"
+        architecture="designclip-tiny", num_steps=10, batch_size=32, learning_rate=1e-3, warmup_steps=5, device="cpu"
     )
     summary = train(dataset, tmp_path / "run", config)
     figures = evaluate(tmp_path / "run", dataset, tmp_path / "run", CONFIG)["retrieval"]["text_to_image"]
