@@ -23,7 +23,8 @@ def data_page() -> str:
         "",
         "Written from the schemas in `patentdata/records.py` by `make docs`; each field carries its description in the "
         "files too, as Arrow field metadata. Every file's footer says what made it, under the key `designclip`: stage, "
-        "version, settings, fingerprints of the inputs, the stage's report, and the hash of the rows.",
+        "version, settings, fingerprints of the inputs, the stage's report, the hash of the rows, and a seal over the "
+        "whole file.",
         "",
         "`archives/WEEK.tar` holds the DESIGN members of a week, bytes unchanged; `archives/WEEK.json` says where they "
         "are from.",

@@ -22,7 +22,9 @@ from tasks.evaluation import evaluate_model
 from tasks.training import train_model
 
 # Small enough for two cores; a real run names an architecture.
-TINY_TRAINING = TrainConfig(architecture="designclip-tiny", batch_size=64, num_epochs=10, warmup_steps=20)
+TINY_TRAINING = TrainConfig(
+    architecture="designclip-tiny", batch_size=64, num_steps=80, learning_rate=1e-3, warmup_steps=10
+)
 
 
 @dataclass(frozen=True, kw_only=True)

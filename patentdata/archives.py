@@ -127,8 +127,13 @@ def read_kept(archive: BinaryIO) -> list[tuple[str, Callable[[], bytes]]]:
     return sorted(((PurePosixPath(info.name).stem, reader(info)) for info in members), key=lambda pair: pair[0])
 
 
-def unpack_member(data: bytes, config: ArchivesConfig) -> dict[str, bytes]:
+def unpack_member(data: bytes, config: ArchivesConfig, *, endings: tuple[str, ...] = ("",)) -> dict[str, bytes]:
     """Files of one member by their own name, without folders, in the member's order.
+
+    Args:
+        data: The member, a ZIP.
+        config: Bounds.
+        endings: Only files whose names end so, in any case, are unpacked.
 
     Raises:
         ArchiveError: The member is no ZIP, or beyond the bounds. A file that cannot be unpacked is empty in the result.
@@ -143,7 +148,7 @@ def unpack_member(data: bytes, config: ArchivesConfig) -> dict[str, bytes]:
             raise ArchiveError("unpacks to more than the bounds allow")
         for info in packed.infolist():
             file_name = PurePosixPath(info.filename.replace("\\", "/")).name
-            if info.is_dir() or not file_name or file_name in files:
+            if info.is_dir() or not file_name or file_name in files or not file_name.lower().endswith(endings):
                 continue
             try:
                 files[file_name] = packed.read(info)

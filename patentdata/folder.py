@@ -126,9 +126,9 @@ class DataFolder:
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(path)
 
-    def sha256(self, path: str, num_bytes: int | None = None) -> str:
-        """SHA-256 of a file, or of its first `num_bytes`; see `sha256_of`."""
-        return sha256_of(self.fs, path, num_bytes)
+    def sha256(self, path: str) -> str:
+        """SHA-256 of a file; see `sha256_of`."""
+        return sha256_of(self.fs, path)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -155,30 +155,40 @@ class DataFolder:
             lock.release()
 
 
-def sha256_of(fs: AbstractFileSystem, path: str, num_bytes: int | None = None) -> str:
-    """SHA-256 of a file, or of its first `num_bytes`, hexadecimal.
+def sha256_of(fs: AbstractFileSystem, path: str, *, blank: tuple[int, bytes] | None = None) -> str:
+    """SHA-256 of a file, hexadecimal.
 
     A file that has not changed since it was last hashed or written (by the file system's own mark: size, times, entity
     tag) is not read again.
+
+    Args:
+        blank: Start of a stretch, and the bytes that count there, whatever stands there.
     """
-    mark = f"{fs.ukey(path)}:{num_bytes}"
     with _HashMemo() as memo:
-        if known := memo.get(fs.unstrip_protocol(path), mark):
+        if known := memo.get(fs.unstrip_protocol(path), _mark(fs, path, blank)):
             return known
     digest = hashlib.sha256()
-    left = num_bytes
+    at, (blank_at, blank_bytes) = 0, blank or (0, b"")
     with fs.open(path, "rb", block_size=8 * _CHUNK_BYTES) as file:
-        while chunk := file.read(_CHUNK_BYTES if left is None else min(left, _CHUNK_BYTES)):
+        while chunk := file.read(_CHUNK_BYTES):
+            first, last = max(blank_at - at, 0), min(blank_at + len(blank_bytes) - at, len(chunk))
+            if first < last:
+                counted = blank_bytes[at + first - blank_at : at + last - blank_at]
+                chunk = chunk[:first] + counted + chunk[last:]
             digest.update(chunk)
-            left = None if left is None else left - len(chunk)
-    remember_sha256(fs, path, digest.hexdigest(), num_bytes)
+            at += len(chunk)
+    remember_sha256(fs, path, digest.hexdigest(), blank=blank)
     return digest.hexdigest()
 
 
-def remember_sha256(fs: AbstractFileSystem, path: str, sha256: str, num_bytes: int | None = None) -> None:
+def remember_sha256(fs: AbstractFileSystem, path: str, sha256: str, *, blank: tuple[int, bytes] | None = None) -> None:
     """Note the hash of a file just written or read, so that the next `sha256_of` need not read it."""
     with _HashMemo() as memo:
-        memo.put(fs.unstrip_protocol(path), f"{fs.ukey(path)}:{num_bytes}", sha256)
+        memo.put(fs.unstrip_protocol(path), _mark(fs, path, blank), sha256)
+
+
+def _mark(fs: AbstractFileSystem, path: str, blank: tuple[int, bytes] | None) -> str:
+    return f"{fs.ukey(path)}:{'' if blank is None else blank[0]}"
 
 
 class _HashMemo:

@@ -83,8 +83,7 @@ def _grants_of_archive(file: BinaryIO, name: str, report: Report) -> Iterator[di
         archives.keep_designs(file, kept, name=name, config=config, report=report)
         kept.seek(0)
         for stem, read in archives.read_kept(kept):
-            files = archives.unpack_member(read(), config)
-            documents = {file_name: data for file_name, data in files.items() if file_name.upper().endswith(".XML")}
+            documents = archives.unpack_member(read(), config, endings=(".xml",))
             for file_name, data in (documents or {"no document": b""}).items():
                 source = f"{name}!{stem}/{file_name}"
                 if data:

@@ -1,8 +1,8 @@
 """Parquet files that say in their footer what made them, and prove that they are whole.
 
-The footer holds the claim (stage, version, settings, fingerprints of the inputs), the report, and the hash of every
-byte before the footer. A file is done when its claim equals what would be claimed now and its bytes still have that
-hash.
+The footer holds the claim (stage, version, settings, fingerprints of the inputs), the report, the hash of the rows,
+and a seal: the SHA-256 of the whole file as it was before the seal took the place of 64 characters kept for it. A file
+is done when its claim equals what would be claimed now and the seal holds.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -20,10 +21,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from patentdata.errors import OutputError
-from patentdata.folder import DataFolder, remember_sha256
+from patentdata.folder import DataFolder, remember_sha256, sha256_of
 from patentdata.report import Report
 
-_KEY = b"designclip"
+_KEY = "designclip"
+_SEAL = "designclip_sha256"
+_BLANK_SEAL = "unsealed" * 8  # stands in the file while it is hashed, so that the hash can stand in the file
 _FOOTER_TAIL_BYTES = 8  # the footer's length and the closing magic
 
 Rows = list[dict[str, Any]]
@@ -112,34 +115,43 @@ def write_table(
                 if len(batch):
                     writer.write_table(batch, row_group_size=len(batch))
             report.check()
-            num_bytes, sha256 = sink.num_bytes, sink.digest.hexdigest()
-            made = {**claim.to_dict(), "body_bytes": num_bytes, "body_sha256": sha256, "report": report.to_dict()}
-            writer.add_key_value_metadata({_KEY.decode(): json.dumps(made, ensure_ascii=False)})
+            made = {**claim.to_dict(), "rows_sha256": sink.digest.hexdigest(), "report": report.to_dict()}
+            writer.add_key_value_metadata({_KEY: json.dumps(made, ensure_ascii=False), _SEAL: _BLANK_SEAL})
+            sink.keep_the_rest()
         finally:
             writer.close()
-    remember_sha256(folder.fs, path, sha256, num_bytes)
+        seal, seal_at = sink.digest.hexdigest(), sink.position_of(_BLANK_SEAL.encode())
+        file.seek(seal_at)
+        file.write(seal.encode())
+        file.seek(0, io.SEEK_END)
+    remember_sha256(folder.fs, path, seal, blank=(seal_at, _BLANK_SEAL.encode()))
     return _fingerprint(made)
 
 
 def read_made(folder: DataFolder, path: str) -> dict[str, Any] | None:
-    """What the footer says made the file; None where the file is missing, cut short, or not one of ours."""
+    """What the footer says made the file, and its seal; None where it is missing, cut short, or not one of ours."""
     if not folder.exists(path):
         return None
     try:
         with folder.fs.open(path, "rb") as file:
             metadata = pq.read_metadata(file)
-            made = json.loads((metadata.metadata or {})[_KEY])
-            num_bytes = folder.fs.size(path)
-            if made["body_bytes"] + metadata.serialized_size + _FOOTER_TAIL_BYTES != num_bytes:
-                return None
-            return made
+            values = metadata.metadata or {}
+            made, seal = json.loads(values[_KEY.encode()]), values[_SEAL.encode()]
+            footer_at = folder.fs.size(path) - metadata.serialized_size - _FOOTER_TAIL_BYTES
+            file.seek(footer_at)
+            at_in_footer = file.read().find(seal)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
         return None
+    if at_in_footer < 0 or len(seal) != len(_BLANK_SEAL):
+        return None
+    return {**made, "seal": seal.decode("ascii", "replace"), "seal_at": footer_at + at_in_footer}
 
 
 def is_intact(folder: DataFolder, path: str, made: Mapping[str, Any] | None) -> bool:
-    """Whether the rows are byte for byte the ones the footer speaks of."""
-    return made is not None and folder.sha256(path, made["body_bytes"]) == made["body_sha256"]
+    """Whether every byte of the file is the one that was sealed."""
+    if made is None:
+        return False
+    return sha256_of(folder.fs, path, blank=(made["seal_at"], _BLANK_SEAL.encode())) == made["seal"]
 
 
 def is_done(folder: DataFolder, path: str, claim: Claim) -> bool:
@@ -191,13 +203,13 @@ def _describe(item: pa.Field, name: str, rows: list[tuple[str, str, str]]) -> No
 
 def _made(folder: DataFolder, path: str) -> dict[str, Any]:
     made = read_made(folder, path)
-    if made is None:
+    if made is None or not is_intact(folder, path, made):
         raise OutputError(f"{path} is missing or damaged; run again to rebuild it")
     return made
 
 
 def _fingerprint(made: Mapping[str, Any]) -> str:
-    return _sha256_of_json({key: made[key] for key in ("stage", "version", "config_sha256", "inputs", "body_sha256")})
+    return _sha256_of_json({key: made[key] for key in ("stage", "version", "config_sha256", "inputs", "rows_sha256")})
 
 
 def _sha256_of_json(values: Any) -> str:
@@ -217,14 +229,27 @@ class _HashingSink:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._rest: bytearray | None = None
+        self._rest_at = 0
         self.digest = hashlib.sha256()
         self.num_bytes = 0
         self.closed = False
         self.mode = "wb"
 
+    def keep_the_rest(self) -> None:
+        """Remember what is written from here on, for `position_of`."""
+        self._rest, self._rest_at = bytearray(), self.num_bytes
+
+    def position_of(self, needle: bytes) -> int:
+        """Where in the file the one occurrence of `needle` in the rest stands."""
+        assert self._rest is not None and self._rest.count(needle) == 1, "the blank seal must stand in the footer once"
+        return self._rest_at + self._rest.find(needle)
+
     def write(self, data: bytes | memoryview) -> int:
         self.digest.update(data)
         self.num_bytes += len(data)
+        if self._rest is not None:
+            self._rest += data
         self._file.write(data)
         return len(data)
 

@@ -114,7 +114,7 @@ def parse_archive(folder: DataFolder, week: str) -> Report:
         for stem, read in archives.read_kept(archive):
             tally.num_in += 1
             try:
-                file_name, xml = _grant_document(archives.unpack_member(read(), ArchivesConfig()))
+                file_name, xml = _grant_document(read())
                 rows.append(grants.parse_grant(xml, source_archive=week, source_member=f"{stem}/{file_name}"))
                 tally.num_out += 1
             except (ArchiveError, GrantParseError) as error:
@@ -212,11 +212,11 @@ def _views_of(
     report.tally("figures")
     for grant in rows:
         stem = grant["source_member"].partition("/")[0]
-        drawings = _drawings(archives.unpack_member(members.pop(stem)(), ArchivesConfig()))
+        drawings = _drawings(members.pop(stem)())
         yield from views.patent_views(grant, drawings, config=config, report=report)
     for stem, read in members.items():
         try:
-            drawings = _drawings(archives.unpack_member(read(), ArchivesConfig()))
+            drawings = _drawings(read())
         except ArchiveError:
             drawings = {}
         tally = report.tally("sheets")
@@ -271,8 +271,8 @@ def _is_same_source(noted: dict[str, Any], archive: WeeklyArchive) -> bool:
     return noted["sha256"] == archive.sha256()
 
 
-def _grant_document(files: dict[str, bytes]) -> tuple[str, bytes]:
-    documents = {name: data for name, data in files.items() if name.upper().endswith(".XML")}
+def _grant_document(member: bytes) -> tuple[str, bytes]:
+    documents = archives.unpack_member(member, ArchivesConfig(), endings=(".xml",))
     if len(documents) != 1:
         raise ArchiveError(f"{len(documents)} XML documents in the member, expected 1")
     ((name, xml),) = documents.items()
@@ -281,8 +281,9 @@ def _grant_document(files: dict[str, bytes]) -> tuple[str, bytes]:
     return name, xml
 
 
-def _drawings(files: dict[str, bytes]) -> dict[str, bytes]:
-    return {name: data for name, data in sorted(files.items()) if name.upper().endswith((".TIF", ".TIFF"))}
+def _drawings(member: bytes) -> dict[str, bytes]:
+    """Drawings of a member in order of their names. Raises ArchiveError."""
+    return dict(sorted(archives.unpack_member(member, ArchivesConfig(), endings=(".tif", ".tiff")).items()))
 
 
 def _reason_of(error: ArchiveError | GrantParseError) -> str:

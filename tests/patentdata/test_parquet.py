@@ -53,15 +53,22 @@ def test_equal_rows_claims_and_reports_give_equal_bytes(folder):
     assert folder.fs.cat_file(written(folder)) == first
 
 
-def test_one_bit_turned_in_the_rows_is_noticed(tmp_path):
+def test_any_byte_changed_is_noticed(tmp_path):
     folder = DataFolder(tmp_path)
     path = written(folder)
-    with Path(path).open("r+b") as file:
-        file.seek(200)
-        byte = file.read(1)
-        file.seek(200)
-        file.write(bytes([byte[0] ^ 1]))
-    assert not is_done(folder, path, CLAIM)
+    whole = Path(path).read_bytes()
+    for at in range(0, len(whole), 97):
+        data = bytearray(whole)
+        data[at] ^= 1
+        Path(path).write_bytes(data)
+        assert not is_done(folder, path, CLAIM), at
+    Path(path).write_bytes(whole)
+    assert is_done(folder, path, CLAIM)
+
+
+def test_a_file_is_plain_parquet_to_others(tmp_path):
+    path = written(DataFolder(tmp_path))
+    assert pq.read_table(path).column("view_id").to_pylist() == ["D1-0", "D1-1", "D1-2"]
 
 
 def test_a_file_written_again_by_others_is_not_taken_for_ours(tmp_path):

@@ -1,0 +1,72 @@
+"""How fast a week's grants become a Parquet file, against a bare parse of the same XML in the same run.
+
+    python -m bench.stages [--patents N]
+
+Draws a week of patents, keeps its archive, and runs the stage "grants": read the archive, parse, write. The reference is
+`lxml.etree.fromstring` over the same documents, read beforehand. Seconds of the processor, best of three. Prints one
+JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lxml import etree
+
+from patentdata import archives, stages
+from patentdata.archives import ArchivesConfig
+from patentdata.catalog import list_weeks
+from patentdata.folder import DataFolder
+from patentdata.specimens import SpecimenConfig, write_week
+
+_ROUNDS = 3
+
+
+def best_seconds(work: Callable[[], object]) -> float:
+    """Least processor time of a few rounds, in seconds."""
+    seconds = []
+    for _ in range(_ROUNDS):
+        started = time.process_time()
+        work()
+        seconds.append(time.process_time() - started)
+    return min(seconds)
+
+
+def measure(num_patents: int) -> dict[str, float]:
+    """Draw, run, compare."""
+    with tempfile.TemporaryDirectory() as place:
+        config = SpecimenConfig(num_patents=num_patents, drawing_scale=0.1, workers=2)
+        write_week(Path(place), "I20240102", config, truth=False)
+        folder = DataFolder(Path(place) / "data")
+        (week,) = list_weeks(place)
+        stages.keep_archive(folder, week, ArchivesConfig())
+        with folder.open(stages.kept_path(folder, week.week)) as archive:
+            documents = [
+                next(iter(archives.unpack_member(read(), ArchivesConfig(), endings=(".xml",)).values()))
+                for _, read in archives.read_kept(archive)
+            ]
+
+        def run_stage() -> None:
+            folder.remove(stages.table_path(folder, "grants", week.week))
+            stages.parse_archive(folder, week.week)
+
+        of_stage = best_seconds(run_stage)
+        of_parse = best_seconds(lambda: [etree.fromstring(document) for document in documents])
+    return {
+        "num_patents": num_patents,
+        "patents_per_s": round(num_patents / of_stage, 1),
+        "ms_a_patent": round(1000 * of_stage / num_patents, 3),
+        "bare_parse_ms_a_patent": round(1000 * of_parse / num_patents, 3),
+        "ratio": round(of_stage / of_parse, 2),
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--patents", type=int, default=200)
+    print(json.dumps({"bench": "stages", **measure(parser.parse_args().patents)}))
