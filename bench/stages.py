@@ -2,7 +2,7 @@
 
     python -m bench.stages [--patents N]
 
-Draws a week of patents, keeps its archive, and runs the stage "grants": read the archive, parse, write. The reference is
+Draws a week of patents, keeps its archive, and runs the stage "grants": read the archive, parse, write. Reference:
 `lxml.etree.fromstring` over the same documents, read beforehand. Seconds of the processor, best of three. Prints one
 JSON line.
 """
