@@ -132,9 +132,12 @@ def test_a_broken_week_stops_no_other_and_heals_when_it_is_mended(source, walked
 
 
 def _stage_hashes(data_dir: Path) -> dict[str, str]:
-    """Hashes of all before the training, but for the notes, which name the folder an archive came from."""
+    """Hashes of the weekly stages, but for the notes, which name the folder an archive came from."""
+    stages_of_weeks = tuple(f"{stage}/" for stage in stages.WEEKLY_STAGES)
     return {
-        path: sha256 for path, sha256 in hashes(data_dir).items() if not path.startswith("archives/I") or ".tar" in path
+        path: sha256
+        for path, sha256 in hashes(data_dir).items()
+        if path.startswith(stages_of_weeks) and not path.endswith(".json")
     }
 
 
