@@ -10,7 +10,7 @@ import numpy as np
 
 from patentdata.grouping import CELL, Box, Group, group_ink
 from patentdata.ink import SCALE, Ink, find_ink, mended
-from patentdata.labels import Label, LabelSearch, find_labels
+from patentdata.labels import Label, LabelSearch, find_labels, normalised
 from patentdata.sheets import MAX_PIXELS, PAPER, turn, turn_box
 
 _MIN_CONFIDENCE = 0.6  # of a number's least certain character; below, the label is flagged
@@ -90,29 +90,32 @@ def split_sheet(
     Args:
         page: (height_px, width_px) uint8, 0 is ink and 255 is paper, as published.
         orientation: "landscape" or "portrait" as the grant says, used where the sheet itself does not tell.
-        declared: Labels the grant declares, if known.
+        declared: Labels the grant declares, if known; others are sooner taken for call-outs.
         config: Settings.
     """
     return split_page(page, orientation, declared, config).sheet
 
 
 def split_page(page: np.ndarray, orientation: str | None, declared: Sequence[str] | None, config: ViewsConfig) -> Split:
+    known = frozenset(map(normalised, declared or ()))
     ink, labels, rotation_cw = _labels(page, config.search)
     if rotation_cw is None:
         rotation_cw = 90 if orientation == "landscape" else 0
-    split = _without_call_outs(page, ink, labels, rotation_cw)
+    split = _without_call_outs(page, ink, labels, rotation_cw, known)
     if labels and any(group.num_parts > 1 for group in split.groups):
         more, _ = find_labels(page, ink, replace(config.search, is_thorough=True, max_strangers=_MORE_STRANGERS))
         if len(more) > len(labels):
-            split = _without_call_outs(page, ink, more, more[0].rotation_cw)
+            split = _without_call_outs(page, ink, more, more[0].rotation_cw, known)
     return split
 
 
-def _without_call_outs(page: np.ndarray, ink: Ink, labels: list[Label], rotation_cw: int) -> Split:
-    split, call_out = _split_by(page, ink, labels, rotation_cw)
+def _without_call_outs(
+    page: np.ndarray, ink: Ink, labels: list[Label], rotation_cw: int, known: frozenset[str | None]
+) -> Split:
+    split, call_out = _split_by(page, ink, labels, rotation_cw, known)
     while call_out is not None:
         labels = labels[:call_out] + labels[call_out + 1 :]
-        split, call_out = _split_by(page, ink, labels, rotation_cw)
+        split, call_out = _split_by(page, ink, labels, rotation_cw, known)
     return split
 
 
@@ -127,7 +130,9 @@ def _labels(page: np.ndarray, search: LabelSearch) -> tuple[Ink, list[Label], in
     return ink, labels, rotation_cw
 
 
-def _split_by(page: np.ndarray, ink: Ink, labels: list[Label], rotation_cw: int) -> tuple[Split, int | None]:
+def _split_by(
+    page: np.ndarray, ink: Ink, labels: list[Label], rotation_cw: int, known: frozenset[str | None]
+) -> tuple[Split, int | None]:
     """The sheet split by its labels, and the place of a label that must be a call-out, if there is one."""
     half = (ink.ids > 0).astype(np.uint8)
     # the padding keeps cells of the half-resolution ink on those of the page when both are turned
@@ -136,7 +141,11 @@ def _split_by(page: np.ndarray, ink: Ink, labels: list[Label], rotation_cw: int)
     boxes = [_erase(bare, half, ink, label) for label in labels]
     upright = turn(bare, rotation_cw)
     upright_boxes = [turn_box(box, rotation_cw, bare.shape) for box in boxes]
-    suspects = [place for place, label in enumerate(labels) if label.foreign > _MIN_LEADER]
+    suspects = [
+        place
+        for place, label in enumerate(labels)
+        if label.foreign > _MIN_LEADER or (known and normalised(label.number) not in known)
+    ]
     grouping = group_ink(upright, upright_boxes, turn(half, rotation_cw), suspects)
     groups = sorted(grouping.groups, key=lambda group: (group.box[1], group.box[0]))
     figures = []
