@@ -71,7 +71,6 @@ def keep_archive(folder: DataFolder, archive: WeeklyArchive, config: ArchivesCon
     if note is not None and note["made"] == claim.to_dict() and _is_same_source(note["source"], archive):
         return Report.from_dict(note["report"])
     report = Report("archives", archive.week)
-    folder.remove(note_path)
     try:
         with archive.open() as source, folder.writing(tar_path) as out:
             sha256 = archives.keep_designs(source, out, name=archive.file_name, config=config, report=report)
@@ -131,8 +130,9 @@ def split_archive(folder: DataFolder, week: str, config: ViewsConfig) -> Report:
     """Stage views: one row a figure, cut from its sheet and matched with the grant, in order of patent and sheet.
 
     Raises:
-        OutputError: The archive or the grants of the week are missing or damaged.
+        OutputError: The archive or the grants of the week are missing, damaged or stale.
     """
+    _require_done(folder, "grants", week)
     path = table_path(folder, "views", week)
     grants_path = table_path(folder, "grants", week)
     inputs = {"archive": _kept_sha256(folder, week), "grants": fingerprint(folder, grants_path)}
@@ -153,8 +153,9 @@ def caption_views(folder: DataFolder, week: str, config: DescribedConfig) -> Rep
     """Stage captions: one row a view, in the order of the views.
 
     Raises:
-        OutputError: The grants or the views of the week are missing or damaged.
+        OutputError: The grants or the views of the week are missing, damaged or stale.
     """
+    _require_done(folder, "views", week)
     captioner = described(config)
     path = table_path(folder, "captions", week)
     views_path, grants_path = (table_path(folder, stage, week) for stage in ("views", "grants"))
@@ -202,6 +203,12 @@ def state_of(folder: DataFolder, stage: str, week: str) -> tuple[str, Report | N
     except OutputError:
         return "stale", report
     return ("done" if inputs == made["inputs"] else "stale"), report
+
+
+def _require_done(folder: DataFolder, stage: str, week: str) -> None:
+    state, _ = state_of(folder, stage, week)
+    if state != "done":
+        raise OutputError(f"{table_path(folder, stage, week)} is {state}; run again from the stage {stage}")
 
 
 def _views_of(

@@ -64,7 +64,9 @@ def test_a_stage_whose_input_is_missing_says_which_stage_to_run(designclip, sour
     designclip("archives", "--source", source, "-d", tmp_path)
     code, _, err = designclip("views", "-d", tmp_path)
     assert code == 1
-    assert "2 of 2 weeks failed" in err and "grants/I20240102.parquet is missing or damaged; run again" in err
+    assert (
+        "2 of 2 weeks failed" in err and "grants/I20240102.parquet is missing; run again from the stage grants" in err
+    )
 
 
 def test_weeks_shows_what_is_offered_and_what_is_here(designclip, source, tmp_path):

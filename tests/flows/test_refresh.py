@@ -12,6 +12,7 @@ import pytest
 
 from flows.refresh import RefreshConfig, WeeksFailedError, refresh
 from flows.status import read_status
+from flows.weeks import walk_weeks
 from patentdata import stages
 from patentdata.folder import DataFolder
 from patentdata.views import ViewsConfig
@@ -129,6 +130,28 @@ def test_a_broken_week_stops_no_other_and_heals_when_it_is_mended(source, walked
     result = refresh.fn(weekly(here, data_dir))
     assert result.failures == []
     assert _stage_hashes(data_dir) == _stage_hashes(walked[0])
+
+
+def test_a_source_gone_bad_leaves_what_was_kept_of_it(copied, source, tmp_path_factory):
+    here = tmp_path_factory.mktemp("source")
+    (here / f"{WEEKS[0]}.tar").write_bytes((source / f"{WEEKS[0]}.tar").read_bytes()[:5000])
+    before = _stage_hashes(copied)
+    with pytest.raises(WeeksFailedError, match=r"I20240102 archives: .* is cut short"):
+        refresh.fn(weekly(here, copied))
+    assert _stage_hashes(copied) == before
+    assert refresh.fn(weekly(None, copied)).failures == []
+
+
+def test_a_stage_alone_refuses_inputs_that_are_stale(copied, source):
+    other = dataclasses.replace(
+        weekly(source, copied).weeks, only_stages=("views",), views=ViewsConfig(max_pixels=10**7)
+    )
+    (copied / "archives" / f"{WEEKS[0]}.tar").write_bytes((copied / "archives" / f"{WEEKS[1]}.tar").read_bytes())
+    note = (copied / "archives" / f"{WEEKS[1]}.json").read_text()
+    (copied / "archives" / f"{WEEKS[0]}.json").write_text(note)
+    outcomes = walk_weeks(other)
+    assert "grants/I20240102.parquet is stale; run again from the stage grants" in outcomes[0].error
+    assert outcomes[1].error is None
 
 
 def _stage_hashes(data_dir: Path) -> dict[str, str]:
