@@ -17,9 +17,7 @@ def test_what_came_in_is_what_went_out_and_what_was_left_out():
 def test_a_sheet_lost_in_silence_is_an_error_that_names_stage_and_week():
     report = Report("views", "I20240102")
     report.tally("sheets").num_in = 2
-    with pytest.raises(
-        ReconciliationError, match="views I20240102: 2 sheets came in, but 0 went out and 0 were"
-    ):
+    with pytest.raises(ReconciliationError, match="views I20240102: 2 sheets came in, but 0 went out and 0 were"):
         report.check()
 
 
