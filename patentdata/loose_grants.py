@@ -6,7 +6,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from patentdata import archives, grants, records
 from patentdata.archives import READ_ERRORS, ArchivesConfig
@@ -72,7 +72,9 @@ def _grants_of_zip(file: BinaryIO, name: str, report: Report) -> Iterator[dict[s
             if info.filename.upper().endswith(".XML"):
                 try:
                     with packed.open(info) as document:
-                        yield from grants.read_grants(document, name=f"{name}!{info.filename}", report=report)
+                        yield from grants.read_grants(
+                            cast(BinaryIO, document), name=f"{name}!{info.filename}", report=report
+                        )
                 except READ_ERRORS as error:
                     raise ArchiveError(f"{name}!{info.filename} is damaged ({error}); fetch it again") from error
 

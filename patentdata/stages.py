@@ -226,8 +226,8 @@ def _views_of(
             drawings = _drawings(read())
         except ArchiveError:
             drawings = {}
-        tally = report.tally("sheets")
         for file_name in drawings or {stem: b""}:
+            tally = report.tally("front_pages" if views.sheet_number(file_name) == 0 else "sheets")
             tally.num_in += 1
             tally.drop("no_grant", file_name)
 

@@ -22,14 +22,13 @@ def stage_task(function: Callable[..., ResultT], *, stage: str, of: str) -> Task
         of: What the task run is named for: a template over the function's parameters.
     """
     return task(
-        function,
         name=stage,
         task_run_name=f"{stage} {of}",
         cache_policy=NO_CACHE,
         retries=2,
         retry_delay_seconds=30,
         retry_condition_fn=is_worth_retrying,
-    )
+    )(function)
 
 
 def is_worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
