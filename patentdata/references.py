@@ -45,6 +45,7 @@ _DECLARES = re.compile(
     r"|(?=(?:an?|the|top|bottom|front|rear|back|left|right|side|perspective|isometric|another|enlarged|exploded)\b))",
     re.IGNORECASE,
 )
+_STATES = re.compile(r"\s+(?:is|are|shows?|illustrates?|depicts?)\b", re.IGNORECASE)
 _CLAUSE_END = re.compile(r"(?:[;.:]\s+|\band[,;]?\s+|\b(?:reproductions?|figures?)\s+)$", re.IGNORECASE)
 
 
@@ -71,7 +72,8 @@ def find_references(text: str) -> tuple[Reference, ...]:
             continue
         spans.append(range(*match.span()))
         declares = _DECLARES.match(text, match.end()) is not None
-        if (declares or match.start() == 0) and _begins_clause(text, match.start()):
+        begins = _begins_clause(text, match.start()) or _follows_comma(text, match)
+        if (declares or match.start() == 0) and begins:
             labels = tuple(_expand(match["list"], is_plural=match["fig"].lower().rstrip(".").endswith("s")))
             found.append(Reference(labels, match.start(), match.end(), is_mention=not declares))
     for match in _HAGUE.finditer(text) if _has_decimal(text) else ():
@@ -108,6 +110,11 @@ def _has_decimal(text: str) -> bool:
 
 def _begins_clause(text: str, start: int) -> bool:
     return start == 0 or _CLAUSE_END.search(text, max(0, start - 12), start) is not None
+
+
+def _follows_comma(text: str, match: re.Match[str]) -> bool:
+    """Whether a new statement follows a comma: "FIG. 1 is a front view, FIG. 2 is a rear view"."""
+    return text[: match.start()].endswith(", ") and _STATES.match(text, match.end()) is not None
 
 
 def expand_references(text: str) -> list[str]:

@@ -88,3 +88,10 @@ def test_a_mirror_image_does_not_change_the_view():
 
 def test_no_paragraphs_are_no_figures():
     assert described() == ({}, [])
+
+
+def test_statements_parted_by_commas_are_statements_of_their_own():
+    text = "FIG. 1 is a front view of a lamp, FIG. 2 is a rear view, and the base of FIG. 1, FIG. 3, is omitted."
+    figures, others = describe_figures([text], title="Lamp", num_figures=2)
+    assert [(figure["label"], figure["viewpoint"]) for figure in figures] == [("1", "front"), ("2", "rear")]
+    assert others == []
