@@ -25,7 +25,8 @@ _BLOCK = 512
 _END_OF_TAR_BYTES = 2 * _BLOCK
 _COPY_BYTES = 1 << 20
 _LONGEST_ZIP_END_BYTES = 22 + 0xFFFF  # the end record and the longest comment
-_DESIGN_NAME = re.compile(r"(USD[A-Z]?\d+-\d{8})\.ZIP", re.IGNORECASE)
+_DESIGN_NAME = re.compile(r"(USD[A-Z]?[0-9]{1,12}-[0-9]{8})\.ZIP", re.IGNORECASE)
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound on what one call gives
 READ_ERRORS = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -146,9 +147,11 @@ def unpack_member(data: bytes, config: ArchivesConfig, *, endings: tuple[str, ..
     with packed:
         if _is_beyond_bounds(packed, len(data), config):
             raise ArchiveError("unpacks to more than the bounds allow")
+        if _is_oddly_compressed(packed):
+            raise ArchiveError("compressed in another way than stored or deflated")
         for info in packed.infolist():
             file_name = PurePosixPath(info.filename.replace("\\", "/")).name
-            if info.is_dir() or not file_name or file_name in files or not file_name.lower().endswith(endings):
+            if _is_folder(info) or not file_name or file_name in files or not file_name.lower().endswith(endings):
                 continue
             try:
                 files[file_name] = packed.read(info)
@@ -177,6 +180,8 @@ def _admit(member: _Member, seen: set[str], config: ArchivesConfig) -> tuple[str
         with zipfile.ZipFile(io.BytesIO(data)) as packed:
             if _is_beyond_bounds(packed, len(data), config):
                 return "unpacks_beyond_bounds", b""
+            if _is_oddly_compressed(packed):
+                return "unknown_compression", b""
             return ("", data) if packed.infolist() else ("empty_member", b"")
     except READ_ERRORS:
         return "broken_member", b""
@@ -190,6 +195,15 @@ def _is_beyond_bounds(packed: zipfile.ZipFile, num_bytes: int, config: ArchivesC
         or unpacked > config.max_unpacked_bytes
         or unpacked > num_bytes * config.max_unpacked_ratio
     )
+
+
+def _is_oddly_compressed(packed: zipfile.ZipFile) -> bool:
+    return any(info.compress_type not in _COMPRESSIONS for info in packed.infolist())
+
+
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    """As `ZipInfo.is_dir`, which raises at an entry without a name."""
+    return info.filename.endswith("/")
 
 
 def _members(source: _HashingSource, name: str) -> Iterator[_Member]:
@@ -248,8 +262,8 @@ def _zip_members(source: _HashingSource, name: str) -> Iterator[_Member]:
                 yield _Member(
                     name=info.filename,
                     num_bytes=info.file_size,
-                    is_plain_file=not is_special and not info.is_dir() and not info.flag_bits & 0x1,
-                    is_folder=info.is_dir(),
+                    is_plain_file=not is_special and not _is_folder(info) and not info.flag_bits & 0x1,
+                    is_folder=_is_folder(info),
                     read=functools.partial(_read_or_empty, archive, info),
                 )
     except READ_ERRORS as error:
@@ -268,7 +282,9 @@ def _is_whole_zip(file: BinaryIO, archive: zipfile.ZipFile) -> bool:
 
 
 def _read_or_empty(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """A member's bytes; empty, and so dropped as broken, where they do not match their checksum."""
+    """A member's bytes; empty, and so dropped as broken, where they cannot be unpacked or fail their checksum."""
+    if info.compress_type not in _COMPRESSIONS:
+        return b""
     try:
         return archive.read(info)
     except READ_ERRORS:

@@ -40,10 +40,10 @@ def tar_of(members: Mapping[str, bytes | tarfile.TarInfo]) -> bytes:
     return out.getvalue()
 
 
-def zip_of(members: Mapping[str, bytes]) -> bytes:
-    """A ZIP of members, stored."""
+def zip_of(members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    """A ZIP of members, stored unless another method is named."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, data in members.items():
-            archive.writestr(zipfile.ZipInfo(name), data)
+            archive.writestr(zipfile.ZipInfo(name), data, method)
     return out.getvalue()

@@ -120,6 +120,12 @@ def _link(kind: bytes) -> tarfile.TarInfo:
         ("I20240102/DESIGN/USD0900002-20240102.ZIP", packed({"a.XML": b"a" * 3_000_000}), "unpacks_beyond_bounds"),
         ("I20240102/DESIGN/USD0900002-20240102.ZIP", b"x" * 2_000_000, "member_too_large"),
         ("I20240102/DESIGN/sub/USD0900001-20240102.ZIP", design(900001)[1], "duplicate_member"),
+        (f"I20240102/DESIGN/USD{'9' * 120}-20240102.ZIP", design(900001)[1], "unexpected_name"),
+        (
+            "I20240102/DESIGN/USD0900002-20240102.ZIP",
+            zip_of({"a.XML": b"<a/>"}, zipfile.ZIP_BZIP2),
+            "unknown_compression",
+        ),
     ],
 )
 def test_a_bad_member_is_dropped_with_its_reason_and_the_week_goes_on(name, content, reason):
@@ -196,6 +202,30 @@ def test_a_file_that_cannot_be_unpacked_is_empty_and_the_others_are_there():
         start = archive.infolist()[1].header_offset + 60
     data[start : start + 30] = b"\xff" * 30
     assert unpack_member(bytes(data), ArchivesConfig()) == {"a.XML": b"<a/>", "b.TIF": b""}
+
+
+def test_what_unpacks_without_a_bound_is_refused_before_it_is_unpacked():
+    bomb = zip_of({"a.TIF": bytes(1 << 20)}, zipfile.ZIP_BZIP2)
+    with pytest.raises(ArchiveError, match="compressed in another way than stored or deflated"):
+        unpack_member(bomb, ArchivesConfig(max_unpacked_ratio=1e9))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_compressed_in_an_unknown_way_is_dropped_and_the_week_goes_on(method):
+    good, bad = design(900001), design(900002)
+    archive = io.BytesIO(zip_of({good[0]: good[1]}))
+    with zipfile.ZipFile(archive, "a") as appended:
+        appended.writestr(bad[0], bad[1], method)
+    tar, report = keep(archive.getvalue())
+    assert list(kept_members(tar)) == ["USD0900001-20240102"]
+    assert report.tally("members").dropped == {"broken_member": 1}
+
+
+def test_an_entry_without_a_name_harms_nothing():
+    nameless = bytearray(zip_of({"x": b"", "a.XML": b"<a/>"}))
+    directory = nameless.find(b"PK\x01\x02")
+    nameless[directory + 46] = 0  # zipfile ends a name at its first zero byte
+    assert unpack_member(bytes(nameless), ArchivesConfig()) == {"a.XML": b"<a/>"}
 
 
 def test_a_bound_of_nothing_is_refused():
