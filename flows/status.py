@@ -65,7 +65,7 @@ def read_status(data_dir: str) -> list[WeekStatus]:
     folder = DataFolder(data_dir)
     weeks = set(stages.kept_weeks(folder))
     for stage in stages.WEEKLY_STAGES[1:]:
-        weeks |= {name.removesuffix(".parquet") for name in folder.names(stage)}
+        weeks |= set(stages.weeks_of(folder, stage))
     return [
         WeekStatus(week, [StageStatus(stage, *stages.state_of(folder, stage, week)) for stage in stages.WEEKLY_STAGES])
         for week in sorted(weeks)

@@ -114,6 +114,15 @@ def parse_archive_name(name: str) -> tuple[str, int] | None:
     return match[1].upper(), int(match[3] or 0)
 
 
+def is_week(name: str) -> bool:
+    """Whether a name is the canonical name of a week.
+
+    >>> is_week("I20210105"), is_week("I20211305"), is_week("notes")
+    (True, False, False)
+    """
+    return parse_archive_name(f"{name}.tar") == (name, 0)
+
+
 def _archive(match: re.Match[str], url: str, num_bytes: int | None) -> WeeklyArchive | None:
     parsed = parse_archive_name(match[0])
     if parsed is None:

@@ -76,7 +76,7 @@ def write_contact_sheets(
     """
     if out.is_dir():
         raise ConfigError(f"{out} is a folder; name an HTML file")
-    weeks = sorted(set(weeks)) or [name.removesuffix(".parquet") for name in folder.names("views")]
+    weeks = sorted(set(weeks)) or stages.weeks_of(folder, "views")
     if not weeks:
         raise ConfigError(f"{folder.url} holds no views; run the views stage first")
     totals, reports, sheets = Totals(), [], list[Sheet]()

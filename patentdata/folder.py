@@ -58,12 +58,19 @@ class DataFolder:
         return self.fs.isfile(path)
 
     def names(self, *parts: str) -> list[str]:
-        """Names of the finished files directly in a sub-folder, sorted; empty where it does not exist."""
+        """Names of the finished files directly in a sub-folder, sorted; empty where it does not exist.
+
+        Raises OutputError where it cannot be listed.
+        """
         self.fs.invalidate_cache()
-        with contextlib.suppress(FileNotFoundError):
-            names = (entry["name"].rsplit("/", 1)[-1] for entry in self.fs.ls(self.path(*parts), detail=True))
-            return sorted(name for name in names if name and not name.startswith("."))
-        return []
+        path = self.path(*parts)
+        try:
+            names = [entry["name"].rsplit("/", 1)[-1] for entry in self.fs.ls(path, detail=True)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise OutputError(f"cannot list {path}: {error.strerror or error}") from error
+        return sorted(name for name in names if name and not name.startswith("."))
 
     def open(self, path: str) -> BinaryIO:
         """Open a finished file for reading; raises OutputError where it does not exist."""

@@ -13,7 +13,7 @@ from typing import Any
 from patentdata import archives, grants, records, views
 from patentdata.archives import ArchivesConfig
 from patentdata.captions import Captioner, DescribedConfig, described
-from patentdata.catalog import WeeklyArchive
+from patentdata.catalog import WeeklyArchive, is_week
 from patentdata.errors import ArchiveError, GrantParseError, OutputError, SourceError
 from patentdata.folder import DataFolder
 from patentdata.parquet import (
@@ -54,7 +54,14 @@ def kept_path(folder: DataFolder, week: str) -> str:
 
 def kept_weeks(folder: DataFolder) -> list[str]:
     """Weeks whose DESIGN members are in the data folder, in order of date."""
-    return [name.removesuffix(".json") for name in folder.names("archives") if name.endswith(".json")]
+    return weeks_of(folder, "archives")
+
+
+def weeks_of(folder: DataFolder, stage: str) -> list[str]:
+    """Weeks that a stage has written, in order of date; files that are none of its own are passed over."""
+    ending = ".json" if stage == "archives" else ".parquet"
+    stems = (name.removesuffix(ending) for name in folder.names(stage) if name.endswith(ending))
+    return [stem for stem in stems if is_week(stem)]
 
 
 def keep_archive(folder: DataFolder, archive: WeeklyArchive, config: ArchivesConfig) -> Report:
