@@ -99,7 +99,7 @@ def find_atoms(half: np.ndarray, *, is_one_figure: bool = False) -> Atoms:
         half: (height, width) uint8 at half resolution, 1 is ink.
         is_one_figure: Gaps and specks do not matter where all specks lie within the drawing: they are not looked for.
     """
-    cells = pool((1 - half) * np.uint8(255), CELL // SCALE)
+    cells = pool(cv2.threshold(half, 0, 255, cv2.THRESH_BINARY_INV)[1], CELL // SCALE)
     num, ids, stats, _ = cv2.connectedComponentsWithStats(cells, connectivity=8, ltype=cv2.CV_32S)
     boxes = np.hstack([stats[1:, :2], stats[1:, :2] + stats[1:, 2:4]])
     if num <= 2:
@@ -133,19 +133,18 @@ def _gaps(paper: np.ndarray, num_atoms: int, ids: np.ndarray) -> tuple[np.ndarra
     distance, nearest = cv2.distanceTransformWithLabels(paper, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)
     # OpenCV numbers territories in its own way: translate through the ink cells
     names = np.zeros(int(nearest.max()) + 1, np.int32)
-    inked = ids > 0
-    names[nearest[inked]] = ids[inked]
-    territory = names[nearest]
+    inked = np.flatnonzero(ids)
+    names[nearest.ravel()[inked]] = ids.ravel()[inked]
+    width, distance, territory = ids.shape[1], distance.ravel(), names[nearest].ravel()
     firsts, seconds, gaps = [], [], []
-    for one, other, near, far in (
-        (territory[:, :-1], territory[:, 1:], distance[:, :-1], distance[:, 1:]),
-        (territory[:-1], territory[1:], distance[:-1], distance[1:]),
-    ):
-        border = one != other
-        a, b = one[border], other[border]
+    for step in (1, width):
+        border = np.flatnonzero(territory[step:] != territory[:-step])
+        if step == 1:
+            border = border[border % width != width - 1]  # the end of a row is no neighbour of the next one's start
+        a, b = territory[border], territory[border + step]
         firsts.append(np.minimum(a, b))
         seconds.append(np.maximum(a, b))
-        gaps.append(near[border] + far[border])
+        gaps.append(distance[border] + distance[border + step])
     first, second, gap = np.concatenate(firsts), np.concatenate(seconds), np.concatenate(gaps)
     order = np.argsort(gap, kind="stable")
     first, second, gap = first[order], second[order], gap[order]

@@ -57,17 +57,14 @@ def find_lines(ink: Ink, *, is_turned: bool) -> list[Line]:
     if not len(letters):
         return []
     words = _components(len(letters), *_neighbours(boxes[letters], _LETTER_GAP, _MAX_HEIGHT_RATIO))
-    lines = [letters[words == word] for word in range(words.max() + 1)]
-    lines = _joined(lines, boxes)
-    found = []
-    for members in lines:
-        x0, y0 = boxes[members, :2].min(axis=0)
-        x1, y1 = boxes[members, 2:].max(axis=0)
-        aspect = (x1 - x0) / (y1 - y0)
-        if not _MIN_ASPECT <= aspect <= _MAX_ASPECT or (len(members) == 1 and aspect < 2):
-            continue
-        found.append(_line(ink, members, is_turned))
-    return found
+    ends = np.cumsum(np.bincount(words)).tolist()
+    in_words = letters[np.argsort(words, kind="stable")]
+    lines = _joined([in_words[start:end] for start, end in zip([0, *ends], ends, strict=False)], boxes)
+    outlines = _outlines(lines, boxes)
+    aspects = (outlines[:, 2] - outlines[:, 0]) / (outlines[:, 3] - outlines[:, 1])
+    fits = (aspects >= _MIN_ASPECT) & (aspects <= _MAX_ASPECT)
+    fits &= (aspects >= 2) | (np.array([len(members) for members in lines]) > 1)
+    return [_line(ink, lines[place], is_turned) for place in np.flatnonzero(fits)]
 
 
 def shortened(ink: Ink, line: Line, low: float, high: float) -> Line | None:
@@ -127,7 +124,7 @@ def _joined(words: list[np.ndarray], boxes: np.ndarray) -> list[np.ndarray]:
     """`words`, and what might be a label whose number stands wide of its "FIG."."""
     if len(words) < 2:
         return words
-    outlines = np.array([[*boxes[word, :2].min(axis=0), *boxes[word, 2:].max(axis=0)] for word in words])
+    outlines = _outlines(words, boxes)
     width, height = outlines[:, 2] - outlines[:, 0], outlines[:, 3] - outlines[:, 1]
     sizes = np.array([len(word) for word in words])
     lefts, rights = _neighbours(outlines, _WORD_GAP, 1.7)
@@ -145,6 +142,13 @@ def _joined(words: list[np.ndarray], boxes: np.ndarray) -> list[np.ndarray]:
             joined[left] = right
             used |= {left, right}
     return words + [np.concatenate([words[left], words[right]]) for left, right in joined.items()]
+
+
+def _outlines(lines: list[np.ndarray], boxes: np.ndarray) -> np.ndarray:
+    """(num_lines, 4): the box around the components of each line."""
+    members = boxes[np.concatenate(lines)]
+    starts = np.cumsum([0, *(len(line) for line in lines[:-1])])
+    return np.hstack([np.minimum.reduceat(members[:, :2], starts), np.maximum.reduceat(members[:, 2:], starts)])
 
 
 def _foreign(ink: Ink, box: tuple[int, int, int, int], margin: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 
+import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
@@ -14,6 +15,8 @@ INK, PAPER = 0, 255
 MAX_PIXELS = 64_000_000  # eight times the largest sheet seen in the Red Book (2452 × 3080)
 MAX_BYTES = 64 * 1024 * 1024
 _INK_THRESHOLD = 128  # grey levels below are ink, for the rare sheet that is not 1 bit
+_TURNS = {0: None, 90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+_PNG_LEVEL = 6  # 9 makes files smaller by 7 in 100 and takes seven times as long
 _TIFF_MARKS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
@@ -67,7 +70,8 @@ def read_sheet(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> np.nd
 def _to_page(image: Image.Image) -> np.ndarray:
     """Decode and tell ink from paper."""
     if image.mode == "1":
-        return np.asarray(image.convert("L"))
+        # unpacked by Pillow to 0 and 255: half the time of converting the image first
+        return np.frombuffer(image.tobytes("raw", "L"), np.uint8).reshape(image.height, image.width)
     if image.mode in ("I;16", "I;16B", "I", "F"):
         grey = np.asarray(image, dtype=np.float64)
         return (
@@ -84,7 +88,8 @@ def _to_page(image: Image.Image) -> np.ndarray:
 
 def turn(page: np.ndarray, rotation_cw: int) -> np.ndarray:
     """`page` turned clockwise by 0, 90, 180 or 270 degrees."""
-    return np.ascontiguousarray(np.rot90(page, -(rotation_cw // 90)))
+    code = _TURNS[rotation_cw % 360]
+    return np.ascontiguousarray(page) if code is None else cv2.rotate(page, code)
 
 
 def turn_box(box: tuple[int, int, int, int], rotation_cw: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -108,6 +113,5 @@ def turn_box(box: tuple[int, int, int, int], rotation_cw: int, shape: tuple[int,
 
 def to_png(page: np.ndarray) -> bytes:
     """Lossless PNG of a page of ink and paper, 1 bit a pixel; equal pages give equal bytes."""
-    stream = io.BytesIO()
-    Image.fromarray(page).convert("1", dither=Image.Dither.NONE).save(stream, "PNG", optimize=False, compress_level=6)
-    return stream.getvalue()
+    _, png = cv2.imencode(".png", page, [cv2.IMWRITE_PNG_BILEVEL, 1, cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
+    return png.tobytes()

@@ -134,7 +134,7 @@ def _split_by(
     page: np.ndarray, ink: Ink, labels: list[Label], rotation_cw: int, known: frozenset[str | None]
 ) -> tuple[Split, int | None]:
     """The sheet split by its labels, and the place of a label that must be a call-out, if there is one."""
-    half = (ink.ids > 0).astype(np.uint8)
+    half = ink.cells.copy()
     # the padding keeps cells of the half-resolution ink on those of the page when both are turned
     bottom, right = -page.shape[0] % SCALE, -page.shape[1] % SCALE
     bare = cv2.copyMakeBorder(page, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=PAPER)
@@ -147,7 +147,7 @@ def _split_by(
         if label.foreign > _MIN_LEADER or (known and normalised(label.number) not in known)
     ]
     grouping = group_ink(upright, upright_boxes, turn(half, rotation_cw), suspects)
-    groups = sorted(grouping.groups, key=lambda group: (group.box[1], group.box[0]))
+    groups = [grouping.groups[place] for place in reading_order([group.box for group in grouping.groups])]
     figures = []
     for group in groups:
         label = labels[group.label] if group.label is not None else None
@@ -163,6 +163,29 @@ def _split_by(
         )
     sheet = SplitSheet(rotation_cw=rotation_cw, figures=tuple(figures))
     return Split(sheet=sheet, upright=upright, groups=tuple(groups)), grouping.call_out
+
+
+def reading_order(boxes: Sequence[Box]) -> list[int]:
+    """Places of boxes on an upright sheet as they are read: from left to right in a row, rows from top to bottom.
+
+    Two boxes stand in a row where they share at least half the height of the lower one, their tops level or not.
+
+    >>> reading_order([(500, 100, 800, 400), (100, 110, 400, 390), (100, 600, 800, 900)])
+    [1, 0, 2]
+    """
+    left = sorted(range(len(boxes)), key=lambda place: (boxes[place][1], boxes[place][0]))
+    order = []
+    while left:
+        free = (a for a in left if not any(_precedes(boxes[b], boxes[a]) for b in left))
+        order.append(next(free, left[0]))  # boxes that overlap askew may precede each other in a ring
+        left.remove(order[-1])
+    return order
+
+
+def _precedes(a: Box, b: Box) -> bool:
+    shared = min(a[3], b[3]) - max(a[1], b[1])
+    is_row = shared >= 0.5 * min(a[3] - a[1], b[3] - b[1])
+    return a[0] + a[2] < b[0] + b[2] if is_row else a[1] + a[3] < b[1] + b[3]
 
 
 def _flags(group: Group, label: Label | None) -> set[str]:

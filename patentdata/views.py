@@ -39,7 +39,7 @@ __all__ = [
     "split_sheet",
 ]
 
-VERSION = 1  # raise it when equal sheets give other views
+VERSION = 2  # raise it when equal sheets give other views
 _SHEET_FILE = re.compile(r"(?P<patent>(?:US)?D0*(?P<number>\d+))(?:-\d{8})?-D(?P<sheet>\d{5})\.TIFF?$", re.IGNORECASE)
 
 

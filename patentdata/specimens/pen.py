@@ -73,7 +73,9 @@ def arrow_head(ink: np.ndarray, tip: np.ndarray, direction: np.ndarray, size_px:
 
 
 def paste(page: np.ndarray, ink: np.ndarray, x: int, y: int) -> None:
-    """Add a bitmap to a page, its upper left corner at (x, y)."""
+    """Add a bitmap to a page, its upper left corner at (x, y); what lies beyond the page's edges is cut off."""
+    ink = ink[max(0, -y) : max(0, page.shape[0] - y), max(0, -x) : max(0, page.shape[1] - x)]
+    x, y = max(0, x), max(0, y)
     page[y : y + ink.shape[0], x : x + ink.shape[1]] |= ink
 
 
@@ -100,8 +102,8 @@ def with_call_out(ink: np.ndarray, text: str, style: LabelStyle, rng: np.random.
     ink = stroke(ink, centre + size * np.stack([np.cos(angle), np.sin(angle)], axis=1), 3, dash_px=(18, 10))
     spot = _emptiest(ink, note.shape, (size, size, size + width, size + height))
     if spot is None:
-        ink = np.pad(ink, ((0, 0), (0, note.shape[1] + 60)))
-        spot = (ink.shape[1] - note.shape[1] - 20, int(centre[1]))
+        ink = np.pad(ink, ((0, max(0, note.shape[0] - ink.shape[0])), (0, note.shape[1] + 60)))
+        spot = (ink.shape[1] - note.shape[1] - 20, min(int(centre[1]), ink.shape[0] - note.shape[0]))
     start = np.array([spot[0] + note.shape[1] / 2, spot[1] + note.shape[0] / 2])
     toward = centre - start
     toward /= max(float(np.linalg.norm(toward)), 1.0)

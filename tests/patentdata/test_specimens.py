@@ -19,7 +19,7 @@ from patentdata.specimens import HAZARDS, SpecimenConfig, SpecimenPatent, draw_p
 from patentdata.specimens.classes import CLASSES, printed_uspc
 from patentdata.specimens.design import kind_of
 from patentdata.specimens.lettering import LabelStyle, draw_label
-from patentdata.specimens.pen import with_axis, with_brace
+from patentdata.specimens.pen import paste, with_axis, with_brace, with_call_out
 
 _DATE = "20240102"
 
@@ -349,3 +349,20 @@ def test_a_stencil_cuts_glyphs_and_an_underline_stands_below_them():
     underlined = draw_label("8", LabelStyle(face="sans_bold", underline=True), rng)
     assert underlined.shape[0] > plain.shape[0]
     assert underlined[-1].all()
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "num_inked"), [(2, 1, 12), (-1, -2, 4), (8, 3, 6), (3, 4, 6), (20, 0, 0), (-9, 0, 0)]
+)
+def test_what_is_pasted_over_an_edge_is_cut_off_there(x, y, num_inked):
+    page = np.zeros((6, 10), bool)
+    paste(page, np.ones((4, 3), bool), x, y)
+    assert page.sum() == num_inked
+
+
+def test_a_call_out_that_finds_no_room_stands_whole_beside_a_flat_drawing():
+    style = LabelStyle()
+    rng = np.random.default_rng(0)
+    flat = np.ones((8, 400), bool)
+    note = draw_label("3", style, np.random.default_rng(0))
+    assert with_call_out(flat, "FIG. 3", style, rng)[:, -note.shape[1] :].any(axis=1).sum() >= note.shape[0]

@@ -13,7 +13,7 @@ from patentdata.labels import normalised
 from patentdata.report import Report
 from patentdata.sheets import read_sheet
 from patentdata.specimens import HAZARDS, SpecimenConfig, draw_patent
-from patentdata.splitting import ViewsConfig, split_sheet
+from patentdata.splitting import ViewsConfig, reading_order, split_sheet
 from patentdata.views import patent_views, sheet_number, split_folder
 
 # a sheet without a label that does not say how it lies can only be guessed; one without ink has a test of its own
@@ -194,3 +194,22 @@ def test_every_declared_figure_of_the_real_patents_is_found(real_data):
     assert report.tally("figures").num_in > 0
     assert report.tally("figures").drops == report.tally("sheets").drops == []
     assert copies == report.tally("front_pages").num_in
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [(100, 60, 400, 350), (500, 50, 800, 350), (100, 500, 400, 800)],  # the right one stands a little higher
+        [(100, 50, 400, 350), (500, 300, 800, 700)],  # a step down is a row of its own
+        [(100, 50, 400, 800), (500, 40, 800, 350), (500, 500, 800, 810)],  # two beside a tall one
+    ],
+)
+def test_figures_are_read_in_rows_from_left_to_right(boxes):
+    assert reading_order(boxes) == list(range(len(boxes)))
+    back = list(reversed(boxes))
+    assert [back[place] for place in reading_order(back)] == boxes
+
+
+def test_reading_order_holds_every_box_once_where_they_precede_each_other_in_a_ring():
+    ring = [(0, 0, 300, 100), (100, 60, 200, 160), (0, 110, 110, 170)]
+    assert sorted(reading_order(ring)) == [0, 1, 2]
