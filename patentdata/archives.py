@@ -105,6 +105,8 @@ def keep_designs(source: BinaryIO, out: BinaryIO, *, name: str, config: Archives
             kept.addfile(info, io.BytesIO(data))
             seen.add(_key_of(member.name))
             tally.num_out += 1
+    if not tally.num_in:
+        raise ArchiveError(f"{name} holds nothing; fetch it again")
     return hashed.finish()
 
 
@@ -129,7 +131,7 @@ def read_kept(archive: BinaryIO) -> list[tuple[str, Callable[[], bytes]]]:
 
 
 def unpack_member(data: bytes, config: ArchivesConfig, *, endings: tuple[str, ...] = ("",)) -> dict[str, bytes]:
-    """Files of one member by their own name, without folders, in the member's order.
+    """Files of one member by their own name, in the member's order; a name's second file by its name with folders.
 
     Args:
         data: The member, a ZIP.
@@ -151,8 +153,10 @@ def unpack_member(data: bytes, config: ArchivesConfig, *, endings: tuple[str, ..
             raise ArchiveError("compressed in another way than stored or deflated")
         for info in packed.infolist():
             file_name = PurePosixPath(info.filename.replace("\\", "/")).name
-            if _is_folder(info) or not file_name or file_name in files or not file_name.lower().endswith(endings):
+            if _is_folder(info) or not file_name.lower().endswith(endings) or not file_name:
                 continue
+            if file_name in files:  # in another folder of the member: kept under its whole name, and counted later
+                file_name = _shown(info.filename)
             try:
                 files[file_name] = packed.read(info)
             except READ_ERRORS:
@@ -216,6 +220,8 @@ def _members(source: _HashingSource, name: str) -> Iterator[_Member]:
         raise ArchiveError(f"{name} is empty; fetch it again")
     elif head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
         raise ArchiveError(f"{name} is a web page, not an archive; the address or the key was wrong, fetch it again")
+    elif head[:2] in (b"\x1f\x8b", b"BZ"):
+        raise ArchiveError(f"{name} is a compressed tar; unpack it with gunzip or bunzip2, then run again")
     elif not any(head) and len(head) == _BLOCK:
         yield from _tar_members(source, name)
     else:

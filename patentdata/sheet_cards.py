@@ -27,6 +27,7 @@ FLAG_WORDS = {
 DROP_WORDS = {
     "broken_sheet": "the drawing cannot be read",
     "no_grant": "its patent has no readable grant",
+    "repeated_sheet": "another drawing bears the same sheet number",
     "sheet_missing": "the grant lists it, the archive lacks it",
     "sheet_without_ink": "no ink was found on it",
 }

@@ -40,6 +40,8 @@ __all__ = [
 ]
 
 VERSION = 2  # raise it when equal sheets give other views
+_PX_PER_MM = 300 / 25.4  # drawings are published at 300 dpi
+_SIZE_TOLERANCE_PX = 3.5
 _SHEET_FILE = re.compile(r"(?P<patent>(?:US)?D0*(?P<number>\d+))(?:-\d{8})?-D(?P<sheet>\d{5})\.TIFF?$", re.IGNORECASE)
 
 
@@ -85,21 +87,28 @@ class _PatentSplitter:
         self.number = grant["patent_number"]
         self.figures = {normalised(figure["label"]): figure for figure in grant["figures"]}
         self.declared = [figure["label"] for figure in grant["figures"]]
+        self.images = {image["file_name"].lower(): image for image in grant["images"]}
 
     def rows(self, drawings: Mapping[str, bytes]) -> list[dict[str, Any]]:
         self._count_missing(drawings)
         front: tuple[str, np.ndarray] | None = None
         splits: list[tuple[int, Split]] = []
+        seen: set[int] = set()
         for place, (file_name, data) in enumerate(drawings.items()):
             number = sheet_number(file_name)
             number = place if number is None else number
             tally = self.report.tally("sheets" if number else "front_pages")
             tally.num_in += 1
+            if number in seen:
+                tally.drop("repeated_sheet", file_name, "another file of this patent bears the same sheet number")
+                continue
+            seen.add(number)
             try:
                 page = read_sheet(data, name=file_name, max_pixels=self.config.max_pixels)
             except SheetError as error:
                 tally.drop("broken_sheet", file_name, str(error))
                 continue
+            self._compare_size(file_name, page)
             if number == 0:
                 front = (file_name, page)
                 continue
@@ -114,10 +123,15 @@ class _PatentSplitter:
         return self._front_rows(front, rows, silhouettes) + rows
 
     def _orientation(self, file_name: str) -> str | None:
-        for image in self.grant["images"]:
-            if image["file_name"].lower() == file_name.lower():
-                return image["orientation"]
-        return None
+        return (self.images.get(file_name.lower()) or {}).get("orientation")
+
+    def _compare_size(self, file_name: str, page: np.ndarray) -> None:
+        """Count a drawing that is not as large as the grant says; published ones agree within 3 pixels."""
+        image = self.images.get(file_name.lower()) or {}
+        for stated_mm, size_px in zip((image.get("height_mm"), image.get("width_mm")), page.shape, strict=True):
+            if stated_mm is not None and abs(stated_mm * _PX_PER_MM - size_px) > _SIZE_TOLERANCE_PX:
+                self.report.count("size_disagrees")
+                return
 
     def _count_missing(self, drawings: Mapping[str, bytes]) -> None:
         """Sheets that the grant lists and the archive lacks come in and are dropped; unlisted ones are counted."""

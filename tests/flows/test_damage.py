@@ -31,13 +31,13 @@ WEEK, SOUND_WEEK = "I20240102", "I20240109"
 DAMAGED = "D900003"  # the last patent of the week is the one that is damaged
 
 FAILED_WEEKS = {
+    "empty_archive": "holds nothing",
     "truncated_archive": "is cut short",
     "html_archive": "is a web page, not an archive",
 }
 
 # What was damaged → the stage and the unit in which it is dropped, and why.
 DROPS: dict[str, list[tuple[str, str, str]]] = {
-    "empty_archive": [],
     "truncated_member": [("archives", "members", "broken_member")],
     "broken_member": [("archives", "members", "broken_member")],
     "zip_bomb": [("archives", "members", "unpacks_beyond_bounds")],

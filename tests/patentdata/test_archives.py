@@ -1,3 +1,4 @@
+import gzip
 import io
 import tarfile
 import tracemalloc
@@ -56,12 +57,15 @@ def test_a_tar_and_a_zip_of_the_same_members_are_kept_as_the_same_bytes():
         (b"", "is empty"),
         (b"<!DOCTYPE html><html><body>Sign in</body></html>", "is a web page, not an archive"),
         (b"\xef\xbb\xbf\n <html></html>", "is a web page, not an archive"),
+        (gzip.compress(b"tar"), "is a compressed tar; unpack it"),
+        (tar_of({}), "holds nothing"),
+        (zip_of({}), "holds nothing"),
         (b"%PDF-1.7 and so on", "is neither a tar nor a ZIP"),
         (b"PK\x03\x04 but nothing behind it", "is cut short or damaged"),
     ],
 )
 def test_what_is_no_archive_is_refused_in_a_sentence(archive, sentence):
-    with pytest.raises(ArchiveError, match=rf"I20240102\.tar {sentence}.*fetch it again"):
+    with pytest.raises(ArchiveError, match=rf"I20240102\.tar {sentence}.*(fetch it|run) again"):
         keep(archive)
 
 

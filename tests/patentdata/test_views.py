@@ -105,6 +105,26 @@ def test_broken_missing_and_blank_sheets_are_counted_with_their_reasons():
     assert report.tally("figures").dropped == {"figure_not_found": report.tally("figures").num_in}
 
 
+def test_a_sheet_number_borne_by_two_files_counts_once():
+    drawn, report = specimen(), Report("views")
+    again = {name.lower(): data for name, data in drawn.sheets.items()}
+    rows = views_of(drawn, report, drawings={**drawn.sheets, **again})
+    report.check()
+    assert [row["view_id"] for row in rows] == [row["view_id"] for row in views_of(drawn)]
+    assert report.tally("front_pages").dropped == {"repeated_sheet": 1}
+    assert report.tally("sheets").dropped == {"repeated_sheet": len(again) - 1}
+
+
+def test_a_drawing_of_another_size_than_the_grant_says_is_counted():
+    drawn, right, wrong = specimen(), Report("views"), Report("views")
+    views_of(drawn, right)
+    grant = parse_grant(drawn.xml, source_archive="I20240102", source_member=drawn.name)
+    images = [image | {"width_mm": image["width_mm"] + 1.0} for image in grant["images"]]
+    views_of(drawn, wrong, images=images)
+    assert "size_disagrees" not in right.counts
+    assert wrong.counts["size_disagrees"] == len(drawn.sheets)
+
+
 def test_a_label_inside_its_drawing_is_cut_away():
     inside = 0
     for row in views_of(specimen("label_inside")):
