@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 from model.errors import ConfigError
-from model.files import sha256_of_json
+from model.files import read_json, sha256_of_json
 
 CAPTION_COLUMNS = ("text", "shape", "function", "title")
 CAPTIONS = (*CAPTION_COLUMNS, "shape_or_function")  # the last draws one of the two at each step
@@ -31,6 +32,14 @@ class _Config:
         if unknown:
             raise ConfigError(f"unknown setting {', '.join(unknown)}; {cls.__name__} knows {', '.join(known)}")
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+    @classmethod
+    def from_file(cls: type[ConfigT], path: Path | None) -> ConfigT:
+        """Settings from a JSON file; the defaults without one. Raises ConfigError."""
+        values = {} if path is None else read_json(path)
+        if values is None:
+            raise ConfigError(f"{path}: no JSON object of settings there")
+        return cls.from_dict(values)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, in the order of the fields."""

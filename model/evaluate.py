@@ -23,7 +23,7 @@ from model.dataset import Dataset, open_dataset
 from model.done import evaluation_identity, finished_results
 from model.embed import Features, features_of
 from model.errors import ConfigError, ModelError
-from model.files import held_alone, read_json, sha256_of_file, write_json, write_text
+from model.files import held_alone, sha256_of_file, write_json, write_text
 from model.metrics import TIE_RULE, TIE_TOLERANCE
 from model.report import Example, Found, render_report
 from model.retrieval import (
@@ -272,10 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, help="JSON file of settings; without it, the defaults")
     options = parser.parse_args(arguments)
     try:
-        values = {} if options.config is None else read_json(options.config)
-        if values is None:
-            raise ConfigError(f"{options.config}: no JSON object of settings there")
-        results = evaluate(options.model, options.dataset, options.out, EvaluationConfig.from_dict(values))
+        results = evaluate(options.model, options.dataset, options.out, EvaluationConfig.from_file(options.config))
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1

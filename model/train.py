@@ -29,9 +29,9 @@ from model.config import TrainConfig
 from model.data import ImageReader, Views, read_views
 from model.dataset import Dataset, open_dataset
 from model.done import training_identity
-from model.errors import ConfigError, ModelError, TrainingError, TrainingStoppedError
+from model.errors import ModelError, TrainingError, TrainingStoppedError
 from model.export import export_model
-from model.files import held_alone, read_json, write_json
+from model.files import held_alone, write_json
 from model.losses import contrastive_loss
 from model.optimisation import build_optimizer, learning_rate_at, set_learning_rate
 from model.run import MetricsLog, RunFolder, read_metrics
@@ -336,10 +336,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, help="JSON file of settings; without it, the defaults")
     options = parser.parse_args(arguments)
     try:
-        values = {} if options.config is None else read_json(options.config)
-        if values is None:
-            raise ConfigError(f"{options.config}: no JSON object of settings there")
-        config = TrainConfig.from_dict(values)
+        config = TrainConfig.from_file(options.config)
         with StopOnSignal() as stop:
             summary = train(
                 options.dataset, options.run, config, progress=stop.progress, should_stop=lambda: stop.is_wanted

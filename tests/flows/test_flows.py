@@ -5,11 +5,11 @@ import importlib
 import inspect
 from pathlib import Path
 
-import pydantic
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
 
+from flows import console
 from flows.evaluate import EvaluateConfig, evaluate
 from flows.rebuild import rebuild
 from flows.refresh import WeeksFailedError, refresh
@@ -104,7 +104,8 @@ def test_a_deployment_names_a_flow_and_parameters_it_takes(deployment):
     module, _, name = deployment["entrypoint"].rpartition(".")
     flow = getattr(importlib.import_module(module), name)
     hints = inspect.get_annotations(flow.fn, eval_str=True)
-    pydantic.TypeAdapter(hints["config"]).validate_python(deployment["parameters"]["config"])
+    config = console.build(hints["config"], deployment["parameters"]["config"])
+    assert isinstance(config, hints["config"])
 
 
 def test_all_four_flows_are_deployed():
