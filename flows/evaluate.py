@@ -11,7 +11,7 @@ from flows.artifacts import publish
 from flows.progress import listener
 from flows.refresh import local_dir
 from flows.runners import call_task
-from model.config import EvaluationConfig
+from model.evaluation_config import EvaluationConfig
 from patentdata.folder import DataFolder
 from tasks.evaluation import evaluate_model
 

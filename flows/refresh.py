@@ -12,7 +12,8 @@ from flows.artifacts import publish
 from flows.progress import listener
 from flows.runners import call_task
 from flows.weeks import WeekOutcome, WeeksConfig, walk_weeks
-from model.config import EvaluationConfig, TrainConfig
+from model.config import TrainConfig
+from model.evaluation_config import EvaluationConfig
 from patentdata.dataset import DatasetConfig
 from patentdata.errors import ConfigError, PatentDataError
 from patentdata.folder import DataFolder

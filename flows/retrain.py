@@ -9,7 +9,8 @@ from prefect import flow
 
 from flows.artifacts import publish
 from flows.refresh import TINY_TRAINING, local_run_dir, train_and_measure
-from model.config import EvaluationConfig, TrainConfig
+from model.config import TrainConfig
+from model.evaluation_config import EvaluationConfig
 from patentdata.folder import DataFolder
 
 

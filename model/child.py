@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from model.config import EvaluationConfig, TrainConfig
+from model.config import TrainConfig
 from model.done import finished_evaluation, finished_training
 from model.errors import ConfigError, ModelError, TrainingError
+from model.evaluation_config import EvaluationConfig
 
 Progress = Callable[[int, int, dict[str, Any]], None]
 

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 import torch
 
 from model.clip import Preprocess
-from model.config import CAPTION_COLUMNS
 from model.dataset import Dataset
 from model.errors import DatasetError
+from model.settings import CAPTION_COLUMNS
 
 _REQUIRED = ("view_id", "patent_number", "image")
 _OPTIONAL = ("uspc_class", "viewpoint")

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from model.config import EvaluationConfig, TrainConfig
+from model.config import TrainConfig
 from model.dataset import Dataset, open_dataset
+from model.evaluation_config import EvaluationConfig
 from model.files import held_alone, read_json, sha256_of_file
 from model.run import RunFolder
 from model.source import ModelSource, find_prefixed_or_local, fingerprint_source

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 
 from model.clip import Clip, choose_device, find_model, fingerprint_clip, load_clip
-from model.config import EvaluationConfig
 from model.data import Views, read_views
 from model.dataset import Dataset, open_dataset
 from model.done import evaluation_identity, finished_results
 from model.embed import Features, features_of
 from model.errors import ConfigError, ModelError
+from model.evaluation_config import EvaluationConfig
 from model.files import held_alone, sha256_of_file, write_json, write_text
 from model.metrics import TIE_RULE, TIE_TOLERANCE
 from model.report import Example, Found, render_report

@@ -8,7 +8,8 @@ from pathlib import Path
 from flows.refresh import RefreshConfig
 from flows.runners import WorkersConfig
 from flows.weeks import WeeksConfig
-from model.config import EvaluationConfig, TrainConfig
+from model.config import TrainConfig
+from model.evaluation_config import EvaluationConfig
 from patentdata.dataset import DatasetConfig
 from patentdata.specimens import SpecimenConfig, write_week
 from patentdata.splits import SplitConfig

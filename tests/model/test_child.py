@@ -16,9 +16,9 @@ import torch
 
 from model import child
 from model.child import evaluate_in_child, train_in_child
-from model.config import EvaluationConfig
 from model.errors import ConfigError, DatasetError, ModelError, TrainingError
 from model.evaluate import evaluate
+from model.evaluation_config import EvaluationConfig
 from model.train import train
 from tests.model.drawings import draw_dataset
 
@@ -61,7 +61,8 @@ def test_what_is_done_is_given_back_without_torch_and_without_a_process(shapes, 
 
         subprocess.Popen = refuse
         from model.child import evaluate_in_child, train_in_child
-        from model.config import EvaluationConfig, TrainConfig
+        from model.evaluation_config import EvaluationConfig
+        from model.config import TrainConfig
 
         dataset, run, training, evaluation = sys.argv[1:]
         summary = train_in_child(dataset, run, TrainConfig.from_dict(json.loads(training)))

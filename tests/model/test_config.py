@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from model.config import EvaluationConfig, TrainConfig
+from model.config import TrainConfig
 from model.errors import ConfigError
+from model.evaluation_config import EvaluationConfig
 
 
 @pytest.mark.parametrize(

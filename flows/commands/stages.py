@@ -1,0 +1,107 @@
+"""Commands of single stages: grants, views, dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import console
+from flows.commands.options import ConfigFile, DataDir, Json, Workers, Years, walk_stage
+
+app = typer.Typer()
+
+
+@app.command()
+def grants(
+    files: Annotated[list[Path] | None, typer.Argument(help="Grant XML, single or concatenated, or archives.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Parquet file for the grants of FILES.")] = None,
+    data_dir: Annotated[str | None, typer.Option("--data-dir", "-d", help="Instead: every kept week of this.")] = None,
+    years: Years = "",
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Parse grants: of files into one Parquet file, or of every week kept in a data folder.
+
+    Examples: `designclip grants ipg210105.xml --out grants.parquet`, `designclip grants -d data`
+    """
+    if data_dir is not None:
+        return walk_stage("grants", data_dir, None, years, workers, as_json)
+    if not files or out is None:
+        raise typer.BadParameter("name FILES and --out, or --data-dir")
+    from patentdata.loose_grants import write_grants
+
+    console.show_reports([write_grants(files, out)], as_json)
+
+
+@app.command()
+def views(
+    data_dir: Annotated[
+        str | None, typer.Option("--data-dir", "-d", help="Every kept week of this data folder.")
+    ] = None,
+    sheets: Annotated[Path | None, typer.Option(help="Instead: a folder of loose sheets, TIFF files.")] = None,
+    jsonl: Annotated[Path | None, typer.Option(help="Where the figures of --sheets go, one JSON line a sheet.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Instead: an HTML page that shows how the sheets of --data-dir were split.")
+    ] = None,
+    week: Annotated[
+        list[str] | None, typer.Option(help="With --report: a week such as I20210105; repeatable; default: all.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="With --report: most sheets shown, doubtful ones first.")] = 600,
+    years: Years = "",
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Split sheets into views: of every week kept in a data folder, or of a folder of loose TIFFs.
+
+    Examples: `designclip views -d data`, `designclip views --sheets DIR --jsonl figures.jsonl`,
+    `designclip views -d data --week I20210105 --report views.html`
+    """
+    if report is not None:
+        return _write_contact_sheets(data_dir or "data", report, week or [], limit, as_json)
+    if data_dir is not None:
+        return walk_stage("views", data_dir, None, years, workers, as_json)
+    if sheets is None or jsonl is None:
+        raise typer.BadParameter("name --data-dir, or both --sheets and --jsonl, or --report")
+    from patentdata.loose_sheets import write_figures
+
+    console.show_reports([write_figures(sheets, jsonl, progress=console.counter("sheets"))], as_json)
+
+
+@app.command()
+def dataset(
+    data_dir: DataDir,
+    config: ConfigFile = None,
+    name: Annotated[str, typer.Option(help="Name of the dataset under datasets/.")] = "designs",
+    as_json: Json = False,
+) -> None:
+    """Freeze the captioned views of every whole week into a dataset."""
+    from flows.refresh import freeze
+    from flows.status import whole_weeks
+    from patentdata.dataset import DatasetConfig
+    from patentdata.folder import DataFolder
+
+    folder = DataFolder(data_dir)
+    settings = console.build(DatasetConfig, {"name": name} | console.read_toml(config).get("dataset", {}))
+    with folder.locked():
+        report = freeze(folder, whole_weeks(folder), settings)
+    console.show_reports([report], as_json)
+
+
+def _write_contact_sheets(data_dir: str, report: Path, weeks: list[str], limit: int, as_json: bool) -> None:
+    from patentdata.contact_sheets import write_contact_sheets
+    from patentdata.folder import DataFolder
+    from patentdata.sheet_cards import ContactSheetsConfig
+
+    config = console.build(ContactSheetsConfig, {"limit": limit})
+    summary = write_contact_sheets(
+        DataFolder(data_dir), weeks, report, config=config, progress=console.counter("sheets drawn")
+    )
+    if as_json:
+        console.show_json(summary)
+    else:
+        console.say(
+            f"{summary['num_shown']:,} of {summary['num_sheets']:,} sheets, {summary['num_doubtful']:,} to look at: "
+            f"open {report.resolve()}"
+        )

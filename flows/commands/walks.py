@@ -1,0 +1,145 @@
+"""Commands that take weeks the whole way: demo, refresh, rebuild, retrain."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows import console
+from flows.commands.options import (
+    ConfigFile,
+    DaskAddress,
+    DataDir,
+    DatasetName,
+    Json,
+    Kind,
+    Prefect,
+    RunName,
+    Source,
+    Workers,
+    Years,
+    run_flow,
+)
+
+if TYPE_CHECKING:
+    from flows.refresh import RefreshConfig
+
+app = typer.Typer()
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the drawn archives and everything made from them.")] = Path(
+        "demo"
+    ),
+    patents: Annotated[int, typer.Option(min=8, help="Patents drawn for each of two weeks.")] = 48,
+    prefect: Annotated[bool, typer.Option(help="Run as a Prefect flow with a temporary server.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Draw two weeks of patents and walk them to a measured model: everything, small, on this machine."""
+    home = (out / "prefect").resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("PREFECT_HOME", str(home))  # before Prefect is imported
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    from flows.demo import DEMO_WEEKS, demo_config, draw_archives
+
+    console.say(f"Drawing {len(DEMO_WEEKS)} weeks of {patents} patents under {out}/archives …")
+    draw_archives(out / "archives", patents)
+    _walk("refresh", demo_config(out), prefect, as_json)
+
+
+@app.command()
+def refresh(
+    data_dir: DataDir,
+    source: Source = None,
+    years: Years = "",
+    training: Annotated[bool, typer.Option(help="Train and measure a model on the dataset.")] = True,
+    workers: Workers = 0,
+    kind: Kind = "processes",
+    dask_address: DaskAddress = None,
+    config: ConfigFile = None,
+    prefect: Prefect = False,
+    as_json: Json = False,
+) -> None:
+    """Take every week of a source to a dataset, a model and its report.
+
+    Example: `designclip refresh --source archives --data-dir data`
+    """
+    _walk("refresh", _refresh_config(locals()), prefect, as_json)
+
+
+@app.command()
+def rebuild(
+    data_dir: DataDir,
+    source: Source = None,
+    years: Years = "2007-2022",
+    training: Annotated[bool, typer.Option(help="Train and measure a model on the dataset.")] = False,
+    workers: Workers = 0,
+    kind: Kind = "processes",
+    dask_address: DaskAddress = None,
+    config: ConfigFile = None,
+    prefect: Prefect = False,
+    as_json: Json = False,
+) -> None:
+    """Take whole years to a dataset, such as IMPACT's 2007–2022."""
+    _walk("rebuild", _refresh_config(locals()), prefect, as_json)
+
+
+@app.command()
+def retrain(
+    data_dir: DataDir,
+    dataset: DatasetName = "designs",
+    run: RunName = "",
+    config: ConfigFile = None,
+    prefect: Prefect = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model on a frozen dataset and measure it there.
+
+    Example: `designclip retrain -d data --config vit-b-32.toml`, the file holding
+    `[training]` and `architecture = "ViT-B-32"`.
+    """
+    from flows.refresh import TINY_TRAINING
+    from flows.retrain import RetrainConfig
+    from flows.retrain import retrain as flow
+
+    values = console.read_toml(config)
+    values.setdefault("training", TINY_TRAINING.to_dict())
+    values |= {"data_dir": data_dir, "dataset": dataset, "run_name": run}
+    measured = run_flow(flow, console.build(RetrainConfig, values), prefect)
+    console.show_evaluation(measured, Path(data_dir) / "runs" / (run or dataset), as_json)
+
+
+def _refresh_config(options: dict[str, Any]) -> RefreshConfig:
+    """Settings of a refresh or rebuild: the TOML file's, and over them what the command line says."""
+    from flows.refresh import RefreshConfig
+
+    values = console.read_toml(options["config"])
+    of_weeks: dict[str, Any] = dict(values.get("weeks", {}))
+    of_weeks["data_dir"] = options["data_dir"]
+    if options["source"] is not None:
+        of_weeks["source"] = options["source"]
+    if options["years"]:
+        of_weeks["years"] = console.parse_years(options["years"])
+    workers = {"kind": options["kind"], "num_workers": options["workers"], "dask_address": options["dask_address"]}
+    of_weeks["workers"] = of_weeks.get("workers", {}) | workers
+    values["weeks"] = of_weeks
+    if not options["training"]:
+        values["training"] = None
+    return console.build(RefreshConfig, values)
+
+
+def _walk(name: str, config: RefreshConfig, prefect: bool, as_json: bool) -> None:
+    from flows.rebuild import rebuild as rebuild_flow
+    from flows.refresh import WeeksFailedError
+    from flows.refresh import refresh as refresh_flow
+
+    try:
+        result = run_flow(rebuild_flow if name == "rebuild" else refresh_flow, config, prefect)
+    except WeeksFailedError as error:
+        console.show_walk(error.result, as_json)
+        raise typer.Exit(1) from None
+    console.show_walk(result, as_json)
