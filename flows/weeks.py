@@ -14,7 +14,7 @@ from flows.progress import listener
 from flows.runners import Future, Runner, WorkersConfig, open_runner
 from patentdata import stages
 from patentdata.archives import ArchivesConfig
-from patentdata.captions import DescribedConfig
+from patentdata.captions.described import DescribedConfig
 from patentdata.catalog import WeeklyArchive, list_weeks
 from patentdata.errors import ConfigError, PatentDataError, SourceError
 from patentdata.folder import DataFolder

@@ -12,7 +12,8 @@ from typing import Any
 
 from patentdata import archives, grants, records, views
 from patentdata.archives import ArchivesConfig
-from patentdata.captions import Captioner, DescribedConfig, described
+from patentdata.captions.captioner import Captioner
+from patentdata.captions.described import DescribedConfig, described
 from patentdata.catalog import WeeklyArchive, is_week
 from patentdata.errors import ArchiveError, GrantParseError, OutputError, SourceError
 from patentdata.folder import DataFolder

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from patentdata import records
-from patentdata.captions import described
+from patentdata.captions.described import described
 from patentdata.dataset import DatasetConfig, build_dataset
 from patentdata.errors import ConfigError, OutputError
 from patentdata.folder import DataFolder

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patentdata import classes, records, tokens
-from patentdata.captions import DescribedConfig, cache_key, described, with_article
+from patentdata.captions.captioner import cache_key
+from patentdata.captions.described import DescribedConfig, described, with_article
 from patentdata.errors import ConfigError
 
 

@@ -1,35 +1,16 @@
-"""Captions: what a view looks like (shape) and what the article is for (function), as texts that CLIP can read.
-
-A `Captioner` turns views into rows of `records.CAPTIONS`. `Described` writes them from the grant's own words and needs
-no model; its captions carry the name "described", so that nobody takes them for something seen.
-"""
+"""Captions from the grant's own words: no model is needed, and nobody takes them for something seen."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from patentdata import classes, tokens
+from patentdata.captions.captioner import Row, cache_key
 from patentdata.errors import ConfigError
-
-Row = dict[str, Any]
-
-# What a captioner is told about a view: columns of `records.VIEWS`, beside "image" where it looks, and of the grant.
-VIEW_COLUMNS = (
-    "view_id",
-    "patent_number",
-    "figure_label",
-    "viewpoint",
-    "viewpoint_direction",
-    "description",
-    "image_sha256",
-    "is_front_page",
-)
-GRANT_COLUMNS = ("title", "uspc_class", "locarno_class")
 
 DESCRIBED_PROMPT = "described/1"  # name and version of the wording below; raise it when a word changes
 
@@ -138,34 +119,6 @@ _SPOKEN_WITH_A = re.compile(
 )
 _SPOKEN_WITH_AN = re.compile(r"(?:[aeiou]|8|1[18](?!\d)|hour|honou?r|heir|honest)", re.IGNORECASE)
 _LETTERS_SPOKEN_WITH_AN = "AEFHILMNORSX"
-
-
-class Captioner(Protocol):
-    """Turns views into caption rows.
-
-    Attributes:
-        name: What stands in the column "captioner".
-        settings: Everything that changes a caption, as JSON values; part of the claim of what is written.
-        needs_images: Whether the rows need the column "image".
-    """
-
-    name: str
-    needs_images: bool
-
-    @property
-    def settings(self) -> Mapping[str, Any]: ...
-
-    def caption(self, views: Iterable[Row]) -> Iterator[Row]:
-        """One row of `records.CAPTIONS` for each view, in the order of the views.
-
-        Args:
-            views: Rows with `VIEW_COLUMNS` and `GRANT_COLUMNS` (and "image", a PNG, where `needs_images`), drawn only
-                as far as work can be kept in flight.
-
-        Yields:
-            Rows whose "text" is the caption, or null with the reason in "finish_reason". No view raises.
-        """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -320,16 +273,3 @@ def _uncapitalised(title: str) -> str:
     if len(first) > 1 and first[1:].islower() and first[0].isupper():
         return title[0].lower() + title[1:]
     return title
-
-
-def cache_key(
-    image_sha256: str,
-    prompt_text: str,
-    *,
-    model: str | None,
-    revision: str | None = None,
-    sampling: Mapping[str, Any],
-) -> str:
-    """Names an answer by everything it depends on: SHA-256 over image, prompt text, model, revision and sampling."""
-    parts = json.dumps([image_sha256, prompt_text, model, revision, dict(sampling)], sort_keys=True)
-    return hashlib.sha256(parts.encode()).hexdigest()

@@ -1,0 +1,64 @@
+"""What every captioner is: views in, rows of `records.CAPTIONS` out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+Row = dict[str, Any]
+
+# What a captioner is told about a view: columns of `records.VIEWS`, beside "image" where it looks, and of the grant.
+VIEW_COLUMNS = (
+    "view_id",
+    "patent_number",
+    "figure_label",
+    "viewpoint",
+    "viewpoint_direction",
+    "description",
+    "image_sha256",
+    "is_front_page",
+)
+GRANT_COLUMNS = ("title", "uspc_class", "locarno_class")
+
+
+class Captioner(Protocol):
+    """Turns views into caption rows.
+
+    Attributes:
+        name: What stands in the column "captioner".
+        settings: Everything that changes a caption, as JSON values; part of the claim of what is written.
+        needs_images: Whether the rows need the column "image".
+    """
+
+    name: str
+    needs_images: bool
+
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+
+    def caption(self, views: Iterable[Row]) -> Iterator[Row]:
+        """One row of `records.CAPTIONS` for each view, in the order of the views.
+
+        Args:
+            views: Rows with `VIEW_COLUMNS` and `GRANT_COLUMNS` (and "image", a PNG, where `needs_images`), drawn only
+                as far as work can be kept in flight.
+
+        Yields:
+            Rows whose "text" is the caption, or null with the reason in "finish_reason". No view raises.
+        """
+        ...
+
+
+def cache_key(
+    image_sha256: str,
+    prompt_text: str,
+    *,
+    model: str | None,
+    revision: str | None = None,
+    sampling: Mapping[str, Any],
+) -> str:
+    """Names an answer by everything it depends on: SHA-256 over image, prompt text, model, revision and sampling."""
+    parts = json.dumps([image_sha256, prompt_text, model, revision, dict(sampling)], sort_keys=True)
+    return hashlib.sha256(parts.encode()).hexdigest()
