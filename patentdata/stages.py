@@ -13,6 +13,7 @@ from typing import Any
 from patentdata import archives, grants, records, views
 from patentdata.archives import ArchivesConfig
 from patentdata.captions.captioner import Captioner
+from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.described import DescribedConfig, described
 from patentdata.catalog import WeeklyArchive, is_week
 from patentdata.errors import ArchiveError, GrantParseError, OutputError, SourceError
@@ -157,14 +158,16 @@ def split_archive(folder: DataFolder, week: str, config: ViewsConfig) -> Report:
     return report
 
 
-def caption_views(folder: DataFolder, week: str, config: DescribedConfig) -> Report:
+def caption_views(
+    folder: DataFolder, week: str, config: CaptionsConfig | DescribedConfig, *, endpoints: tuple[str, ...] = ()
+) -> Report:
     """Stage captions: one row a view, in the order of the views.
 
     Raises:
         OutputError: The grants or the views of the week are missing, damaged or stale.
     """
     _require_done(folder, "views", week)
-    captioner = described(config)
+    captioner = described(config if isinstance(config, DescribedConfig) else config.described)
     path = table_path(folder, "captions", week)
     views_path, grants_path = (table_path(folder, stage, week) for stage in ("views", "grants"))
     inputs = {"grants": fingerprint(folder, grants_path), "views": fingerprint(folder, views_path)}

@@ -1,0 +1,157 @@
+"""Settings of the captions stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+from patentdata.captions.described import DescribedConfig
+from patentdata.captions.prompts import PROMPTS
+from patentdata.errors import ConfigError
+
+
+def _require(is_met: bool, message: str) -> None:
+    if not is_met:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How the model chooses its words; part of what names a caption.
+
+    Attributes:
+        temperature: Of the first try. 0 takes the likeliest word each time, so that equal questions have equal answers.
+        top_p: Words are drawn from the likeliest that together have this probability.
+        max_tokens: Longest answer in tokens of the model.
+        seed: Each try is drawn with a seed of its own, counted from this one.
+        retry_temperatures: Of further tries, after an answer that is empty, repeats itself or cannot be read.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 200
+    seed: int = 0
+    retry_temperatures: tuple[float, ...] = (0.5, 1.0)
+
+    def __post_init__(self) -> None:
+        for temperature in (self.temperature, *self.retry_temperatures):
+            _require(0 <= temperature <= 2, f"temperature is {temperature}; choose 0 (no chance) to 2")
+        _require(0 < self.top_p <= 1, f"top_p is {self.top_p}; choose more than 0, to 1 (all words)")
+        _require(16 <= self.max_tokens <= 4096, f"max_tokens is {self.max_tokens}; choose 16 to 4096")
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """Of every try, in order."""
+        return (self.temperature, *self.retry_temperatures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionImageConfig:
+    """The picture that the model is shown; part of what names a caption.
+
+    Attributes:
+        size_px: Side of the square; None for the model's own input size, or 336 where its folder is not at hand.
+        margin_share: White on each side of the drawing's longer axis, as a share of the square.
+    """
+
+    size_px: int | None = None
+    margin_share: float = 0.04
+
+    def __post_init__(self) -> None:
+        is_usable = self.size_px is None or 28 <= self.size_px <= 2048
+        _require(is_usable, f"image size is {self.size_px} px; choose 28 to 2048")
+        _require(0 <= self.margin_share <= 0.4, f"margin_share is {self.margin_share}; choose 0 to 0.4")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestsConfig:
+    """How endpoints are asked; changes no caption.
+
+    Attributes:
+        num_in_flight: Most requests at a time on each endpoint.
+        timeout_s: Longest wait for an answer, the wait in the server's queue included.
+        connect_timeout_s: Longest wait for a connection.
+        num_tries: Times a view is sent before a failure of the server is its reason.
+        first_wait_s: Wait before the second try; doubled, with jitter, before each later one.
+        longest_wait_s: Bound of those waits, and of the rest of an endpoint that failed.
+        max_outage_s: The week is given up when no endpoint has answered for so long; what is done is kept.
+        max_lost_in_a_row: The week is given up when so many views in a row got no answer.
+        num_image_workers: Processes that prepare images; 0 takes one a core, four at most.
+    """
+
+    num_in_flight: int = 128
+    timeout_s: float = 300.0
+    connect_timeout_s: float = 10.0
+    num_tries: int = 4
+    first_wait_s: float = 0.5
+    longest_wait_s: float = 30.0
+    max_outage_s: float = 300.0
+    max_lost_in_a_row: int = 32
+    num_image_workers: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("num_in_flight", "num_tries", "max_lost_in_a_row"):
+            _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; choose 1 or more")
+        for name in ("timeout_s", "connect_timeout_s", "first_wait_s", "longest_wait_s", "max_outage_s"):
+            _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; choose seconds above 0")
+        is_usable = 0 <= self.num_image_workers <= 256
+        _require(is_usable, f"num_image_workers is {self.num_image_workers}; choose 0 (by cores) to 256")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionsConfig:
+    """What captions the views.
+
+    Endpoints and requests change no caption, and so no claim: a week captioned through one server is done for another
+    that serves the same model.
+
+    Attributes:
+        captioner: "described" (from the grant's own words, no model needed) or "vllm" (seen by a model).
+        described: Of captions from the grant's own words.
+        prompt: What the model is asked: a name of `prompts.PROMPTS`.
+        model: The model: a hub name such as "llava-hf/llava-1.5-13b-hf", or its folder. None takes what is served.
+        revision: Revision of a hub model. Without it, weeks already finished stand whatever revision is served now.
+        sampling: How the model chooses its words.
+        image: The picture it is shown.
+        retry_failed: Ask again for the views of finished weeks that a failing server left without a caption.
+        requests: How endpoints are asked.
+        endpoints: Addresses of OpenAI-compatible servers, such as "http://gpu-1:8000/v1".
+    """
+
+    captioner: Literal["described", "vllm"] = "described"
+    described: DescribedConfig = DescribedConfig()
+    prompt: str = "views"
+    model: str | None = None
+    revision: str | None = None
+    sampling: SamplingConfig = SamplingConfig()
+    image: CaptionImageConfig = CaptionImageConfig()
+    retry_failed: bool = False
+    requests: RequestsConfig = RequestsConfig()
+    endpoints: tuple[str, ...] = field(default=(), repr=False)  # may hold a password
+
+    def __post_init__(self) -> None:
+        _require(
+            self.captioner in ("described", "vllm"),
+            f'no captioner {self.captioner!r}; use "described" (needs no model) or "vllm"',
+        )
+        _require(self.prompt in PROMPTS, f"no prompt {self.prompt!r}; the prompts are {', '.join(PROMPTS)}")
+        _require(not isinstance(self.endpoints, str), f"endpoints is the text {self.endpoints!r}; give a list")
+        for url in self.endpoints:
+            check_endpoint(url)
+        if self.captioner == "vllm":
+            _require(
+                self.model is not None or bool(self.endpoints),
+                "no model and no endpoint; name the model to start, such as llava-hf/llava-1.5-13b-hf, or endpoints",
+            )
+
+
+def check_endpoint(url: str) -> None:
+    """Raise ConfigError unless `url` is an address of a server; the message holds no user or key."""
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    shown = url.rpartition("@")[2]
+    _require(is_usable, f"endpoint {shown!r} is no address of a server; name one such as http://localhost:8000/v1")
