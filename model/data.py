@@ -7,10 +7,13 @@ asked for at any time.
 from __future__ import annotations
 
 import bisect
+import datetime
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +27,15 @@ from model.errors import DatasetError
 from model.settings import CAPTION_COLUMNS
 
 _REQUIRED = ("view_id", "patent_number", "image")
-_OPTIONAL = ("uspc_class", "viewpoint")
+_OPTIONAL = (
+    "family",
+    "grant_date",
+    "uspc_class",
+    "locarno_class",
+    "figure_label",
+    "viewpoint",
+    "cited_by_examiner",
+)
 _WHITE = 255
 
 
@@ -45,21 +56,77 @@ class Images:
 class Views:
     """The captioned views of one split, in the dataset's order.
 
+    Columns are made into lists when they are first asked for; a column that the dataset does not have is all None.
+
     Attributes:
-        captions: Caption column → one text a view; None where the view has none.
+        table: One row a view.
         num_without_caption: Views that were left out since they have no `text`.
     """
 
     split: str
-    view_ids: list[str]
-    patent_numbers: list[str]
-    captions: dict[str, list[str | None]]
-    classes: list[str | None]
-    images: Images
+    table: pa.Table
     num_without_caption: int
 
     def __len__(self) -> int:
-        return len(self.view_ids)
+        return self.table.num_rows
+
+    def column(self, name: str) -> list[Any]:
+        """One value a view from any column of the dataset; None where the view or the whole dataset has none."""
+        if name not in self.table.column_names:
+            return [None] * len(self)
+        return self.table.column(name).to_pylist()
+
+    @cached_property
+    def images(self) -> Images:
+        return Images(self.table.column("image"))
+
+    @cached_property
+    def view_ids(self) -> list[str]:
+        return self.column("view_id")
+
+    @cached_property
+    def patent_numbers(self) -> list[str]:
+        return self.column("patent_number")
+
+    @cached_property
+    def families(self) -> list[str | None]:
+        return self.column("family")
+
+    @cached_property
+    def grant_dates(self) -> list[datetime.date | None]:
+        return self.column("grant_date")
+
+    @cached_property
+    def titles(self) -> list[str | None]:
+        return self.column("title")
+
+    @cached_property
+    def classes(self) -> list[str | None]:
+        """US design classes, "D14"."""
+        return self.column("uspc_class")
+
+    @cached_property
+    def locarno_classes(self) -> list[str | None]:
+        """Locarno classes with their subclasses, "14-02"."""
+        return self.column("locarno_class")
+
+    @cached_property
+    def figure_labels(self) -> list[str | None]:
+        return self.column("figure_label")
+
+    @cached_property
+    def viewpoints(self) -> list[str | None]:
+        return self.column("viewpoint")
+
+    @cached_property
+    def cited_by_examiner(self) -> list[list[str] | None]:
+        """US designs the examiner cited against each view's patent."""
+        return self.column("cited_by_examiner")
+
+    @cached_property
+    def captions(self) -> dict[str, list[str | None]]:
+        """Caption column → one text a view; None where the view has none."""
+        return {name: self.column(name) for name in CAPTION_COLUMNS}
 
     def texts(self, caption: str) -> list[str]:
         """One caption a view from the column `caption`, and from `text` where that column is empty."""
@@ -85,20 +152,7 @@ def read_views(dataset: Dataset, split: str) -> Views:
             f"dataset {dataset.name} has no captioned view in the split {split!r} ({counts}); "
             "add grants to the dataset or name another split"
         )
-    names = table.column_names
-    captions: dict[str, list[str | None]] = {
-        column: table.column(column).to_pylist() if column in names else [None] * table.num_rows
-        for column in CAPTION_COLUMNS
-    }
-    return Views(
-        split=split,
-        view_ids=table.column("view_id").to_pylist(),
-        patent_numbers=table.column("patent_number").to_pylist(),
-        captions=captions,
-        classes=table.column("uspc_class").to_pylist() if "uspc_class" in names else [None] * table.num_rows,
-        images=Images(table.column("image")),
-        num_without_caption=num_rows - table.num_rows,
-    )
+    return Views(split=split, table=table, num_without_caption=num_rows - table.num_rows)
 
 
 def _read_file(path: Path, num_rows: int) -> pa.Table:

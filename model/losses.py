@@ -1,4 +1,12 @@
-"""Losses: features in, one number out."""
+"""Losses: features in, one number out.
+
+Every loss is a sum of terms, one a query or item, divided by the number of queries and not by the sum of their weights.
+So a batch may be parted: the mean of the losses of equal parts, each against the candidates of all, is the loss of the
+whole, whether the parts lie on several processes or come one after the other.
+
+Notation of the docstrings: f_c is the number of items of class c in the training split, β the strength of the
+correction, w_c ∝ f_c^-β the weight of the class.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +15,186 @@ from torch.nn import functional
 
 
 def contrastive_loss(
-    image_features: torch.Tensor, text_features: torch.Tensor, logit_scale: torch.Tensor
+    query_features: torch.Tensor,
+    candidate_features: torch.Tensor,
+    logit_scale: torch.Tensor,
+    positives: torch.Tensor | None = None,
+    weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """CLIP's loss: each image finds its text and each text its image, the mean of the two cross-entropies.
+    """Each query finds its positives among the candidates: one direction of CLIP's loss, weighted.
 
-    The other pairs of the batch are the negatives, whatever they say; two views of one patent can share a caption, so
-    a batch may hold pairs that this loss pushes apart without cause.
+        L = 1/n · Σ_i  w_i · 1/|P_i| · Σ_{p in P_i}  −log( exp(s·q_i·k_p) / Σ_j exp(s·q_i·k_j) )
+
+    The target mass of a query is spread evenly over its positives P_i, which is the mean of their log-probabilities.
+    Where every query has one positive this is DesignCLIP's L_CACL with w_i = w_c(i), and CLIP's own loss with w = 1.
+    A query with several positives costs ln |P_i| at the least. A query without any costs nothing and still counts in n.
 
     Args:
-        image_features: (batch, embed_dim), unit length.
-        text_features: (batch, embed_dim), unit length; row i belongs to image i.
-        logit_scale: Scalar, the scale itself and not its logarithm.
+        query_features: (num_queries, embed_dim), unit length.
+        candidate_features: (num_candidates, embed_dim), unit length.
+        logit_scale: Scalar, the scale s itself and not its logarithm.
+        positives: (num_queries, num_candidates) bool; None where candidate i is the one positive of query i.
+        weights: (num_queries,), of mean 1 over the training data; None for 1 each.
 
     Returns:
-        Scalar float32; ln(batch) where the features tell nothing apart.
+        Scalar float32.
     """
-    logits = logit_scale.float() * image_features.float() @ text_features.float().T  # (num_images, num_texts)
-    targets = torch.arange(len(logits), device=logits.device)
-    return (functional.cross_entropy(logits, targets) + functional.cross_entropy(logits.T, targets)) / 2
+    logits = _scaled_similarity(query_features, candidate_features, logit_scale)
+    if positives is None:
+        targets = torch.arange(len(logits), device=logits.device)
+        terms = functional.cross_entropy(logits, targets, reduction="none")  # (num_queries,)
+    else:
+        shares = positives / positives.sum(dim=1, keepdim=True).clamp(min=1)  # (num_queries, num_candidates)
+        terms = -(shares * functional.log_softmax(logits, dim=1)).sum(dim=1)
+    return terms.mean() if weights is None else (weights * terms).mean()
+
+
+def _scaled_similarity(queries: torch.Tensor, candidates: torch.Tensor, logit_scale: torch.Tensor) -> torch.Tensor:
+    """(num_queries, num_candidates) in float32 at least, also under autocast: at scale 100, bfloat16 is off by 0.4."""
+    with torch.autocast(queries.device.type, enabled=False):
+        return _at_least_float32(logit_scale) * _at_least_float32(queries) @ _at_least_float32(candidates).T
+
+
+def _at_least_float32(values: torch.Tensor) -> torch.Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def symmetric_contrastive_loss(
+    image_features: torch.Tensor,
+    text_features: torch.Tensor,
+    logit_scale: torch.Tensor,
+    positives: torch.Tensor | None = None,
+    image_weights: torch.Tensor | None = None,
+    text_weights: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Mean of both directions of `contrastive_loss`: each image finds its texts, each text its images.
+
+    Also the multi-view loss, with the views and the other views of the same patents in the places of images and texts.
+
+    Args:
+        image_features: (num_images, embed_dim), unit length.
+        text_features: (num_texts, embed_dim), unit length.
+        logit_scale: Scalar, the scale itself and not its logarithm.
+        positives: (num_images, num_texts) bool; None where text i is the one positive of image i.
+        image_weights: (num_images,); None for 1 each.
+        text_weights: (num_texts,); None for 1 each.
+    """
+    back = None if positives is None else positives.T
+    return (
+        contrastive_loss(image_features, text_features, logit_scale, positives, image_weights)
+        + contrastive_loss(text_features, image_features, logit_scale, back, text_weights)
+    ) / 2
+
+
+def siglip_loss(
+    image_features: torch.Tensor,
+    text_features: torch.Tensor,
+    logit_scale: torch.Tensor,
+    logit_bias: torch.Tensor,
+    positives: torch.Tensor | None = None,
+    weights: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """SigLIP's loss: every pair of an image and a text is told apart on its own, positive or not.
+
+        L = 1/n · Σ_i  w_i · Σ_j  −log σ( z_ij · (s·v_i·t_j + b) ),  z_ij = 1 for positives, else −1
+
+    Args:
+        image_features: (num_images, embed_dim), unit length.
+        text_features: (num_texts, embed_dim), unit length.
+        logit_scale: Scalar, the scale s itself and not its logarithm.
+        logit_bias: Scalar b.
+        positives: (num_images, num_texts) bool; None where text i is the one positive of image i.
+        weights: (num_images,), of mean 1 over the training data; None for 1 each.
+
+    Returns:
+        Scalar float32.
+    """
+    logits = _scaled_similarity(image_features, text_features, logit_scale) + logit_bias
+    if positives is None:
+        positives = torch.eye(*logits.shape, dtype=torch.bool, device=logits.device)
+    terms = -functional.logsigmoid(torch.where(positives, logits, -logits)).sum(dim=1)  # (num_images,)
+    return terms.mean() if weights is None else (weights * terms).mean()
+
+
+def classification_loss(
+    class_logits: torch.Tensor,
+    classes: torch.Tensor,
+    class_weights: torch.Tensor | None = None,
+    *,
+    num_known: torch.Tensor | float | None = None,
+) -> torch.Tensor:
+    """Cross-entropy of the classes, each item by the weight of its class; items of unknown class stay out.
+
+        L = 1/n_known · Σ_{i known}  w_c(i) · −log softmax(z_i)[c(i)]
+
+    The sum of the weights is no divisor, though `torch.nn.CrossEntropyLoss(weight=…)` makes it one: a batch of one
+    class alone would then lose its weight altogether, and rare classes would count for most only beside frequent ones.
+
+    Args:
+        class_logits: (num_items, num_classes).
+        classes: (num_items,) int64; -1 where unknown.
+        class_weights: (num_classes,) as `class_weights` gives them; None for 1 each.
+        num_known: What to divide by in place of this batch's known items. Where a batch is parted, the mean over the
+            parts, known items of the whole divided by the number of parts, makes the parts add up to the whole.
+
+    Returns:
+        Scalar float32; zero where no class is known.
+    """
+    known = classes >= 0
+    terms = functional.cross_entropy(
+        _at_least_float32(class_logits), classes.clamp(min=0), reduction="none"
+    )  # (num_items,)
+    if class_weights is not None:
+        terms = terms * class_weights[classes.clamp(min=0)]
+    divisor = known.sum() if num_known is None else torch.as_tensor(num_known, device=terms.device)
+    return (terms * known).sum() / torch.where(divisor > 0, divisor, 1)
+
+
+def class_weights(counts: torch.Tensor, beta: float) -> torch.Tensor:
+    """Weight of each class, f_c^-β, scaled so that its mean over the items counted is 1.
+
+    Without the scale, f^-β of 41,007 items is 3e-6 at β = 1.2 and the loss is gone. A class without items weighs 1, as
+    much as the mean item, and takes no part in the scale.
+
+    Args:
+        counts: (num_classes,) items of each class in the training split.
+        beta: 0 weighs all alike, 1 makes classes count alike, more favours the rare ones.
+
+    Returns:
+        (num_classes,) float32, all finite; Σ_c counts_c · w_c = Σ_c counts_c.
+
+    >>> class_weights(torch.tensor([3, 1, 0]), 1.0)
+    tensor([0.6667, 2.0000, 1.0000])
+    """
+    counts = counts.double()
+    raw = torch.where(counts > 0, counts.clamp(min=1) ** -beta, 0.0)
+    scale = counts.sum() / (counts * raw).sum()
+    return torch.where(counts > 0, raw * scale, 1.0).float()
+
+
+def item_weights(classes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Weight of each item by its class; 1, the mean, where the class is unknown.
+
+    Args:
+        classes: (num_items,) int64; -1 where unknown.
+        weights: (num_classes,) as `class_weights` gives them.
+
+    Returns:
+        (num_items,) float32.
+    """
+    return torch.where(classes >= 0, weights[classes.clamp(min=0)], 1.0)
+
+
+def positive_pairs(
+    patents_a: torch.Tensor, patents_b: torch.Tensor, texts_a: torch.Tensor, texts_b: torch.Tensor
+) -> torch.Tensor:
+    """Which items belong together: those of one patent, and those of one caption.
+
+    Args:
+        patents_a, texts_a: (num_a,) numbers that stand for patent and caption.
+        patents_b, texts_b: (num_b,) the same.
+
+    Returns:
+        (num_a, num_b) bool.
+    """
+    return (patents_a[:, None] == patents_b[None, :]) | (texts_a[:, None] == texts_b[None, :])

@@ -32,7 +32,7 @@ from model.done import training_identity
 from model.errors import ModelError, TrainingError, TrainingStoppedError
 from model.export import export_model
 from model.files import held_alone, write_json
-from model.losses import contrastive_loss
+from model.losses import symmetric_contrastive_loss
 from model.optimisation import build_optimizer, learning_rate_at, set_learning_rate
 from model.run import MetricsLog, RunFolder, read_metrics
 from model.sampling import batch_draws, batch_rows, num_steps_per_epoch
@@ -187,7 +187,7 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
         output = model(batch.images.to(device, non_blocking=True), batch.tokens.to(device, non_blocking=True))
-    loss = contrastive_loss(output["image_features"], output["text_features"], output["logit_scale"])
+    loss = symmetric_contrastive_loss(output["image_features"], output["text_features"], output["logit_scale"])
     loss.backward()
     # An infinite bound measures without clipping.
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or math.inf)

@@ -22,7 +22,7 @@ from model.data import ImageReader, read_views
 from model.dataset import open_dataset
 from model.embed import embed_images, embed_texts
 from model.errors import DatasetError, TrainingError, TrainingStoppedError
-from model.losses import contrastive_loss
+from model.losses import symmetric_contrastive_loss
 from model.run import list_checkpoints, read_metrics
 from model.source import ModelSource
 from model.train import BatchReader, StopOnSignal, main, train
@@ -186,12 +186,12 @@ def test_the_program_stops_at_a_signal_with_a_checkpoint_and_a_sentence(
     losses = []
 
     def loss_with_a_signal_at_the_third(*features):
-        losses.append(contrastive_loss(*features))
+        losses.append(symmetric_contrastive_loss(*features))
         if len(losses) == 3:
             signal.raise_signal(number)
         return losses[-1]
 
-    monkeypatch.setattr("model.train.contrastive_loss", loss_with_a_signal_at_the_third)
+    monkeypatch.setattr("model.train.symmetric_contrastive_loss", loss_with_a_signal_at_the_third)
 
     arguments = ["--dataset", str(shapes), "--run", str(tmp_path / "run"), "--config", str(tmp_path / "config.json")]
     assert main(arguments) == 1
