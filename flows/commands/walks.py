@@ -1,4 +1,4 @@
-"""Commands that take weeks the whole way: demo, refresh, rebuild, retrain."""
+"""Commands that take weeks the whole way: demo, refresh, retrain."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from flows.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from prefect import Flow
+
     from flows.refresh import RefreshConfig
 
 app = typer.Typer()
@@ -48,7 +50,7 @@ def demo(
 
     console.say(f"Drawing {len(DEMO_WEEKS)} weeks of {patents} patents under {out}/archives …")
     draw_archives(out / "archives", patents)
-    _walk("refresh", demo_config(out), prefect, as_json)
+    _refresh(demo_config(out), prefect, as_json)
 
 
 @app.command()
@@ -68,24 +70,7 @@ def refresh(
 
     Example: `designclip refresh --source archives --data-dir data`
     """
-    _walk("refresh", _refresh_config(locals()), prefect, as_json)
-
-
-@app.command()
-def rebuild(
-    data_dir: DataDir,
-    source: Source = None,
-    years: Years = "2007-2022",
-    training: Annotated[bool, typer.Option(help="Train and measure a model on the dataset.")] = False,
-    workers: Workers = 0,
-    kind: Kind = "processes",
-    dask_address: DaskAddress = None,
-    config: ConfigFile = None,
-    prefect: Prefect = False,
-    as_json: Json = False,
-) -> None:
-    """Take whole years to a dataset, such as IMPACT's 2007–2022."""
-    _walk("rebuild", _refresh_config(locals()), prefect, as_json)
+    _refresh(refresh_config(locals()), prefect, as_json)
 
 
 @app.command()
@@ -113,7 +98,7 @@ def retrain(
     console.show_evaluation(measured, Path(data_dir) / "runs" / (run or dataset), as_json)
 
 
-def _refresh_config(options: dict[str, Any]) -> RefreshConfig:
+def refresh_config(options: dict[str, Any]) -> RefreshConfig:
     """Settings of a refresh or rebuild: the TOML file's, and over them what the command line says."""
     from flows.refresh import RefreshConfig
 
@@ -132,13 +117,18 @@ def _refresh_config(options: dict[str, Any]) -> RefreshConfig:
     return console.build(RefreshConfig, values)
 
 
-def _walk(name: str, config: RefreshConfig, prefect: bool, as_json: bool) -> None:
-    from flows.rebuild import rebuild as rebuild_flow
+def _refresh(config: RefreshConfig, prefect: bool, as_json: bool) -> None:
+    from flows.refresh import refresh as flow
+
+    run_walk(flow, config, prefect, as_json)
+
+
+def run_walk(flow: Flow[..., Any], config: Any, prefect: bool, as_json: bool) -> None:
+    """Run a flow that walks weeks and show what it came to; exit code 1 where a week failed, the others being done."""
     from flows.refresh import WeeksFailedError
-    from flows.refresh import refresh as refresh_flow
 
     try:
-        result = run_flow(rebuild_flow if name == "rebuild" else refresh_flow, config, prefect)
+        result = run_flow(flow, config, prefect)
     except WeeksFailedError as error:
         console.show_walk(error.result, as_json)
         raise typer.Exit(1) from None
