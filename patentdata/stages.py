@@ -12,6 +12,7 @@ from typing import Any
 
 from patentdata import archives, grants, records, views
 from patentdata.archives import ArchivesConfig
+from patentdata.captions import quality
 from patentdata.captions.captioner import Captioner
 from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.described import DescribedConfig, described
@@ -179,7 +180,7 @@ def caption_views(
     with open_table(folder, grants_path) as table:
         by_number = {row["patent_number"]: row for row in table.read(columns=_CAPTION_FIELDS).to_pylist()}
     with open_table(folder, views_path) as table:
-        rows = _captions_of(table, by_number, captioner, report)
+        rows = quality.measuring(_captions_of(table, by_number, captioner, report), by_number, report)
         write_table(folder, path, records.CAPTIONS, in_groups(rows), claim, report)
     return report
 

@@ -1,0 +1,460 @@
+"""Quality of captions, as counts that say exactly what they count.
+
+Every measure is a whole number beside the number it is a share of, so that weeks can be added up. Captions stream
+through once; what is held does not grow with their number beyond a bound.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from patentdata import tokens
+from patentdata.captions.captioner import Row
+from patentdata.report import Report
+
+PREFIX = "quality_"  # of these counts in a stage's report
+
+_WORD = re.compile(r"\w+(?:['’-]\w+)*")
+_NUM_OPENING_WORDS = 3
+_LONGEST_LOOP_WORDS = 12
+_MIN_SENTENCE_WORDS = 4
+_MAX_WORDS = 2_000  # of a caption; what a broken answer adds behind them changes no measure worth having
+
+# Words for the raster itself. A title that holds one of them makes it a word for the article.
+_PICTURE = r"(?P<picture>image|picture|drawing|photo(?:graph)?|illustration|sketch|diagram|canvas)"
+_GROUND = (
+    r"(?P<ground>image|picture|drawing|photo(?:graph)?|illustration|sketch|diagram|canvas|background|backdrop|format|"
+    r"aspect ratio|(?:sheet|piece) of paper|page)"
+)
+_SQUARE = r"(?:square|rectangular|rectangle)"
+_DEGREE = r"(?:(?:a|an|the|perfect(?:ly)?|nearly|almost|roughly|simple|large|small|white|plain|mostly)\s+){0,4}"
+# What may follow where "square" is said of the picture as a whole. Any other noun is a part or a kind of article:
+# "the image is a square table".
+_END = (
+    r"(?:[\s-]+(?:shaped?|format|form|in\s+(?:shape|form|format)|canvas|image|picture|frame))*"
+    r"(?=\s*(?:[.,;:!?)\"”]|$|(?:and|with|or|but|while|that|which|showing|containing|featuring|as)\b))"
+)
+_SAID_OF_PICTURE = re.compile(
+    rf"\b(?:the|this)\s+(?:(?:entire|whole|overall)\s+)?{_PICTURE}(?:'s\s+shape)?\s+(?:itself\s+)?"
+    rf"(?:is|appears|appears\s+to\s+be|seems\s+to\s+be|has|features|forms|takes)\s+{_DEGREE}{_SQUARE}{_END}"
+    rf"|\b(?:shape|outline|form)\s+of\s+(?:the|this)\s+(?:entire\s+|whole\s+)?(?P<shape_of>image|picture|drawing|"
+    rf"photo(?:graph)?|illustration|sketch|diagram|canvas)\s+(?:is|appears|appears\s+to\s+be|seems\s+to\s+be)\s+"
+    rf"{_DEGREE}{_SQUARE}{_END}"
+    rf"|\b{_SQUARE}[\s-]+(?:shaped\s+)?(?:(?:white|black|grey|gray|plain|blank|and|black-and-white)\s+){{0,4}}{_GROUND}\b",
+    re.IGNORECASE,
+)
+_SQUARE_WORD = re.compile(r"\b(?:squares?|rectangular|rectangles?)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One measure: a count, and the count of which it is a share.
+
+    Attributes:
+        name: Of the count, without the prefix.
+        of: Of the count that is the whole.
+        title: For people.
+        says: What exactly is counted, in a sentence.
+        more_is: "worse", "better", or "" where neither.
+    """
+
+    name: str
+    of: str
+    title: str
+    says: str
+    more_is: str = "worse"
+
+
+MEASURES = (
+    Measure(
+        name="empty",
+        of="views",
+        title="without a caption",
+        says="Views whose text is missing or blank; the reasons are counted beside it.",
+    ),
+    Measure(
+        name="over_length",
+        of="captions",
+        title=f"over {tokens.CONTEXT_LENGTH} tokens",
+        says=f"Captions whose whole text is longer than {tokens.CONTEXT_LENGTH} CLIP tokens, start and end included: "
+        "CLIP does not read their end.",
+    ),
+    Measure(
+        name="parts_over_length",
+        of="with_parts",
+        title=f"shape or function over {tokens.CONTEXT_LENGTH} tokens",
+        says="Of the captions that hold shape or function as texts of their own, those where one of them is too long.",
+    ),
+    Measure(
+        name="with_title",
+        of="titled",
+        title="with the full title",
+        says="Captions that hold every word of the patent's title in a row, capitals and punctuation aside, of those "
+        "whose patent has a title.",
+        more_is="",
+    ),
+    Measure(
+        name="square_words",
+        of="captions",
+        title="say square or rectangular",
+        says="Captions with the word square, rectangle or rectangular, whatever it is said of.",
+        more_is="",
+    ),
+    Measure(
+        name="canvas_words",
+        of="captions",
+        title="call the picture square",
+        says="Captions that say it of the picture: “the image is square”, “the shape of the image is rectangular”, “a "
+        "square background”. Said of the article or a part (“a square table”, “the image is a square table”) it does "
+        "not count, nor where the title holds the word for the picture (“picture frame”), nor where a pronoun hides "
+        "what it is said of.",
+    ),
+    Measure(
+        name="looping",
+        of="captions",
+        title="repeat themselves",
+        says="Captions in which two to twelve words stand three times in a row, or one word four times, or a sentence "
+        "of four words or more stands twice.",
+    ),
+    Measure(
+        name="common_opening",
+        of="captions",
+        title="share the commonest opening",
+        says="Captions that begin with the commonest three words of their week.",
+        more_is="",
+    ),
+    Measure(
+        name="untrimmed",
+        of="captions",
+        title="begin or end with a blank",
+        says="Captions with white space before their first or behind their last word.",
+    ),
+    Measure(
+        name="distinct",
+        of="patent_captions",
+        title="distinct among patents of a class",
+        says="Distinct captions of a US class, capitals and blanks aside, over the captions of its patents, where the "
+        "same caption on several views of one patent counts once; added up over the classes of a week. Patents without "
+        "a class are left out.",
+        more_is="better",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A count beside its whole; `value` is None where the whole is 0."""
+
+    num: int
+    of: int
+
+    @property
+    def value(self) -> float | None:
+        return self.num / self.of if self.of else None
+
+
+class Commonest:
+    """The commonest of a stream of texts, in bounded memory (Misra and Gries).
+
+    Counts are exact up to `capacity` distinct texts; after that they are too small by at most `num_missed`, which is
+    at most a share 1 / `capacity` of the stream.
+    """
+
+    def __init__(self, capacity: int = 2_000) -> None:
+        self.capacity = capacity
+        self.num_missed = 0
+        self._nums: Counter[str] = Counter()
+
+    def add(self, text: str, num: int = 1) -> None:
+        self._nums[text] += num
+        if len(self._nums) > 2 * self.capacity:
+            self._prune()
+
+    def update(self, other: Commonest) -> None:
+        """Add the texts of another stream."""
+        self._nums.update(other._nums)
+        self.num_missed += other.num_missed
+        if len(self._nums) > 2 * self.capacity:
+            self._prune()
+
+    def top(self, num: int) -> list[tuple[str, int]]:
+        """The commonest texts with their counts; equal counts in the order of the texts."""
+        return sorted(self._nums.items(), key=lambda pair: (-pair[1], pair[0]))[:num]
+
+    def _prune(self) -> None:
+        least = self.top(self.capacity + 1)[-1][1]
+        self.num_missed += least
+        self._nums = Counter({text: num - least for text, num in self._nums.items() if num > least})
+
+
+class DistinctInClass:
+    """How many captions of the patents of one class are distinct, for all classes.
+
+    Exact up to `capacity` distinct captions. Beyond, captions are kept by their hash, half of them at each halving, so
+    the same ones are kept in every week and shares are estimates on a random part.
+    """
+
+    def __init__(self, capacity: int = 250_000) -> None:
+        self.capacity = capacity
+        self._below = 1 << 64
+        self._patents: dict[int, tuple[str, int]] = {}  # hash of class and caption → class, number of patents
+        self._patent = ""
+        self._of_patent: set[int] = set()
+
+    def add(self, patent_number: str, uspc_class: str, text: str) -> None:
+        """Count a caption; the views of a patent come one after another."""
+        if patent_number != self._patent:
+            self._patent, self._of_patent = patent_number, set()
+        key = _hash64(uspc_class, normalised(text))
+        if key in self._of_patent or key >= self._below:
+            return
+        self._of_patent.add(key)
+        self._patents[key] = (uspc_class, self._patents.get(key, ("", 0))[1] + 1)
+        self._shrink()
+
+    def update(self, other: DistinctInClass) -> None:
+        """Add the captions of other patents."""
+        self._below = min(self._below, other._below)
+        for key, (uspc_class, num) in other._patents.items():
+            self._patents[key] = (uspc_class, self._patents.get(key, ("", 0))[1] + num)
+        self._drop_above()
+        self._shrink()
+
+    @property
+    def is_estimate(self) -> bool:
+        return self._below < 1 << 64
+
+    def share(self) -> Share:
+        """Distinct captions over captions of patents; both are scaled up where they are estimates."""
+        scale = (1 << 64) / self._below
+        num_pairs = sum(num for _, num in self._patents.values())
+        return Share(round(len(self._patents) * scale), round(num_pairs * scale))
+
+    def by_class(self) -> dict[str, Share]:
+        """Each class's own share, not scaled."""
+        distinct, pairs = Counter[str](), Counter[str]()
+        for uspc_class, num in self._patents.values():
+            distinct[uspc_class] += 1
+            pairs[uspc_class] += num
+        return {uspc_class: Share(distinct[uspc_class], pairs[uspc_class]) for uspc_class in sorted(pairs)}
+
+    def _shrink(self) -> None:
+        while len(self._patents) > self.capacity:
+            self._below //= 2
+            self._drop_above()
+
+    def _drop_above(self) -> None:
+        self._patents = {key: entry for key, entry in self._patents.items() if key < self._below}
+
+
+@dataclass
+class Quality:
+    """Measures of a stream of captions.
+
+    Attributes:
+        nums: Name of each count → number: those of `MEASURES`, and "tokens", the sum of the lengths.
+        reasons: Why views have no caption → number.
+        openings: First words of the captions.
+        distinct: Captions by class.
+
+    >>> quality = Quality()
+    >>> quality.add({"text": "The image is square.", "num_tokens": 7}, patent_number="D1", title="Chair")
+    >>> quality.shares()["canvas_words"]
+    Share(num=1, of=1)
+    """
+
+    nums: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    openings: Commonest = field(default_factory=Commonest)
+    distinct: DistinctInClass = field(default_factory=DistinctInClass)
+
+    def add(self, caption: Row, *, patent_number: str, title: str | None = None, uspc_class: str | None = None) -> None:
+        """Count one row of `records.CAPTIONS`; rows of one patent come one after another."""
+        self.nums["views"] += 1
+        text = caption["text"]
+        if not (text and text.strip()):
+            self.nums["empty"] += 1
+            self.reasons[caption.get("finish_reason") or "unknown"] += 1
+            return
+        self.nums["captions"] += 1
+        self.nums["tokens"] += _num_tokens(caption)
+        for name in faults_of(caption, title):
+            self.nums[name] += 1
+        self.nums["titled"] += bool(_words(title))
+        self.nums["with_parts"] += any(caption.get(part) for part in ("shape", "function"))
+        self.nums["square_words"] += bool(_SQUARE_WORD.search(text))
+        self.openings.add(opening_of(text))
+        if uspc_class:
+            self.distinct.add(patent_number, uspc_class, text)
+
+    def update(self, other: Quality) -> None:
+        """Add the measures of other patents."""
+        self.nums.update(other.nums)
+        self.reasons.update(other.reasons)
+        self.openings.update(other.openings)
+        self.distinct.update(other.distinct)
+
+    def counts(self) -> dict[str, int]:
+        """Every count, for a report; those of several weeks may be added up, name by name."""
+        distinct = self.distinct.share()
+        opening = self.openings.top(1)
+        derived = {
+            "common_opening": opening[0][1] if opening else 0,
+            "distinct": distinct.num,
+            "patent_captions": distinct.of,
+        }
+        names = {"views", "captions", "tokens", *(name for item in MEASURES for name in (item.name, item.of))}
+        return {name: derived.get(name, self.nums[name]) for name in sorted(names)}
+
+    def shares(self) -> dict[str, Share]:
+        """Name of each measure → its share."""
+        return shares_of(self.counts())
+
+    @property
+    def mean_num_tokens(self) -> float | None:
+        """Mean length of the captions in CLIP tokens, start and end included; None where there is none."""
+        return self.nums["tokens"] / self.nums["captions"] if self.nums["captions"] else None
+
+
+def measure(rows: Iterable[Row]) -> Quality:
+    """Quality of captions, each row with "patent_number", "title" and "uspc_class" beside its own columns."""
+    quality = Quality()
+    for row in rows:
+        quality.add(row, patent_number=row["patent_number"], title=row.get("title"), uspc_class=row.get("uspc_class"))
+    return quality
+
+
+def measuring(captions: Iterable[Row], grants: Mapping[str, Mapping[str, Any]], report: Report) -> Iterator[Row]:
+    """Hand caption rows on as they are, and count their quality into `report` after the last.
+
+    Args:
+        captions: Rows of `records.CAPTIONS`, the views of a patent one after another.
+        grants: Patent number → its grant, with "title" and "uspc_class".
+    """
+    quality = Quality()
+    for caption in captions:
+        number = patent_number_of(caption["view_id"])
+        grant = grants.get(number, {})
+        quality.add(caption, patent_number=number, title=grant.get("title"), uspc_class=grant.get("uspc_class"))
+        yield caption
+    for name, num in quality.counts().items():
+        report.count(PREFIX + name, num)
+
+
+def counts_in(reports: Iterable[Report]) -> dict[str, int]:
+    """The counts of quality in reports of the captions stage, added up; empty where none was measured."""
+    sums: Counter[str] = Counter()
+    for report in reports:
+        for name, num in report.counts.items():
+            if report.stage == "captions" and name.startswith(PREFIX):
+                sums[name.removeprefix(PREFIX)] += num
+    return dict(sums)
+
+
+def shares_of(counts: Mapping[str, int]) -> dict[str, Share]:
+    """Name of each measure → its share, from counts that were perhaps added up over weeks."""
+    return {item.name: Share(counts.get(item.name, 0), counts.get(item.of, 0)) for item in MEASURES}
+
+
+def faults_of(caption: Row, title: str | None) -> list[str]:
+    """Names of the measures that one caption with a text counts for, other than those that need its neighbours."""
+    text = caption["text"]
+    parts = [caption[part] for part in ("shape", "function") if caption.get(part)]
+    found = {
+        "over_length": _num_tokens(caption) > tokens.CONTEXT_LENGTH,
+        "parts_over_length": not tokens.fits(parts),
+        "with_title": holds_title(text, title),
+        "canvas_words": calls_picture_square(text, title),
+        "looping": repeats_itself(text),
+        "untrimmed": text != text.strip(),
+    }
+    return [name for name, is_so in found.items() if is_so]
+
+
+def patent_number_of(view_id: str) -> str:
+    """The patent of a view.
+
+    >>> patent_number_of("D907292-2-A")
+    'D907292'
+    """
+    return view_id.partition("-")[0]
+
+
+def normalised(text: str) -> str:
+    """A caption by which equal ones are told: small letters, single blanks."""
+    return " ".join(text.lower().split())
+
+
+def opening_of(text: str) -> str:
+    """The first three words of a caption, or as many as it has.
+
+    >>> opening_of(" The image shows a chair.")
+    'the image shows'
+    """
+    return " ".join(_words(text[:400])[:_NUM_OPENING_WORDS])
+
+
+def holds_title(text: str, title: str | None) -> bool:
+    """Whether a caption holds every word of a title in a row; an empty title is never held.
+
+    >>> holds_title("This is a LAMP, with shade.", "Lamp with shade")
+    True
+    """
+    words = _words(title)
+    return bool(words) and f" {' '.join(words)} " in f" {' '.join(_words(text))} "
+
+
+def calls_picture_square(text: str, title: str | None = None) -> bool:
+    """Whether a caption says of the picture, rather than of the article, that it is square or rectangular.
+
+    >>> calls_picture_square("The image is a square."), calls_picture_square("The image is a square table.")
+    (True, False)
+    """
+    if not _SQUARE_WORD.search(text):
+        return False
+    words_of_title = set(_words(title))
+    for match in _SAID_OF_PICTURE.finditer(" ".join(text.split())):
+        spoken_of = match["picture"] or match["shape_of"] or match["ground"]
+        if not words_of_title.intersection(_words(spoken_of)):
+            return True
+    return False
+
+
+def repeats_itself(text: str) -> bool:
+    """Whether words loop: two to twelve three times in a row, one four times, or a whole sentence twice.
+
+    >>> repeats_itself("a chair with a back, with a back, with a back")
+    True
+    """
+    sentences = [tuple(_words(part)) for part in re.split(r"[.!?]+(?:\s|$)", text)]
+    long = [sentence for sentence in sentences if len(sentence) >= _MIN_SENTENCE_WORDS]
+    if len(set(long)) < len(long):
+        return True
+    words = _words(text)
+    for length in range(1, min(_LONGEST_LOOP_WORDS, len(words) // 3) + 1):
+        num_wanted = length * (3 if length == 1 else 2)  # places in a row at which the word is that of a loop before
+        num_equal = 0
+        for place in range(length, len(words)):
+            num_equal = num_equal + 1 if words[place] == words[place - length] else 0
+            if num_equal >= num_wanted:
+                return True
+    return False
+
+
+def _num_tokens(caption: Row) -> int:
+    """The caption's own count where the row has it."""
+    num = caption.get("num_tokens")
+    return tokens.num_tokens(caption["text"]) if num is None else num
+
+
+def _words(text: str | None) -> list[str]:
+    return _WORD.findall((text or "").lower())[:_MAX_WORDS]
+
+
+def _hash64(*parts: str) -> int:
+    return int.from_bytes(hashlib.blake2b("\0".join(parts).encode("utf-8", "replace"), digest_size=8).digest())
