@@ -9,6 +9,7 @@ from typing import Any
 from prefect import flow
 
 from flows.artifacts import publish
+from flows.events import announce_dataset
 from flows.progress import listener
 from flows.runners import call_task
 from flows.weeks import WeekOutcome, WeeksConfig, walk_weeks
@@ -109,6 +110,7 @@ def refresh(config: RefreshConfig) -> WalkResult:
         whole = [outcome.week for outcome in result.weeks if outcome.error is None]
         if whole:
             result.dataset = freeze(folder, whole, config.dataset)
+            announce_dataset(folder, config.dataset.name, result.dataset)
             if config.training is not None:
                 run_dir = local_run_dir(folder, config.run_name or config.dataset.name)
                 result.run_dir = str(run_dir)
