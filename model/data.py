@@ -7,6 +7,7 @@ asked for at any time.
 from __future__ import annotations
 
 import bisect
+import collections
 import datetime
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -245,22 +246,36 @@ class ImageReader:
         self._pool.shutdown(cancel_futures=True)
 
     def read(self, rows: Sequence[int], draws: np.ndarray | None = None, *, min_area: float = 1.0) -> torch.Tensor:
-        """Read some rows.
+        """Read some rows as a model takes them: (num_rows, channels, height_px, width_px) float32.
+
+        Takes what `read_grey` takes.
+        """
+        return normalise(self.read_grey(rows, draws, min_area=min_area).numpy(), self._preprocess)
+
+    def read_grey(
+        self, rows: Sequence[int], draws: np.ndarray | None = None, *, min_area: float = 1.0, pin_memory: bool = False
+    ) -> torch.Tensor:
+        """Read some rows as grey images, a twelfth of the bytes that `read` gives.
 
         Args:
             rows: Rows of `views`, in the order wanted.
             draws: (num_rows, 3) in [0, 1) for a random crop each; None for the whole images.
             min_area: Least share of the area that a crop keeps.
+            pin_memory: Put them where a GPU can fetch them by itself.
 
         Returns:
-            (num_rows, channels, height_px, width_px) float32.
+            (num_rows, height_px, width_px) uint8.
         """
+        height, width = self._preprocess.size_px
+        images = torch.empty(len(rows), height, width, dtype=torch.uint8, pin_memory=pin_memory)
+        places = images.numpy()
 
-        def read_one(place: int) -> np.ndarray:
+        def read_one(place: int) -> None:
             row = int(rows[place])
             image = pad_to_square(decode_grey(self._views.images[row], view_id=self._views.view_ids[row]))
             if draws is not None:
                 image = crop(image, draws[place], min_area=min_area)
-            return resize(image, self._preprocess.size_px)
+            places[place] = resize(image, self._preprocess.size_px)
 
-        return normalise(np.stack(list(self._pool.map(read_one, range(len(rows))))), self._preprocess)
+        collections.deque(self._pool.map(read_one, range(len(rows))), maxlen=0)
+        return images
