@@ -1,0 +1,190 @@
+"""The classification head: a class from the tokens of an image and, in training, of its caption.
+
+The towers are left as open_clip builds them. open_clip's `forward_intermediates` gives the tokens of the last layer
+beside the features, so that features and class logits come out of one forward pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+_HEAD_WIDTH = 64  # of one attention head
+
+
+class FusionHead(nn.Module):
+    """Class logits from image tokens and text tokens, fused by attention.
+
+    Tokens of both kinds are brought to one width and marked by their kind; one learned query attends over all of them,
+    and a linear layer reads the classes from what it gathers. With a single query the cost grows with the number of
+    tokens, not with its square: less than a hundredth of a ViT-B-32.
+
+    Text must not be needed, since the caption of a patent under test holds its title: leave it out of some items in
+    training (`keep_text`) and of all at inference.
+    """
+
+    def __init__(self, *, image_width: int, text_width: int, num_classes: int, width: int = 256, seed: int = 0) -> None:
+        """Build the head with weights that the seed decides; the caller's random state is left as it was.
+
+        Args:
+            image_width: Width of an image token.
+            text_width: Width of a text token.
+            num_classes: Length of the class table.
+            width: Of the attention; a multiple of 64.
+            seed: Of the fresh weights.
+        """
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.image_norm = nn.LayerNorm(image_width)
+            self.text_norm = nn.LayerNorm(text_width)
+            self.image_in = nn.Linear(image_width, width)  # its bias marks a token as the image's
+            self.text_in = nn.Linear(text_width, width)
+            self.query = nn.Parameter(torch.randn(1, 1, width) * width**-0.5)
+            self.attention = nn.MultiheadAttention(width, width // _HEAD_WIDTH, batch_first=True)
+            self.out_norm = nn.LayerNorm(width)
+            self.out = nn.Linear(width, num_classes)
+
+    def forward(
+        self,
+        image_tokens: torch.Tensor,
+        text_tokens: torch.Tensor | None = None,
+        *,
+        text_mask: torch.Tensor | None = None,
+        keep_text: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Classify.
+
+        Args:
+            image_tokens: (batch, num_image_tokens, image_width).
+            text_tokens: (batch, num_text_tokens, text_width); None classifies by the images alone.
+            text_mask: (batch, num_text_tokens) bool, False where a token is padding; None where none is.
+            keep_text: (batch,) bool, False where an item's text is left out; None where none is.
+
+        Returns:
+            (batch, num_classes) logits.
+        """
+        tokens = self.image_in(self.image_norm(image_tokens))
+        hidden = None
+        if text_tokens is not None:
+            batch, num_text = text_tokens.shape[:2]
+            shown = torch.ones(batch, num_text, dtype=torch.bool, device=tokens.device)
+            if text_mask is not None:
+                shown = shown & text_mask
+            if keep_text is not None:
+                shown = shown & keep_text[:, None]
+            hidden = torch.cat([shown.new_zeros(tokens.shape[:2]), ~shown], dim=1)  # (batch, num_tokens)
+            tokens = torch.cat([tokens, self.text_in(self.text_norm(text_tokens))], dim=1)
+        query = self.query.expand(len(tokens), -1, -1).to(tokens.dtype)
+        fused, _ = self.attention(query, tokens, tokens, key_padding_mask=hidden, need_weights=False)
+        return self.out(self.out_norm(fused[:, 0]))
+
+
+class ClipWithHead(nn.Module):
+    """An open_clip model with a fusion head: one forward pass gives features and class logits.
+
+    Where a tower shows no sequence of tokens, its features are the only token.
+
+    Attributes:
+        clip: The open_clip model, unchanged.
+        head: The head.
+    """
+
+    def __init__(self, clip: Any, *, num_classes: int, seed: int = 0) -> None:
+        """Put a fresh head, on the device of `clip`, beside it.
+
+        Args:
+            clip: open_clip model.
+            num_classes: Length of the class table.
+            seed: Of the head's weights.
+        """
+        super().__init__()
+        self.clip = clip
+        image_width, text_width = self._token_widths()
+        self.head = FusionHead(image_width=image_width, text_width=text_width, num_classes=num_classes, seed=seed)
+        self.head.to(clip.logit_scale.device)
+
+    def forward(
+        self, images: torch.Tensor, token_ids: torch.Tensor, keep_text: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Features of all images and texts, and the classes of the images that have a text.
+
+        Args:
+            images: (num_images, channels, height_px, width_px); the first num_texts of them belong to the texts, in
+                order, and what follows, such as other views, is not classified.
+            token_ids: (num_texts, context_length) int64.
+            keep_text: (num_texts,) bool, False where the class is to be told from the image alone; None where none is.
+
+        Returns:
+            image_features (num_images, embed_dim) and text_features (num_texts, embed_dim), unit length; logit_scale,
+            not its logarithm, and logit_bias where the model has one; class_logits (num_texts, num_classes).
+        """
+        image_features, image_tokens = self._encode_images(images)
+        text_features, text_tokens = self._encode_texts(token_ids)
+        output = {
+            "image_features": image_features,
+            "text_features": text_features,
+            "logit_scale": self.clip.logit_scale.exp(),
+            "class_logits": self.head(
+                image_tokens[: len(token_ids)],
+                text_tokens,
+                text_mask=self._text_mask(token_ids, text_tokens),
+                keep_text=keep_text,
+            ),
+        }
+        if getattr(self.clip, "logit_bias", None) is not None:
+            output["logit_bias"] = self.clip.logit_bias
+        return output
+
+    def classify(self, images: torch.Tensor) -> torch.Tensor:
+        """Class logits by the images alone: (num_images, num_classes)."""
+        return self.head(self._encode_images(images)[1])
+
+    def _encode_images(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(num_images, embed_dim) features and (num_images, num_tokens, width) tokens."""
+        if not _shows_tokens(self.clip.visual):
+            features = self.clip.encode_image(images, normalize=True)
+            return features, features[:, None]
+        output = self.clip.forward_intermediates(image=images, image_indices=1)
+        grid = output["image_intermediates"][-1]  # (num_images, width, height, width)
+        return output["image_features"], grid.flatten(2).transpose(1, 2)
+
+    def _encode_texts(self, token_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(num_texts, embed_dim) features and (num_texts, num_tokens, width) tokens."""
+        # A model without a `text` of its own carries the text tower's parts itself.
+        if not _shows_tokens(getattr(self.clip, "text", self.clip)):
+            features = self.clip.encode_text(token_ids, normalize=True)
+            return features, features[:, None]
+        output = self.clip.forward_intermediates(text=token_ids, text_indices=1)
+        return output["text_features"], output["text_intermediates"][-1]
+
+    def _text_mask(self, token_ids: torch.Tensor, text_tokens: torch.Tensor) -> torch.Tensor | None:
+        """(num_texts, num_tokens) bool, True up to the last token that is no padding."""
+        if text_tokens.shape[1] != token_ids.shape[1]:
+            return None
+        is_text = token_ids != getattr(getattr(self.clip, "text", None), "pad_id", 0)
+        return is_text.flip(1).cumsum(1).flip(1) > 0
+
+    @torch.no_grad()
+    def _token_widths(self) -> tuple[int, int]:
+        """Widths of an image's and a text's token, from one pass over nothing."""
+        device, was_training = self.clip.logit_scale.device, self.clip.training
+        height, width = _pair(self.clip.visual.image_size)
+        self.clip.eval()
+        try:
+            _, image_tokens = self._encode_images(torch.zeros(1, 3, height, width, device=device))
+            token_ids = torch.zeros(1, self.clip.context_length, dtype=torch.int64, device=device)
+            _, text_tokens = self._encode_texts(token_ids)
+        finally:
+            self.clip.train(was_training)
+        return image_tokens.shape[-1], text_tokens.shape[-1]
+
+
+def _shows_tokens(tower: nn.Module) -> bool:
+    return hasattr(getattr(tower, "trunk", tower), "forward_intermediates")
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])

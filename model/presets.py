@@ -1,0 +1,59 @@
+"""Named ways to train, each a set of plain values for the settings of `model.config.TrainConfig`.
+
+A preset decides the method alone: what is drawn, and which terms the loss has. Architecture, weights to start from,
+batch size and length of the run are settings beside it, and a setting that is named beside a preset wins over it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_PLAIN: dict[str, Any] = {
+    "loss": "clip",
+    "sampler": "uniform",
+    "beta": 0.0,
+    "class_scheme": "uspc",
+    "contrastive_weight": 1.0,
+    "classification_weight": 0.0,
+    "multi_view_weight": 0.0,
+    "weigh_contrastive": False,
+    "weigh_classification": False,
+    "multi_positive": False,
+    "text_dropout": 0.0,
+    "caption": "text",
+}
+
+_DESIGNCLIP: dict[str, Any] = {
+    **_PLAIN,
+    "sampler": "item",
+    "beta": 1.2,
+    "classification_weight": 0.1,
+    "multi_view_weight": 0.2,
+    "weigh_contrastive": True,
+    "weigh_classification": True,
+    "multi_positive": True,
+    "text_dropout": 0.5,
+    "caption": "shape_or_function",
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # open_clip's own training: every other pair of the batch is a negative.
+    "clip": _PLAIN,
+    # Fine-tuning from OpenAI's weights on generated captions, without any of DesignCLIP's terms.
+    "patentclip": {**_PLAIN, "pretrained": "openai"},
+    # The method whole: weights in the order that agrees with its own finding that too much classification hurts.
+    "designclip": _DESIGNCLIP,
+    # What is printed, letter for letter: classification 1.0, contrastive 0.1, multi-view 0.2; a class is drawn first.
+    "designclip-as-published": {
+        **_DESIGNCLIP,
+        "sampler": "class",
+        "contrastive_weight": 0.1,
+        "classification_weight": 1.0,
+        "multi_positive": False,
+        "text_dropout": 0.0,
+        "caption": "text",
+    },
+    # What the released code runs: uniform draws, and an unweighted classifier (0.2) that sees the image alone.
+    "designclip-as-released": {**_PLAIN, "classification_weight": 0.2, "text_dropout": 1.0},
+}
+"""Name of a preset → its settings."""
