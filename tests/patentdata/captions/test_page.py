@@ -1,0 +1,257 @@
+"""The page on which a person judges captions."""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from patentdata import records, stages
+from patentdata.archives import ArchivesConfig
+from patentdata.captions.described import DescribedConfig
+from patentdata.captions.page import CaptionPageConfig, Card, Lowest, Repeated, kept_and_lost, write_caption_report
+from patentdata.captions.quality import PREFIX
+from patentdata.catalog import list_weeks
+from patentdata.errors import ConfigError, OutputError
+from patentdata.folder import DataFolder
+from patentdata.parquet import Claim, open_table, read_made, read_report, write_table
+from patentdata.specimens import SpecimenConfig, write_week
+from patentdata.tokens import num_tokens
+from patentdata.views import ViewsConfig
+
+WEEKS = ("I20240102", "I20240109")
+_HOSTILE = "</pre><script>alert('x')</script><img src=x onerror=alert(1)> & \N{RIGHT-TO-LEFT OVERRIDE}\x00"
+_SCHEMA = records.CAPTIONS
+for _name in ("prompt_text", "answer"):
+    if _name not in _SCHEMA.names:
+        _SCHEMA = _SCHEMA.append(pa.field(_name, pa.string()))
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory) -> DataFolder:
+    """Two small weeks of specimens as far as described captions."""
+    source = tmp_path_factory.mktemp("source")
+    folder = DataFolder(tmp_path_factory.mktemp("data"))
+    for place, week in enumerate(WEEKS):
+        write_week(source, week, SpecimenConfig(num_patents=3, first_number=900_001 + 3 * place, drawing_scale=0.5))
+    for archive in list_weeks(str(source)):
+        stages.keep_archive(folder, archive, ArchivesConfig())
+        stages.parse_archive(folder, archive.week)
+        stages.split_archive(folder, archive.week, ViewsConfig())
+        stages.caption_views(folder, archive.week, DescribedConfig())
+    return folder
+
+
+@pytest.fixture
+def folder(walked, tmp_path) -> DataFolder:
+    return _copy(walked, tmp_path / "data")
+
+
+def _copy(folder: DataFolder, to: Path) -> DataFolder:
+    shutil.copytree(folder.root, to)
+    return DataFolder(to)
+
+
+def _captions(folder: DataFolder, week: str = WEEKS[0]) -> list[dict]:
+    with open_table(folder, stages.table_path(folder, "captions", week)) as table:
+        return table.read().to_pylist()
+
+
+def _recaption(folder: DataFolder, texts: list[str | None], week: str = WEEKS[0], **columns: object) -> None:
+    """Give the first views of a week other captions, as a model would have given them."""
+    path = stages.table_path(folder, "captions", week)
+    made, report = read_made(folder, path), read_report(folder, path)
+    rows = _captions(folder, week)
+    for row, text in zip(rows, texts, strict=False):
+        length = num_tokens(text) if text else 0
+        row |= {
+            "text": text,
+            "num_tokens": length,
+            "captioner": "vllm",
+            "model": "llava-x",
+            "prompt": "views/1",
+        } | columns
+    claim = Claim(**{name: made[name] for name in ("stage", "version", "config", "inputs")})
+    full = [dict.fromkeys(_SCHEMA.names) | row for row in rows]
+    write_table(folder, path, _SCHEMA, [full], claim, report)
+
+
+def _page(folder: DataFolder, out: Path, *, compare: DataFolder | None = None, weeks=(), **settings):
+    summary = write_caption_report(folder, weeks, out, config=CaptionPageConfig(**settings), compare=compare)
+    return out.read_text(), summary
+
+
+def _section(page: str, name: str) -> str:
+    return page.partition(f'<section aria-labelledby="{name}">')[2].partition("</section>")[0]
+
+
+def test_the_page_counts_every_view_of_all_weeks_and_shows_samples_with_their_pictures(walked, tmp_path):
+    page, summary = _page(walked, tmp_path / "page.html", num_samples=5)
+    num_views = sum(len(_captions(walked, week)) for week in WEEKS)
+    assert summary["num_views"] == summary["num_captions"] == num_views
+    assert summary["weeks"] == list(WEEKS) and summary["num_bytes"] == (tmp_path / "page.html").stat().st_size
+    samples = _section(page, "samples")
+    assert samples.count("<article") == samples.count('<img src="data:image/png;base64,') == 5
+    texts = {html.escape(row["text"], quote=False) for week in WEEKS for row in _captions(walked, week)}
+    shown = re.findall(r'<p class="caption">(.*?)</p>', samples)
+    assert len(shown) == 5 and all(html.escape(html.unescape(text), quote=False) in texts for text in shown)
+    assert all(week in _section(page, "measures") for week in WEEKS)
+
+
+def test_the_measures_on_the_page_are_those_that_the_stage_reported(walked, tmp_path):
+    _, summary = _page(walked, tmp_path / "page.html", weeks=[WEEKS[0]])
+    counts = stages.state_of(walked, "captions", WEEKS[0])[1].counts
+    for name, share in summary["measures"].items():
+        assert counts[PREFIX + name] == share["num"]
+    assert counts[PREFIX + "views"] == summary["num_views"]
+    assert counts[PREFIX + "tokens"] / summary["num_captions"] == summary["mean_num_tokens"]
+
+
+def test_equal_data_settings_and_seed_give_equal_bytes_and_another_seed_another_draw(walked, tmp_path):
+    pages = [_page(walked, tmp_path / f"{n}.html", num_samples=4, seed=seed)[0] for n, seed in enumerate((0, 0, 1))]
+    assert pages[0] == pages[1] and _section(pages[0], "samples") != _section(pages[2], "samples")
+
+
+def test_captions_to_look_at_stand_in_sections_of_their_own(folder, tmp_path):
+    long = "A chair with " + ", ".join(f"leg {n}" for n in range(60))
+    _recaption(folder, ["The image is a square.", "legs legs legs legs legs", long, None], finish_reason="timeout")
+    page, summary = _page(folder, tmp_path / "page.html")
+    assert "The image is a square." in _section(page, "canvas") and _section(page, "canvas").count("<article") == 1
+    assert "legs legs legs" in _section(page, "looping") and _section(page, "looping").count("<article") == 1
+    assert "<del" in _section(page, "longest") and "leg 59</del>" in _section(page, "longest")
+    assert "no answer in time" in _section(page, "without")
+    assert summary["reasons"] == {"timeout": 1} and summary["measures"]["over_length"]["num"] == 1
+
+
+def test_a_caption_of_several_patents_is_shown_once_with_their_number(folder, tmp_path):
+    for week in WEEKS:
+        _recaption(folder, ["A nameless thing."] * 99, week)
+    page, _ = _page(folder, tmp_path / "page.html")
+    repeated = _section(page, "repeated")
+    assert repeated.count("<article") == 1 and "the same caption for 6 patents" in repeated
+
+
+def test_texts_of_grants_and_of_models_are_escaped_and_nothing_outside_is_asked_for(folder, tmp_path):
+    _recaption(folder, [_HOSTILE] * 99, prompt_text=_HOSTILE, answer=_HOSTILE, model=_HOSTILE, shape=_HOSTILE)
+    page, _ = _page(folder, tmp_path / "page.html")
+    assert "<script" not in page and "<img src=x" not in page and "&lt;script&gt;" in page
+    assert re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', page) == []
+    assert "url(" not in page and "@import" not in page and "default-src 'none'" in page
+
+
+def test_prompt_and_answer_can_be_unfolded(folder, tmp_path):
+    _recaption(folder, ["A chair."], prompt_text="What is it?\nSay.", answer='{"shape": "round"}')
+    page, _ = _page(folder, tmp_path / "page.html", num_samples=100)
+    folded = re.findall(r"<details><summary>Prompt and answer</summary>(.*?)</details>", page, re.DOTALL)
+    assert folded and all("What is it?\nSay." in part for part in folded)
+    assert "{&#34;shape&#34;: &#34;round&#34;}" in folded[0]
+
+
+def test_two_folders_show_the_same_views_captioned_both_ways(folder, walked, tmp_path):
+    other = _copy(walked, tmp_path / "other")
+    _recaption(other, ["The image is a square."] * 99, prompt="impact/1")
+    page, summary = _page(folder, tmp_path / "page.html", compare=other, num_samples=100)
+    num_views = sum(len(_captions(folder, week)) for week in WEEKS)
+    compared = summary["compared"]
+    assert compared["here"]["num_views"] == compared["there"]["num_views"] == num_views
+    assert compared["num_unpaired"] == 0
+    assert compared["there"]["measures"]["canvas_words"]["num"] == len(_captions(folder))
+    assert compared["here"]["measures"]["canvas_words"]["num"] == 0
+    cards = re.findall(r"<article.*?</article>", _section(page, "pairs"), re.DOTALL)
+    assert len(cards) == num_views
+    own = {row["view_id"]: row["text"] for row in _captions(folder)}
+    both = [card for card in cards if "The image is a square." in card]
+    assert len(both) == len(own)
+    assert all(any(html.escape(text) in card for text in own.values()) for card in both)
+
+
+def test_views_with_another_picture_in_the_other_folder_are_counted_and_not_paired(folder, walked, tmp_path):
+    other = _copy(walked, tmp_path / "other")
+    Path(stages.table_path(other, "captions", WEEKS[1])).unlink()
+    _recaption(other, ["Another."], image_sha256="0" * 64)
+    page, summary = _page(folder, tmp_path / "page.html", compare=other)
+    assert summary["compared"]["num_unpaired"] == len(_captions(folder, WEEKS[1])) + 1
+    assert f"{summary['compared']['num_unpaired']} views of these weeks are not in the other folder" in page
+
+
+def test_a_picture_that_cannot_be_read_is_said_so(folder, tmp_path):
+    path = stages.table_path(folder, "views", WEEKS[0])
+    with open_table(folder, path) as table:
+        rows = table.read().to_pylist()
+    made, report = read_made(folder, path), read_report(folder, path)
+    claim = Claim(**{name: made[name] for name in ("stage", "version", "config", "inputs")})
+    write_table(folder, path, records.VIEWS, [[row | {"image": b"no PNG"} for row in rows]], claim, report)
+    stages.caption_views(folder, WEEKS[0], DescribedConfig())
+    page, _ = _page(folder, tmp_path / "page.html", weeks=[WEEKS[0]])
+    assert "The picture cannot be read." in page
+
+
+def test_captions_older_than_their_views_are_refused(folder, tmp_path):
+    stages.split_archive(folder, WEEKS[0], ViewsConfig(max_pixels=30_000_000))
+    with pytest.raises(OutputError, match="the captions of I20240102 are stale; run the captions stage"):
+        _page(folder, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_bad_arguments_are_one_sentence(folder, walked, tmp_path):
+    with pytest.raises(ConfigError, match="holds no captions; run the captions stage first"):
+        _page(DataFolder(tmp_path / "nowhere"), tmp_path / "page.html")
+    with pytest.raises(ConfigError, match="is a folder; name an HTML file"):
+        _page(folder, tmp_path)
+    with pytest.raises(ConfigError, match="captions none of the same views"):
+        _page(folder, tmp_path / "page.html", compare=DataFolder(tmp_path / "nowhere"))
+    with pytest.raises(OutputError, match="the captions of I20990101 are missing"):
+        _page(folder, tmp_path / "page.html", weeks=["I20990101"])
+    with pytest.raises(ConfigError, match="num_samples is 0"):
+        CaptionPageConfig(num_samples=0)
+    with pytest.raises(ConfigError, match="picture_px is 2"):
+        CaptionPageConfig(picture_px=2)
+
+
+def test_the_browser_shows_the_page_without_a_complaint(folder, walked, tmp_path):
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    other = _copy(walked, tmp_path / "other")
+    _recaption(other, ["The image is a square."] * 99, prompt="impact/1")
+    _page(folder, tmp_path / "page.html", compare=other)
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    options += ["--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--window-size=1400,2400"]
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    shown = subprocess.run(
+        [chromium, *options, profile, "--dump-dom", (tmp_path / "page.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "Content Security Policy" not in shown.stderr and "CONSOLE" not in shown.stderr
+    num_pairs = len(re.findall(r"<article", _section(shown.stdout, "pairs")))
+    assert num_pairs == min(24, sum(len(_captions(folder, week)) for week in WEEKS))
+
+
+def test_what_clip_does_not_read_is_told_apart_in_whole_words():
+    text = " ".join(f"word{n}" for n in range(90))
+    kept, lost = kept_and_lost(text)
+    assert f"{kept} {lost}" == text and num_tokens(kept) <= 77 < num_tokens(f"{kept} {lost.split()[0]}")
+
+
+def test_the_lowest_of_a_stream_are_kept_in_order_and_first_come_of_equals():
+    lowest = Lowest(3)
+    cards = [Card("w", {"view_id": str(n)}) for n in range(6)]
+    for key, card in zip((5, 1, 1, 9, 1, 1), cards, strict=True):
+        lowest.add(key, card)
+    assert lowest.cards() == [cards[1], cards[2], cards[4]]
+
+
+def test_repeated_captions_keep_one_example_in_bounded_memory():
+    repeated = Repeated(capacity=10)
+    for n in range(400):
+        repeated.add("a chair" if n % 3 == 0 else f"lamp {n}", Card("w", {"patent_number": f"D{n}"}))
+        assert len(repeated._examples) <= 41
+    (card,) = repeated.cards(1)
+    assert card.row["patent_number"] == "D0" and "patents" in card.note
