@@ -6,8 +6,12 @@ stdout. Heavy imports wait until a command runs.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 
 import typer
 
@@ -34,18 +38,47 @@ def main() -> None:
     from patentdata.errors import ConfigError, PatentDataError
 
     try:
-        app()
+        with _stopping_on_signals():
+            app()
+    except _StoppedError as stopped:
+        console.say_error("stopped; run the same command again to go on")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(128 + stopped.number)  # threads may be in the middle of a sheet; files appear whole or not at all
     except (PatentDataError, ModelError) as error:
         console.say_error(str(error))
         sys.exit(2 if isinstance(error, ConfigError | ModelConfigError) else 1)
-    except KeyboardInterrupt:
-        console.say_error("stopped; run the same command again to go on")
-        sys.exit(130)
     except Exception as error:
         if os.environ.get("DESIGNCLIP_DEBUG"):
             raise
         console.say_error(f"unexpected {type(error).__name__}: {error}; set DESIGNCLIP_DEBUG=1 to see where")
         sys.exit(1)
+
+
+class _StoppedError(SystemExit):
+    """A signal asked this process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.number = number
+
+
+@contextlib.contextmanager
+def _stopping_on_signals() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM end the command with a sentence, for the length of a block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: object) -> None:
+        raise _StoppedError(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

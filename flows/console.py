@@ -49,6 +49,16 @@ def say_error(text: str) -> None:
     _ERR.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
 
 
+def say_table(table: Table) -> None:
+    """A table for the user, on stderr."""
+    _ERR.print(table)
+
+
+def show_table(table: Table) -> None:
+    """A table that is a result, on stdout."""
+    _OUT.print(table)
+
+
 def show_json(values: Any) -> None:
     """Values as JSON on stdout, and nothing else there."""
     sys.stdout.write(json.dumps(values, ensure_ascii=False, indent=1, default=str) + "\n")

@@ -17,6 +17,9 @@ from prefect import Task
 from prefect.context import FlowRunContext
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
+from patentdata.errors import PatentDataError
+from patentdata.worker import prepare_worker
+
 
 class Future(Protocol):
     """What a runner gives for a task."""
@@ -68,22 +71,45 @@ def open_runner(config: WorkersConfig) -> Iterator[Runner]:
             yield _PrefectRunner(task_runner)
         return
     if config.kind == "dask":
-        import distributed
-
-        with distributed.Client(config.dask_address) as client, client.get_executor() as executor:
+        with _dask_client(config.dask_address) as client, client.get_executor() as executor:
             yield _PoolRunner(executor)
         return
     executor = (
         concurrent.futures.ThreadPoolExecutor(config.num_workers_here)
         if config.kind == "threads"
         else concurrent.futures.ProcessPoolExecutor(
-            config.num_workers_here, mp_context=multiprocessing.get_context("spawn")
+            config.num_workers_here, mp_context=multiprocessing.get_context("spawn"), initializer=prepare_worker
         )
     )
     try:
         yield _PoolRunner(executor)
-    finally:
+    except (KeyboardInterrupt, SystemExit):
+        _end_now(executor)
+        raise
+    except BaseException:
         executor.shutdown(cancel_futures=True)
+        raise
+    else:
+        executor.shutdown()
+
+
+def _end_now(executor: concurrent.futures.Executor) -> None:
+    """Drop what waits, and end worker processes in the middle of their work; threads cannot be ended."""
+    executor.shutdown(wait=False, cancel_futures=True)
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+
+
+def _dask_client(address: str | None) -> Any:
+    """A client of a Dask scheduler. Raises PatentDataError where none answers."""
+    import distributed
+
+    try:
+        return distributed.Client(address)
+    except OSError:
+        raise PatentDataError(
+            f"no Dask scheduler answers at {address}; start one with `dask scheduler` and workers, or name another"
+        ) from None
 
 
 def call_task(task: Task[..., Any], **parameters: Any) -> Any:
@@ -111,6 +137,7 @@ def _prefect_task_runner(config: WorkersConfig) -> TaskRunner[Any]:
     if config.kind == "dask":
         from prefect_dask import DaskTaskRunner
 
+        _dask_client(config.dask_address).close()  # Prefect's runner would say less
         return DaskTaskRunner(address=config.dask_address)
     kind = ThreadPoolTaskRunner if config.kind == "threads" else ProcessPoolTaskRunner
     return kind(max_workers=config.num_workers_here)
