@@ -1,0 +1,61 @@
+"""Weeks on a Dask cluster: a real scheduler and two worker processes."""
+
+import dataclasses
+
+import pytest
+
+from flows.refresh import refresh
+from flows.runners import WorkersConfig
+from flows.weeks import WeeksConfig, walk_weeks
+from patentdata.errors import PatentDataError
+from tests.flows.dask_cluster import dask_cluster
+from tests.flows.walks import draw_archives, hashes, small_walk
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with dask_cluster(2, tmp_path_factory.mktemp("dask")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return draw_archives(tmp_path_factory.mktemp("source"), num_patents=4)
+
+
+def _weeks(source, data_dir, workers: WorkersConfig) -> WeeksConfig:
+    return WeeksConfig(data_dir=str(data_dir), source=str(source), workers=workers)
+
+
+def test_a_dask_cluster_gives_the_same_bytes_as_this_machines_threads(cluster, source, tmp_path):
+    here = walk_weeks(_weeks(source, tmp_path / "here", WorkersConfig(kind="threads", num_workers=2)))
+    there = walk_weeks(_weeks(source, tmp_path / "there", WorkersConfig(kind="dask", dask_address=cluster)))
+    assert [outcome.error for outcome in (*here, *there)] == [None] * 4
+    assert hashes(tmp_path / "here") == hashes(tmp_path / "there")
+
+
+def test_a_flow_run_hands_its_weeks_to_the_cluster(cluster, source, tmp_path, prefect_server):
+    config = small_walk(source, tmp_path / "flow", workers=WorkersConfig(kind="dask", dask_address=cluster))
+    walk_weeks(_weeks(source, tmp_path / "here", WorkersConfig(kind="threads", num_workers=2)))
+    refresh(dataclasses.replace(config, training=None))
+    for stage in ("archives", "grants", "views", "captions"):
+        assert hashes(tmp_path / "flow" / stage) == hashes(tmp_path / "here" / stage)
+
+
+def test_a_broken_week_on_the_cluster_ends_alone_and_is_named(cluster, source, tmp_path):
+    here = tmp_path / "source"
+    here.mkdir()
+    (here / "I20240102.tar").write_text("<html>")
+    whole = next(path for path in source.iterdir() if path.suffix.lower() == ".zip")
+    (here / whole.name).symlink_to(whole)
+    outcomes = walk_weeks(_weeks(here, tmp_path / "data", WorkersConfig(kind="dask", dask_address=cluster)))
+    assert [outcome.failed_stage for outcome in outcomes] == ["archives", None]
+    assert "I20240102" in (outcomes[0].error or "")
+
+
+def test_a_cluster_that_is_not_there_is_named_in_a_sentence(source, tmp_path):
+    workers = WorkersConfig(kind="dask", dask_address="tcp://127.0.0.1:9")
+    with pytest.raises(PatentDataError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        walk_weeks(_weeks(source, tmp_path / "data", workers))
