@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
+import logging
+import multiprocessing
+import os
+import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
 
+from model.classes import LOCARNO, USPC
 from model.clip import Preprocess
 from model.data import (
     ImageReader,
+    Images,
     crop,
     decode_grey,
     normalise,
@@ -21,6 +32,7 @@ from model.data import (
 )
 from model.dataset import open_dataset
 from model.errors import DatasetError
+from model.mapped import cache_dir
 from tests.model.drawings import draw_rows, write_dataset
 
 HALF = Preprocess(size_px=(32, 32), mean=(0.5,) * 3, std=(0.25,) * 3, interpolation="bicubic", resize_mode="shortest")
@@ -157,7 +169,7 @@ def test_every_channel_shows_the_same_grey_in_the_models_own_scale():
     tensor = normalise(np.array([[[0, 255]]], np.uint8), HALF)
 
     assert tensor.shape == (1, 3, 1, 2)
-    assert tensor[0, :, 0].tolist() == [[-2.0, 2.0]] * 3
+    np.testing.assert_allclose(tensor[0, :, 0].numpy(), [[-2.0, 2.0]] * 3, atol=1e-6)
 
 
 def test_any_rows_can_be_read_in_any_order_on_any_number_of_threads(tmp_path):
@@ -174,3 +186,215 @@ def test_any_rows_can_be_read_in_any_order_on_any_number_of_threads(tmp_path):
     jpeg = cv2.imdecode(np.frombuffer(rows[7]["image"], np.uint8), cv2.IMREAD_GRAYSCALE)
     expected = cv2.resize(jpeg, (32, 32), interpolation=cv2.INTER_AREA)
     np.testing.assert_allclose(single[0, 0].numpy(), (expected / 255 - 0.5) / 0.25, atol=1e-5)
+
+
+def test_grey_images_normalised_on_their_own_are_what_reading_gives(tmp_path):
+    views = read_views(open_dataset(write_dataset(tmp_path / "d", {"train": draw_rows(3, split="train")})), "train")
+    draws = np.random.default_rng(0).random((5, 3))
+    with contextlib.closing(ImageReader(views, HALF, num_workers=2)) as images:
+        grey = images.read_grey([5, 0, 3, 3, 1], draws, min_area=0.5)
+        whole = images.read([5, 0, 3, 3, 1], draws, min_area=0.5)
+
+    assert grey.shape == (5, 32, 32) and grey.dtype == torch.uint8
+    torch.testing.assert_close(normalise(grey, HALF), whole)
+    assert not torch.equal(grey[2], grey[3])  # the same view, cut differently
+
+
+def test_an_undecodable_image_in_a_batch_names_its_view(tmp_path):
+    rows = draw_rows(3, split="train")
+    rows[4]["image"] = b"\xff\xd8 no picture"
+    views = read_views(open_dataset(write_dataset(tmp_path / "d", {"train": rows})), "train")
+
+    with (
+        contextlib.closing(ImageReader(views, HALF, num_workers=2)) as images,
+        pytest.raises(DatasetError, match=f"view {rows[4]['view_id']}: its image cannot be decoded"),
+    ):
+        images.read(range(6))
+
+
+@pytest.mark.parametrize("side", [243, 256])
+def test_a_thin_line_keeps_its_ink_wherever_it_lies(side):
+    for place in range(100, 132):
+        image = np.full((side, side), 255, np.uint8)
+        image[:, place] = 0
+
+        ink = (255 - resize(image, (224, 224)).astype(float)).sum() / 255 / 224
+
+        assert ink == pytest.approx(224 / side, rel=0.07)
+
+
+def test_every_column_of_the_dataset_can_be_asked_for(tmp_path):
+    rows = draw_rows(2, split="train")
+    for row in rows:
+        row |= {"locarno_class": "14-02", "figure_label": "3", "grant_date": datetime.date(2021, 1, 5)}
+    rows[0]["cited_by_examiner"] = ["D500000"]
+    views = read_views(open_dataset(write_dataset(tmp_path / "d", {"train": rows})), "train")
+
+    for attribute, column in (
+        ("titles", "title"),
+        ("classes", "uspc_class"),
+        ("locarno_classes", "locarno_class"),
+        ("families", "family"),
+        ("grant_dates", "grant_date"),
+        ("viewpoints", "viewpoint"),
+        ("figure_labels", "figure_label"),
+        ("cited_by_examiner", "cited_by_examiner"),
+    ):
+        assert getattr(views, attribute) == [row[column] for row in rows]
+    assert views.view_id(3) == rows[3]["view_id"]
+
+
+def test_a_column_that_an_older_dataset_lacks_is_empty(tmp_path):
+    views = read_views(open_dataset(write_dataset(tmp_path / "d", {"train": draw_rows(2, split="train")})), "train")
+
+    assert views.locarno_classes == views.grant_dates == views.figure_labels == [None] * 4
+    assert views.class_ids(LOCARNO).tolist() == [-1] * 4
+
+
+def test_a_column_that_one_file_lacks_is_empty_there_alone(tmp_path):
+    old, new = draw_rows(1, split="train"), draw_rows(1, split="train", seed=5)
+    for row in new:
+        row["locarno_class"] = "06-01"
+    folder = write_dataset(tmp_path / "d", {"train": old, "validation": new})
+    listing = json.loads((folder / "dataset.json").read_text())
+    for file in listing["files"]:
+        file["split"] = "train"
+    (folder / "dataset.json").write_text(json.dumps(listing))
+    views = read_views(open_dataset(folder), "train")
+
+    assert views.locarno_classes == [None, None, "06-01", "06-01"]
+    assert views.class_ids(LOCARNO).tolist() == [-1, -1, 5, 5]
+
+
+def test_patents_and_classes_come_as_numbers(tmp_path):
+    rows = draw_rows(3, split="train")
+    for row, code in zip(rows, ("D14", "D14", None, "D99", "428/156", "D1"), strict=True):
+        row["uspc_class"] = code
+    rows[3]["patent_number"] = rows[0]["patent_number"]
+    views = read_views(open_dataset(write_dataset(tmp_path / "d", {"train": rows})), "train")
+
+    assert views.patent_ids.tolist() == [0, 0, 1, 0, 2, 2]
+    assert views.class_ids(USPC).tolist() == [13, 13, -1, 32, -1, 0]
+    assert views.patent_ids.dtype == views.class_ids(USPC).dtype == np.int64
+
+
+def test_single_captions_are_the_ones_of_the_whole_column(tmp_path):
+    rows = draw_rows(4, split="train")
+    rows[1]["shape"] = None
+    views = read_views(open_dataset(write_dataset(tmp_path / "d", {"train": rows})), "train")
+    wanted = [6, 1, 1, 0]
+
+    for caption in ("text", "shape", "function", "title"):
+        column = views.texts(caption)
+        assert views.texts_of(wanted, caption, [0.0, 0.3, 0.6, 0.9]) == [column[row] for row in wanted]
+
+
+def test_shape_or_function_is_drawn_and_text_stands_in(tmp_path):
+    rows = draw_rows(1, split="train")
+    rows[0] |= {"shape": "round", "function": "holds water"}
+    rows[1] |= {"shape": "square", "function": None, "text": "a tray"}
+    views = read_views(open_dataset(write_dataset(tmp_path / "d", {"train": rows})), "train")
+
+    drawn = views.texts_of([0, 0, 1, 1], "shape_or_function", [0.49, 0.5, 0.2, 0.8])
+
+    assert drawn == ["round", "holds water", "square", "a tray"]
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """The cache folder of this test alone."""
+    monkeypatch.setenv("DESIGNCLIP_CACHE", str(tmp_path / "cache"))
+    return cache_dir()
+
+
+@pytest.fixture
+def week(tmp_path):
+    """A dataset of eight views, the second without a caption."""
+    rows = draw_rows(4, split="train")
+    rows[1]["text"] = None
+    return open_dataset(write_dataset(tmp_path / "week", {"train": rows}))
+
+
+def test_a_mapped_split_is_the_one_in_memory(week, cache):
+    held = read_views(week, "train")
+    written = read_views(week, "train", mapped_from_bytes=1)
+    mapped = read_views(week, "train", mapped_from_bytes=1)
+
+    assert len(list(cache.iterdir())) == 1
+    for views in (written, mapped):
+        assert views.table.equals(held.table)
+        assert views.num_without_caption == held.num_without_caption == 1
+        assert [views.images[row] for row in range(7)] == [held.images[row] for row in range(7)]
+
+
+def test_a_mapped_split_is_not_read_from_its_files_again(week, cache):
+    read_views(week, "train", mapped_from_bytes=1)
+    path = next(week.folder.glob("*.parquet"))
+    whole = path.read_bytes()
+    table = pq.read_table(path).drop_columns("image")
+    pq.write_table(table.append_column("image", pa.array([b"other"] * 8)), path)  # as large a table, other images
+
+    assert read_views(week, "train", mapped_from_bytes=1).images[0] != b"other"
+    path.write_bytes(whole)
+
+
+def test_a_damaged_file_of_the_cache_is_written_again(week, cache):
+    held = read_views(week, "train").table
+    read_views(week, "train", mapped_from_bytes=1)
+    path = next(cache.iterdir())
+    beginning = path.read_bytes()[:100]
+    path.unlink()  # a file that is mapped must not be cut
+    path.write_bytes(beginning)
+
+    assert read_views(week, "train", mapped_from_bytes=1).table.equals(held)
+    assert path.stat().st_size > 1000
+
+
+def test_another_dataset_has_a_file_of_its_own(week, cache, tmp_path):
+    read_views(week, "train", mapped_from_bytes=1)
+    other = open_dataset(write_dataset(tmp_path / "other", {"train": draw_rows(2, split="train", seed=3)}))
+    read_views(other, "train", mapped_from_bytes=1)
+
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_full_or_unwritable_cache_only_costs_memory(week, cache, monkeypatch, caplog):
+    held = read_views(week, "train").table
+    full = shutil.disk_usage(week.folder)._replace(free=10)
+    with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
+        patched.setattr("shutil.disk_usage", lambda _: full)
+        assert read_views(week, "train", mapped_from_bytes=1).table.equals(held)
+    assert "name a larger folder in DESIGNCLIP_CACHE" in caplog.text
+    assert not list(cache.iterdir())
+
+    monkeypatch.setenv("DESIGNCLIP_CACHE", "/dev/null/nowhere")
+    assert read_views(week, "train", mapped_from_bytes=1).table.equals(held)
+    assert "cannot be written" in caplog.text
+
+
+def test_files_of_the_cache_that_nobody_uses_are_removed(week, cache):
+    cache.mkdir(parents=True)
+    for name, age_days in (("old.arrow", 31), ("recent.arrow", 2)):
+        (cache / name).touch()
+        moment = (cache / name).stat().st_mtime - age_days * 24 * 3600
+        os.utime(cache / name, (moment, moment))
+    read_views(week, "train", mapped_from_bytes=1)
+
+    assert (cache / "recent.arrow").exists() and not (cache / "old.arrow").exists()
+
+
+def _count_views(folder: Path) -> int:
+    return len(read_views(open_dataset(folder), "train", mapped_from_bytes=1))
+
+
+def test_processes_that_start_together_share_one_file(week, cache):
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert pool.map(_count_views, [week.folder] * 4) == [7] * 4
+
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_an_image_is_found_without_a_copy():
+    images = Images(pa.chunked_array([[b"ab"], [], [b"cde", b"f"]], pa.binary()))
+
+    assert [images.view(row).tobytes() for row in range(3)] == [b"ab", b"cde", b"f"]
