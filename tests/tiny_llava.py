@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import sys
 from pathlib import Path
+from typing import Any
 
 from patentdata.captions import prompts
 from patentdata.captions.server import ServerConfig
@@ -103,7 +104,7 @@ def write_tiny_llava(folder: Path) -> Path:
     return folder
 
 
-def _byte_level_tokenizer():  # noqa: ANN202 - of a library that is imported late
+def _byte_level_tokenizer() -> Any:
     """Learnt from the prompts themselves, so that a question is a few hundred tokens long."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
