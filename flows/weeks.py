@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from prefect import Task
 
+from flows.caption_runner import open_caption_runner
 from flows.progress import listener
 from flows.runners import Future, Runner, WorkersConfig, open_runner
 from patentdata import stages
 from patentdata.archives import ArchivesConfig
-from patentdata.captions.described import DescribedConfig
+from patentdata.captions.config import CaptionsConfig
 from patentdata.catalog import WeeklyArchive, list_weeks
+from patentdata.downloads import DownloadsConfig
 from patentdata.errors import ConfigError, PatentDataError, SourceError
 from patentdata.folder import DataFolder
+from patentdata.portal import PortalConfig
 from patentdata.report import Report
 from patentdata.views import ViewsConfig
 from tasks.archives import keep_archive
@@ -36,12 +40,15 @@ class WeeksConfig:
 
     Attributes:
         data_dir: The data folder: a path or any fsspec address.
-        source: Folder of weekly archives; without it, the weeks already in the data folder are walked again.
+        source: "portal", a mirror's address, or a folder of weekly archives; without it, the weeks already in the data
+            folder are walked again.
         years: Only weeks of these years; empty for all.
         only_stages: Only these stages, in the order of the walk; empty for all four.
-        archives: Bounds on members.
+        archives: Bounds on members, and how far an archive is read.
+        portal: Where the portal is and what it allows; its key is no setting.
+        downloads: How patient a download is.
         views: How sheets are split.
-        captions: How captions are made.
+        captions: How captions are made, and by what.
         workers: Where the work runs; changes no byte of the output.
     """
 
@@ -50,8 +57,10 @@ class WeeksConfig:
     years: tuple[int, ...] = ()
     only_stages: tuple[str, ...] = ()
     archives: ArchivesConfig = ArchivesConfig()
+    portal: PortalConfig = PortalConfig()
+    downloads: DownloadsConfig = DownloadsConfig()
     views: ViewsConfig = ViewsConfig()
-    captions: DescribedConfig = DescribedConfig()
+    captions: CaptionsConfig = CaptionsConfig()
     workers: WorkersConfig = WorkersConfig()
 
     def __post_init__(self) -> None:
@@ -94,16 +103,26 @@ def walk_weeks(config: WeeksConfig) -> list[WeekOutcome]:
     """
     folder = DataFolder(config.data_dir)
     years = config.years or None
-    offered = {} if config.source is None else {week.week: week for week in list_weeks(config.source, years=years)}
+    offered = {week.week: week for week in _offered(config)}
     kept = [week for week in stages.kept_weeks(folder) if years is None or int(week[1:5]) in years]
     outcomes = {week: WeekOutcome(week) for week in sorted({*offered, *kept})}
     if not outcomes:
         raise SourceError(f"no week to walk in {config.source or config.data_dir}; name a --source of weekly archives")
     steps = {week: list(_steps(config, folder, week, offered.get(week))) for week in outcomes}
     listener().on_weeks(list(outcomes), sum(len(of_week) for of_week in steps.values()))
-    with open_runner(config.workers) as runner:
-        _drive(runner, steps, outcomes)
+    by_one = any(archive.kind == "portal" for archive in offered.values())
+    with (
+        open_runner(config.workers) as runner,
+        open_caption_runner(runner, config.workers, folder, config.captions) as caption_runner,
+    ):
+        _drive(lambda stage: caption_runner if stage == "captions" else runner, steps, outcomes, archives_by_one=by_one)
     return list(outcomes.values())
+
+
+def _offered(config: WeeksConfig) -> list[WeeklyArchive]:
+    if config.source is None:
+        return []
+    return list_weeks(config.source, years=config.years or None, portal=config.portal, downloads=config.downloads)
 
 
 def _steps(config: WeeksConfig, folder: DataFolder, week: str, archive: WeeklyArchive | None) -> Iterator[Step]:
@@ -119,16 +138,34 @@ def _steps(config: WeeksConfig, folder: DataFolder, week: str, archive: WeeklyAr
             yield stage, task, {"folder": folder, **parameters}
 
 
-def _drive(runner: Runner, steps: dict[str, list[Step]], outcomes: dict[str, WeekOutcome]) -> None:
-    """Hand out each week's next step as soon as the one before it is done, so that no worker waits within a task."""
+def _drive(
+    runner_of: Callable[[str], Runner],
+    steps: dict[str, list[Step]],
+    outcomes: dict[str, WeekOutcome],
+    *,
+    archives_by_one: bool = False,
+) -> None:
+    """Hand out each week's next step as soon as the one before it is done, so that no worker waits within a task.
+
+    With `archives_by_one` one week's archive is fetched at a time, which is what the portal allows a key, while other
+    weeks go on behind it.
+    """
     done: queue.SimpleQueue[tuple[str, str, Future]] = queue.SimpleQueue()
     num_running = 0
+    is_fetching = False
+    to_fetch: collections.deque[str] = collections.deque()
 
     def start_next(week: str) -> int:
+        nonlocal is_fetching
         if not steps[week]:
             return 0
+        if archives_by_one and steps[week][0][0] == "archives":
+            if is_fetching:
+                to_fetch.append(week)
+                return 0
+            is_fetching = True
         stage, task, parameters = steps[week].pop(0)
-        future = runner.submit(task, **parameters)
+        future = runner_of(stage).submit(task, **parameters)
         future.add_done_callback(lambda finished: done.put((week, stage, finished)))
         return 1
 
@@ -137,6 +174,9 @@ def _drive(runner: Runner, steps: dict[str, list[Step]], outcomes: dict[str, Wee
     while num_running:
         week, stage, future = done.get()
         num_running -= 1
+        if archives_by_one and stage == "archives":
+            is_fetching = False
+            num_running += start_next(to_fetch.popleft()) if to_fetch else 0
         outcome = outcomes[week]
         try:
             outcome.reports[stage] = future.result()

@@ -1,7 +1,8 @@
 """Weekly archives: keep the DESIGN members, byte for byte, and read them back.
 
 An archive comes from outside, so nothing in it is believed: its first bytes say what it is, names are compared and
-never used as paths, sizes are bounded, and members are read in a stream, one at a time.
+never used as paths, sizes are bounded, and members are read in a stream, one at a time. Reading can stop where the
+DESIGN tree ends, a small part of a week; whether all of it was there is then judged by the run of patent numbers.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import itertools
 import re
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from patentdata.errors import ArchiveError
 from patentdata.report import Report
@@ -25,7 +27,8 @@ _BLOCK = 512
 _END_OF_TAR_BYTES = 2 * _BLOCK
 _COPY_BYTES = 1 << 20
 _LONGEST_ZIP_END_BYTES = 22 + 0xFFFF  # the end record and the longest comment
-_DESIGN_NAME = re.compile(r"(USD[A-Z]?[0-9]{1,12}-[0-9]{8})\.ZIP", re.IGNORECASE)
+_DESIGN_NAME = re.compile(r"(USD[A-Z]?([0-9]{1,12})-[0-9]{8})\.ZIP", re.IGNORECASE)
+_MOST_NAMED = 100  # missing numbers that are named; the others are counted
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound on what one call gives
 READ_ERRORS = (
     tarfile.TarError,
@@ -40,34 +43,120 @@ READ_ERRORS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ArchivesConfig:
-    """Bounds on what a member may be; one beyond them is dropped with its reason.
+    """Bounds on what a member may be, and how far an archive is read.
 
-    The largest design members known hold some 50 MB of drawings; G4 sheets hardly compress, so a high ratio is a trap.
+    A member beyond the bounds is dropped with its reason. The largest design members known hold some 50 MB of drawings;
+    G4 sheets hardly compress, so a high ratio is a trap.
+
+    Attributes:
+        max_member_bytes: Size of a member as it lies in the archive.
+        max_unpacked_bytes: Size of a member's files together.
+        max_unpacked_ratio: Of these two.
+        max_entries: Files of a member.
+        whole: Read archives of a server to their end, also behind the DESIGN tree.
+        max_missing_share: Numbers that may be missing from the run of patent numbers where reading stops behind the
+            DESIGN tree; one always may, since numbers are withdrawn. With more the archive is read to its end.
     """
 
     max_member_bytes: int = 256 << 20
     max_unpacked_bytes: int = 1 << 30
     max_unpacked_ratio: float = 200.0
     max_entries: int = 5_000
+    whole: bool = False
+    max_missing_share: float = 0.02
 
     def __post_init__(self) -> None:
         for name in ("max_member_bytes", "max_unpacked_bytes", "max_unpacked_ratio", "max_entries"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if not 0 <= self.max_missing_share <= 1:
+            raise ValueError(f"max_missing_share is {self.max_missing_share}; it is a share, from 0 to 1")
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """The settings that decide which members are kept; how far is read changes no kept byte."""
+        names = ("max_member_bytes", "max_unpacked_bytes", "max_unpacked_ratio", "max_entries")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass
+class NumberRun:
+    """The patent numbers of a week's DESIGN members, which are consecutive but for withdrawn ones.
+
+    >>> run = NumberRun({900001, 900002, 900005})
+    >>> run.missing, run.is_sound(max_missing_share=0.02)
+    ([900003, 900004], False)
+    """
+
+    numbers: set[int] = field(default_factory=set)
+
+    @property
+    def missing(self) -> list[int]:
+        """Numbers between the first and the last that no member bears, the first hundred of them, in order."""
+        found = sorted(self.numbers)
+        gaps = (range(one + 1, next_one) for one, next_one in itertools.pairwise(found) if next_one - one > 1)
+        return list(itertools.islice(itertools.chain.from_iterable(gaps), _MOST_NAMED))
+
+    @property
+    def num_missing(self) -> int:
+        return max(self.numbers) - min(self.numbers) + 1 - len(self.numbers) if self.numbers else 0
+
+    def is_sound(self, *, max_missing_share: float) -> bool:
+        """Whether so few numbers are missing that nothing but withdrawn ones need be."""
+        return self.num_missing <= max(1, max_missing_share * (self.num_missing + len(self.numbers)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: first, last, how many, which are missing."""
+        return {
+            "first": min(self.numbers, default=None),
+            "last": max(self.numbers, default=None),
+            "num": len(self.numbers),
+            "num_missing": self.num_missing,
+            "missing": self.missing,
+        }
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How an archive was read.
+
+    Attributes:
+        sha256: Hash of all of its bytes, hexadecimal; None where not all were read in order.
+        num_bytes: How far a tar was read; None for a ZIP.
+        ended_at: "end mark" (of a tar), "directory" (of a ZIP) or "end of DESIGN".
+        run: The numbers found.
+    """
+
+    sha256: str | None
+    num_bytes: int | None
+    ended_at: str
+    run: NumberRun
 
 
 @dataclass(frozen=True)
 class _Member:
-    """One entry of an archive; `read` gives its bytes and is valid until the next member is asked for."""
+    """One entry of an archive; `read` gives its bytes and is valid until the next member is asked for.
+
+    A streamed one has those before it behind it; the others can be read in any order, at no cost for those between.
+    """
 
     name: str
     num_bytes: int
     is_plain_file: bool
     is_folder: bool
     read: Callable[[], bytes]
+    is_streamed: bool = False
 
 
-def keep_designs(source: BinaryIO, out: BinaryIO, *, name: str, config: ArchivesConfig, report: Report) -> str:
+def keep_designs(
+    source: BinaryIO,
+    out: BinaryIO,
+    *,
+    name: str,
+    config: ArchivesConfig,
+    report: Report,
+    hash_all: bool = True,
+) -> Reading:
     """Copy the DESIGN members of a weekly archive into a tar, in their order, bytes unchanged.
 
     Args:
@@ -76,26 +165,33 @@ def keep_designs(source: BinaryIO, out: BinaryIO, *, name: str, config: Archives
         name: What to call the archive in messages.
         config: Bounds.
         report: Takes the tally "members".
-
-    Returns:
-        SHA-256 of the archive's bytes, hexadecimal.
+        hash_all: Read every byte, and hash it. Without, a tar is read to the end of its DESIGN tree, to its own end
+            where too many numbers are missing by then, and of a ZIP the DESIGN members and the directory alone.
 
     Raises:
         ArchiveError: Not an archive, or one cut short. A bad member is no error: it is dropped and the week goes on.
     """
     tally = report.tally("members")
     seen: set[str] = set()
+    run = NumberRun()
     hashed = _HashingSource(source)
+    is_cut = False
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.USTAR_FORMAT) as kept:
         for member in _members(hashed, name):
             if member.is_folder:
                 continue
-            tally.num_in += 1
             reason, data = _unsafe(member), b""
             if not reason and (tree := _tree_of(member.name)) != "DESIGN":
+                if run.numbers and not hash_all and member.is_streamed and _is_behind(run, config):
+                    is_cut = True
+                    break
+                tally.num_in += 1
                 tally.leave_out(f"not_a_design_{tree.lower()}")
                 continue
+            tally.num_in += 1
             if not reason:
+                if match := _DESIGN_NAME.fullmatch(PurePosixPath(member.name).name):
+                    run.numbers.add(int(match[2]))
                 reason, data = _admit(member, seen, config)
             if reason:
                 tally.drop(reason, _shown(member.name))
@@ -107,7 +203,17 @@ def keep_designs(source: BinaryIO, out: BinaryIO, *, name: str, config: Archives
             tally.num_out += 1
     if not tally.num_in:
         raise ArchiveError(f"{name} holds nothing; fetch it again")
-    return hashed.finish()
+    if is_cut:
+        return Reading(None, hashed.num_bytes, "end of DESIGN", run)
+    ended_at = "directory" if hashed.is_zip else "end mark"
+    if hashed.is_zip and not hash_all:
+        return Reading(None, None, ended_at, run)
+    return Reading(hashed.finish(), None if hashed.is_zip else hashed.num_bytes, ended_at, run)
+
+
+def _is_behind(run: NumberRun, config: ArchivesConfig) -> bool:
+    """Whether a member of another tree shows that the DESIGN tree is behind: not where numbers are still missing."""
+    return run.is_sound(max_missing_share=config.max_missing_share)
 
 
 def read_kept(archive: BinaryIO) -> list[tuple[str, Callable[[], bytes]]]:
@@ -213,6 +319,7 @@ def _is_folder(info: zipfile.ZipInfo) -> bool:
 def _members(source: _HashingSource, name: str) -> Iterator[_Member]:
     head = source.peek(_BLOCK)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+        source.is_zip = True
         yield from _zip_members(source, name)
     elif head[257:262] == b"ustar" or _is_old_tar(head):
         yield from _tar_members(source, name)
@@ -238,6 +345,7 @@ def _tar_members(source: _HashingSource, name: str) -> Iterator[_Member]:
                     is_plain_file=info.isreg(),
                     is_folder=info.isdir(),
                     read=functools.partial(_read_exactly, archive, info, name),
+                    is_streamed=True,
                 )
                 archive.members = []  # type: ignore[attr-defined] # else every header is remembered
     except READ_ERRORS as error:
@@ -338,6 +446,7 @@ class _HashingSource(io.RawIOBase):
         self._digest = hashlib.sha256()
         self._ahead = b""
         self.num_bytes = 0
+        self.is_zip = False
         self.end_of_data = 0  # position behind the last byte that is not zero
 
     def readable(self) -> bool:

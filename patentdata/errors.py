@@ -17,6 +17,10 @@ class SourceError(PatentDataError):
     """A source of archives that cannot be listed or read."""
 
 
+class SourceChangedError(SourceError):
+    """What a source listed is no longer there, or is another file by now; a fresh listing tells."""
+
+
 class ArchiveError(PatentDataError):
     """A weekly archive that is not an archive, is cut short, or holds what an archive must not hold."""
 

@@ -198,13 +198,18 @@ def _mark(fs: AbstractFileSystem, path: str, blank: tuple[int, bytes] | None) ->
     return f"{fs.ukey(path)}:{'' if blank is None else blank[0]}"
 
 
+def cache_folder() -> Path:
+    """Where this machine's own notes lie: hashes of files, the record of downloads. Not made here."""
+    return Path(os.environ.get("DESIGNCLIP_CACHE") or platformdirs.user_cache_dir("designclip"))
+
+
 class _HashMemo:
     """Hashes of files already read, in the user's cache folder. Losing it costs time and nothing else."""
 
     def __enter__(self) -> _HashMemo:
         self._connection: sqlite3.Connection | None = None
         with contextlib.suppress(OSError, sqlite3.Error):
-            folder = Path(os.environ.get("DESIGNCLIP_CACHE") or platformdirs.user_cache_dir("designclip"))
+            folder = cache_folder()
             folder.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(folder / "hashes.sqlite", timeout=10)
             connection.execute(

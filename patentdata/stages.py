@@ -7,17 +7,24 @@ returned report.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+import dataclasses
+import io
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from patentdata import archives, grants, records, views
 from patentdata.archives import ArchivesConfig
-from patentdata.captions import quality
+from patentdata.captions import journal, quality
+from patentdata.captions.answers import TRANSIENT_REASONS
 from patentdata.captions.captioner import Captioner
+from patentdata.captions.client import Seen, ask_served, settings_of
 from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.described import DescribedConfig, described
-from patentdata.catalog import WeeklyArchive, is_week
-from patentdata.errors import ArchiveError, GrantParseError, OutputError, SourceError
+from patentdata.captions.identity import identity_of
+from patentdata.catalog import WeeklyArchive, is_same_size, is_week
+from patentdata.downloads import RemoteFile
+from patentdata.errors import ArchiveError, ConfigError, GrantParseError, OutputError, SourceChangedError, SourceError
 from patentdata.folder import DataFolder
 from patentdata.parquet import (
     Claim,
@@ -34,14 +41,17 @@ from patentdata.parquet import (
 from patentdata.report import Report
 from patentdata.views import ViewsConfig
 
+Progress = Callable[[int, int], None]  # done, in all
+
 WEEKLY_STAGES = ("archives", "grants", "views", "captions")
 
 _ARCHIVES_VERSION = 1
 GRANTS_VERSION = 1
-_CAPTIONS_VERSION = 1
+_CAPTIONS_VERSION = 2
 
 _MAX_XML_BYTES = 64 << 20
 _ROWS_A_GROUP = 256
+_ROWS_A_PROGRESS = 16
 _BYTES_A_GROUP = 64 << 20
 
 
@@ -70,36 +80,61 @@ def weeks_of(folder: DataFolder, stage: str) -> list[str]:
 def keep_archive(folder: DataFolder, archive: WeeklyArchive, config: ArchivesConfig) -> Report:
     """Stage archives: keep the DESIGN members of one weekly archive as a tar, and note beside it where they are from.
 
+    An archive on this machine is the one that was kept if its hash is; one on a server, if what the server states of it
+    is: nothing is fetched to find that out.
+
     Raises:
         ArchiveError: Not an archive, or one cut short.
         SourceError: The source cannot be read.
         OutputError: The data folder cannot be written.
     """
-    tar_path, note_path = kept_path(folder, archive.week), folder.path("archives", f"{archive.week}.json")
-    claim = Claim(stage="archives", version=_ARCHIVES_VERSION, config=plain(config))
+    claim = Claim(stage="archives", version=_ARCHIVES_VERSION, config=plain(config.bounds))
     note = _whole_note(folder, archive.week)
-    if note is not None and note["made"] == claim.to_dict() and _is_same_source(note["source"], archive):
+    if note is not None and note["made"] == claim.to_dict() and _is_same_source(note, archive, config):
         return Report.from_dict(note["report"])
+    try:
+        return _keep(folder, archive, config, claim)
+    except SourceChangedError:
+        newer = archive.listed_anew()  # re-issued since it was listed
+        if newer is None or newer == archive:
+            raise
+        return _keep(folder, newer, config, claim)
+
+
+def _keep(folder: DataFolder, archive: WeeklyArchive, config: ArchivesConfig, claim: Claim) -> Report:
+    """Read an archive, write its tar and its note."""
+    tar_path = kept_path(folder, archive.week)
     report = Report("archives", archive.week)
     try:
-        with archive.open() as source, folder.writing(tar_path) as out:
-            sha256 = archives.keep_designs(source, out, name=archive.file_name, config=config, report=report)
+        with archive.open(to_end=config.whole) as source, folder.writing(tar_path) as out:
+            num_bytes = _size_of(source)
+            is_sure = num_bytes is not None and is_same_size(num_bytes, archive.num_bytes)
+            reading = archives.keep_designs(
+                source,
+                out,
+                name=archive.file_name,
+                config=config,
+                report=report,
+                hash_all=config.whole or archive.kind == "folder" or not is_sure,
+            )
+            if None not in (reading.sha256, archive.listed_sha256) and reading.sha256 != archive.listed_sha256:
+                raise ArchiveError(f"{archive.file_name} has another hash than its source lists; fetch it again")
     except OSError as error:
         raise SourceError(f"cannot read {archive.url}: {error.strerror or error}") from error
     report.check()
     folder.write_json(
-        note_path,
+        folder.path("archives", f"{archive.week}.json"),
         {
             "made": claim.to_dict(),
-            "source": {
-                "file_name": archive.file_name,
-                "url": archive.url,
-                "revision": archive.revision,
-                "num_bytes": archive.num_bytes,
-                "sha256": sha256,
-            },
+            "source": archive.stated() | {"sha256": reading.sha256},
             "kept": {"num_bytes": folder.fs.size(tar_path), "sha256": folder.sha256(tar_path)},
-            "complete": "read to the end mark of the archive",
+            "complete": {
+                "read_to": reading.ended_at,
+                "num_bytes_read": reading.num_bytes,
+                "num_bytes": num_bytes,
+                "num_bytes_listed": archive.num_bytes,
+                "numbers": reading.run.to_dict(),
+            },
             "report": report.to_dict(),
         },
     )
@@ -160,28 +195,122 @@ def split_archive(folder: DataFolder, week: str, config: ViewsConfig) -> Report:
 
 
 def caption_views(
-    folder: DataFolder, week: str, config: CaptionsConfig | DescribedConfig, *, endpoints: tuple[str, ...] = ()
+    folder: DataFolder,
+    week: str,
+    config: CaptionsConfig | DescribedConfig,
+    *,
+    endpoints: tuple[str, ...] = (),
+    progress: Progress | None = None,
 ) -> Report:
     """Stage captions: one row a view, in the order of the views.
 
+    A week that is captioned stays as it is, whatever became of single views, until the views or the settings change
+    (or `retry_failed` asks for it). Captions made before, in this week's file or by a run that was killed, are taken
+    over wherever they answer the same question about the same image.
+
+    Args:
+        folder: The data folder.
+        week: "I20210105".
+        config: Settings.
+        endpoints: A server of this program's own, beside the ones that `config` names.
+        progress: Hears the number of views done, and of views in all, now and then.
+
     Raises:
         OutputError: The grants or the views of the week are missing, damaged or stale.
+        ConfigError: A model is to caption, and there is no endpoint.
+        SourceError: No endpoint answers, or one serves another model; what is captioned so far is kept.
     """
+    config = CaptionsConfig(described=config) if isinstance(config, DescribedConfig) else config
     _require_done(folder, "views", week)
-    captioner = described(config if isinstance(config, DescribedConfig) else config.described)
+    if (report := _finished_captions(folder, week, config, endpoints)) is not None:
+        return report
+    if config.captioner == "described":
+        return _write_captions(folder, week, described(config.described), progress)
+    return _caption_by_model(folder, week, config, endpoints, progress)
+
+
+def captions_are_done(folder: DataFolder, week: str, config: CaptionsConfig) -> bool:
+    """Whether `caption_views` would leave the week as it is, so that no server need be started for it."""
+    return (
+        state_of(folder, "views", week)[0] == "done"
+        and (config.captioner == "described" or config.model is not None or bool(config.endpoints))
+        and _finished_captions(folder, week, config, ()) is not None
+    )
+
+
+def _caption_by_model(
+    folder: DataFolder, week: str, config: CaptionsConfig, endpoints: tuple[str, ...], progress: Progress | None
+) -> Report:
+    urls = (*config.endpoints, *endpoints)
+    if not urls:
+        raise ConfigError(f"no endpoint serves {config.model}; name one, such as http://localhost:8000/v1")
+    with journal.holding_week(folder, week):
+        kept_at = journal.journal_path(folder, week)
+        report = _finished_captions(folder, week, config, endpoints)  # by the run that was waited for
+        if report is None:
+            model = identity_of(config, ask_served(config, urls), is_served_here=not config.endpoints)
+            assert model is not None, "a served model has a name"
+            with contextlib.closing(journal.Journal(kept_at)) as kept:
+                captioner = Seen(config, model, urls, kept)
+                _keep_finished(folder, week, captioner.settings, kept)
+                report = _write_captions(folder, week, captioner, progress)
+        kept_at.unlink(missing_ok=True)
+        return report
+
+
+def _finished_captions(
+    folder: DataFolder, week: str, config: CaptionsConfig, endpoints: tuple[str, ...]
+) -> Report | None:
+    """The report of captions that are done by these settings; None where there is something to do."""
     path = table_path(folder, "captions", week)
-    views_path, grants_path = (table_path(folder, stage, week) for stage in ("views", "grants"))
-    inputs = {"grants": fingerprint(folder, grants_path), "views": fingerprint(folder, views_path)}
-    settings = {"captioner": captioner.name, **captioner.settings}
-    claim = Claim(stage="captions", version=_CAPTIONS_VERSION, config=settings, inputs=inputs)
-    if is_done(folder, path, claim):
-        return read_report(folder, path)
+    if not folder.exists(path):
+        return None
+    if config.captioner == "described":
+        settings: Mapping[str, Any] = described(config.described).settings
+    else:
+        model = identity_of(config, is_served_here=not config.endpoints)
+        if model is None:  # whatever is served
+            model = identity_of(config, ask_served(config, (*config.endpoints, *endpoints)))
+        assert model is not None, "a served model has a name"
+        made = read_made(folder, path)
+        if model.revision is None and made is not None:  # any revision will do
+            model = dataclasses.replace(model, revision=made["config"].get("revision"))
+        settings = settings_of(config, model)
+    if not is_done(folder, path, _captions_claim(folder, week, settings)):
+        return None
+    report = read_report(folder, path)
+    is_lacking = any(f"finish_{reason}" in report.counts for reason in TRANSIENT_REASONS)
+    return None if config.retry_failed and is_lacking else report
+
+
+def _captions_claim(folder: DataFolder, week: str, settings: Mapping[str, Any]) -> Claim:
+    inputs = {stage: fingerprint(folder, table_path(folder, stage, week)) for stage in ("grants", "views")}
+    return Claim(stage="captions", version=_CAPTIONS_VERSION, config=settings, inputs=inputs)
+
+
+def _keep_finished(folder: DataFolder, week: str, settings: Mapping[str, Any], kept: journal.Journal) -> None:
+    """Put captions of the week's present file into the journal, so that equal questions are not asked again."""
+    path = table_path(folder, "captions", week)
+    made = read_made(folder, path)
+    if made is None or made["version"] != _CAPTIONS_VERSION or not is_intact(folder, path, made):
+        return
+    if any(made["config"].get(name) != settings[name] for name in ("captioner", "prompt", "model", "revision")):
+        return
+    with open_table(folder, path) as table:
+        for batch in table.iter_batches(batch_size=_ROWS_A_GROUP):
+            for row in batch.to_pylist():
+                if row["finish_reason"] not in TRANSIENT_REASONS and row["cache_key"] not in kept:
+                    kept.keep(row)
+
+
+def _write_captions(folder: DataFolder, week: str, captioner: Captioner, progress: Progress | None) -> Report:
+    claim = _captions_claim(folder, week, captioner.settings)
     report = Report("captions", week)
-    with open_table(folder, grants_path) as table:
+    with open_table(folder, table_path(folder, "grants", week)) as table:
         by_number = {row["patent_number"]: row for row in table.read(columns=_CAPTION_FIELDS).to_pylist()}
-    with open_table(folder, views_path) as table:
-        rows = quality.measuring(_captions_of(table, by_number, captioner, report), by_number, report)
-        write_table(folder, path, records.CAPTIONS, in_groups(rows), claim, report)
+    with open_table(folder, table_path(folder, "views", week)) as table:
+        rows = quality.measuring(_captions_of(table, by_number, captioner, report, progress), by_number, report)
+        write_table(folder, table_path(folder, "captions", week), records.CAPTIONS, in_groups(rows), claim, report)
     return report
 
 
@@ -245,8 +374,9 @@ def _views_of(
 
 
 def _captions_of(
-    table: Any, by_number: dict[str, Any], captioner: Captioner, report: Report
+    table: Any, by_number: dict[str, Any], captioner: Captioner, report: Report, progress: Progress | None
 ) -> Iterator[dict[str, Any]]:
+    """Rows of the captioner; a view without a caption has its row, and is counted as dropped by its reason."""
     tally = report.tally("views")
     columns = [name for name in records.VIEWS.names if name != "image" or captioner.needs_images]
 
@@ -259,9 +389,14 @@ def _captions_of(
                     raise OutputError(f"{view['view_id']}: its grant is not in the week; rebuild the views")
                 yield {**grant, **view}
 
-    for row in captioner.caption(joined()):
-        tally.num_out += 1
+    for num_done, row in enumerate(captioner.caption(joined()), start=1):
+        if row["text"] is None:
+            tally.drop(row["finish_reason"], row["view_id"])
+        else:
+            tally.num_out += 1
         report.count(f"finish_{row['finish_reason']}")
+        if progress and (num_done % _ROWS_A_PROGRESS == 0 or num_done == table.metadata.num_rows):
+            progress(num_done, table.metadata.num_rows)
         yield row
 
 
@@ -283,11 +418,26 @@ def _kept_sha256(folder: DataFolder, week: str) -> str:
     return note["kept"]["sha256"]
 
 
-def _is_same_source(noted: dict[str, Any], archive: WeeklyArchive) -> bool:
-    stated = (archive.file_name, archive.revision, archive.num_bytes)
-    if (noted["file_name"], noted["revision"], noted["num_bytes"]) != stated:
+def _is_same_source(note: dict[str, Any], archive: WeeklyArchive, config: ArchivesConfig) -> bool:
+    """Whether what was kept is of this very archive, or of a later issue of it, and read as far as is wanted now."""
+    noted, complete = note["source"], note.get("complete")
+    if archive.kind == "folder":
+        stated = (archive.file_name, archive.revision, archive.num_bytes)
+        is_same = (noted["file_name"], noted["revision"], noted["num_bytes"]) == stated
+        return is_same and noted["sha256"] == archive.sha256()
+    if noted["revision"] > archive.revision:  # a mirror behind the portal, or a listing that lost a row
+        return True
+    if None not in (noted["sha256"], archive.listed_sha256) and noted["sha256"] != archive.listed_sha256:
         return False
-    return noted["sha256"] == archive.sha256()
+    was_cut = isinstance(complete, dict) and complete["read_to"] == "end of DESIGN"
+    return archive.is_as_stated(noted) and not (config.whole and was_cut)
+
+
+def _size_of(source: Any) -> int | None:
+    """Size of an archive that is open, as its server states it."""
+    if isinstance(source, RemoteFile):
+        return source.num_bytes
+    return source.seek(0, io.SEEK_END) - source.seek(0) if source.seekable() else None
 
 
 def _grant_document(member: bytes) -> tuple[str, bytes]:
