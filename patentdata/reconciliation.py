@@ -201,7 +201,9 @@ def write_account(account: Account, folder: DataFolder) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("patentdata", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    page = environment.get_template("reconciliation.html").render(account=account, total=account.total)
+    first, last = account.years[0].year, account.years[-1].year
+    span = str(first) if first == last else f"{first}–{last}"
+    page = environment.get_template("reconciliation.html").render(account=account, total=account.total, span=span)
     path = folder.path("rebuild.html")
     with folder.writing(path) as file:
         file.write(page.encode())

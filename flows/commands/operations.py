@@ -1,15 +1,21 @@
-"""Commands of housekeeping: status, specimens."""
+"""Commands of housekeeping: status, doctor, compare, specimens."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
 from flows import console
 from flows.commands.options import DataDir, Json, Workers
+
+if TYPE_CHECKING:
+    from patentdata.impact_compare import Comparison
 
 app = typer.Typer()
 
@@ -20,6 +26,76 @@ def status(data_dir: DataDir, as_json: Json = False) -> None:
     from flows.status import read_status
 
     console.show_status(read_status(data_dir), as_json)
+
+
+@app.command()
+def doctor(data_dir: DataDir = "data", as_json: Json = False) -> None:
+    """Say what this machine has for a walk, each line ok or with what to do; exit code 1 where something is wrong.
+
+    The key is looked for and never shown; nothing is written, and no network is needed.
+
+    Example: `designclip doctor -d data`
+    """
+    from flows.doctor import examine, summary
+
+    findings = []
+    table = Table("", "what", "found", "to do", box=None)
+    marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "wrong": "[bold red]wrong[/]"}
+    for finding in examine(data_dir):
+        findings.append(finding)
+        table.add_row(marks[finding.state], finding.name, escape(finding.found), escape(finding.advice))
+    told = summary(findings)
+    console.show_json(told) if as_json else console.show_table(table)
+    if not told["is_well"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    table: Annotated[Path, typer.Argument(help="A table of IMPACT, such as 2021.csv.")],
+    data_dir: DataDir,
+    out: Annotated[Path | None, typer.Option(help="Also write the comparison as this HTML page.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List each difference between a table of IMPACT and a data folder, column by column, and why.
+
+    Example: `designclip compare 2021.csv -d data --out compare.html`
+    """
+    from patentdata.folder import DataFolder
+    from patentdata.impact_compare import compare as compare_table
+    from patentdata.impact_compare import write_page
+
+    folder = DataFolder(data_dir)
+    found = compare_table(table, folder)
+    if out is not None:
+        write_page(found, table.name, folder, out)
+    if as_json:
+        return console.show_json(found.to_dict())
+    _show_comparison(found)
+    if out is not None:
+        console.say(f"Open {out.resolve()}")
+
+
+def _show_comparison(found: Comparison) -> None:
+    title = f"{found.num_impact:,} rows of IMPACT, {found.num_here:,} patents here, {found.num_both:,} in both"
+    table = Table("column", "equal", "different", "why", title=title, title_justify="left")
+    for column in found.columns:
+        reasons = found.reasons(column)
+        why = ", ".join(f"{num:,} {reason}" for reason, num in reasons.most_common())
+        table.add_row(column, f"{found.equal[column]:,}", f"{reasons.total():,}", why)
+    console.show_table(table)
+    one_sided = Counter(item.reason for item in found.one_sided)
+    if one_sided:
+        console.show_table(_table_of_one_sided(one_sided))
+
+
+def _table_of_one_sided(one_sided: Counter[str]) -> Table:
+    from patentdata.impact_compare import PRESENCE_REASONS
+
+    table = Table("patents", "on one side only, because", title_justify="left")
+    for reason, num in one_sided.most_common():
+        table.add_row(f"{num:,}", PRESENCE_REASONS[reason])
+    return table
 
 
 @app.command()
