@@ -187,7 +187,7 @@ class Views:
         """
         columns = ("shape", "function") if caption == "shape_or_function" else (caption, caption)
         return [
-            self._caption(columns[draw >= 0.5], int(row)) or self._caption("text", int(row)) or ""
+            self._caption(columns[int(draw * 2)], int(row)) or self._caption("text", int(row)) or ""
             for row, draw in zip(rows, draws, strict=True)
         ]
 

@@ -295,7 +295,7 @@ def test_shape_or_function_is_drawn_and_text_stands_in(tmp_path):
     rows[1] |= {"shape": "square", "function": None, "text": "a tray"}
     views = read_views(open_dataset(write_dataset(tmp_path / "d", {"train": rows})), "train")
 
-    drawn = views.texts_of([0, 0, 1, 1], "shape_or_function", [0.49, 0.5, 0.2, 0.8])
+    drawn = views.texts_of([0, 0, 1, 1], "shape_or_function", np.array([0.49, 0.5, 0.2, 0.8]))
 
     assert drawn == ["round", "holds water", "square", "a tray"]
 
