@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import typer
 
 from flows import console
-from flows.commands import captions, measuring, operations, rebuilding, sources, stages, training, walks
+from flows.commands import captions, measuring, operations, rebuilding, searching, sources, stages, training, walks
 
 app = typer.Typer(
     help="US design patents, from the weekly archives of the USPTO to a trained and measured CLIP model.\n\n"
@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for subject in (walks, rebuilding, sources, stages, captions, training, measuring, operations):
+for subject in (walks, rebuilding, sources, stages, captions, training, measuring, searching, operations):
     app.add_typer(subject.app)
 
 

@@ -171,7 +171,6 @@ class Gathered:
         text = row["text"]
         if not (text and text.strip()):
             reason = row["finish_reason"] or "unknown"
-            card.note = f"no caption: {_REASON_WORDS.get(reason, reason.replace('_', ' '))}"
             self.without.setdefault(reason, Lowest(max(1, self.config.num_worst // 2))).add(draw, card)
             return
         self.samples.add(draw, card)
