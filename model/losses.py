@@ -44,8 +44,8 @@ def contrastive_loss(
         targets = torch.arange(len(logits), device=logits.device)
         terms = functional.cross_entropy(logits, targets, reduction="none")  # (num_queries,)
     else:
-        shares = positives / positives.sum(dim=1, keepdim=True).clamp(min=1)  # (num_queries, num_candidates)
-        terms = -(shares * functional.log_softmax(logits, dim=1)).sum(dim=1)
+        log_shares = functional.log_softmax(logits, dim=1).masked_fill(~positives, 0.0)
+        terms = -log_shares.sum(dim=1) / positives.sum(dim=1).clamp(min=1)
     return terms.mean() if weights is None else (weights * terms).mean()
 
 
