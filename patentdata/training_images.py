@@ -54,15 +54,20 @@ def training_image(png: bytes, config: TrainingImageConfig) -> bytes | None:
     Raises:
         SheetError: `png` is no readable PNG, or is too large to decode.
     """
-    page = _decode(png)
-    ink = cv2.boundingRect((page < _INK_BELOW).view(np.uint8))
-    if not ink[2]:
+    page = decode_png(png)
+    left, top, width, height = ink_box(page)
+    if not width:
         return None
-    left, top, width, height = ink
     square = fit_square(page[top : top + height, left : left + width], config)
     is_encoded, jpeg = cv2.imencode(".jpg", square, [cv2.IMWRITE_JPEG_QUALITY, config.jpeg_quality])
     assert is_encoded, "a grey uint8 array is always encodable"
     return jpeg.tobytes()
+
+
+def ink_box(page: np.ndarray) -> tuple[int, int, int, int]:
+    """Left, top, width and height of the ink of a (height_px, width_px) uint8, in pixels; zeros where there is none."""
+    left, top, width, height = cv2.boundingRect((page < _INK_BELOW).view(np.uint8))
+    return left, top, width, height
 
 
 def fit_square(drawing: np.ndarray, config: TrainingImageConfig) -> np.ndarray:
@@ -87,8 +92,12 @@ def fit_square(drawing: np.ndarray, config: TrainingImageConfig) -> np.ndarray:
     return square
 
 
-def _decode(png: bytes) -> np.ndarray:
-    """Pixels of a PNG as (height_px, width_px) uint8; its size is read before anything is decoded."""
+def decode_png(png: bytes) -> np.ndarray:
+    """Pixels of a PNG as (height_px, width_px) uint8; its size is read before anything is decoded.
+
+    Raises:
+        SheetError: `png` is no readable PNG, or is too large to decode.
+    """
     if png[:8] != _PNG_SIGNATURE or len(png) < 26:
         raise SheetError("the image is no PNG")
     width, height = struct.unpack(">II", png[16:24])

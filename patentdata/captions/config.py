@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from patentdata.captions.described import DescribedConfig
 from patentdata.captions.prompts import PROMPTS
+from patentdata.captions.server import ServerConfig
 from patentdata.errors import ConfigError
 
 
@@ -103,8 +104,8 @@ class RequestsConfig:
 class CaptionsConfig:
     """What captions the views.
 
-    Endpoints and requests change no caption, and so no claim: a week captioned through one server is done for another
-    that serves the same model.
+    Endpoints, server and requests change no caption, and so no claim: a week captioned through one server is done for
+    another that serves the same model.
 
     Attributes:
         captioner: "described" (from the grant's own words, no model needed) or "vllm" (seen by a model).
@@ -117,6 +118,7 @@ class CaptionsConfig:
         retry_failed: Ask again for the views of finished weeks that a failing server left without a caption.
         requests: How endpoints are asked.
         endpoints: Addresses of OpenAI-compatible servers, such as "http://gpu-1:8000/v1".
+        server: The server that is started where a model is named and no endpoint.
     """
 
     captioner: Literal["described", "vllm"] = "described"
@@ -129,6 +131,7 @@ class CaptionsConfig:
     retry_failed: bool = False
     requests: RequestsConfig = RequestsConfig()
     endpoints: tuple[str, ...] = field(default=(), repr=False)  # may hold a password
+    server: ServerConfig = field(default_factory=ServerConfig)
 
     def __post_init__(self) -> None:
         _require(
