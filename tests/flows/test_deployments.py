@@ -1,5 +1,10 @@
 """The deployments on a real server, with real workers: the schedule's run, and the retraining that follows from it."""
 
+import http.server
+import json
+import subprocess
+import sys
+import threading
 from typing import Any
 
 import psutil
@@ -116,3 +121,53 @@ def test_a_worker_killed_in_the_middle_is_made_good_by_the_next_run(site, weekly
 
 def _running_child(site: Site) -> bool | None:
     return any(run["state_type"] == "RUNNING" for run in site.runs("refresh/weekly")) or None
+
+
+@pytest.fixture
+def webhook():
+    """Address of a loopback server, and the messages it has been sent."""
+    messages: list[dict[str, Any]] = []
+
+    class Hook(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on the terminal."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", messages
+        server.shutdown()
+
+
+_NO_SUCH_MODEL = 'config={"data_dir": "data", "model": "no", "run_name": "x"}'
+_SAVE_BLOCK = """
+import sys
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+told = {"subject": "{{subject}}", "body": "{{body}}"}
+CustomWebhookNotificationBlock(name="alerts", url=sys.argv[1], json_data=told).save("alerts")
+"""
+
+
+def test_a_failed_run_is_told_through_the_notification_block(site, webhook):
+    url, messages = webhook
+    for command in (["-c", _SAVE_BLOCK, url], *([["-m", "flows.notifications", "custom-webhook/alerts"]] * 2)):
+        subprocess.run([sys.executable, *command], cwd=site.folder, env=site.environment, check=True)
+    assert len(site.post("/automations/filter")) == 3  # these two, and the trigger of the retraining
+    site.prefect("deployment", "run", "evaluate/any", "--param", _NO_SUCH_MODEL)
+    message = site.wait_for("a message", lambda: messages[0] if messages else None)
+    assert message["subject"].startswith("evaluate") and "Failed" in message["subject"]
+
+
+def test_notification_through_a_block_that_is_not_there_says_what_to_do(site):
+    told = subprocess.run(
+        [sys.executable, "-m", "flows.notifications", "slack-webhook/none"],
+        cwd=site.folder,
+        env=site.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert told.returncode == 2 and "has no block 'slack-webhook/none'; save one first" in told.stderr
