@@ -36,11 +36,16 @@ _LONGEST_SHOWN = 6_000  # characters of a text on the page
 
 _REASON_WORDS = {
     "timeout": "no answer in time",
-    "too_long": "the answer did not end, or is too long",
+    "server_error": "the server failed",
+    "bad_response": "the server's response is none",
     "empty": "the answer is empty",
     "repetition": "the answer repeats itself",
-    "refused": "the model or the server refused",
-    "server_error": "the server failed",
+    "refused": "the model refused",
+    "unparsable": "the answer cannot be read",
+    "too_long": "the answer is too long",
+    "rejected": "the server rejected the question",
+    "broken_image": "the picture cannot be read",
+    "no_ink": "the picture is blank",
 }
 
 
