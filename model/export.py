@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,16 @@ protected or infringed.
 """
 
 
-def export_model(clip: Clip, folder: Path, *, summary: dict[str, Any]) -> dict[str, str]:
+def export_model(
+    clip: Clip, folder: Path, *, summary: dict[str, Any], extra: Callable[[Path], None] | None = None
+) -> dict[str, str]:
     """Write a model folder; an older one of that name makes way first.
 
     Args:
         clip: What to export; its weights are written as float32 where they are.
         folder: Becomes the model folder.
         summary: Of the run, for the card.
+        extra: Writes what else belongs into the folder.
 
     Returns:
         File name → SHA-256, in the order of the names.
@@ -72,6 +76,8 @@ def export_model(clip: Clip, folder: Path, *, summary: dict[str, Any]) -> dict[s
     write_json(folder / CONFIG_NAME, {"model_cfg": clip.model_cfg, "preprocess_cfg": preprocess_cfg})
     if isinstance(clip.tokenizer, HFTokenizer):  # open_clip looks for its files beside the weights
         clip.tokenizer.save_pretrained(str(folder))
+    if extra is not None:
+        extra(folder)
     write_text(folder / "README.md", _card(clip, summary))
     return hash_folder(folder)
 

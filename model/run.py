@@ -5,6 +5,9 @@ metrics.jsonl    one line a step
 checkpoints/     the latest states
 model/           the trained model, as stock open_clip loads it
 training.json    the summary; written last, so that it marks a finished run
+
+Beside them, and no part of the result: training.html, the page of the run; timings.jsonl, its speed and memory;
+tracking/, what a tracker keeps; failed_batch.json, what a run that went wrong was at.
 """
 
 from __future__ import annotations
@@ -46,6 +49,22 @@ class RunFolder:
     def summary(self) -> Path:
         return self.folder / "training.json"
 
+    @property
+    def page(self) -> Path:
+        return self.folder / "training.html"
+
+    @property
+    def timings(self) -> Path:
+        return self.folder / "timings.jsonl"
+
+    @property
+    def tracking(self) -> Path:
+        return self.folder / "tracking"
+
+    @property
+    def failed_batch(self) -> Path:
+        return self.folder / "failed_batch.json"
+
     def finished_summary(self, identity: dict[str, Any]) -> dict[str, Any] | None:
         """The summary of a finished run of this very identity whose files are all intact; else None."""
         summary = read_json(self.summary)
@@ -71,9 +90,10 @@ class RunFolder:
         Returns:
             Number of steps done; 0 for a fresh start.
         """
-        remove(self.summary)
+        for path in (self.summary, self.page, self.failed_batch):
+            remove(path)
         if read_json(self.config) != identity:
-            for path in (self.metrics, self.checkpoints, self.model, self.config):
+            for path in (self.metrics, self.checkpoints, self.model, self.config, self.timings, self.tracking):
                 remove(path)
             write_json(self.config, identity)
         for num_steps_done in list_checkpoints(self.checkpoints):

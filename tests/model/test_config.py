@@ -7,6 +7,7 @@ import pytest
 from model.config import TrainConfig
 from model.errors import ConfigError
 from model.evaluation_config import EvaluationConfig
+from model.presets import PRESETS
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,20 @@ from model.evaluation_config import EvaluationConfig
         ({"max_grad_norm": 0}, "or None for no clipping"),
         ({"architecture": ""}, "name an open_clip architecture"),
         ({"seed": -1}, "use a whole number from 0"),
+        ({"preset": "patentclop"}, "preset is 'patentclop'; use one of clip, patentclip, designclip"),
+        ({"sampler": "rare"}, "sampler is 'rare'; use one of uniform, class, item"),
+        ({"loss": "triplet"}, "loss is 'triplet'; use one of clip, siglip"),
+        ({"class_scheme": "cpc"}, "class_scheme is 'cpc'; use one of uspc, locarno"),
+        ({"tracker": "paper"}, "use one of none, tensorboard, wandb, mlflow"),
+        ({"beta": -0.1}, "beta is -0.1; it must not be negative"),
+        ({"text_dropout": 1.5}, "text_dropout is 1.5; use a share from 0 to 1"),
+        ({"preset": "clip", "contrastive_weight": 0}, "every term has the weight 0"),
+        ({"micro_batch_size": 0}, "micro_batch_size is 0; use at least 1"),
+        ({"ema_decay": 1}, "use a number between 0 and 1, such as 0.999"),
+        ({"divergence_factor": 1}, "use more than 1, such as 10, or None to never stop"),
+        ({"frozen": ("vision",)}, "choose from image, text"),
+        ({"preset": "clip", "frozen": ("image", "text")}, "both towers are frozen and there is no head"),
+        ({"frozen": ("image", "text"), "lora_rank": 4}, "lora_rank is set, but both towers are frozen"),
     ],
 )
 def test_a_training_setting_out_of_range_is_named(settings, message):
@@ -51,7 +66,7 @@ def test_settings_travel_as_plain_values_and_back():
 
     assert TrainConfig.from_dict(config.to_dict()) == config
     assert config.to_dict()["betas"] == [0.8, 0.9]
-    with pytest.raises(ConfigError, match="unknown setting learnign_rate; TrainConfig knows architecture, "):
+    with pytest.raises(ConfigError, match="unknown setting learnign_rate; TrainConfig knows preset, architecture, "):
         TrainConfig.from_dict({"learnign_rate": 1})
 
 
@@ -60,5 +75,28 @@ def test_the_hash_follows_what_decides_the_result_and_nothing_else():
 
     assert config.config_hash == TrainConfig(num_workers=7, checkpoint_every_steps=3, num_checkpoints=9).config_hash
     assert config.config_hash != TrainConfig(learning_rate=1e-3).config_hash
-    assert EvaluationConfig().config_hash == EvaluationConfig(chunk_size=3).config_hash
+    assert EvaluationConfig().config_hash == EvaluationConfig(num_workers=3).config_hash
     assert EvaluationConfig().config_hash != EvaluationConfig(max_queries=3).config_hash
+
+
+def test_a_preset_fills_in_what_is_not_given_and_what_is_given_wins():
+    config = TrainConfig(preset="designclip", beta=0.5, weigh_contrastive=False)
+
+    assert (config.sampler, config.beta, config.weigh_contrastive) == ("item", 0.5, False)
+    assert TrainConfig().preset == "designclip"
+    assert TrainConfig(preset="clip").multi_view_weight == 0
+    assert TrainConfig(preset="patentclip").pretrained == "openai"
+
+
+def test_fresh_weights_can_be_asked_of_a_preset_that_names_weights_and_a_folder_brings_its_own():
+    assert TrainConfig(preset="patentclip", pretrained="").pretrained == ""
+    assert TrainConfig(preset="patentclip", architecture="local-dir:model").pretrained is None
+
+
+def test_what_counts_is_the_values_and_not_the_name_of_the_preset():
+    plain = TrainConfig(preset="clip")
+    spelled_out = TrainConfig(preset="designclip", **PRESETS["clip"])
+
+    assert plain.config_hash == spelled_out.config_hash
+    assert "preset" not in plain.result_settings
+    assert plain.result_settings["sampler"] == "uniform"

@@ -1,0 +1,47 @@
+"""The classification head beside an exported model: stock open_clip passes it over, this project finds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import safetensors.torch
+
+from model.classes import ClassTable
+from model.clip import Clip, load_clip
+from model.errors import ArchitectureError
+from model.files import read_json, write_json, written_aside
+from model.heads import ClipWithHead, FusionHead
+from model.source import ModelSource
+
+CLASSIFIER_WEIGHTS, CLASSIFIER_CONFIG = "classifier.safetensors", "classifier.json"
+
+
+def save_classifier(head: FusionHead, table: ClassTable, folder: Path) -> None:
+    """Write a head and the classes it tells into a model folder."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
+    with written_aside(folder / CLASSIFIER_WEIGHTS) as aside:
+        aside.write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
+    write_json(folder / CLASSIFIER_CONFIG, {"classes": table.to_dict()})
+
+
+def load_classifier(folder: str | Path, *, clip: Clip | None = None) -> tuple[ClipWithHead, ClassTable]:
+    """A model with its head, which tells classes from images alone, and the table of these classes.
+
+    Args:
+        folder: Model folder of a run that was trained with a classification term.
+        clip: That very model, where it is loaded already; else it is loaded, onto the CPU.
+
+    Raises:
+        ArchitectureError: The folder holds no such head.
+    """
+    folder = Path(folder)
+    values = read_json(folder / CLASSIFIER_CONFIG)
+    if values is None or not (folder / CLASSIFIER_WEIGHTS).is_file():
+        raise ArchitectureError(
+            f"{folder}: no {CLASSIFIER_CONFIG} and {CLASSIFIER_WEIGHTS} there; train with classification_weight above 0"
+        )
+    table = ClassTable.from_dict(values["classes"])
+    clip = clip or load_clip(ModelSource(f"local-dir:{folder}"))
+    model = ClipWithHead(clip.model, num_classes=len(table))
+    model.head.load_state_dict(safetensors.torch.load_file(str(folder / CLASSIFIER_WEIGHTS)))
+    return model.eval(), table

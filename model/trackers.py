@@ -1,0 +1,151 @@
+"""Experiment trackers: where a run's metrics go beside its own files, if anywhere.
+
+The run's `metrics.jsonl` is what counts; a tracker is fed from the same numbers. Each package is imported when it is
+asked for. Addresses and keys are the packages' own matter, which read them from the environment (WANDB_API_KEY,
+WANDB_MODE=offline, MLFLOW_TRACKING_URI, …); none is written or printed here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from model.errors import ConfigError, TrainingError
+from model.files import read_json, write_json
+
+_PROJECT = "designclip"
+
+
+class Tracker(Protocol):
+    """Takes in the metrics of a run."""
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Metrics of a step, counted from 1."""
+
+    def close(self) -> None:
+        """Send what is left."""
+
+
+def open_tracker(
+    name: str, folder: Path, *, run_name: str, run_id: str, num_steps_done: int, settings: dict[str, Any]
+) -> Tracker | None:
+    """Begin to track a run, or go on with it.
+
+    Args:
+        name: "none", "tensorboard", "wandb" or "mlflow".
+        folder: For what the tracker keeps on this machine.
+        run_name: For people.
+        run_id: Equal for a run and its resumption.
+        num_steps_done: Steps that need not be logged again; what was logged of later ones is void.
+        settings: Of the run, to show beside the metrics.
+
+    Raises:
+        ConfigError: The package is not installed.
+        TrainingError: The tracker cannot be reached or does not want the run.
+    """
+    if name == "none":
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    begin: Callable[..., Tracker] = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases, "mlflow": _MLflow}[name]
+    try:
+        return begin(folder, run_name=run_name, run_id=run_id, num_steps_done=num_steps_done, settings=settings)
+    except (ConfigError, TrainingError):
+        raise
+    except Exception as error:  # three packages, each with a family of errors of its own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise TrainingError(
+            f'the tracker {name} cannot begin: {reason}; set it up as its documentation says, or set tracker = "none"'
+        ) from error
+
+
+def _import(module: str, package: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f'the tracker needs the package {package}; run "pip install {package}", or set tracker = "none"'
+        ) from error
+
+
+class _TensorBoard:
+    def __init__(self, folder: Path, *, num_steps_done: int, run_name: str, **_: Any) -> None:
+        module = _import("torch.utils.tensorboard", "tensorboard")
+        self._writer = module.SummaryWriter(
+            str(folder / "tensorboard" / run_name), purge_step=num_steps_done + 1 if num_steps_done else None
+        )
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _WeightsAndBiases:
+    """Steps that the server has already are passed over there, so a resumed run shows none twice."""
+
+    def __init__(self, folder: Path, *, run_name: str, run_id: str, settings: dict[str, Any], **_: Any) -> None:
+        wandb = _import("wandb", "wandb")
+        has_key = os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_MODE") in ("offline", "disabled")
+        if not has_key and not wandb.api.api_key:
+            raise TrainingError(
+                'the tracker wandb has no key; set WANDB_API_KEY or WANDB_MODE=offline, or set tracker = "none"'
+            )
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", _PROJECT),
+            name=run_name,
+            id=run_id,
+            resume="allow",
+            dir=str(folder),
+            config=settings,
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        if step > self._run.step - 1:
+            self._run.log(values, step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class _MLflow:
+    def __init__(
+        self, folder: Path, *, run_name: str, run_id: str, num_steps_done: int, settings: dict[str, Any]
+    ) -> None:
+        mlflow = _import("mlflow", "mlflow-skinny")
+        address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+        self._client = mlflow.MlflowClient(tracking_uri=address)
+        self._metric = importlib.import_module("mlflow.entities").Metric
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", _PROJECT)
+        experiment = self._client.get_experiment_by_name(name)
+        experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(name)
+        note = folder / "mlflow.json"
+        kept = read_json(note)
+        is_known = kept is not None and kept.get("run_id") == run_id
+        if is_known:
+            self._id = kept["mlflow_run_id"]  # type: ignore[index]
+            self._client.update_run(self._id, status="RUNNING")
+            history = self._client.get_metric_history(self._id, "loss")
+            self._num_logged = max((metric.step for metric in history), default=0)
+        else:
+            self._id = self._client.create_run(experiment_id, run_name=run_name).info.run_id
+            self._num_logged = 0
+            for key, value in settings.items():
+                self._client.log_param(self._id, key, value)
+            write_json(note, {"run_id": run_id, "mlflow_run_id": self._id})
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        if step <= self._num_logged:  # a resumed run takes some steps again, and comes to the same numbers
+            return
+        now_ms = int(time.time() * 1000)
+        metrics = [self._metric(name, value, now_ms, step) for name, value in values.items()]
+        self._client.log_batch(self._id, metrics=metrics)
+
+    def close(self) -> None:
+        self._client.set_terminated(self._id)
