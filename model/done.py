@@ -16,7 +16,7 @@ from model.files import held_alone, read_json, sha256_of_file
 from model.run import RunFolder
 from model.source import ModelSource, find_prefixed_or_local, fingerprint_source
 
-TRAINING_VERSION = 2  # of what training writes; counts up when equal inputs would give other bytes
+TRAINING_VERSION = 3  # of what training writes; counts up when equal inputs would give other bytes
 EVALUATION_VERSION = 2  # likewise, of what evaluation writes
 
 
@@ -25,7 +25,7 @@ def training_identity(dataset: Dataset, config: TrainConfig) -> dict[str, Any]:
     return {
         "version": TRAINING_VERSION,
         "dataset_fingerprint": dataset.fingerprint,
-        "initial_weights": fingerprint_source(ModelSource(config.architecture, config.pretrained)),
+        "initial_weights": fingerprint_source(ModelSource(config.architecture, config.pretrained or None)),
         "config_hash": config.config_hash,
         "config": config.result_settings,
     }
@@ -42,7 +42,7 @@ def finished_training(dataset_dir: str | Path, run_dir: str | Path, config: Trai
     if not run.folder.is_dir():
         return None
     with held_alone(run.folder):
-        return run.finished_summary(identity)
+        return run.finished_summary(identity) if run.page.is_file() else None
 
 
 def evaluation_identity(
