@@ -1,7 +1,7 @@
 """A small OpenAI-compatible server on the loopback, deterministic, with every fault on demand.
 
-It stands for a model server where a real one would take a minute to start and could not be told to fail. The caption is a
-function of what is asked, so the same question has the same answer from any endpoint, in any order.
+It stands for a model server where a real one would take a minute to start and could not be told to fail. The caption
+is a function of what is asked, so the same question has the same answer from any endpoint, in any order.
 
     python -m tests.patentdata.captions.endpoint    # serves until killed; prints its address
 """
@@ -24,10 +24,32 @@ from typing import Any
 
 MODEL = "tiny/llava"
 
-_WORDS = (
-    "slender squat round oval tapered flared stepped ribbed fluted domed hollow curved straight wide narrow tall low "
-    "open closed split double single folded arched"
-).split()
+_WORDS = [
+    "slender",
+    "squat",
+    "round",
+    "oval",
+    "tapered",
+    "flared",
+    "stepped",
+    "ribbed",
+    "fluted",
+    "domed",
+    "hollow",
+    "curved",
+    "straight",
+    "wide",
+    "narrow",
+    "tall",
+    "low",
+    "open",
+    "closed",
+    "split",
+    "double",
+    "single",
+    "folded",
+    "arched",
+]
 
 
 @dataclass(frozen=True)
