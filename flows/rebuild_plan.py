@@ -13,11 +13,14 @@ from flows.progress import Listener, listener
 from flows.runners import WorkersConfig
 from patentdata import stages
 from patentdata.catalog import WeeklyArchive, list_weeks
+from patentdata.downloads import DownloadsConfig
 from patentdata.errors import SourceError
 from patentdata.folder import DataFolder
+from patentdata.portal import PortalConfig
 from patentdata.reconciliation import missing_weeks
 from patentdata.report import Report
 
+_AS_PUBLISHED, _AS_USUAL = PortalConfig(), DownloadsConfig()
 _TIMINGS = "rebuild-timings.json"
 _FEWEST_SHEETS = 2_000  # of fewer, most of the time is the start of the workers
 _FEWEST_BYTES = 1 << 30  # of archives, before the data folder's own share of DESIGN counts
@@ -109,6 +112,8 @@ def plan_rebuild(
     layout: bool = False,
     bytes_per_s: float | None = None,
     today: datetime.date | None = None,
+    portal: PortalConfig = _AS_PUBLISHED,
+    downloads: DownloadsConfig = _AS_USUAL,
 ) -> RebuildPlan:
     """Reckon what a rebuild will take, from the listing and the names of files alone: no archive is opened.
 
@@ -120,19 +125,24 @@ def plan_rebuild(
         layout: Whether IMPACT's layout is written too.
         bytes_per_s: How fast archives arrive; None assumes it.
         today: Tuesdays after it are not missing; None for the clock's.
+        portal: How the portal is asked, where it is the source.
+        downloads: How patient a listing is.
 
     Raises:
         SourceError: The source cannot be listed, or there is no week of these years.
     """
     folder = DataFolder(data_dir)
-    offered = {} if source is None else {week.week: week for week in list_weeks(source, years=years)}
+    offered: dict[str, WeeklyArchive] = {}
+    if source is not None:
+        listed = list_weeks(source, years=years, portal=portal, downloads=downloads)
+        offered = {archive.week: archive for archive in listed}
     kept = {week for week in stages.kept_weeks(folder) if int(week[1:5]) in years}
     weeks = {*offered, *kept}
     if not weeks:
         raise SourceError(f"no week of {years[0]}–{years[-1]} in {source or data_dir}; name a --source that holds them")
     done = kept.intersection(*(stages.weeks_of(folder, stage) for stage in stages.WEEKLY_STAGES[1:]))
     notes = {week: folder.read_json(folder.path("archives", f"{week}.json")) or {} for week in sorted(kept)}
-    share = _share_of(notes)
+    share = share_of_designs(notes)
     to_move = [archive for week, archive in offered.items() if week not in kept]
     archive_bytes = sum(_size_of(archive, share) for archive in to_move)
     move_bytes = sum(
@@ -141,7 +151,7 @@ def plan_rebuild(
     waiting_bytes = sum(_kept_bytes(notes[week]) for week in kept - done)
     num_sheets = round((move_bytes + waiting_bytes) / SHEET_BYTES.value)
     speed = read_speed(folder) or SHEETS_PER_CORE_S
-    arrival = _arrival(to_move, bytes_per_s)
+    arrival = arrival_of(to_move, bytes_per_s)
     move_hours = move_bytes / arrival.value / 3600
     work_hours = num_sheets / speed.value / workers.num_workers_here / 3600
     image_bytes = VIEW_BYTES.value + TRAINING_IMAGE_BYTES.value
@@ -190,7 +200,7 @@ def _kept_bytes(note: dict[str, Any]) -> int:
     return int(kept.get("num_bytes") or 0) if isinstance(kept, dict) else 0
 
 
-def _share_of(notes: dict[str, dict[str, Any]]) -> Rate:
+def share_of_designs(notes: dict[str, dict[str, Any]]) -> Rate:
     """Share of DESIGN in archives: of the weeks here where they are many enough, else of the week described."""
     known = [
         (note["source"]["num_bytes"], _kept_bytes(note))
@@ -204,7 +214,8 @@ def _share_of(notes: dict[str, dict[str, Any]]) -> Rate:
     return Rate(measured, DESIGN_SHARE.unit, f"measured here on {len(known)} weeks")
 
 
-def _arrival(to_move: Iterable[WeeklyArchive], bytes_per_s: float | None) -> Rate:
+def arrival_of(to_move: Iterable[WeeklyArchive], bytes_per_s: float | None) -> Rate:
+    """How fast archives arrive: as given, or as assumed of a folder or a network."""
     is_folder = all(archive.kind == "folder" for archive in to_move)
     assumed = FOLDER_BYTES_PER_S if is_folder else NETWORK_BYTES_PER_S
     return assumed if bytes_per_s is None else Rate(bytes_per_s, assumed.unit, "given")

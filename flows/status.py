@@ -6,19 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from patentdata import stages
-from patentdata.catalog import list_weeks
 from patentdata.folder import DataFolder
 from patentdata.report import Report
-
-
-@dataclass(frozen=True)
-class WeekHere:
-    """A week as the source offers it and the data folder holds it."""
-
-    week: str
-    file_name: str | None
-    num_bytes: int | None
-    is_here: bool
 
 
 @dataclass(frozen=True)
@@ -46,18 +35,6 @@ class WeekStatus:
                 for stage in self.stages
             },
         }
-
-
-def list_weeks_here(source: str | None, data_dir: str) -> list[WeekHere]:
-    """Every week that the source offers or the data folder holds, in order of date."""
-    offered = {} if source is None else {archive.week: archive for archive in list_weeks(source)}
-    kept = set(stages.kept_weeks(DataFolder(data_dir)))
-    rows = []
-    for week in sorted({*offered, *kept}):
-        archive = offered.get(week)
-        file_name, num_bytes = (archive.file_name, archive.num_bytes) if archive else (None, None)
-        rows.append(WeekHere(week, file_name, num_bytes, week in kept))
-    return rows
 
 
 def read_status(data_dir: str) -> list[WeekStatus]:

@@ -493,25 +493,19 @@ class RemoteFile(io.RawIOBase):
             goes_on: The answer that is being read is the whole file, of which the head at most was read.
         """
         copy = tempfile.TemporaryFile()  # noqa: SIM115 - it stays open to be read
-        at, head = self._at, self._head
+        at, data = self._at, b""
         try:
-            goes_on = goes_on and self._stream is not None and self._stream_at in (0, len(head))
-            if not goes_on:
+            if goes_on and self._stream is not None and self._stream_at in (0, len(self._head)):
+                data = self._head[: self._stream_at]
+            else:
                 self._drop_stream()
                 self._stream_at = 0
-            head = head[: self._stream_at]
-            copy.write(head)
-            self._at = len(head)
+            self._at = 0
             self._head = self._tail = b""
-            while data := self._patiently(self._next_in_order):
+            while data or (data := self._patiently(self._next_in_order)):
+                self._put(copy, data)
                 self._at += len(data)
-                try:
-                    copy.write(data)
-                except OSError as error:
-                    raise OutputError(
-                        f"cannot write the temporary copy of {self.name}: {error.strerror}; set TMPDIR to a folder "
-                        f"with room for {self._total or 0:,} bytes"
-                    ) from error
+                data = b""
             self._copy, self._total = copy, self._at
         except BaseException:
             copy.close()
@@ -519,6 +513,15 @@ class RemoteFile(io.RawIOBase):
         finally:
             self._at = at
             self._drop_stream()
+
+    def _put(self, copy: BinaryIO, data: bytes) -> None:
+        try:
+            copy.write(data)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write the temporary copy of {self.name}: {error.strerror}; set TMPDIR to a folder with room "
+                f"for {self._total or 0:,} bytes"
+            ) from error
 
     def _next_in_order(self) -> bytes:
         if self._total is not None and self._at >= self._total:

@@ -78,6 +78,8 @@ def rebuild(
         weeks.workers,
         layout=settings.layout == "impact",
         bytes_per_s=bytes_per_s,
+        portal=weeks.portal,
+        downloads=weeks.downloads,
     )
     if plan and as_json:
         return console.show_json(planned.to_dict())

@@ -1,0 +1,195 @@
+"""Weeks from the portal, unattended: what is missing or changed is found and fetched, and nothing else is."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.offer import read_offer
+from flows.runners import WorkersConfig
+from flows.weeks import WeeksConfig, walk_weeks
+from patentdata.portal import PortalConfig
+from patentdata.specimens import SpecimenConfig, write_week
+from tests.flows.walks import hashes, times
+from tests.patentdata.portal_server import BRISK, KEY, SIGNATURE, UNHURRIED, Fault, PortalServer
+
+WEEKS = ("I20240102", "I20240109", "I20240116")
+THREADS = WorkersConfig(kind="threads", num_workers=2)
+
+
+@pytest.fixture(scope="module")
+def issues(tmp_path_factory) -> dict[str, bytes]:
+    """Name → bytes of three small weeks whose numbers follow each other, and of a re-issue of the second."""
+    folder = tmp_path_factory.mktemp("issues")
+    files = {}
+    for i, week in enumerate(WEEKS):
+        config = SpecimenConfig(num_patents=2, first_number=900_001 + 2 * i, drawing_scale=0.3)
+        path = write_week(folder, week, config, container="zip" if i == 2 else "tar")
+        files[path.name] = path.read_bytes()
+    anew = SpecimenConfig(num_patents=2, first_number=900_003, drawing_scale=0.3, seed=7)
+    path = write_week(folder / "anew", WEEKS[1], anew)
+    return files | {f"{WEEKS[1]}_r1.tar": path.read_bytes()}
+
+
+@pytest.fixture
+def server(issues, tmp_path, monkeypatch):
+    monkeypatch.setenv("ODP_API_KEY", KEY)
+    monkeypatch.setenv("DESIGNCLIP_CACHE", str(tmp_path / "cache"))
+    with PortalServer({name: data for name, data in issues.items() if "_r" not in name}) as server:
+        yield server
+
+
+def weeks_config(server: PortalServer, data_dir: Path, **more: object) -> WeeksConfig:
+    portal = PortalConfig(url=server.url, limits=UNHURRIED)
+    values = {"source": "portal", "portal": portal, "downloads": BRISK, "workers": THREADS} | more
+    return WeeksConfig(data_dir=str(data_dir), **values)  # type: ignore[arg-type]
+
+
+def walk(server: PortalServer, data_dir: Path, **more: object) -> dict[str, str | None]:
+    """Week → its error or None."""
+    return {outcome.week: outcome.error for outcome in walk_weeks(weeks_config(server, data_dir, **more))}
+
+
+def test_from_the_portal_a_folder_comes_to_the_bytes_of_the_same_archives_here(server, issues, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for name, data in server.files.items():
+        (source / name).write_bytes(data)
+    assert set(walk(server, tmp_path / "portal").values()) == {None}
+    assert set(walk(server, tmp_path / "folder", source=str(source)).values()) == {None}
+    of_portal, of_folder = (hashes(tmp_path / place) for place in ("portal", "folder"))
+    differing = {path for path in of_folder if of_portal[path] != of_folder[path]}
+    assert of_portal.keys() == of_folder.keys() and differing == {f"archives/{week}.json" for week in WEEKS}
+
+
+def test_a_second_refresh_lists_and_fetches_nothing(server, tmp_path):
+    walk(server, tmp_path / "data", only_stages=("archives",))
+    before, num_downloads = times(tmp_path / "data"), len(server.downloads())
+    walk(server, tmp_path / "data", only_stages=("archives",))
+    assert times(tmp_path / "data") == before and len(server.downloads()) == num_downloads == 3
+
+
+def test_a_late_week_and_a_gap_are_filled_when_the_portal_has_them(server, tmp_path):
+    server.unlisted |= {f"{WEEKS[0]}.tar", f"{WEEKS[1]}.tar"}
+    assert list(walk(server, tmp_path / "data", only_stages=("archives",))) == [WEEKS[2]]
+    server.unlisted.clear()
+    assert list(walk(server, tmp_path / "data", only_stages=("archives",))) == list(WEEKS)
+    assert len(server.downloads()) == 3
+
+
+def test_a_re_issue_rebuilds_its_week_and_no_other(server, issues, tmp_path):
+    walk(server, tmp_path / "data")
+    before = times(tmp_path / "data")
+    server.files[f"{WEEKS[1]}_r1.tar"] = issues[f"{WEEKS[1]}_r1.tar"]
+    walk(server, tmp_path / "data")
+    changed = {path for path, moment in times(tmp_path / "data").items() if before.get(path) != moment}
+    assert changed == {
+        f"archives/{WEEKS[1]}.json",
+        f"archives/{WEEKS[1]}.tar",
+        *(f"{stage}/{WEEKS[1]}.parquet" for stage in ("grants", "views", "captions")),
+    }
+
+
+def test_a_week_that_the_portal_no_longer_lists_stays(server, tmp_path):
+    walk(server, tmp_path / "data", only_stages=("archives",))
+    before = hashes(tmp_path / "data")
+    server.unlisted.add(f"{WEEKS[0]}.tar")
+    assert list(walk(server, tmp_path / "data", only_stages=("archives",))) == list(WEEKS)
+    assert hashes(tmp_path / "data") == before
+
+
+def test_a_week_whose_download_fails_stops_no_other_and_heals(server, tmp_path):
+    server.rows[f"{WEEKS[0]}.tar"] = {"fileDownloadURI": f"{server.url}/files/PTGRDT/2024/gone.tar"}
+    errors = walk(server, tmp_path / "data", only_stages=("archives",))
+    assert "does not have I20240102.tar (404)" in (errors[WEEKS[0]] or "")
+    assert (errors[WEEKS[1]], errors[WEEKS[2]]) == (None, None)
+    server.rows.clear()
+    assert set(walk(server, tmp_path / "data", only_stages=("archives",)).values()) == {None}
+
+
+def test_worker_processes_side_by_side_ask_one_at_a_time(server, tmp_path):
+    workers = WorkersConfig(kind="processes", num_workers=2)
+    assert set(walk(server, tmp_path / "data", workers=workers, only_stages=("archives",)).values()) == {None}
+    assert (server.most_at_once, len(server.downloads())) == (1, 3)
+
+
+# --- The command line -------------------------------------------------------------------------------------------------
+
+
+def toml_of(server: PortalServer, path: Path) -> Path:
+    lines = [f"{name} = {value}" for name, value in dataclasses.asdict(BRISK).items()]
+    limits = ["files_window_s = 0.0", "call_interval_s = 0.0"]
+    path.write_text(
+        "\n".join(
+            ["[weeks.portal]", f'url = "{server.url}"', "[weeks.portal.limits]", *limits, "[weeks.downloads]", *lines]
+        )
+    )
+    return path
+
+
+def designclip(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command as a process of its own, at its most talkative."""
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"PREFECT_LOGGING_LEVEL": "DEBUG", "DESIGNCLIP_DEBUG": "1"},
+    )
+
+
+def test_neither_output_nor_notes_nor_footers_hold_the_key_or_a_signature(server, tmp_path):
+    server.store_faults.extend([Fault(cut_after=600), Fault(status=503)])
+    config, data_dir = toml_of(server, tmp_path / "settings.toml"), tmp_path / "data"
+    listed = designclip("weeks", "-s", "portal", "-d", data_dir, "-c", config, "--json")
+    kept = designclip("archives", "-s", "portal", "-d", data_dir, "-c", config, "--workers", 1)
+    walked = designclip(
+        "refresh", "-s", "portal", "-d", data_dir, "-c", config, "--no-training", "--runner", "threads", "--json"
+    )
+    server.key = "another"
+    refused = designclip("weeks", "-s", "portal", "-d", data_dir, "-c", config)
+    assert [run.returncode for run in (listed, kept, walked, refused)] == [0, 0, 0, 1], walked.stderr
+    assert "refuses the key" in refused.stderr
+    shown = "".join(run.stdout + run.stderr for run in (listed, kept, walked, refused))
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".parquet" for path in files)
+    for secret in (KEY, SIGNATURE):
+        assert secret not in shown
+        assert not [path for path in files if secret.encode() in path.read_bytes() or secret in path.name]
+
+
+def test_weeks_shows_what_is_there_what_is_missing_and_what_it_would_cost(server, tmp_path):
+    config, data_dir = toml_of(server, tmp_path / "settings.toml"), tmp_path / "data"
+    server.unlisted.add(f"{WEEKS[1]}.tar")
+    walk(server, data_dir, only_stages=("archives",))
+    server.rows[f"{WEEKS[0]}.tar"] = {"fileReleaseDate": "2024-02-02 00:00:00"}
+    server.files["I20240206.tar"] = b"x" * 5_000
+    arguments = ("weeks", "-s", "portal", "-d", data_dir, "-c", config, "--megabytes-a-second", "0.001")
+    answer = json.loads(designclip(*arguments, "--json").stdout)
+    assert {week["week"]: (week["state"], week["downloads_left"]) for week in answer["weeks"]} == {
+        WEEKS[0]: ("changed", 19),
+        WEEKS[2]: ("here", 19),
+        "I20240206": ("missing", 20),
+    }
+    assert answer["without_archive"] == [WEEKS[1], "I20240123", "I20240130"]
+    assert answer["num_to_fetch"] == 2 and answer["seconds_to_fetch"] == pytest.approx(
+        answer["num_bytes_to_fetch"] / 1000, abs=0.1
+    )
+    shown = designclip(*arguments).stdout
+    assert "3 weeks, 1 of them here, 2 to fetch." in shown
+    assert "3 Tuesdays between have no archive, I20240109 to I20240130." in shown
+
+
+def test_patent_numbers_missing_within_and_between_weeks_are_told(server, issues, tmp_path):
+    walk(server, tmp_path, only_stages=("archives",))
+    note_path = tmp_path / "archives" / f"{WEEKS[2]}.json"
+    note = json.loads(note_path.read_text())
+    note["complete"]["numbers"] |= {"first": 900_008, "num_missing": 1}
+    note_path.write_text(json.dumps(note))
+    weeks = {week.week: week for week in read_offer(weeks_config(server, tmp_path)).weeks}
+    missing = {name: (week.num_numbers_missing, week.num_numbers_before) for name, week in weeks.items()}
+    assert missing == {WEEKS[0]: (0, None), WEEKS[1]: (0, 0), WEEKS[2]: (1, 3)}
