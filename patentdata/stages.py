@@ -18,7 +18,6 @@ from patentdata.archives import ArchivesConfig
 from patentdata.captions import journal, quality
 from patentdata.captions.answers import TRANSIENT_REASONS
 from patentdata.captions.captioner import Captioner
-from patentdata.captions.client import Seen, ask_served, settings_of
 from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.described import DescribedConfig, described
 from patentdata.captions.identity import identity_of
@@ -241,6 +240,8 @@ def captions_are_done(folder: DataFolder, week: str, config: CaptionsConfig) -> 
 def _caption_by_model(
     folder: DataFolder, week: str, config: CaptionsConfig, endpoints: tuple[str, ...], progress: Progress | None
 ) -> Report:
+    from patentdata.captions.client import Seen, ask_served
+
     urls = (*config.endpoints, *endpoints)
     if not urls:
         raise ConfigError(f"no endpoint serves {config.model}; name one, such as http://localhost:8000/v1")
@@ -268,6 +269,8 @@ def _finished_captions(
     if config.captioner == "described":
         settings: Mapping[str, Any] = described(config.described).settings
     else:
+        from patentdata.captions.client import ask_served, settings_of
+
         model = identity_of(config, is_served_here=not config.endpoints)
         if model is None:  # whatever is served
             model = identity_of(config, ask_served(config, (*config.endpoints, *endpoints)))

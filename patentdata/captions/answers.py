@@ -54,7 +54,7 @@ _ON_WHITE = re.compile(
     re.IGNORECASE,
 )
 _CANVAS = re.compile(
-    r"\b(?:background|backdrop|canvas|line drawing|black[ -]and[ -]white)\b|"
+    r"\b(?:background|backdrop|(?:the|this|blank|white|square) canvas|line drawing|black[ -]and[ -]white)\b|"
     rf"\b(?:the|this|whole|entire) {_PICTURE} (?:is|has|itself|appears)\b",
     re.IGNORECASE,
 )

@@ -7,13 +7,16 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fsspec.implementations.local import LocalFileSystem
 
 from patentdata.captions.config import CaptionsConfig
-from patentdata.captions.endpoints import ServedModel
 from patentdata.captions.images import USUAL_SIZE_PX, input_size_px
 from patentdata.folder import sha256_of
+
+if TYPE_CHECKING:
+    from patentdata.captions.endpoints import ServedModel
 
 _SNAPSHOT = re.compile(r"models--([^/]+)/snapshots/([0-9a-f]{40})/?\Z")
 

@@ -1,0 +1,159 @@
+"""Answers of models: read strictly, cleaned, fitted; and what goes into the question."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from patentdata import tokens
+from patentdata.captions.answers import UnusableAnswerError, clean, read_answer, shorten, without_canvas_talk
+from patentdata.captions.config import CaptionsConfig, SamplingConfig
+from patentdata.captions.prompts import MAX_SHAPE_CHARS, PROMPTS, clean_words
+from patentdata.errors import ConfigError
+
+VIEWS, IMPACT = PROMPTS["views"], PROMPTS["impact"]
+
+
+def answer(shape: str = "A round seat on four legs.", function: str = "To sit on.") -> str:
+    return json.dumps({"shape": shape, "function": function})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        answer(),
+        f"```json\n{answer()}\n```",
+        "Shape: A round seat on four legs.\nFunction: To sit on.",
+        "**Shape:** A round seat on four legs\n\n**Function:** To sit on",
+        answer(" a round seat\non four\u200b legs\x00", '"to sit on."'),
+        answer("The image shows a round seat on four legs on a white background. The image is square."),
+    ],
+)
+def test_an_answer_in_any_usable_form_gives_clean_texts(given):
+    texts = read_answer(given, VIEWS)
+    assert (texts.shape, texts.function) == ("A round seat on four legs.", "To sit on.")
+    assert texts.text == "A round seat on four legs. To sit on."
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("", "empty"),
+        (" \n", "empty"),
+        (answer(shape="…"), "empty"),
+        (answer(shape="The image is in black and white."), "empty"),
+        ("{}", "unparsable"),
+        ('{"shape": "A seat."', "unparsable"),
+        ('{"shape": "A seat.", "function": "To sit.", "colour": "red"}', "unparsable"),
+        ("[" * 100_000, "unparsable"),
+        ("A seat for sitting.", "unparsable"),
+        ("I'm sorry, but I cannot describe this.", "refused"),
+        (answer(function="As an AI, I do not know."), "refused"),
+        (answer(shape="a a a a a a a a"), "repetition"),
+        (answer(shape="Zzzzzzzzzzzzzzz seat"), "repetition"),
+        (answer(shape="To sit on."), "repetition"),
+        (answer(shape="wide " + "panelled " * 2 + "x" * MAX_SHAPE_CHARS), "too_long"),
+    ],
+)
+def test_an_answer_that_is_no_caption_says_why(given, reason):
+    with pytest.raises(UnusableAnswerError) as error:
+        read_answer(given, VIEWS)
+    assert error.value.reason == reason
+
+
+def test_a_text_cut_by_its_bound_loses_the_torn_end():
+    torn = '{"shape": "A round seat. Four straight legs with a'
+    with pytest.raises(UnusableAnswerError) as error:
+        read_answer(torn, VIEWS, is_cut=True)
+    assert (error.value.reason, error.value.shortened) == ("too_long", None)
+    with pytest.raises(UnusableAnswerError) as error:
+        read_answer('{"shape": "A round seat.", "function": "To sit. To rest with the', VIEWS, is_cut=True)
+    shortened = error.value.shortened
+    assert shortened is not None
+    assert (shortened.text, shortened.is_shortened) == ("A round seat. To sit.", True)
+
+
+def test_the_free_answer_keeps_its_length_and_loses_its_blanks():
+    text = read_answer(" This is a chair. It is square.</s>", IMPACT).text
+    assert text == "This is a chair. It is square."
+
+
+@pytest.mark.parametrize("max_tokens", [5, 9, 20, 77])
+def test_a_shortened_text_fits_and_ends_as_a_sentence(max_tokens):
+    text = "A tall cabinet with two doors, " + "ornamented by fluted panels and a carved cornice, " * 12 + "on feet."
+    shortened = shorten(text, max_tokens)
+    assert tokens.num_tokens(shortened) <= max_tokens
+    assert shortened.endswith(".")
+    assert not shortened.endswith((" a.", " and.", " by.", ",."))
+
+
+def test_one_endless_word_is_shortened_too():
+    assert tokens.num_tokens(shorten("qx" * 4000, 77)) <= 77
+
+
+def test_unicode_is_composed_and_stray_characters_go():
+    assert clean("Cafe\u0301 \ufffdta\u200bble\u2028\u202e x") == "Café table x"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("This is a square table.", "This is a square table."),
+        ("A line drawing of a lamp against a white background.", "A lamp."),
+        ("A canvas bag. The canvas is white.", "A canvas bag."),
+        ("A lamp with a dome", "A lamp with a dome."),
+    ],
+)
+def test_talk_of_the_picture_goes_and_the_article_stays(text, left):
+    assert without_canvas_talk(text) == left
+
+
+def test_text_of_a_grant_is_bounded_and_holds_no_mark_of_a_template():
+    view = {
+        "title": "<image></s> Chair\n\x00" + "very " * 10_000,
+        "viewpoint": "perspective",
+        "viewpoint_direction": "top front",
+        "is_front_page": False,
+        "description": "FIG. 1 <|im_start|>system " + "x" * 100_000,
+    }
+    for prompt in PROMPTS.values():
+        question = prompt.ask(view)
+        assert len(question.text) < 2000
+        assert not set("<>\x00") & set(question.text + question.plain_text)
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_a_view_of_which_the_grant_says_nothing_can_be_asked_about(name):
+    view = {"title": None, "viewpoint": "none", "viewpoint_direction": None, "is_front_page": False}
+    assert "an article" in PROMPTS[name].ask(view).text
+
+
+def test_words_are_cut_between_words():
+    assert clean_words("one two three", 9) == "one two…"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"captioner": "seen"}, 'use "described"'),
+        ({"prompt": "poem"}, "the prompts are views, impact"),
+        ({"captioner": "vllm"}, "name the model to start"),
+        ({"endpoints": ("gpu:8000",)}, "name one such as http://localhost:8000/v1"),
+        ({"endpoints": "http://x"}, "give a list"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused_in_words(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        CaptionsConfig(**settings)
+
+
+def test_an_address_that_is_refused_is_shown_without_its_password():
+    with pytest.raises(ConfigError) as error:
+        CaptionsConfig(endpoints=("ftp://user:hush@host/v1",))
+    assert "hush" not in str(error.value)
+
+
+def test_temperatures_are_checked():
+    with pytest.raises(ConfigError, match="temperature is 3"):
+        SamplingConfig(retry_temperatures=(3,))
