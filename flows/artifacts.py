@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.context import FlowRunContext
 
-from flows.weeks import WeekOutcome
+if TYPE_CHECKING:
+    from flows.weeks import WeekOutcome
+
+_ARTIFACT_EVERY_S = 5.0
 
 
 def publish(weeks: list[WeekOutcome], evaluation: dict[str, Any] | None) -> None:
@@ -28,3 +38,26 @@ def _row(outcome: WeekOutcome) -> dict[str, Any]:
         for unit, tally in report.tallies.items():
             row[f"{report.stage} {unit}"] = f"{tally.num_out} of {tally.num_in}"
     return row
+
+
+class CaptionArtifact:
+    """The progress of captions as an artifact of the flow run; does nothing outside of one."""
+
+    def __init__(self) -> None:
+        self._id: UUID | None = None
+        self._updated_at = 0.0
+        self._shown: float | None = None
+        self._is_in_run = FlowRunContext.get() is not None
+
+    def update(self, num_done: int, num_all: int) -> None:
+        """Show so many views of all, now and then, and the end at once."""
+        percent = 100 * num_done / num_all if num_all else 0.0
+        is_early = num_done < num_all and time.monotonic() - self._updated_at < _ARTIFACT_EVERY_S
+        if not self._is_in_run or percent == self._shown or (is_early and self._id is not None):
+            return
+        described = f"Captions: {num_done:,} of {num_all:,} views"
+        if self._id is None:
+            self._id = create_progress_artifact(percent, key="captions", description=described)  # type: ignore[assignment]
+        else:
+            update_progress_artifact(self._id, percent, description=described)
+        self._updated_at, self._shown = time.monotonic(), percent

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
+import time
 import tomllib
 from collections import Counter
 from collections.abc import Callable
@@ -25,13 +27,15 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from flows.download_bars import showing_downloads
+from flows.evaluation_tables import evaluation_tables
 from flows.progress import Listener
 from patentdata.errors import ConfigError
 from patentdata.report import Report, Tally
 
 if TYPE_CHECKING:
     from flows.refresh import WalkResult
-    from flows.status import WeekHere, WeekStatus
+    from flows.status import WeekStatus
     from flows.weeks import WeekOutcome
 
 _OUT = Console()
@@ -123,12 +127,15 @@ class Bars(Listener):
             disable=not _ERR.is_terminal,
         )
         self._bars: dict[str, TaskID] = {}
+        self._downloads = contextlib.ExitStack()
 
     def __enter__(self) -> Bars:
         self._progress.start()
+        self._downloads.enter_context(showing_downloads(self._progress))
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._downloads.close()
         self._progress.stop()
 
     def on_weeks(self, weeks: list[str], num_steps: int) -> None:
@@ -137,6 +144,20 @@ class Bars(Listener):
     def on_stage(self, week: str, stage: str, report: Report | None) -> None:
         outcome = "" if report is not None else " [red]failed[/]"
         self._progress.update(self._bars["weeks"], advance=1, description=f"{week} {stage}{outcome}")
+
+    def on_server(self, text: str) -> None:
+        if "server" not in self._bars:
+            self._bars["server"] = self._progress.add_task("", total=None)
+        self._progress.update(self._bars["server"], description=escape(_shortened(text)))
+
+    def on_captions(self, num_done: int, num_all: int) -> None:
+        if "captions" not in self._bars:
+            self._bars["captions"] = self._progress.add_task("captions", total=num_all)
+            self._first_caption = (time.monotonic(), num_done)
+        started, num_before = self._first_caption
+        seconds = time.monotonic() - started
+        rate = f", {(num_done - num_before) / seconds:,.1f} a second" if seconds >= 1 else ""
+        self._progress.update(self._bars["captions"], completed=num_done, total=num_all, description=f"captions{rate}")
 
     def on_dataset(self, name: str) -> None:
         self._bars["dataset"] = self._progress.add_task(f"dataset {escape(name)}", total=None)
@@ -151,6 +172,14 @@ class Bars(Listener):
     def on_evaluation(self, model: str) -> None:
         self._bars["evaluation"] = self._progress.add_task("evaluation", total=None)
 
+    def on_evaluation_step(self, step: int, num_steps: int, values: dict[str, Any]) -> None:
+        description = f"evaluation, {escape(str(values.get('doing', '')))}"
+        self._progress.update(self._bars["evaluation"], completed=step, total=num_steps, description=description)
+
+
+def _shortened(text: str, num_chars: int = 100) -> str:
+    return text if len(text) <= num_chars else text[: num_chars - 1] + "…"
+
 
 def show_walk(result: WalkResult, as_json: bool) -> None:
     """Summary of a refresh or rebuild: counts in and out of each stage, drops by reason, figures, the page to open."""
@@ -161,6 +190,7 @@ def show_walk(result: WalkResult, as_json: bool) -> None:
     if result.dataset is not None:
         reports.append(result.dataset)
     _OUT.print(_table_of_reports(reports, title=f"{len(result.weeks)} weeks in {result.data_dir}"))
+    _print_quality(reports)
     if result.evaluation is not None and result.run_dir is not None:
         show_evaluation(result.evaluation, Path(result.run_dir), as_json=False)
     for outcome in result.failures:
@@ -176,9 +206,18 @@ def show_outcomes(outcomes: list[WeekOutcome], as_json: bool) -> None:
     else:
         reports = [report for outcome in outcomes for report in outcome.reports.values()]
         _OUT.print(_table_of_reports(reports, title=f"{len(outcomes)} weeks"))
+        _print_quality(reports)
     result = WalkResult("", weeks=outcomes)
     if result.failures:
         raise WeeksFailedError(result)
+
+
+def _print_quality(reports: list[Report]) -> None:
+    from flows.caption_quality import quality_table
+
+    table = quality_table(reports)
+    if table is not None:
+        _OUT.print(table)
 
 
 def show_reports(reports: list[Report], as_json: bool) -> None:
@@ -196,51 +235,13 @@ def show_training(summary: dict[str, Any], run_dir: Path, as_json: bool) -> None
 
 
 def show_evaluation(measured: dict[str, Any], run_dir: Path, as_json: bool) -> None:
-    """Retrieval figures beside chance and the untrained model, and the page to open."""
+    """The figures of each task beside their baselines, and the page to open."""
     if as_json:
         show_json(measured)
         return
-    for task in evaluation_tables(measured):
-        _OUT.print(task)
+    for shown in evaluation_tables(measured):
+        _OUT.print(shown)
     _OUT.print(f"Open [bold]{escape(str((run_dir / 'report.html').resolve()))}[/]", soft_wrap=True)
-
-
-def evaluation_tables(measured: dict[str, Any]) -> list[Table]:
-    """One table a direction of retrieval: the model beside the untrained one and chance."""
-    retrieval = measured["retrieval"]
-    tables = []
-    for direction in ("text_to_image", "image_to_text"):
-        figures = retrieval[direction]
-        title = (
-            f"{direction.replace('_', ' ')}, {retrieval['split']}: {retrieval['num_queries']:,} queries, gallery of "
-            f"{retrieval['gallery_size']:,}"
-        )
-        table = Table("recall@k, %", "model", "95 %", "untrained", "chance", title=title, title_justify="left")
-        for k, recall in figures["model"]["recall"].items():
-            table.add_row(
-                f"R@{k}",
-                _percent(recall["value"]),
-                f"{_percent(recall['low'])}–{_percent(recall['high'])}",
-                _percent(figures["untrained"]["recall"][k]["value"]),
-                _percent(figures["chance"]["recall"][k]),
-            )
-        tables.append(table)
-    return tables
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
-def show_weeks(weeks: list[WeekHere], as_json: bool) -> None:
-    if as_json:
-        show_json([vars(week) for week in weeks])
-        return
-    table = Table("week", "offered", "bytes", "here")
-    for week in weeks:
-        num_bytes = "–" if week.num_bytes is None else f"{week.num_bytes:,}"
-        table.add_row(week.week, week.file_name or "–", num_bytes, "yes" if week.is_here else "no")
-    _OUT.print(table)
 
 
 def show_status(weeks: list[WeekStatus], as_json: bool) -> None:

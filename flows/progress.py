@@ -19,6 +19,12 @@ class Listener:
     def on_stage(self, week: str, stage: str, report: Report | None) -> None:
         """A stage of a week has ended; without a report it failed, and so will not be followed by others."""
 
+    def on_server(self, text: str) -> None:
+        """A caption server of our own is starting, or has come up; `text` says how far it is."""
+
+    def on_captions(self, num_done: int, num_all: int) -> None:
+        """So many views have their captions, of all in the weeks asked about so far."""
+
     def on_dataset(self, name: str) -> None:
         """A dataset is being frozen."""
 
@@ -27,6 +33,9 @@ class Listener:
 
     def on_evaluation(self, model: str) -> None:
         """A model is being measured."""
+
+    def on_evaluation_step(self, step: int, num_steps: int, values: dict[str, Any]) -> None:
+        """Part of a measurement is done, such as some images of a split; `values["doing"]` says of what."""
 
 
 _LISTENER: ContextVar[Listener] = ContextVar("listener", default=Listener())  # noqa: B039 - it holds no state

@@ -46,13 +46,18 @@ class WorkersConfig:
         kind: "processes" (one core a worker), "threads", or "dask".
         num_workers: Tasks at a time; 0 takes as many as there are cores.
         dask_address: Scheduler of a Dask cluster, "tcp://host:8786"; needed for "dask" alone.
+        num_caption_weeks: Weeks that a model is asked about at a time, on this machine and beside the other tasks; with
+            two, the model is busy while the last answers of a week come in.
     """
 
     kind: Literal["processes", "threads", "dask"] = "processes"
     num_workers: int = 0
     dask_address: str | None = None
+    num_caption_weeks: int = 2
 
     def __post_init__(self) -> None:
+        if self.num_caption_weeks < 1:
+            raise ValueError(f"num_caption_weeks is {self.num_caption_weeks}; name 1 or more")
         if self.num_workers < 0:
             raise ValueError(f"num_workers is {self.num_workers}; name a number, or 0 for one a core")
         if (self.kind == "dask") != (self.dask_address is not None):

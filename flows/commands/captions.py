@@ -2,14 +2,81 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from flows.commands.options import DataDir, Json, Workers, Years, walk_stage
+from flows import console
+from flows.commands.options import (
+    Captioner,
+    ConfigFile,
+    DataDir,
+    Endpoint,
+    Json,
+    Model,
+    PromptName,
+    Workers,
+    Years,
+    caption_settings,
+    walk_stage,
+)
 
 app = typer.Typer()
 
 
 @app.command()
-def captions(data_dir: DataDir, years: Years = "", workers: Workers = 0, as_json: Json = False) -> None:
-    """Caption every view of every week in a data folder."""
-    walk_stage("captions", data_dir, None, years, workers, as_json)
+def captions(
+    data_dir: DataDir,
+    captioner: Captioner = None,
+    endpoint: Endpoint = None,
+    model: Model = None,
+    prompt: PromptName = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Instead: an HTML page of the captions there are: measures, samples, pictures.")
+    ] = None,
+    week: Annotated[
+        list[str] | None, typer.Option(help="With --report: a week such as I20210105; repeatable; default: all.")
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(help="With --report: another data folder, the same views captioned by another prompt or model."),
+    ] = None,
+    years: Years = "",
+    workers: Workers = 0,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Caption every view of every week in a data folder, or show the captions on a page.
+
+    What is captioned already is not asked again; stopped half way, the same command goes on.
+
+    Examples: `designclip captions -d data --model llava-hf/llava-1.5-13b-hf`,
+    `designclip captions -d data --endpoint http://gpu-1:8000/v1 --endpoint http://gpu-2:8000/v1 --prompt impact`,
+    `designclip captions -d data --report captions.html --compare data-impact`
+    """
+    if report is not None:
+        return _write_page(data_dir, report, week or [], compare, as_json)
+    if week or compare:
+        raise typer.BadParameter("--week and --compare belong to --report; name the page to write")
+    of_weeks = console.read_toml(config).get("weeks", {})
+    settings = {"captions": caption_settings(of_weeks.get("captions", {}), locals())}
+    walk_stage("captions", data_dir, None, years, workers, as_json, settings=settings)
+
+
+def _write_page(data_dir: str, report: Path, weeks: list[str], compare: str | None, as_json: bool) -> None:
+    from patentdata.captions.page import CaptionPageConfig, write_caption_report
+    from patentdata.folder import DataFolder
+
+    summary = write_caption_report(
+        DataFolder(data_dir),
+        weeks,
+        report,
+        config=CaptionPageConfig(),
+        compare=None if compare is None else DataFolder(compare),
+        progress=console.counter("weeks read"),
+    )
+    if as_json:
+        console.show_json(summary)
+    else:
+        console.say(f"Captions of {len(summary['weeks']):,} weeks: open {report.resolve()}")

@@ -27,6 +27,19 @@ ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="TOML file of settings; tables [weeks], [dataset], [training], [evaluation]."),
 ]
+Captioner = Annotated[
+    str | None,
+    typer.Option(help='"described", from the grant\'s own words (default), or "vllm", by a model that sees the views.'),
+]
+Endpoint = Annotated[
+    list[str] | None,
+    typer.Option(help="Running OpenAI-compatible server, such as http://gpu-1:8000/v1; repeatable. Implies vllm."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(help="Model, a hub name or folder; without --endpoint a server is started for it. Implies vllm."),
+]
+PromptName = Annotated[str | None, typer.Option("--prompt", help='What a model is asked: "views" or "impact".')]
 Prefect = Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow: same work, same bytes, on record.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 DatasetName = Annotated[str, typer.Option("--dataset", help="Name of the dataset under datasets/.")]
@@ -41,12 +54,31 @@ def run_flow(flow: Flow[..., Any], config: Any, prefect: bool) -> Any:
         return flow(config) if prefect else flow.fn(config)
 
 
-def walk_stage(stage: str, data_dir: str, source: str | None, years: str, workers: int, as_json: bool) -> None:
+def caption_settings(given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Settings of captions: those of a TOML file, and over them what the command line says."""
+    said = {name: options.get(name) for name in ("captioner", "model", "prompt")}
+    said["endpoints"] = options.get("endpoint")
+    if said["captioner"] is None and (said["model"] or said["endpoints"]):
+        said["captioner"] = "vllm"
+    return given | {name: value for name, value in said.items() if value}
+
+
+def walk_stage(
+    stage: str,
+    data_dir: str,
+    source: str | None,
+    years: str,
+    workers: int,
+    as_json: bool,
+    *,
+    settings: dict[str, Any] | None = None,
+) -> None:
+    """Run one stage of every week and show what it did; `settings` are more of `WeeksConfig`."""
     from flows.weeks import WeeksConfig, walk_weeks
     from patentdata.folder import DataFolder
 
     values = {"data_dir": data_dir, "source": source, "years": console.parse_years(years), "only_stages": (stage,)}
-    config = console.build(WeeksConfig, values | {"workers": {"num_workers": workers}})
+    config = console.build(WeeksConfig, (settings or {}) | values | {"workers": {"num_workers": workers}})
     from flows.progress import listening
 
     with DataFolder(data_dir).locked(), console.Bars() as bars, listening(bars):

@@ -10,17 +10,22 @@ import typer
 
 from flows import console
 from flows.commands.options import (
+    Captioner,
     ConfigFile,
     DaskAddress,
     DataDir,
     DatasetName,
+    Endpoint,
     Json,
     Kind,
+    Model,
     Prefect,
+    PromptName,
     RunName,
     Source,
     Workers,
     Years,
+    caption_settings,
     run_flow,
 )
 
@@ -58,6 +63,10 @@ def refresh(
     data_dir: DataDir,
     source: Source = None,
     years: Years = "",
+    captioner: Captioner = None,
+    endpoint: Endpoint = None,
+    model: Model = None,
+    prompt: PromptName = None,
     training: Annotated[bool, typer.Option(help="Train and measure a model on the dataset.")] = True,
     workers: Workers = 0,
     kind: Kind = "processes",
@@ -68,7 +77,9 @@ def refresh(
 ) -> None:
     """Take every week of a source to a dataset, a model and its report.
 
-    Example: `designclip refresh --source archives --data-dir data`
+    Examples: `designclip refresh --source archives --data-dir data`,
+    `designclip refresh -s archives -d data --model llava-hf/llava-1.5-13b-hf` (captions by a model on this machine's
+    GPUs), `designclip refresh -s archives -d data --endpoint http://gpu-1:8000/v1 --endpoint http://gpu-2:8000/v1`
     """
     _refresh(refresh_config(locals()), prefect, as_json)
 
@@ -109,6 +120,7 @@ def refresh_config(options: dict[str, Any]) -> RefreshConfig:
         of_weeks["source"] = options["source"]
     if options["years"]:
         of_weeks["years"] = console.parse_years(options["years"])
+    of_weeks["captions"] = caption_settings(of_weeks.get("captions", {}), options)
     workers = {"kind": options["kind"], "num_workers": options["workers"], "dask_address": options["dask_address"]}
     of_weeks["workers"] = of_weeks.get("workers", {}) | workers
     values["weeks"] = of_weeks

@@ -1,0 +1,240 @@
+"""Where captions by a model are made: beside the workers of the other stages, and with a server of our own if need be.
+
+Asking a model is waiting for answers, so it takes no worker's place. A few weeks are asked about at a time: while the
+last answers of one come in, the next keeps the model busy.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import contextvars
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from prefect import Task
+
+from flows.artifacts import CaptionArtifact
+from flows.progress import Listener, listener
+from flows.runners import Runner, WorkersConfig, open_runner
+from patentdata import stages
+from patentdata.captions.config import CaptionsConfig
+from patentdata.captions.journal import journal_path
+from patentdata.captions.server import Server, ServerError, serving
+from patentdata.folder import DataFolder
+from patentdata.parquet import open_table
+
+_LOOK_EVERY_S = 1.0
+
+
+@contextlib.contextmanager
+def open_caption_runner(
+    others: Runner, workers: WorkersConfig, folder: DataFolder, config: CaptionsConfig
+) -> Iterator[Runner]:
+    """A runner for the stage captions, for the length of a block; captions that need no model go where the others go.
+
+    Where a model is named and no endpoint, a server is started for the first week that needs a caption, in the midst of
+    other work; it ends with the block.
+    """
+    if config.captioner != "vllm":
+        yield others
+        return
+    here = WorkersConfig(
+        kind="threads" if workers.kind == "threads" else "processes", num_workers=workers.num_caption_weeks
+    )
+    with (
+        concurrent.futures.ThreadPoolExecutor(workers.num_caption_weeks, "captions") as waiting,
+        open_runner(here) as runner,
+        _watching(folder) as progress,
+        contextlib.closing(OwnServer(config, log_path(folder), listener())) as server,
+    ):
+        try:
+            yield CaptionRunner(runner, waiting, config, server, progress)
+        finally:
+            waiting.shutdown(wait=False, cancel_futures=True)  # where the block was broken off, weeks still wait
+
+
+def log_path(folder: DataFolder) -> Path:
+    """Where a server of our own writes its log: beside the data, or among temporary files for an object store."""
+    if folder.is_local:
+        return Path(folder.path("logs", "vllm.log"))
+    return Path(tempfile.gettempdir()) / "designclip" / "vllm.log"
+
+
+class CaptionRunner:
+    """Takes tasks of the stage captions; each waits in a thread of its own until its endpoints answer."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        waiting: concurrent.futures.Executor,
+        config: CaptionsConfig,
+        server: OwnServer,
+        progress: CaptionProgress,
+    ) -> None:
+        self._runner, self._waiting = runner, waiting
+        self._config, self._server, self._progress = config, server, progress
+
+    def submit(self, task: Task[..., Any], **parameters: Any) -> concurrent.futures.Future[Any]:
+        """See `Runner`."""
+        context = contextvars.copy_context()  # the flow run, for tasks that are submitted within it
+        return self._waiting.submit(context.run, self._caption, task, parameters)
+
+    def _caption(self, task: Task[..., Any], parameters: dict[str, Any]) -> Any:
+        folder, week = parameters["folder"], parameters["week"]
+        if stages.captions_are_done(folder, week, self._config):
+            return self._runner.submit(task, **parameters).result()
+        own = () if self._config.endpoints else self._server.urls()
+        with self._progress.of(week):
+            try:
+                return self._runner.submit(task, **parameters, endpoints=own).result()
+            except Exception as error:
+                if self._server.failure is not None:
+                    raise ServerError(self._server.failure) from error
+                raise
+
+
+class OwnServer:
+    """A server that is started when its address is first asked for.
+
+    It lives in a thread of its own, so that whoever waits for it can be told of a failure, and `close` ends a start
+    that is under way.
+    """
+
+    def __init__(self, config: CaptionsConfig, log_path: Path, to: Listener) -> None:
+        self._config, self._log_path, self._listener = config, log_path, to
+        self._is_closing = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._up: concurrent.futures.Future[Server] = concurrent.futures.Future()
+
+    @property
+    def failure(self) -> str | None:
+        """Why it is down for good; None while it is up, or was never needed."""
+        is_up = self._up.done() and not self._up.cancelled() and self._up.exception() is None
+        return self._up.result().failure if is_up else None
+
+    def urls(self) -> tuple[str, ...]:
+        """Its address; the first call starts it, every call waits until it answers. Raises ServerError, ConfigError."""
+        with self._lock:
+            if self._is_closing.is_set():
+                raise ServerError(f"the vLLM server for {self._config.model} is being ended; run again")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._live, name="own caption server", daemon=True)
+                self._thread.start()
+        return (self._up.result().url,)
+
+    def close(self) -> None:
+        """End it, and return when nothing of it is left."""
+        with self._lock:
+            self._is_closing.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _live(self) -> None:
+        config = self._config
+        assert config.model is not None  # CaptionsConfig asks for a model where there is no endpoint
+        try:
+            with serving(
+                config.model, config.revision, config.server, log_path=self._log_path, on_wait=self._wait
+            ) as server:
+                self._listener.on_server(f"{config.model} is served at {server.url}, log {self._log_path}")
+                self._up.set_result(server)
+                self._is_closing.wait()
+        except BaseException as error:
+            if self._up.done():
+                raise
+            self._up.set_exception(error)
+
+    def _wait(self, waited_s: float, line: str) -> None:
+        if self._is_closing.is_set():
+            raise ServerError(f"the start of the vLLM server for {self._config.model} was broken off; run again")
+        self._listener.on_server(f"starting {self._config.model}, {waited_s:.0f} s: {line}")
+
+
+class CaptionProgress:
+    """How many views of the weeks under way, and of those that are done, have their captions.
+
+    Read from the journals, which tells the same of workers in other processes; a journal on another machine is not
+    seen, and its week counts when it is done.
+    """
+
+    def __init__(self, folder: DataFolder, tell: Callable[[int, int], None]) -> None:
+        self._folder, self._tell = folder, tell
+        self._lock = threading.Lock()
+        self._num_views: dict[str, int] = {}
+        self._journals: dict[str, LineCount] = {}
+        self._num_done = 0
+
+    @contextlib.contextmanager
+    def of(self, week: str) -> Iterator[None]:
+        """Count a week for the length of a block, at whose end it counts as done."""
+        with open_table(self._folder, stages.table_path(self._folder, "views", week)) as table:
+            num_views = table.metadata.num_rows
+        with self._lock:
+            self._num_views[week] = num_views
+            self._journals[week] = LineCount(journal_path(self._folder, week))
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._journals[week]
+                self._num_done += num_views
+            self.look()
+
+    def look(self) -> None:
+        """Tell how far it has come; says nothing before the first week."""
+        with self._lock:
+            if not self._num_views:
+                return
+            under_way = sum(min(count.read(), self._num_views[week]) for week, count in self._journals.items())
+            self._tell(self._num_done + under_way, sum(self._num_views.values()))
+
+
+class LineCount:
+    """Counts the lines of a file that grows, reading only what is new."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = self._num = 0
+
+    def read(self) -> int:
+        """Lines so far; 0 before there is a file."""
+        with contextlib.suppress(FileNotFoundError), self._path.open("rb") as file:
+            if self._path.stat().st_size < self._at:
+                self._at = self._num = 0
+            file.seek(self._at)
+            while chunk := file.read(1 << 20):
+                self._at += len(chunk)
+                self._num += chunk.count(b"\n")
+        return self._num
+
+
+@contextlib.contextmanager
+def _watching(folder: DataFolder) -> Iterator[CaptionProgress]:
+    """Tell the listener and Prefect every second how far captions have come."""
+    artifact, to = CaptionArtifact(), listener()
+
+    def tell(num_done: int, num_all: int) -> None:
+        to.on_captions(num_done, num_all)
+        artifact.update(num_done, num_all)
+
+    progress = CaptionProgress(folder, tell)
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(_LOOK_EVERY_S):
+            progress.look()
+
+    context = contextvars.copy_context()
+    watcher = threading.Thread(target=context.run, args=(watch,), name="caption progress", daemon=True)
+    watcher.start()
+    try:
+        yield progress
+    finally:
+        is_over.set()
+        watcher.join()
+        progress.look()
