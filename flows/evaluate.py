@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -22,17 +25,35 @@ class EvaluateConfig:
 
     Attributes:
         data_dir: The data folder, on this machine.
-        model: A run's folder, `local-dir:FOLDER`, `hf-hub:NAME`, or `ARCHITECTURE/TAG` such as "ViT-B-32/openai".
+        model: A run under `runs/`, a folder, `local-dir:FOLDER`, `hf-hub:NAME`, or `ARCHITECTURE/TAG` such as
+            "ViT-B-32/openai".
         dataset: Name of the frozen dataset under `datasets/`.
-        run_name: Folder under `runs/` for `evaluation.json` and `report.html`.
+        run_name: Folder under `runs/` for `evaluation.json` and `report.html`; empty for one named after the model.
         evaluation: How it is measured.
     """
 
     data_dir: str
     model: str
-    run_name: str
     dataset: str = "designs"
+    run_name: str = ""
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @property
+    def folder_name(self) -> str:
+        """Folder under `runs/` for the results.
+
+        >>> EvaluateConfig(data_dir="data", model="hf-hub:laion/CLIP-ViT-B-32").folder_name
+        'laion-CLIP-ViT-B-32'
+        >>> EvaluateConfig(data_dir="data", model="data/runs/designs").folder_name
+        'designs'
+        """
+        if self.run_name:
+            return self.run_name
+        bare = self.model.removeprefix("hf-hub:").removeprefix("local-dir:").rstrip("/")
+        folder = Path(bare)
+        if self.model.startswith("local-dir:") or folder.is_dir() or folder.parent.name == "runs":
+            bare = folder.parent.name if folder.name == "model" else folder.name
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", bare).strip("-.") or "evaluation"
 
 
 @flow(name="evaluate", validate_parameters=True)
@@ -40,12 +61,23 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """Measure a model. Returns the content of `evaluation.json`."""
     folder = DataFolder(config.data_dir)
     listener().on_evaluation(config.model)
+    evaluation = config.evaluation
+    if evaluation.against is not None:
+        evaluation = dataclasses.replace(evaluation, against=named_model(folder, evaluation.against))
     measured = call_task(
         evaluate_model,
-        model=config.model,
+        model=named_model(folder, config.model),
         dataset_dir=local_dir(folder, "datasets", config.dataset),
-        out_dir=local_dir(folder, "runs", config.run_name),
-        config=config.evaluation,
+        out_dir=local_dir(folder, "runs", config.folder_name),
+        config=evaluation,
+        progress=listener().on_evaluation_step,
     )
     publish([], measured)
     return measured
+
+
+def named_model(folder: DataFolder, model: str) -> str:
+    """The folder of a run under `runs/` where a model bears the name of one; else the model as it is named."""
+    is_plain = model and "/" not in model and ":" not in model
+    run = local_dir(folder, "runs", model) if is_plain else None
+    return str(run) if run is not None and (run / "model").is_dir() else model

@@ -44,23 +44,29 @@ def train_in_child(
     if summary is not None:
         return summary
     with _settings_file(config) as settings:
-        arguments = ["--dataset", str(dataset_dir), "--run", str(run_dir), "--config", str(settings)]
+        arguments = ["--dataset", str(dataset_dir), "--run-dir", str(run_dir), "--config", str(settings)]
         return _run("model.train", arguments, progress)
 
 
 def evaluate_in_child(
-    model: str | Path, dataset_dir: str | Path, out_dir: str | Path, config: EvaluationConfig
+    model: str | Path,
+    dataset_dir: str | Path,
+    out_dir: str | Path,
+    config: EvaluationConfig,
+    *,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run `model.evaluate.evaluate` in a child process and return what `evaluation.json` holds. Raises ModelError.
 
-    A finished evaluation of a local model needs no process.
+    A finished evaluation of a local model needs no process. `progress` hears of each part done: how much, of how much,
+    and under "doing" of what.
     """
     results = finished_evaluation(model, dataset_dir, out_dir, config)
     if results is not None:
         return results
     with _settings_file(config) as settings:
         arguments = ["--model", str(model), "--dataset", str(dataset_dir), "--out", str(out_dir)]
-        return _run("model.evaluate", [*arguments, "--config", str(settings)], None)
+        return _run("model.evaluate", [*arguments, "--config", str(settings)], progress)
 
 
 @contextlib.contextmanager

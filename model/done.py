@@ -17,7 +17,7 @@ from model.run import RunFolder
 from model.source import ModelSource, find_prefixed_or_local, fingerprint_source
 
 TRAINING_VERSION = 3  # of what training writes; counts up when equal inputs would give other bytes
-EVALUATION_VERSION = 2  # likewise, of what evaluation writes
+EVALUATION_VERSION = 3  # likewise, of what evaluation writes
 
 
 def training_identity(dataset: Dataset, config: TrainConfig) -> dict[str, Any]:
@@ -46,18 +46,24 @@ def finished_training(dataset_dir: str | Path, run_dir: str | Path, config: Trai
 
 
 def evaluation_identity(
-    model_fingerprint: str, run_dir: Path | None, dataset: Dataset, config: EvaluationConfig
+    model_fingerprint: str,
+    run_dir: Path | None,
+    dataset: Dataset,
+    config: EvaluationConfig,
+    against_fingerprint: str | None = None,
 ) -> dict[str, Any]:
     """All that an evaluation depends on.
 
     Args:
         model_fingerprint: Stands for the model's weights and its architecture.
         run_dir: The training run it belongs to, whose curve the report shows; None where there is none.
+        against_fingerprint: Of the second model, where there is one.
     """
     metrics = RunFolder(run_dir).metrics if run_dir else None
     return {
         "version": EVALUATION_VERSION,
         "model_fingerprint": model_fingerprint,
+        "against_fingerprint": against_fingerprint,
         "dataset_fingerprint": dataset.fingerprint,
         "training_metrics": sha256_of_file(metrics) if metrics and metrics.is_file() else None,
         "config_hash": config.config_hash,
@@ -76,11 +82,20 @@ def finished_evaluation(
     """
     dataset = open_dataset(dataset_dir)
     source = find_prefixed_or_local(model)
-    fingerprint = fingerprint_source(source) if source is not None and source.folder is not None else None
-    if source is None or fingerprint is None or not Path(out_dir).is_dir():
+    fingerprint = _local_fingerprint(model)
+    against = _local_fingerprint(config.against) if config.against is not None else None
+    is_told = fingerprint is not None and (against is not None or config.against is None)
+    if source is None or fingerprint is None or not is_told or not Path(out_dir).is_dir():
         return None
     with held_alone(Path(out_dir)):
-        return finished_results(Path(out_dir), evaluation_identity(fingerprint, source.run_dir, dataset, config))
+        identity = evaluation_identity(fingerprint, source.run_dir, dataset, config, against)
+        return finished_results(Path(out_dir), identity)
+
+
+def _local_fingerprint(model: str | Path) -> str | None:
+    """The fingerprint of a model in a local folder; None for any other."""
+    source = find_prefixed_or_local(model)
+    return fingerprint_source(source) if source is not None and source.folder is not None else None
 
 
 def finished_results(out_dir: Path, identity: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,10 +1,20 @@
-"""Features of a split under a model: computed once, stored as Parquet, reused while model and dataset are the same."""
+"""Features of a split under a model: computed once, stored as Parquet, reused while model and dataset are the same.
+
+Images and texts lie in files of their own, so that other captions leave the images alone:
+
+    FOLDER/DATASET-SPLIT-images.parquet        view_id, features, norm
+    FOLDER/DATASET-SPLIT-KIND.parquet          text, features; each distinct text once
+
+FOLDER is `embeddings/` in the run of a model that was trained here, and `embeddings/NAME-FINGERPRINT/` beside the
+dataset for any other model. A file says in its footer what it depends on; one that says something else is made anew.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,108 +26,174 @@ import torch
 
 from model.clip import Clip
 from model.data import ImageReader, Views
-from model.files import written_aside
+from model.dataset import Dataset
+from model.files import sha256_of_json, written_aside
 
-VERSION = 1  # counts up when equal inputs would give other features
+VERSION = 2  # counts up when equal inputs would give other features
 _IDENTITY = b"designclip"
+_ROWS_A_GROUP = 8192
+
+Advance = Callable[[int, int, str], None]  # rows done, rows in all, what they are
 
 
 @dataclass(frozen=True)
-class Features:
-    """Features of the views of a split, row by row.
+class ImageFeatures:
+    """Image features of views, row by row.
 
     Attributes:
-        images: (num_views, embed_dim) float32, unit length.
-        texts: (num_views, embed_dim) float32, unit length; equal captions have equal rows.
+        features: (num_views, embed_dim) float32, unit length.
+        norms: (num_views,) float32, lengths before that; features × norms are what the model gave.
     """
 
-    images: np.ndarray
-    texts: np.ndarray
+    features: np.ndarray
+    norms: np.ndarray
+
+
+def embeddings_folder(dataset: Dataset, *, run_dir: Path | None, name: str, fingerprint: str) -> Path:
+    """Where the features of a model lie.
+
+    Args:
+        run_dir: The training run it belongs to; None where it was not trained here.
+        name: Of the model, for people.
+        fingerprint: Of the model, hexadecimal.
+    """
+    if run_dir is not None:
+        return run_dir / "embeddings"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"
+    return dataset.folder / "embeddings" / f"{plain[:60]}-{fingerprint[:12]}"
 
 
 @torch.inference_mode()
-def embed_images(clip: Clip, views: Views, *, batch_size: int, num_workers: int = 1) -> np.ndarray:
-    """Image features of all views: (num_views, embed_dim) float32, unit length."""
+def encode_images(clip: Clip, views: Views, *, batch_size: int, num_workers: int = 1) -> Iterator[np.ndarray]:
+    """Image features of all views as the model gives them: (at most batch_size, embed_dim) float32 at a time."""
     model: Any = clip.model.eval()
     device = model.logit_scale.device
-    rows = range(len(views))
     with contextlib.closing(ImageReader(views, clip.preprocess, num_workers=num_workers)) as reader:
-        parts = [
-            model.encode_image(reader.read(rows[first : first + batch_size]).to(device), normalize=True).float().cpu()
-            for first in range(0, len(views), batch_size)
-        ]
-    return torch.cat(parts).numpy()
+        for first in range(0, len(views), batch_size):
+            images = reader.read(range(first, min(first + batch_size, len(views))))
+            yield model.encode_image(images.to(device)).float().cpu().numpy()
+
+
+def embed_images(clip: Clip, views: Views, *, batch_size: int, num_workers: int = 1) -> np.ndarray:
+    """Image features of all views: (num_views, embed_dim) float32, unit length."""
+    parts = encode_images(clip, views, batch_size=batch_size, num_workers=num_workers)
+    return np.concatenate([_to_unit_length(part)[0] for part in parts])
 
 
 @torch.inference_mode()
-def embed_texts(clip: Clip, texts: list[str], *, batch_size: int) -> np.ndarray:
+def embed_texts(clip: Clip, texts: Sequence[str], *, batch_size: int, advance: Advance | None = None) -> np.ndarray:
     """Text features: (num_texts, embed_dim) float32, unit length. Each distinct text is computed once."""
     model: Any = clip.model.eval()
     device = model.logit_scale.device
     distinct = list(dict.fromkeys(texts))
-    parts = [
-        model.encode_text(clip.tokenizer(distinct[first : first + batch_size]).to(device), normalize=True).float().cpu()
-        for first in range(0, len(distinct), batch_size)
-    ]
+    parts = []
+    for first in range(0, len(distinct), batch_size):
+        tokens = clip.tokenizer(distinct[first : first + batch_size]).to(device)
+        parts.append(model.encode_text(tokens, normalize=True).float().cpu())
+        if advance is not None:
+            advance(min(first + batch_size, len(distinct)), len(distinct), "texts")
     place = {text: number for number, text in enumerate(distinct)}
     return torch.cat(parts).numpy()[[place[text] for text in texts]]
 
 
-def features_of(
+def _to_unit_length(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features at unit length, and the lengths they had; one of length 0 stays as it is."""
+    norms = np.linalg.norm(features, axis=1).astype(np.float32)
+    return features / np.maximum(norms, 1e-12)[:, None], norms
+
+
+def image_features_of(
     path: Path,
     views: Views,
     *,
     identity: dict[str, Any],
     load: Callable[[], Clip],
-    caption: str,
     batch_size: int,
     num_workers: int,
-) -> Features:
-    """Features of `views`, from `path` where it holds them, else computed and stored there.
+    advance: Advance | None = None,
+) -> ImageFeatures:
+    """Image features of `views`, from `path` where it holds them, else computed and stored there.
 
     Args:
-        path: Parquet file: view_id, image_features, text_features.
-        identity: What the features depend on: fingerprints of model and dataset, split, caption.
+        path: Parquet file: view_id, features, norm.
+        identity: What the features depend on: fingerprints of model and dataset, and the split.
         load: Gives the model; not called where the stored features serve.
+        advance: Hears of each batch done.
     """
     identity = {"version": VERSION, **identity}
-    stored = _read_features(path, identity, views.view_ids)
+    stored = _read(path, identity, key="view_id", keys=views.view_ids)
     if stored is not None:
-        return stored
-    clip = load()
-    features = Features(
-        images=embed_images(clip, views, batch_size=batch_size, num_workers=num_workers),
-        texts=embed_texts(clip, views.texts(caption), batch_size=batch_size),
-    )
-    _write_features(path, features, identity, views.view_ids)
-    return features
+        return ImageFeatures(_matrix(stored.column("features")), stored.column("norm").to_numpy())
+    parts = []
+    num_done = 0
+    for part in encode_images(load(), views, batch_size=batch_size, num_workers=num_workers):
+        parts.append(_to_unit_length(part))
+        num_done += len(part)
+        if advance is not None:
+            advance(num_done, len(views), f"images of {views.split}")
+    made = ImageFeatures(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
+    columns = {"view_id": list(views.view_ids), "features": _rows(made.features), "norm": made.norms}
+    _write(path, pa.table(columns), identity)
+    return made
 
 
-def _read_features(path: Path, identity: dict[str, Any], view_ids: list[str]) -> Features | None:
+def text_features_of(
+    path: Path,
+    texts: Sequence[str],
+    *,
+    identity: dict[str, Any],
+    load: Callable[[], Clip],
+    batch_size: int,
+    advance: Advance | None = None,
+) -> np.ndarray:
+    """Text features, from `path` where it holds these texts, else computed and stored there.
+
+    Args:
+        path: Parquet file: text, features; each distinct text once, in order of first appearance.
+        identity: What the features depend on beside the texts: the fingerprint of the model.
+        load: Gives the model; not called where the stored features serve.
+
+    Returns:
+        (num_texts, embed_dim) float32, unit length; equal texts have equal rows.
+    """
+    distinct = list(dict.fromkeys(texts))
+    identity = {"version": VERSION, **identity, "texts": sha256_of_json(distinct)}
+    stored = _read(path, identity, key="text", keys=distinct)
+    if stored is not None:
+        features = _matrix(stored.column("features"))
+    else:
+        features = embed_texts(load(), distinct, batch_size=batch_size, advance=advance)
+        _write(path, pa.table({"text": distinct, "features": _rows(features)}), identity)
+    place = {text: number for number, text in enumerate(distinct)}
+    return features[[place[text] for text in texts]]
+
+
+def _read(path: Path, identity: dict[str, Any], *, key: str, keys: Sequence[str]) -> pa.Table | None:
+    """The stored table; None where there is none, or it is damaged, of something else, or of other rows."""
     try:
+        metadata = (pq.read_schema(path).metadata or {}).get(_IDENTITY)
+        if metadata is None or json.loads(metadata) != identity:
+            return None
         table = pq.read_table(path)
-    except (FileNotFoundError, pa.ArrowException, OSError):
+    except (FileNotFoundError, pa.ArrowException, OSError, ValueError):
         return None
-    metadata = (table.schema.metadata or {}).get(_IDENTITY)
-    if metadata is None or json.loads(metadata) != identity or table.column("view_id").to_pylist() != view_ids:
-        return None
-    return Features(_matrix(table.column("image_features")), _matrix(table.column("text_features")))
+    return table if table.column(key).to_pylist() == list(keys) else None
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    return np.stack(column.to_numpy()).astype(np.float32, copy=False)
+    """A column of fixed-size lists as (num_rows, list size) float32."""
+    size = column.type.list_size
+    return np.concatenate([chunk.flatten().to_numpy().reshape(-1, size) for chunk in column.chunks])
 
 
-def _write_features(path: Path, features: Features, identity: dict[str, Any], view_ids: list[str]) -> None:
-    table = pa.table(
-        {
-            "view_id": view_ids,
-            "image_features": _rows(features.images),
-            "text_features": _rows(features.texts),
-        }
-    ).replace_schema_metadata({_IDENTITY: json.dumps(identity)})
+def _write(path: Path, table: pa.Table, identity: dict[str, Any]) -> None:
     with written_aside(path) as aside:
-        pq.write_table(table, aside, compression="zstd")
+        pq.write_table(
+            table.replace_schema_metadata({_IDENTITY: json.dumps(identity)}),
+            aside,
+            compression="zstd",
+            row_group_size=_ROWS_A_GROUP,
+        )
 
 
 def _rows(matrix: np.ndarray) -> pa.FixedSizeListArray:

@@ -1,70 +1,223 @@
-"""Figures of retrieval, from features and from ranks.
+"""Figures of retrieval, from scores and from ranks. Nothing is sorted but the right answers of a query.
 
-The tie rule, throughout: the rank of a query is 1 plus the number of *wrong* candidates that score at least as high as
-its best right one. Ties count against the model, so one that gives every candidate the same score finds nothing. Scores
-within `tie_tolerance` are tied, since equal images need not give equal sums of float32.
+The tie rule, throughout: a right candidate is ranked behind every *wrong* one that scores at least as high. Ties count
+against the model, so one that gives every candidate the same score finds nothing, and the order of the gallery changes
+nothing. Scores within `tie_tolerance` are tied, since equal images need not give equal sums of float32.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
-TIE_RULE = "a wrong candidate whose score ties with the best right one is ranked before it"
+TIE_RULE = "a wrong candidate whose score ties with a right one is ranked before it"
 TIE_TOLERANCE = 1e-6
+MAX_CHUNK_MB = 64
+_BYTES_A_SCORE = 4
+
+Scores = Callable[[int, int], torch.Tensor]
+"""Queries from the first to before the last → (num_queries, num_candidates) float32 that may be written over."""
 
 
-def rank_queries(
-    query_features: torch.Tensor,
-    gallery_features: torch.Tensor,
-    query_groups: np.ndarray,
-    gallery_groups: np.ndarray,
+@dataclass(frozen=True)
+class Answers:
+    """Which candidates are right for which query, and which one is the query itself.
+
+    Attributes:
+        starts: (num_queries,) where each query's right candidates begin in `columns`.
+        ends: (num_queries,) where they end; the ranges of two queries may be the same.
+        columns: Candidates, by their place in the gallery.
+        own: (num_queries,) the candidate that is the query itself, neither right nor wrong; None where there is none.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    columns: np.ndarray
+    own: np.ndarray | None = None
+
+    @classmethod
+    def by_group(cls, query_groups: np.ndarray, gallery_groups: np.ndarray, own: np.ndarray | None = None) -> Answers:
+        """A candidate is right where its group is the query's and it is not the query itself.
+
+        Args:
+            query_groups: (num_queries,) int64.
+            gallery_groups: (num_candidates,) int64.
+        """
+        columns = np.argsort(gallery_groups, kind="stable")
+        ordered = gallery_groups[columns]
+        return cls(
+            np.searchsorted(ordered, query_groups, side="left"),
+            np.searchsorted(ordered, query_groups, side="right"),
+            columns,
+            own,
+        )
+
+    @classmethod
+    def listed(cls, lists: Sequence[Sequence[int]], own: np.ndarray | None = None) -> Answers:
+        """Right candidates named query by query; none of them is named twice, and none is the query itself."""
+        ends = np.cumsum([len(right) for right in lists], dtype=np.int64)
+        columns = np.array([column for right in lists for column in right], dtype=np.int64)
+        return cls(np.concatenate([[0], ends])[:-1].astype(np.int64), ends, columns, own)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def num_right(self) -> np.ndarray:
+        """(num_queries,) right candidates of each query."""
+        if self.own is None:
+            return self.ends - self.starts
+        return np.bincount(self.pairs(0, len(self))[0], minlength=len(self))
+
+    def pairs(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Right candidates of some queries: rows counted from `first`, and columns, ordered by row."""
+        num = self.ends[first:last] - self.starts[first:last]
+        rows = np.repeat(np.arange(last - first), num)
+        places = np.arange(len(rows)) - np.repeat(np.cumsum(num) - num, num)
+        columns = self.columns[self.starts[first:last][rows] + places]
+        if self.own is None:
+            return rows, columns
+        others = columns != self.own[first:last][rows]
+        return rows[others], columns[others]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where in its ranking each right candidate of each query stands, from 1, ascending within a query.
+
+    Attributes:
+        ranks: Of all queries, one behind the other.
+        ends: (num_queries,) where those of each query end.
+    """
+
+    ranks: np.ndarray
+    ends: np.ndarray
+
+    @property
+    def queries(self) -> np.ndarray:
+        """The query that each of `ranks` belongs to."""
+        return np.repeat(np.arange(len(self.ends)), np.diff(self.ends, prepend=0))
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """(num_queries,) sums over a query's right candidates; 0 for a query without one."""
+        return np.bincount(self.queries, weights=values, minlength=len(self.ends))
+
+    @property
+    def num_right(self) -> np.ndarray:
+        return np.diff(self.ends, prepend=0)
+
+    @property
+    def best(self) -> np.ndarray:
+        """(num_queries,) rank of the best right candidate; 0 for a query without one."""
+        best = np.zeros(len(self.ends), dtype=np.int64)
+        answered = self.num_right > 0
+        best[answered] = self.ranks[(self.ends - self.num_right)[answered]]
+        return best
+
+    @property
+    def average_precision(self) -> np.ndarray:
+        """(num_queries,) mean over the right candidates of the precision at their places; the whole ranking counts.
+
+        0 for a query without a right candidate.
+        """
+        number = np.arange(len(self.ranks)) - np.repeat(self.ends - self.num_right, self.num_right) + 1
+        return self.sums(number / self.ranks) / np.maximum(self.num_right, 1)
+
+    def share_found(self, k: int) -> np.ndarray:
+        """(num_queries,) share of a query's right candidates that stand among its top `k`; 0 without one."""
+        return self.sums((self.ranks <= k).astype(np.float64)) / np.maximum(self.num_right, 1)
+
+
+def scores_of_features(query_features: torch.Tensor, gallery_features: torch.Tensor) -> Scores:
+    """Inner products of (num_queries, embed_dim) and (num_candidates, embed_dim), both float32."""
+    return lambda first, last: query_features[first:last] @ gallery_features.T
+
+
+def best_ranks(
+    scores: Scores,
+    answers: Answers,
+    num_candidates: int,
     *,
-    chunk_size: int = 1024,
+    max_chunk_mb: int = MAX_CHUNK_MB,
     tie_tolerance: float = TIE_TOLERANCE,
 ) -> np.ndarray:
     """Rank of each query's best right candidate, by counting the wrong ones that are not worse.
 
-    A candidate is right where its group is the query's. Nothing is sorted, and no more than `chunk_size` rows of the
-    similarity exist at once.
-
     Args:
-        query_features: (num_queries, embed_dim) float32.
-        gallery_features: (num_candidates, embed_dim) float32.
-        query_groups: (num_queries,) int64.
-        gallery_groups: (num_candidates,) int64.
-        chunk_size: Queries compared at once.
+        scores: Gives the scores of some queries at a time.
+        answers: Which candidates are right.
+        num_candidates: Size of the gallery.
+        max_chunk_mb: Scores held at once; at least one query's are.
         tie_tolerance: Scores that differ by no more are tied.
 
     Returns:
         (num_queries,) int64 from 1; 0 for a query that no candidate answers.
     """
-    # Candidates in the order of their groups: the right ones of a query lie side by side.
-    order = np.argsort(gallery_groups, kind="stable")
-    ordered_groups = gallery_groups[order]
-    starts = np.searchsorted(ordered_groups, query_groups, side="left")
-    ends = np.searchsorted(ordered_groups, query_groups, side="right")
-    gallery = gallery_features[torch.from_numpy(order).to(gallery_features.device)]
-    ranks = np.zeros(len(query_groups), dtype=np.int64)
-    for first in range(0, len(query_groups), chunk_size):
-        chunk = slice(first, first + chunk_size)
-        similarity = query_features[chunk] @ gallery.T  # (chunk, num_candidates)
-        ranks[chunk] = _ranks_of_chunk(similarity, starts[chunk], ends[chunk], tie_tolerance)
+    ranks = np.zeros(len(answers), dtype=np.int64)
+    for first, last in _chunks(len(answers), num_candidates, max_chunk_mb):
+        similarity = scores(first, last)
+        rows, right = _take_right(similarity, answers, first, last)
+        best = torch.full((last - first,), -torch.inf, device=right.device)
+        best = best.scatter_reduce(0, rows, right, "amax")
+        # In place, and as float32: the sum of ones is exact up to 2^24 candidates, and faster than of booleans.
+        num_not_worse = similarity.ge_((best - tie_tolerance).unsqueeze(1)).sum(dim=1).long()
+        ranks[first:last] = np.where(torch.isfinite(best).cpu().numpy(), 1 + num_not_worse.cpu().numpy(), 0)
     return ranks
 
 
-def _ranks_of_chunk(similarity: torch.Tensor, starts: np.ndarray, ends: np.ndarray, tie_tolerance: float) -> np.ndarray:
-    """Ranks where the right candidates of row i are the columns starts[i] to before ends[i]."""
-    num_right = ends - starts
-    places = np.arange(max(1, int(num_right.max(initial=0))))
-    is_right = places[None, :] < num_right[:, None]  # (chunk, most right ones of any query)
-    columns = np.where(is_right, starts[:, None] + places[None, :], 0)
-    device = similarity.device
-    right = similarity.gather(1, torch.from_numpy(columns).to(device))
-    right = right.masked_fill(torch.from_numpy(~is_right).to(device), -torch.inf)
-    bound = right.amax(dim=1, keepdim=True) - tie_tolerance
-    num_not_worse = (similarity >= bound).sum(dim=1) - (right >= bound).sum(dim=1)
-    return np.where(num_right > 0, 1 + num_not_worse.cpu().numpy(), 0)
+def all_ranks(
+    scores: Scores,
+    answers: Answers,
+    num_candidates: int,
+    *,
+    max_chunk_mb: int = MAX_CHUNK_MB,
+    tie_tolerance: float = TIE_TOLERANCE,
+) -> Ranks:
+    """Rank of every right candidate: its place among the right ones, plus the wrong ones that are not worse.
+
+    Arguments as for `best_ranks`.
+    """
+    parts, sizes = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for first, last in _chunks(len(answers), num_candidates, max_chunk_mb):
+        similarity = scores(first, last)
+        rows, right = _take_right(similarity, answers, first, last)
+        num_right = torch.bincount(rows, minlength=last - first)
+        order = torch.argsort(right, descending=True, stable=True)
+        order = order[torch.argsort(rows[order], stable=True)]  # by query, best first within it
+        rows, right = rows[order], right[order]
+        number = torch.arange(len(rows), device=rows.device) - (num_right.cumsum(0) - num_right)[rows]
+        num_not_worse = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
+        for place in range(int(num_right.max()) if len(num_right) else 0):
+            here = number == place
+            bound = (right[here] - tie_tolerance).unsqueeze(1)
+            asking = rows[here]
+            of_these = similarity if len(asking) == len(similarity) else similarity[asking]
+            num_not_worse[here] = (of_these >= bound).sum(dim=1)
+        parts.append((1 + number + num_not_worse).cpu().numpy())
+        sizes.append(num_right.cpu().numpy())
+    return Ranks(np.concatenate(parts), np.cumsum(np.concatenate(sizes)))
+
+
+def _chunks(num_queries: int, num_candidates: int, max_chunk_mb: int) -> list[tuple[int, int]]:
+    rows = max(1, max_chunk_mb * 2**20 // (_BYTES_A_SCORE * max(1, num_candidates)))
+    return [(first, min(first + rows, num_queries)) for first in range(0, num_queries, rows)]
+
+
+def _take_right(similarity: torch.Tensor, answers: Answers, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows and scores of the right candidates, which then, like the query itself, score less than any wrong one."""
+    of_rows, of_columns = answers.pairs(first, last)
+    rows = torch.from_numpy(of_rows).to(similarity.device)
+    columns = torch.from_numpy(of_columns).to(similarity.device)
+    right = similarity[rows, columns]
+    similarity[rows, columns] = -torch.inf
+    if answers.own is not None:
+        own = torch.from_numpy(answers.own[first:last]).to(similarity.device)
+        has_own = own >= 0
+        similarity[torch.nonzero(has_own).squeeze(1), own[has_own]] = -torch.inf
+    return rows, right
 
 
 def recall_at_k(ranks: np.ndarray, k: int) -> float:
@@ -77,66 +230,7 @@ def recall_at_k(ranks: np.ndarray, k: int) -> float:
     return float((answered <= k).mean()) if len(answered) else 0.0
 
 
-def mean_reciprocal_rank(ranks: np.ndarray) -> float:
-    """Mean of 1 / rank over the queries that some candidate answers.
-
-    >>> mean_reciprocal_rank(np.array([1, 2, 0]))
-    0.75
-    """
-    answered = ranks[ranks > 0]
-    return float((1 / answered).mean()) if len(answered) else 0.0
-
-
 def median_rank(ranks: np.ndarray) -> float:
     """Median rank over the queries that some candidate answers."""
     answered = ranks[ranks > 0]
     return float(np.median(answered)) if len(answered) else 0.0
-
-
-def chance_recall_at_k(num_right: np.ndarray, num_candidates: int, k: int) -> float:
-    """What `recall_at_k` is expected to be for candidates in random order.
-
-    A query with p right ones among n misses with probability C(n - p, k) / C(n, k), which is the product over the
-    first k places of (n - p - i) / (n - i).
-
-    Args:
-        num_right: (num_queries,) right candidates of each query; queries with 0 are left out.
-
-    >>> chance_recall_at_k(np.array([1, 1]), num_candidates=100, k=5)
-    0.05
-    """
-    counts, numbers = np.unique(num_right[num_right > 0], return_counts=True)
-    if not len(counts):
-        return 0.0
-    places = np.arange(min(k, num_candidates))
-    wrong_left = np.maximum(num_candidates - counts[:, None] - places[None, :], 0)
-    miss = np.prod(wrong_left / (num_candidates - places)[None, :], axis=1)
-    return round(float(np.average(1 - miss, weights=numbers)), 12)
-
-
-def bootstrap_interval(
-    values: np.ndarray, groups: np.ndarray, *, num_resamples: int, seed: int, share: float = 0.95
-) -> tuple[float, float]:
-    """Percentile interval of the mean of `values`, drawing whole groups (patents) with replacement.
-
-    Args:
-        values: (num_values,) one value a query.
-        groups: (num_values,) the patent of each query; its queries stand or fall together.
-        num_resamples: Resamples drawn.
-        share: Of the resampled means that lie inside.
-
-    Returns:
-        Lower and upper end; both 0 without values.
-    """
-    if not len(values):
-        return 0.0, 0.0
-    _, members = np.unique(groups, return_inverse=True)
-    sums = np.bincount(members, weights=values)
-    sizes = np.bincount(members)
-    generator = np.random.default_rng(seed)
-    means = np.empty(num_resamples)
-    for resample in range(num_resamples):
-        drawn = generator.integers(len(sums), size=len(sums))
-        means[resample] = sums[drawn].sum() / sizes[drawn].sum()
-    low, high = np.quantile(means, [(1 - share) / 2, (1 + share) / 2])
-    return float(low), float(high)

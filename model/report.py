@@ -3,58 +3,46 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
-_INK, _ACCENT, _MUTED = "#1d2733", "#0b6e99", "#9aa5b1"
-_TITLES = {"text_to_image": "Text → image", "image_to_text": "Image → text"}
-_LINES = {
-    "model": {"color": _ACCENT, "linewidth": 2.0, "label": "this model"},
-    "untrained": {"color": _INK, "linewidth": 1.2, "linestyle": "--", "label": "untrained"},
-    "chance": {"color": _MUTED, "linewidth": 1.2, "linestyle": ":", "label": "chance"},
+from model.charts import draw_classes, draw_confusion, draw_loss_curve, draw_recall_curves
+from model.figures import COLUMNS
+from model.trial import Example
+
+HEADINGS = {
+    "retrieval": "Text and image retrieval",
+    "zero_shot": "Zero-shot classification",
+    "linear_probe": "Linear probe",
+    "fine_tuned": "Fine-tuned classification",
+    "image_retrieval": "Image retrieval",
+    "prior_art": "Prior art",
+}
+LEADS = {
+    "retrieval": "Find the drawing that a caption describes, and the caption of a drawing.",
+    "zero_shot": "A view is taken for the class whose title it is nearest to; nothing is learned.",
+    "linear_probe": "What a linear classifier learns from the frozen image features of the training split.",
+    "fine_tuned": "The classes as the model's own head tells them, from the images alone.",
+    "image_retrieval": "With one view of a patent, find its other views among those of all patents.",
+    "prior_art": "With the views of a patent, find the designs that its examiner cited.",
 }
 
 
-@dataclass(frozen=True)
-class Found:
-    """One candidate found for a query."""
-
-    view_id: str
-    text: str
-    jpeg: bytes
-    score: float
-    is_right: bool
-
-
-@dataclass(frozen=True)
-class Example:
-    """One query shown on the page; `end` is "best" or "worst"."""
-
-    end: str
-    view_id: str
-    text: str
-    jpeg: bytes
-    rank: int
-    found: tuple[Found, ...]
-
-
 def render_report(
-    results: dict[str, Any], examples: dict[str, list[Example]], training_metrics: list[dict[str, Any]]
+    results: Mapping[str, Any],
+    examples: Mapping[str, Sequence[Example]],
+    training_metrics: Sequence[Mapping[str, Any]],
 ) -> str:
     """The page as HTML text.
 
     Args:
         results: What `evaluation.json` holds, but for `files`.
-        examples: Direction → queries to show.
+        examples: Task → queries to show.
         training_metrics: Metrics of the training run, one dict a step; empty where they are not known.
     """
     environment = jinja2.Environment(
@@ -65,85 +53,74 @@ def render_report(
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
+    environment.filters["number"] = lambda value: f"{value:,g}" if isinstance(value, float) else f"{value:,}"
     environment.filters["jpeg_uri"] = lambda data: _data_uri("image/jpeg", data)
-    retrieval = results["retrieval"]
+    tasks = results["tasks"]
     return environment.get_template("report.html").render(
         results=results,
-        retrieval=retrieval,
-        titles=_TITLES,
-        cutoffs=[str(k) for k in results["config"]["cutoffs"]],
-        examples=examples,
+        headings={task: HEADINGS.get(task, task) for task in tasks},
+        leads={task: LEADS.get(task, "") for task in tasks},
+        columns=COLUMNS,
+        examples={task: _by_heading(shown) for task, shown in examples.items()},
+        charts={task: _charts(section) for task, section in tasks.items()},
+        commands={task: command_of(results, task) for task in tasks},
         config_toml=_toml_table("evaluation", results["config"]),
-        recall_chart=_data_uri(
-            "image/svg+xml", draw_recall_curves({name: retrieval[name]["curves"] for name in _TITLES})
-        ),
         loss_chart=_data_uri("image/svg+xml", draw_loss_curve(training_metrics)) if training_metrics else None,
         num_steps=len(training_metrics),
+        found_leaks=[check for check in results["checks"] if check["num_found"]],
     )
 
 
-def _toml_table(name: str, settings: dict[str, Any]) -> str:
+def command_of(results: Mapping[str, Any], task: str) -> str:
+    """The command that measures a task again."""
+    against = " --against MODEL2" if results["against"] else ""
+    return (
+        f"designclip evaluate --data-dir DATA --model MODEL --dataset {results['dataset']['name']} --run NAME "
+        f"--tasks {task}{against} --config evaluation.toml"
+    )
+
+
+def _by_heading(examples: Sequence[Example]) -> list[tuple[str, list[Example]]]:
+    return [(heading, list(group)) for heading, group in groupby(examples, key=lambda example: example.heading)]
+
+
+def _charts(section: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The charts of a task: where they lie, and what they show for those who do not see them."""
+    charts = []
+    curves = section.get("curves", {})
+    if curves:
+        titles = [section["tables"][name]["title"] for name in curves]
+        charts.append(_chart(draw_recall_curves(curves, titles), "Recall at k over k, beside the baselines", ""))
+    for name, by_class in section.get("by_class", {}).items():
+        title = section["tables"][name]["title"]
+        charts.append(
+            _chart(
+                draw_classes(by_class),
+                f"{title}: accuracy of each class over its number of training views",
+                f"{title}: accuracy of each class against its number of training views; larger dots are more views of "
+                "the measured split.",
+            )
+        )
+        charts.append(
+            _chart(
+                draw_confusion(by_class),
+                f"{title}: what each class is taken for",
+                f"{title}: what the views of each class are taken for.",
+            )
+        )
+    return charts
+
+
+def _chart(svg: bytes, alt: str, caption: str) -> dict[str, str]:
+    return {"uri": _data_uri("image/svg+xml", svg), "alt": alt, "caption": caption}
+
+
+def _toml_table(name: str, settings: Mapping[str, Any]) -> str:
     """Settings as the table of a TOML file; one that is not set is left out, since TOML has no word for it."""
     # Plain strings, numbers, booleans and lists of them are written in TOML as they are in JSON.
-    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items() if value is not None]
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items() if value is not None]
     return "\n".join([f"[{name}]", *lines])
 
 
 def _data_uri(media_type: str, data: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def draw_recall_curves(curves: dict[str, dict[str, dict[str, list[float]]]]) -> bytes:
-    """Recall@k over k for each direction, as SVG.
-
-    Args:
-        curves: Direction → line ("model", "untrained", "chance") → {"k": [...], "recall": [...]}.
-    """
-    figure = Figure(figsize=(9.0, 3.4), layout="constrained")
-    panels = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
-    for axes, (direction, lines) in zip(panels, curves.items(), strict=True):
-        for name, style in _LINES.items():
-            axes.plot(lines[name]["k"], [100 * value for value in lines[name]["recall"]], marker="o", ms=3, **style)
-        axes.set_xscale("log")
-        axes.set_title(_TITLES[direction], fontsize=11, color=_INK, loc="left")
-        axes.set_xlabel("k, of the whole gallery")
-        axes.set_ylim(-2, 102)
-        _plain(axes)
-    panels[0].set_ylabel("recall@k in %")
-    panels[0].legend(frameon=False, fontsize=9, loc="upper left")
-    return _svg(figure)
-
-
-def draw_loss_curve(metrics: list[dict[str, Any]]) -> bytes:
-    """Loss of each step with its running mean, as SVG."""
-    steps = [row["step"] for row in metrics]
-    losses = [row["loss"] for row in metrics]
-    window = max(1, len(losses) // 25)
-    means = [sum(losses[max(0, end - window) : end]) / min(window, end) for end in range(1, len(losses) + 1)]
-    figure = Figure(figsize=(9.0, 2.6), layout="constrained")
-    axes = figure.subplots()
-    if window > 1:
-        axes.plot(steps, losses, color=_MUTED, linewidth=0.8, label="each step")
-    label = f"mean of {window} steps" if window > 1 else "each step"
-    axes.plot(steps, means, color=_ACCENT, linewidth=2.0, label=label)
-    axes.set_xlabel("step")
-    axes.set_ylabel("training loss")
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=9)
-    _plain(axes)
-    return _svg(figure)
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_MUTED)
-    axes.tick_params(colors=_INK, labelsize=9)
-    axes.grid(axis="y", color="#e4e8ec", linewidth=0.8)
-    axes.set_axisbelow(True)
-
-
-def _svg(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "designclip", "svg.fonttype": "path"}):
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()

@@ -1,75 +1,249 @@
-"""Text → image and image → text retrieval over the views of a split.
+"""Task retrieval: find the drawing that a caption describes, and the caption of a drawing.
 
-Every view asks once in each direction, and the gallery is every view of the split (or its caption). A candidate is
-right where its caption is the query's, letter for letter, so views that share a caption all count.
+Every view asks once in each direction. A candidate is right where its caption is the query's, letter for letter, so
+views that share a caption all count. The gallery is the whole split, or small galleries of one view each of so many
+patents, drawn with a seed; the captions stand as they are, or with the title of the patent taken out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from model.embed import Features
-from model.metrics import (
-    bootstrap_interval,
-    chance_recall_at_k,
-    mean_reciprocal_rank,
-    median_rank,
-    rank_queries,
-    recall_at_k,
+from model.chance import chance_recall_at_k, chance_reciprocal_rank
+from model.figures import MODEL, Row, tabulate
+from model.lexical import RULE as BM25_RULE
+from model.lexical import Bm25
+from model.metrics import TIE_RULE, TIE_TOLERANCE, Answers, Scores, best_ranks, median_rank, recall_at_k
+from model.titles import WITHOUT_TITLE_RULE, without_title
+from model.trial import Card, Example, TaskResult, Trial
+
+DIRECTIONS = {"text_to_image": "Text → image", "image_to_text": "Image → text"}
+CURVE_CUTOFFS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000)
+POSITIVES_RULE = "a view answers a query where its caption is the query's, letter for letter"
+BM25_NOTE = (
+    "BM25 on titles: each drawing is its patent's title, so the views of a patent tie and count against each other; "
+    f"{BM25_RULE}"
 )
-
-DIRECTIONS = ("text_to_image", "image_to_text")
-CURVE_CUTOFFS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 200, 500, 1000, 2000, 5000, 10000)
+_BM25 = "bm25_title"
+_NUM_SHOWN = 4  # candidates beside each example
 
 
 @dataclass(frozen=True)
-class Queries:
-    """Who asks, and what answers.
+class Pairing:
+    """Views and their captions, as one protocol has them.
 
     Attributes:
-        rows: (num_queries,) rows of the views that serve as queries, ascending.
+        key: In the names of tables and files; empty for captions as they are.
+        heading: In the titles of tables.
+        rule: What was done to the captions; empty for nothing.
+        texts: (num_views,) one caption a view.
         groups: (num_views,) number of each view's caption; views of one group answer each other.
-        patents: (num_queries,) patent of each query.
     """
 
-    rows: np.ndarray
+    key: str
+    heading: str
+    rule: str
+    texts: list[str]
     groups: np.ndarray
-    patents: np.ndarray
-
-    @property
-    def num_right(self) -> np.ndarray:
-        """(num_queries,) right candidates of each query."""
-        return np.bincount(self.groups)[self.groups[self.rows]]
 
 
-def choose_queries(
-    texts: Sequence[str], patent_numbers: Sequence[str], *, max_queries: int | None, seed: int
-) -> Queries:
-    """All views as queries, or `max_queries` of them drawn without repetition."""
-    groups = np.unique(np.array(texts, dtype=object), return_inverse=True)[1].astype(np.int64)
-    rows = np.arange(len(texts))
-    if max_queries is not None and max_queries < len(rows):
+def measure(trial: Trial) -> TaskResult:
+    """Both directions, on the whole split and on small galleries, with titles and without."""
+    views = trial.views
+    result = TaskResult()
+    for pairing in _pairings(trial):
+        rows = choose_rows(len(views), max_queries=trial.config.max_queries, seed=trial.config.seed)
+        patents = np.array(views.patent_numbers)[rows]
+        features = {
+            entrant: (
+                trial.image_features(entrant).features,
+                trial.text_features(entrant, pairing.texts, f"{views.split}-{trial.config.caption}{pairing.key}"),
+            )
+            for entrant in trial.entrants
+        }
+        everything = np.arange(len(views))
+        for direction, heading in DIRECTIONS.items():
+            ranks = _ranks(trial, direction, pairing, features, rows, everything)
+            name = f"{direction}{pairing.key}"
+            num_right = np.bincount(pairing.groups)[pairing.groups[rows]]
+            result.tables[name] = _table(
+                trial, f"{heading}, whole split{pairing.heading}", ranks, patents, num_right, pairing, [len(views)]
+            )
+            result.curves[name] = _curves(ranks, num_right, len(views))
+            if not pairing.key:
+                result.examples += _examples(trial, direction, ranks[MODEL], features[MODEL], rows, pairing)
+            drawn = draw_galleries(
+                views.patent_numbers,
+                size=trial.config.gallery_size,
+                num=trial.config.num_galleries,
+                seed=trial.config.seed,
+            )
+            if drawn:
+                small = f"{name}_of_{trial.config.gallery_size}"
+                result.tables[small] = _on_small_galleries(trial, direction, pairing, features, drawn)
+    return result
+
+
+def _pairings(trial: Trial) -> list[Pairing]:
+    views = trial.views
+    texts = views.texts(trial.config.caption)
+    bare = [without_title(text, title) for text, title in zip(texts, views.titles, strict=True)]
+    pairings = [Pairing("", "", "", texts, number_texts(texts))]
+    if bare != texts:
+        pairings.append(
+            Pairing(
+                "_without_title", ", titles taken out of the captions", WITHOUT_TITLE_RULE, bare, number_texts(bare)
+            )
+        )
+    return pairings
+
+
+def number_texts(texts: Sequence[str]) -> np.ndarray:
+    """(num_texts,) int64: equal texts have equal numbers."""
+    return np.unique(np.array(texts, dtype=object), return_inverse=True)[1].astype(np.int64)
+
+
+def choose_rows(num_views: int, *, max_queries: int | None, seed: int) -> np.ndarray:
+    """Rows that ask: all of them, or `max_queries` drawn without repetition; ascending."""
+    rows = np.arange(num_views)
+    if max_queries is not None and max_queries < num_views:
         rows = np.sort(np.random.default_rng(seed).choice(rows, size=max_queries, replace=False))
-    return Queries(rows=rows, groups=groups, patents=np.array(patent_numbers)[rows])
+    return rows
 
 
-def rank_both_ways(
-    features: Features, queries: Queries, *, device: torch.device, chunk_size: int
+def draw_galleries(patent_numbers: Sequence[str], *, size: int, num: int, seed: int) -> list[np.ndarray]:
+    """Rows of small galleries: one view each of `size` patents, both drawn; none where there are fewer patents.
+
+    Returns:
+        `num` arrays of ascending rows.
+    """
+    patents = number_texts(patent_numbers)
+    if patents.max(initial=-1) + 1 < size:
+        return []
+    generator = np.random.default_rng(seed)
+    galleries = []
+    for _ in range(num):
+        order = generator.permutation(len(patents))
+        firsts = order[np.sort(np.unique(patents[order], return_index=True)[1])]  # one view of each patent, shuffled
+        galleries.append(np.sort(firsts[:size]))
+    return galleries
+
+
+def _ranks(
+    trial: Trial,
+    direction: str,
+    pairing: Pairing,
+    features: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    rows: np.ndarray,
+    gallery: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Direction → (num_queries,) ranks of the best right candidate."""
-    images = torch.from_numpy(features.images).to(device)
-    texts = torch.from_numpy(features.texts).to(device)
-    rows = torch.from_numpy(queries.rows).to(device)
-    asking = queries.groups[queries.rows]
-    return {
-        "text_to_image": rank_queries(texts[rows], images, asking, queries.groups, chunk_size=chunk_size),
-        "image_to_text": rank_queries(images[rows], texts, asking, queries.groups, chunk_size=chunk_size),
+    """Column → (num_queries,) ranks of the best right candidate, where `rows` ask and `gallery` answers."""
+    answers = Answers.by_group(pairing.groups[rows], pairing.groups[gallery])
+
+    def ranks_by(scores: Scores) -> np.ndarray:
+        return best_ranks(scores, answers, len(gallery), max_chunk_mb=trial.config.max_chunk_mb)
+
+    ranks = {}
+    for entrant, (images, texts) in features.items():
+        asking, answering = (texts, images) if direction == "text_to_image" else (images, texts)
+        ranks[entrant] = ranks_by(trial.scores(asking[rows], answering[gallery]))
+    if any(trial.views.titles):
+        titles = [title or "" for title in trial.views.titles]
+        words, documents = (pairing.texts, titles) if direction == "text_to_image" else (titles, pairing.texts)
+        ranks[_BM25] = ranks_by(Bm25([documents[row] for row in gallery]).scores([words[row] for row in rows]))
+    return ranks
+
+
+def _table(
+    trial: Trial,
+    title: str,
+    ranks: Mapping[str, np.ndarray],
+    patents: np.ndarray,
+    num_right: np.ndarray,
+    pairing: Pairing,
+    gallery_sizes: list[int],
+) -> dict[str, Any]:
+    """The figures of one direction and protocol; queries that nothing answers are counted and left out."""
+    answered = ranks[MODEL] > 0
+    size = gallery_sizes[0]
+    rows = {
+        f"R@{k}": Row(
+            values={column: (of[answered] <= k).astype(np.float64) for column, of in ranks.items()},
+            constants={"chance": chance_recall_at_k(num_right, size, k)},
+        )
+        for k in trial.config.cutoffs
     }
+    rows["MRR"] = Row(
+        values={column: 1 / of[answered] for column, of in ranks.items()},
+        constants={"chance": chance_reciprocal_rank(num_right, size)},
+    )
+    terms = {
+        "split": trial.views.split,
+        "gallery_size": size,
+        "num_galleries": len(gallery_sizes),
+        "num_queries": len(answered),
+        "num_patents": len(set(patents.tolist())),
+        "num_queries_without_positive": int((~answered).sum()),
+        "mean_positives": round(float(num_right.mean()), 4),
+        "positives_rule": POSITIVES_RULE,
+        "tie_rule": tie_rule(),
+        "interval": trial.interval_rule,
+        "notes": [
+            *([f"captions: {pairing.rule}"] if pairing.rule else []),
+            *([BM25_NOTE] if _BM25 in ranks else []),
+        ],
+    }
+    median = {column: median_rank(of) for column, of in ranks.items()}
+    return tabulate(
+        title=title,
+        terms=terms,
+        rows=rows,
+        bootstrap=trial.bootstrap(patents[answered]),
+        plain={"median rank": median},
+    )
+
+
+def tie_rule() -> str:
+    return f"{TIE_RULE}; scores within {TIE_TOLERANCE:g} are tied"
+
+
+def _on_small_galleries(
+    trial: Trial,
+    direction: str,
+    pairing: Pairing,
+    features: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    galleries: list[np.ndarray],
+) -> dict[str, Any]:
+    """The queries of all galleries together: their mean is the mean over galleries, since all are of one size."""
+    parts = [_ranks(trial, direction, pairing, features, gallery, gallery) for gallery in galleries]
+    ranks = {column: np.concatenate([part[column] for part in parts]) for column in parts[0]}
+    of_galleries = [pairing.groups[gallery] for gallery in galleries]
+    num_right = np.concatenate([np.bincount(groups)[groups] for groups in of_galleries])
+    patents = np.array(trial.views.patent_numbers)[np.concatenate(galleries)]
+    size = len(galleries[0])
+    title = f"{DIRECTIONS[direction]}, galleries of {size:,}{pairing.heading}"
+    table = _table(trial, title, ranks, patents, num_right, pairing, [size] * len(galleries))
+    means = [recall_at_k(part[MODEL], trial.config.cutoffs[0]) for part in parts]
+    table["terms"]["notes"].append(
+        f"{len(galleries)} galleries, each one view of {size:,} patents, drawn with seed {trial.config.seed}; all "
+        f"of a gallery ask; R@{trial.config.cutoffs[0]} of this model from {100 * min(means):.2f} to "
+        f"{100 * max(means):.2f} %"
+    )
+    return table
+
+
+def _curves(
+    ranks: Mapping[str, np.ndarray], num_right: np.ndarray, num_candidates: int
+) -> dict[str, dict[str, list[float]]]:
+    """Recall at rising k up to the gallery's size, for plotting."""
+    cutoffs = [k for k in CURVE_CUTOFFS if k < num_candidates] + [num_candidates]
+    lines = {column: [recall_at_k(of, k) for k in cutoffs] for column, of in ranks.items()}
+    lines["chance"] = [chance_recall_at_k(num_right, num_candidates, k) for k in cutoffs]
+    return {column: {"k": [float(k) for k in cutoffs], "recall": recall} for column, recall in lines.items()}
 
 
 def nearest(
@@ -90,29 +264,56 @@ def nearest(
     return [(int(row), float(scores[row])) for row in best[:num]]
 
 
-def measure(
-    ranks: np.ndarray, patents: np.ndarray, *, cutoffs: Sequence[int], num_resamples: int, seed: int
-) -> dict[str, Any]:
-    """The figures of one direction, as plain values."""
-    answered = ranks > 0
-    recalls = {}
-    for k in cutoffs:
-        hits = (ranks[answered] <= k).astype(np.float64)
-        low, high = bootstrap_interval(hits, patents[answered], num_resamples=num_resamples, seed=seed)
-        recalls[str(k)] = {"value": recall_at_k(ranks, k), "low": low, "high": high}
+def choose_ends(ranks: np.ndarray, groups: np.ndarray, num: int) -> dict[str, list[int]]:
+    """Places of the best and the worst queries, each group once.
+
+    The worst are those that something wrong came before; there may be none.
+    """
+    order = [int(place) for place in np.argsort(ranks, kind="stable") if ranks[place] > 0]
     return {
-        "recall": recalls,
-        "mean_reciprocal_rank": mean_reciprocal_rank(ranks),
-        "median_rank": median_rank(ranks),
+        "best": _first_of_each(order, groups)[:num],
+        "worst": _first_of_each([place for place in reversed(order) if ranks[place] > 1], groups)[:num],
     }
 
 
-def curve(ranks: np.ndarray, num_candidates: int) -> dict[str, list[float]]:
-    """Recall at rising k up to the gallery's size, for plotting."""
-    cutoffs = [k for k in CURVE_CUTOFFS if k < num_candidates] + [num_candidates]
-    return {"k": [float(k) for k in cutoffs], "recall": [recall_at_k(ranks, k) for k in cutoffs]}
+def _first_of_each(places: list[int], groups: np.ndarray) -> list[int]:
+    """The places whose group has not come before, in their order."""
+    first: dict[int, int] = {}
+    for place in places:
+        first.setdefault(int(groups[place]), place)
+    return list(first.values())
 
 
-def chance(num_right: np.ndarray, num_candidates: int, cutoffs: Sequence[int]) -> dict[str, float]:
-    """Expected recall at each cut-off for candidates in random order."""
-    return {str(k): chance_recall_at_k(num_right, num_candidates, k) for k in cutoffs}
+def _examples(
+    trial: Trial,
+    direction: str,
+    ranks: np.ndarray,
+    features: tuple[np.ndarray, np.ndarray],
+    rows: np.ndarray,
+    pairing: Pairing,
+) -> list[Example]:
+    """The best and the worst queries of one direction, each caption once, with what was found for them."""
+    views, groups = trial.views, pairing.groups
+    images, texts = features
+    is_text = direction == "text_to_image"
+    asking, answering = (texts, images) if is_text else (images, texts)
+    examples = []
+    for end, places in choose_ends(ranks, groups[rows], trial.config.num_examples).items():
+        for place in places:
+            row = int(rows[place])
+            # A caption is shown once, however many views have it.
+            found = nearest(asking[row], answering, _NUM_SHOWN, groups=None if is_text else groups)
+            cards = tuple(
+                Card(
+                    views.view_ids[other],
+                    pairing.texts[other],
+                    views.images[other] if is_text else None,
+                    score,
+                    bool(groups[other] == groups[row]),
+                )
+                for other, score in found
+            )
+            query = Card(views.view_ids[row], pairing.texts[row], views.images[row])
+            heading = f"{DIRECTIONS[direction]}: the {end} queries"
+            examples.append(Example(heading, query, f"rank {int(ranks[place]):,}", cards))
+    return examples

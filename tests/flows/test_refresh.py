@@ -58,7 +58,7 @@ def test_every_stage_passes_its_work_to_the_next(walked):
         assert reports["captions"].tally("views").num_in > num_grants
     num_captions = sum(outcome.reports["captions"].tally("views").num_out for outcome in result.weeks)
     assert result.dataset.tally("views").num_in == num_captions
-    assert result.evaluation["retrieval"]["num_queries"] > 0
+    assert result.evaluation["tasks"]["retrieval"]["tables"]["text_to_image"]["terms"]["num_queries"] > 0
     assert (Path(result.run_dir) / "report.html").is_file()
 
 

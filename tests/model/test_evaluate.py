@@ -13,14 +13,30 @@ import shutil
 import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
 
-from model.errors import ArchitectureError, DatasetError
-from model.evaluate import EvaluationConfig, evaluate
+import model.evaluate
+from model.child import evaluate_in_child
+from model.errors import ArchitectureError, ConfigError, DatasetError
+from model.evaluate import MEASURES, EvaluationConfig, evaluate
+from model.evaluation_config import CHEAP_TASKS, TASKS
+from model.figures import find_figure
 from model.train import TrainConfig, train
 from tests.model.drawings import draw_dataset, draw_rows, write_dataset
 
-CONFIG = EvaluationConfig(num_resamples=50, num_examples=2, device="cpu", batch_size=16)
+CONFIG = EvaluationConfig(
+    tasks=TASKS,
+    num_resamples=50,
+    num_examples=2,
+    gallery_size=5,
+    num_galleries=2,
+    device="cpu",
+    batch_size=16,
+    probe_strengths=(1.0, 10.0),
+    stop_on=(),
+)
+SCHEMA = json.loads((Path(model.evaluate.__file__).parent / "evaluation.schema.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -41,33 +57,130 @@ def run(trained, tmp_path) -> Path:
 
 
 def bytes_of(folder: Path) -> dict[str, str]:
-    files = [folder / "evaluation.json", folder / "report.html", *sorted((folder / "embeddings").iterdir())]
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    embeddings = sorted(path for path in (folder / "embeddings").rglob("*") if path.is_file())
+    files = [folder / "evaluation.json", folder / "report.html", *embeddings]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.mark.slow
 def test_the_small_architecture_learns_in_a_few_steps_which_drawing_a_caption_means(dataset, tmp_path):
     config = TrainConfig(
-        architecture="designclip-tiny", num_steps=10, batch_size=32, learning_rate=1e-3, warmup_steps=5, device="cpu"
+        architecture="designclip-tiny", num_steps=14, batch_size=32, learning_rate=1e-3, warmup_steps=5, device="cpu"
     )
     summary = train(dataset, tmp_path / "run", config)
-    figures = evaluate(tmp_path / "run", dataset, tmp_path / "run", CONFIG)["retrieval"]["text_to_image"]
-    recall = figures["model"]["recall"]
+    terms = dataclasses.replace(CONFIG, tasks=("retrieval",))
+    found = evaluate(tmp_path / "run", dataset, tmp_path / "run", terms)
+    recall = [find_figure(found, f"retrieval/text_to_image/R@{k}") for k in (1, 5, 10)]
 
     assert summary["last_loss"] < math.log(32) - 0.5  # ln 32 is what features that tell nothing apart cost
-    assert recall["5"]["value"] > figures["chance"]["recall"]["5"] + 0.15
-    assert recall["5"]["value"] > figures["untrained"]["recall"]["5"]["value"] + 0.15
-    assert recall["1"]["value"] <= recall["5"]["value"] <= recall["10"]["value"]
+    assert recall[1]["model"]["value"] > recall[1]["chance"]["value"] + 0.15
+    assert recall[1]["model"]["value"] > recall[1]["untrained"]["value"] + 0.15
+    assert recall[0]["model"]["value"] <= recall[1]["model"]["value"] <= recall[2]["model"]["value"]
 
 
-def test_each_figure_stands_with_its_terms(dataset, run):
-    retrieval = evaluate(run, dataset, run, CONFIG)["retrieval"]
+@pytest.fixture(scope="module")
+def measured(dataset, trained) -> dict:
+    """Every task, a second model, and small galleries."""
+    return evaluate(trained, dataset, trained, dataclasses.replace(CONFIG, against=str(trained)))
 
-    assert retrieval["gallery_size"] == retrieval["num_queries"] == 40
-    assert retrieval["num_patents"] == 20
-    assert retrieval["text_to_image"]["num_queries_without_positive"] == 0
-    assert "before it" in retrieval["tie_rule"] and "letter for letter" in retrieval["positives_rule"]
-    assert retrieval["text_to_image"]["chance"] == retrieval["image_to_text"]["chance"]
+
+def test_what_is_written_keeps_to_the_schema(measured, trained):
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(measured, SCHEMA)
+    assert json.loads((trained / "evaluation.json").read_text()) == measured
+    assert tuple(measured["tasks"]) == tuple(MEASURES) and set(MEASURES) == set(TASKS)
+
+
+def test_each_figure_stands_with_its_terms_and_baselines(measured):
+    for task, section in measured["tasks"].items():
+        for name, table in section["tables"].items():
+            assert table["terms"]["num_queries"] > 0, (task, name)
+            for figure in table["figures"].values():
+                if figure["unit"] == "share":
+                    assert {"model", "untrained", "against", "difference", "chance"} <= set(figure), (task, name)
+                    assert figure["model"]["low"] <= figure["model"]["value"] <= figure["model"]["high"]
+    retrieval = measured["tasks"]["retrieval"]["tables"]
+    assert set(retrieval) == {f"{way}{size}" for way in ("text_to_image", "image_to_text") for size in ("", "_of_5")}
+    assert retrieval["text_to_image"]["terms"]["gallery_size"] == 40
+    assert retrieval["text_to_image_of_5"]["terms"]["num_queries"] == 10
+    assert "bm25_title" in retrieval["text_to_image"]["columns"]
+    assert "majority" in measured["tasks"]["zero_shot"]["tables"]["uspc"]["columns"]
+
+
+def test_a_model_does_not_differ_from_itself(measured):
+    for section in measured["tasks"].values():
+        for table in section["tables"].values():
+            for figure in table["figures"].values():
+                if "difference" in figure:
+                    assert figure["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
+
+
+def test_a_figure_is_found_by_its_path(measured):
+    figure = find_figure(measured, "image_retrieval/same_patent/mAP")
+    assert 0 <= figure["model"]["low"] <= figure["model"]["high"] <= 1
+    with pytest.raises(KeyError, match=r"no figure retrieval/mAP; this evaluation holds .*same_patent"):
+        find_figure(measured, "retrieval/mAP")
+
+
+def test_what_a_dataset_cannot_tell_is_said_and_the_rest_is_measured(measured, trained):
+    assert measured["tasks"]["prior_art"]["status"] == "not_available"
+    assert "cited" in measured["tasks"]["prior_art"]["reason"]
+    assert "Not available: the examiner of none" in (trained / "report.html").read_text()
+
+
+def test_features_serve_other_tasks_and_evaluations(dataset, run, monkeypatch):
+    evaluate(run, dataset, run, CONFIG)
+    monkeypatch.setattr("model.entrant.load_clip", None)  # a model that is loaded fails the test
+    results = evaluate(run, dataset, run.parent / "elsewhere", dataclasses.replace(CONFIG, cutoffs=(3,), seed=0))
+
+    assert find_figure(results, "retrieval/text_to_image/R@3")["model"]["value"] > 0
+
+
+def test_a_child_tells_of_its_progress_and_gives_the_same(dataset, run):
+    terms = dataclasses.replace(CONFIG, tasks=("retrieval",), untrained=False)
+    shutil.rmtree(run / "embeddings")
+    heard = []
+    results = evaluate_in_child(
+        run,
+        dataset,
+        run,
+        terms,
+        progress=lambda step, num_steps, values: heard.append((step, num_steps, values["doing"])),
+    )
+
+    assert results == evaluate(run, dataset, run, terms)
+    assert (40, 40, "images of test") in heard and any("retrieval" in doing for *_, doing in heard)
+
+
+def test_leaks_stop_before_a_model_is_loaded(tmp_path, micro_clip, monkeypatch):
+    rows = {split: draw_rows(3, split=split) for split in ("train", "test")}
+    shapes = write_dataset(tmp_path / "d", rows)
+    monkeypatch.setattr("model.entrant.load_clip", None)
+
+    with pytest.raises(DatasetError, match="3 of 3 patents of the split test are in another split"):
+        evaluate(micro_clip, shapes, tmp_path / "out", dataclasses.replace(CONFIG, stop_on=("patents",)))
+    assert not (tmp_path / "out" / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tasks": ("retreival",)}, "tasks is .*choose from retrieval, zero_shot"),
+        ({"stop_on": ("everything",)}, "stop_on is .*choose from patents, families"),
+        ({"prompts": ("a drawing",)}, "each needs one {}"),
+        ({"probe_strengths": (10.0, 1.0)}, "use ascending positive numbers"),
+        ({"prior_art_splits": ("test",)}, "none that is searched anyway"),
+        ({"gallery_size": 1}, "gallery_size is 1; it must be at least 2"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        EvaluationConfig(**settings)
+
+
+def test_the_default_tasks_need_no_image_of_training():
+    assert EvaluationConfig().tasks == CHEAP_TASKS
+    assert set(CHEAP_TASKS) <= set(TASKS) and "linear_probe" not in CHEAP_TASKS
 
 
 def test_equal_inputs_give_equal_bytes_wherever_they_lie(dataset, run, tmp_path):
@@ -77,7 +190,7 @@ def test_equal_inputs_give_equal_bytes_wherever_they_lie(dataset, run, tmp_path)
     for name in bytes_of(copied):
         (copied / name).unlink(missing_ok=True)
     shutil.rmtree(copied / "embeddings")
-    evaluate(f"local-dir:{copied / 'model'}", elsewhere, copied, dataclasses.replace(CONFIG, chunk_size=7))
+    evaluate(f"local-dir:{copied / 'model'}", elsewhere, copied, dataclasses.replace(CONFIG, max_chunk_mb=1))
 
     assert bytes_of(copied) == bytes_of(run)
 
@@ -102,8 +215,9 @@ def test_other_settings_are_measured_anew(dataset, run):
     evaluate(run, dataset, run, CONFIG)
     results = evaluate(run, dataset, run, dataclasses.replace(CONFIG, max_queries=5, cutoffs=(2,)))
 
-    assert results["retrieval"]["num_queries"] == 5 and results["retrieval"]["gallery_size"] == 40
-    assert list(results["retrieval"]["text_to_image"]["model"]["recall"]) == ["2"]
+    table = results["tasks"]["retrieval"]["tables"]["text_to_image"]
+    assert table["terms"]["num_queries"] == 5 and table["terms"]["gallery_size"] == 40
+    assert list(table["figures"]) == ["R@2", "MRR", "median rank"]
     assert json.loads((run / "evaluation.json").read_text()) == results
 
 
@@ -136,9 +250,17 @@ def test_the_page_stands_alone_and_names_its_terms(dataset, run):
     page.feed(text)
 
     assert page.open == [] and page.missing_alt == 0
-    assert page.sources and all(source.startswith("data:image/") for source in page.sources)
+    assert page.sources and all(source.startswith(("data:image/", "#")) for source in page.sources)
     assert not re.search(r"(?i)<script|@import|url\(", text)
-    for word in ("Untrained, same architecture", "Chance, expected", "R@10", "Training", "ties with the best right"):
+    for word in (
+        "untrained",
+        "BM25 on titles",
+        "majority class",
+        "chance",
+        "R@10",
+        "Training",
+        "ties with a right one",
+    ):
         assert word in text
     assert results["model"]["fingerprint"] in text and results["dataset"]["fingerprint"] in text
     assert str(run.parent) not in text and str(dataset) not in text
@@ -148,9 +270,13 @@ def test_the_page_says_how_to_measure_again_in_settings_that_give_the_same_confi
     evaluate(run, dataset, run, CONFIG)
     text = html.unescape((run / "report.html").read_text(encoding="utf-8"))
     command, settings = re.findall(r"<pre>(.*?)</pre>", text, re.DOTALL)
+    of_tasks = re.findall(r"To measure this again: <code>(.*?)</code>", text)
 
     assert command == (
         "designclip evaluate --data-dir DATA --model MODEL --dataset shapes --run NAME --config evaluation.toml"
+    )
+    assert [line.replace(f" --tasks {task}", "") for line, task in zip(of_tasks, MEASURES, strict=True)] == (
+        [command] * len(MEASURES)
     )
     again = EvaluationConfig.from_dict(tomllib.loads(settings)["evaluation"])
     assert again.config_hash == CONFIG.config_hash
@@ -172,8 +298,8 @@ def test_a_single_view_is_found_for_certain(tmp_path, micro_clip):
     rows = draw_rows(1, split="test", views_per_patent=1)
     results = evaluate(micro_clip, write_dataset(tmp_path / "d", {"test": rows}), tmp_path / "out", CONFIG)
 
-    assert results["retrieval"]["text_to_image"]["model"]["recall"]["1"]["value"] == 1.0
-    assert results["retrieval"]["text_to_image"]["chance"]["recall"]["1"] == 1.0
+    figure = find_figure(results, "retrieval/text_to_image/R@1")
+    assert figure["model"]["value"] == figure["chance"]["value"] == 1.0
 
 
 def test_a_split_or_a_model_that_is_not_there_is_named(dataset, run, tmp_path):

@@ -1,0 +1,57 @@
+"""An evaluation as tables for a terminal: the model beside its baselines, and what to keep in mind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+_HEADINGS = {
+    "model": "model",
+    "against": "second model",
+    "difference": "difference, p",
+    "untrained": "untrained",
+    "bm25_title": "BM25 on titles",
+    "majority": "majority",
+    "chance": "chance",
+}
+
+
+def evaluation_tables(measured: dict[str, Any]) -> list[Table | str]:
+    """One table a measurement, one line a figure; before them what the leak checks found, in markup."""
+    shown: list[Table | str] = [
+        f"[yellow]note:[/] {escape(check['message'])}" for check in measured["checks"] if check["num_found"]
+    ]
+    for task, section in measured["tasks"].items():
+        if section["status"] == "not_available":
+            shown.append(f"{task.replace('_', ' ')}: not available, {escape(section['reason'])}")
+        shown += [_table(content) for content in section["tables"].values()]
+    return shown
+
+
+def _table(content: dict[str, Any]) -> Table:
+    terms, columns = content["terms"], [name for name in _HEADINGS if name in content["columns"]]
+    title = (
+        f"{content['title']}: {terms['num_queries']:,} queries, {terms['num_queries_without_positive']:,} of them "
+        f"without a right answer, {terms['gallery_size']:,} candidates"
+    )
+    headings = [_HEADINGS[name] for name in columns]
+    headings.insert(columns.index("model") + 1, "95 %")
+    table = Table("in %", *headings, title=escape(title), title_justify="left")
+    for name, figure in content["figures"].items():
+        table.add_row(
+            name, *(cell for column in columns for cell in _cells(figure.get(column), column, figure["unit"]))
+        )
+    return table
+
+
+def _cells(estimate: dict[str, float] | None, column: str, unit: str) -> list[str]:
+    if estimate is None:
+        return ["–", ""] if column == "model" else ["–"]
+    value = f"{100 * estimate['value']:.1f}" if unit == "share" else f"{estimate['value']:g}"
+    if column == "difference":
+        value = f"{100 * estimate['value']:+.1f}, {estimate['p']:.3f}"
+    if column != "model":
+        return [value]
+    return [value, f"{100 * estimate['low']:.1f}–{100 * estimate['high']:.1f}" if "low" in estimate else ""]

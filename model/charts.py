@@ -1,0 +1,144 @@
+"""Charts of the evaluation report, as SVG with equal bytes for equal figures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+_INK, _ACCENT, _MUTED, _GRID = "#1d2733", "#0b6e99", "#9aa5b1", "#e4e8ec"
+_LINES: dict[str, dict[str, Any]] = {
+    "model": {"color": _ACCENT, "linewidth": 2.0, "label": "this model"},
+    "against": {"color": "#b3541e", "linewidth": 1.6, "label": "second model"},
+    "bm25_title": {"color": "#6a4c93", "linewidth": 1.2, "linestyle": "-.", "label": "BM25 on titles"},
+    "untrained": {"color": _INK, "linewidth": 1.2, "linestyle": "--", "label": "untrained"},
+    "chance": {"color": _MUTED, "linewidth": 1.2, "linestyle": ":", "label": "chance"},
+}
+_SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#a9d3e5", _ACCENT, "#073b52"])
+
+
+def draw_recall_curves(curves: Mapping[str, Mapping[str, Mapping[str, list[float]]]], titles: Sequence[str]) -> bytes:
+    """Recall@k over k, a panel a table, as SVG.
+
+    Args:
+        curves: Table → line ("model", "untrained", …) → {"k": [...], "recall": [...]}.
+        titles: Of the panels.
+    """
+    num_rows = -(-len(curves) // 2)
+    figure = Figure(figsize=(9.0, 3.1 * num_rows), layout="constrained")
+    panels = figure.subplots(num_rows, min(2, len(curves)), sharey=True, squeeze=False).flatten()
+    for axes, title, lines in zip(panels, titles, curves.values(), strict=False):
+        for name, style in _LINES.items():
+            if name in lines:
+                axes.plot(
+                    lines[name]["k"], [100 * value for value in lines[name]["recall"]], marker="o", ms=2.5, **style
+                )
+        axes.set_xscale("log")
+        axes.set_title(title, fontsize=10, color=_INK, loc="left")
+        axes.set_xlabel("k, of the whole gallery")
+        axes.set_ylim(-2, 102)
+        _plain(axes)
+    for axes in panels[len(curves) :]:
+        axes.set_visible(False)
+    panels[0].set_ylabel("recall@k in %")
+    panels[0].legend(frameon=False, fontsize=8, loc="upper left")
+    return _svg(figure)
+
+
+def draw_classes(by_class: Mapping[str, Any]) -> bytes:
+    """Accuracy of each class against how many training views it has, as SVG; a dot grows with its views."""
+    rows = [
+        (code, training, accuracy, num)
+        for code, training, accuracy, num in zip(
+            by_class["codes"], by_class["num_training_views"], by_class["accuracy"], by_class["num_views"], strict=True
+        )
+        if num
+    ]
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    axes = figure.subplots()
+    most = max(num for *_, num in rows)
+    for number, (code, training, accuracy, num) in enumerate(rows):
+        axes.scatter(training, 100 * accuracy, s=20 + 160 * num / most, color=_ACCENT, alpha=0.55, linewidths=0)
+        above = number % 2 == 0  # neighbours of equal height keep their names apart
+        axes.annotate(
+            code,
+            (training, 100 * accuracy),
+            xytext=(0, 7 if above else -13),
+            textcoords="offset points",
+            ha="center",
+            fontsize=7,
+            color=_INK,
+        )
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(left=-0.4)
+    axes.set_ylim(-8, 110)
+    axes.set_xlabel("training views of the class (logarithmic from 1)")
+    axes.set_ylabel("accuracy in %")
+    _plain(axes)
+    return _svg(figure)
+
+
+def draw_confusion(by_class: Mapping[str, Any]) -> bytes:
+    """What each class is taken for, as SVG: rows are true classes that occur, shares of a row."""
+    counts = np.array(by_class["confusion"], dtype=np.float64)
+    rows = np.flatnonzero(counts.sum(axis=1))
+    columns = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
+    shares = counts[np.ix_(rows, columns)] / counts[rows].sum(axis=1, keepdims=True)
+    codes = np.array(by_class["codes"])
+    figure = Figure(figsize=(9.0, 1.6 + 0.2 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    mesh = axes.pcolormesh(100 * shares, cmap=_SHADES, vmin=0, vmax=100, edgecolors="#eef1f4", linewidth=0.4)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, codes[columns], rotation=90, fontsize=7)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, codes[rows], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("true class")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, colors=_INK)
+    bar = figure.colorbar(mesh, ax=axes, shrink=0.8, aspect=25, pad=0.01)
+    bar.set_label("% of the class", fontsize=8)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.tick_params(labelsize=7)
+    return _svg(figure)
+
+
+def draw_loss_curve(metrics: Sequence[Mapping[str, Any]]) -> bytes:
+    """Loss of each step with its running mean, as SVG."""
+    steps = [row["step"] for row in metrics]
+    losses = [row["loss"] for row in metrics]
+    window = max(1, len(losses) // 25)
+    means = [sum(losses[max(0, end - window) : end]) / min(window, end) for end in range(1, len(losses) + 1)]
+    figure = Figure(figsize=(9.0, 2.6), layout="constrained")
+    axes = figure.subplots()
+    if window > 1:
+        axes.plot(steps, losses, color=_MUTED, linewidth=0.8, label="each step")
+    label = f"mean of {window} steps" if window > 1 else "each step"
+    axes.plot(steps, means, color=_ACCENT, linewidth=2.0, label=label)
+    axes.set_xlabel("step")
+    axes.set_ylabel("training loss")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=9)
+    _plain(axes)
+    return _svg(figure)
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_MUTED)
+    axes.tick_params(colors=_INK, labelsize=9)
+    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _svg(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "designclip", "svg.fonttype": "path"}):
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
