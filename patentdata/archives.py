@@ -84,7 +84,7 @@ class NumberRun:
     """The patent numbers of a week's DESIGN members, which are consecutive but for withdrawn ones.
 
     >>> run = NumberRun({900001, 900002, 900005})
-    >>> run.missing, run.is_sound(max_missing_share=0.02)
+    >>> run.missing, run.is_behind(max_missing_share=0.02)
     ([900003, 900004], False)
     """
 
@@ -101,9 +101,11 @@ class NumberRun:
     def num_missing(self) -> int:
         return max(self.numbers) - min(self.numbers) + 1 - len(self.numbers) if self.numbers else 0
 
-    def is_sound(self, *, max_missing_share: float) -> bool:
-        """Whether so few numbers are missing that nothing but withdrawn ones need be."""
-        return self.num_missing <= max(1, max_missing_share * (self.num_missing + len(self.numbers)))
+    def is_behind(self, *, max_missing_share: float) -> bool:
+        """Whether a member of another tree ends the run: where so few numbers are missing that they may be withdrawn."""
+        return bool(self.numbers) and self.num_missing <= max(
+            1, max_missing_share * (self.num_missing + len(self.numbers))
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: first, last, how many, which are missing."""
@@ -182,7 +184,7 @@ def keep_designs(
                 continue
             reason, data = _unsafe(member), b""
             if not reason and (tree := _tree_of(member.name)) != "DESIGN":
-                if run.numbers and not hash_all and member.is_streamed and _is_behind(run, config):
+                if not hash_all and member.is_streamed and run.is_behind(max_missing_share=config.max_missing_share):
                     is_cut = True
                     break
                 tally.num_in += 1
@@ -209,11 +211,6 @@ def keep_designs(
     if hashed.is_zip and not hash_all:
         return Reading(None, None, ended_at, run)
     return Reading(hashed.finish(), None if hashed.is_zip else hashed.num_bytes, ended_at, run)
-
-
-def _is_behind(run: NumberRun, config: ArchivesConfig) -> bool:
-    """Whether a member of another tree shows that the DESIGN tree is behind: not where numbers are still missing."""
-    return run.is_sound(max_missing_share=config.max_missing_share)
 
 
 def read_kept(archive: BinaryIO) -> list[tuple[str, Callable[[], bytes]]]:

@@ -17,7 +17,12 @@ DataDir = Annotated[
 ]
 Source = Annotated[
     str | None,
-    typer.Option("--source", "-s", help="Folder of weekly archives such as I20210105.tar; without it, the weeks kept."),
+    typer.Option(
+        "--source",
+        "-s",
+        help='Where weekly archives come from: "portal", a mirror\'s address, or a folder of files such as '
+        "I20210105.tar; without it, the weeks kept.",
+    ),
 ]
 Years = Annotated[str, typer.Option(help="Only these years, such as 2021 or 2007-2022,2024.")]
 Workers = Annotated[int, typer.Option(help="Weeks at a time; 0 takes as many as there are cores.")]

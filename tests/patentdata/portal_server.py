@@ -269,6 +269,8 @@ class PortalServer:
         request.end_headers()
         if request.command == "HEAD":
             return
+        # so that what counts as sent has left, but for a little
+        request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PIECE_BYTES)
         left = length if fault.cut_after is None else min(fault.cut_after, length)
         for piece in _pieces(content, first):
             if left <= 0:
