@@ -127,8 +127,9 @@ def serve(search: Search, config: ServeConfig, holder: socket.socket, *, on_read
             make_app(search, config), log_level="warning", server_header=False, timeout_graceful_shutdown=3, ws="none"
         )
     )
-    on_ready(f"http://{HOST}:{holder.getsockname()[1]}/")
+    holder.listen()  # whoever comes before the server is up waits
     with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+        on_ready(f"http://{HOST}:{holder.getsockname()[1]}/")
         server.run(sockets=[holder])
 
 
@@ -140,6 +141,7 @@ def make_app(search: Search, config: ServeConfig) -> FastAPI:
     app.get("/")(pages.home)
     app.post("/picture")(pages.by_picture)
     app.get("/picture")(pages.picture)
+    app.get("/favicon.ico")(lambda: Response(status_code=204))
     app.get("/patent")(pages.patent)
     app.exception_handler(404)(pages.not_found)
     return app

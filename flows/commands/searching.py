@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -111,6 +112,7 @@ def serve(
     config = ServeConfig(port=port)
     with bind(port) as holder:  # before the long work, which a port in use would make useless
         ready = _open(model, Path(data_dir), dataset, approximate_from)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C ends the page, and stops no work half way
         serve_pages(ready, config, holder, on_ready=_say_address(ready))
 
 

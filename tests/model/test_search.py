@@ -12,45 +12,27 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.torch import save_file
 
 from model import nearest
-from model.clip import find_model, load_clip
 from model.dataset import open_dataset
 from model.errors import ConfigError, DatasetError
 from model.nearest import Approximate, ApproximateConfig, Nearest, Probes, approximate, highest
 from model.query_image import QueryError, QueryImageConfig, read_query_file, read_query_image
 from model.search import Filters, Gallery, SearchConfig, check_text, open_search, render_results
 from patentdata.training_images import TrainingImageConfig, training_image
-from tests.model.drawings import draw_rows, write_dataset
+from tests.model.searchable import HOSTILE, draw_searchable, write_model
 
 _CONFIG = SearchConfig(device="cpu", batch_size=16, num_workers=1)
-_HOSTILE = "<script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")
 def dataset_dir(tmp_path_factory):
-    """16 + 4 patents of two views each, with classes, days and citations; one title is hostile."""
-    splits = {}
-    for seed, (split, num) in enumerate({"train": 16, "test": 4}.items(), 1):
-        rows = draw_rows(num, split=split, seed=seed)
-        for place, row in enumerate(rows):
-            row["grant_date"] = None if place == 0 else datetime.date(2019 + seed, 1 + place % 12, 5)
-            row["locarno_class"] = "07-01" if place % 4 < 2 else "06-03"
-            row["figure_label"] = f"{1 + place % 2}"
-        rows[2]["title"] = rows[3]["title"] = _HOSTILE
-        splits[split] = rows
-    return write_dataset(tmp_path_factory.mktemp("datasets") / "designs", splits, name="designs")
+    return draw_searchable(tmp_path_factory.mktemp("datasets") / "designs")
 
 
 @pytest.fixture(scope="module")
 def model_dir(micro_clip, tmp_path_factory):
-    """A model folder with weights, so that features can be kept and found again."""
-    folder = tmp_path_factory.mktemp("model")
-    shutil.copy(f"{micro_clip.removeprefix('local-dir:')}/open_clip_config.json", folder)
-    clip = load_clip(find_model(micro_clip), load_weights=False)
-    save_file(clip.model.state_dict(), folder / "open_clip_model.safetensors")
-    return folder
+    return write_model(micro_clip, tmp_path_factory.mktemp("models") / "model")
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +188,7 @@ def test_bad_questions_are_one_sentence(search, dataset_dir, model_dir, tmp_path
 
 def test_the_page_of_results_is_self_contained_and_escaped(search):
     image = read_query_image(encoded(drawing()), search.image)
-    page = render_results(search, search.by_text("x", 40), query=_HOSTILE, picture=image, asked="class D7")
+    page = render_results(search, search.by_text("x", 40), query=HOSTILE, picture=image, asked="class D7")
     assert "<script" not in page and page.count('src="data:image/jpeg;base64,') == 40
     assert re.findall(r'(?:src|href)="(?!data:)[^"]*"', page) == []
     assert "Every view is compared." in page and "class D7" in page
