@@ -231,7 +231,28 @@ def show_training(summary: dict[str, Any], run_dir: Path, as_json: bool) -> None
     if as_json:
         show_json(summary)
         return
-    _OUT.print(f"Trained {summary.get('num_steps', '?')} steps; the model is in {run_dir / 'model'}")
+    first, last = summary["first_loss"], summary["last_loss"]
+    _OUT.print(
+        f"Trained {summary['num_steps']:,} steps of {summary['batch_size']} pairs, loss {first:.3g} to {last:.3g}; "
+        f"the model is in {escape(str(run_dir / 'model'))}"
+    )
+    _OUT.print(f"Open [bold]{escape(str((run_dir / 'training.html').resolve()))}[/]", soft_wrap=True)
+
+
+def show_push(sent: dict[str, Any], as_json: bool) -> None:
+    """The files of a model and where they went, or would go."""
+    if as_json:
+        show_json(sent)
+        return
+    table = Table("file", "bytes")
+    for name, size in sent["files"].items():
+        table.add_row(name, f"{size:,}")
+    _OUT.print(table)
+    repository = escape(sent["repository"])
+    if sent["address"] is None:
+        _OUT.print(f"Nothing was sent; without --dry-run these files go to {repository}")
+    else:
+        _OUT.print(f"Sent to {repository}: {escape(sent['address'])}", soft_wrap=True)
 
 
 def show_evaluation(measured: dict[str, Any], run_dir: Path, as_json: bool) -> None:

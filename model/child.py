@@ -86,7 +86,7 @@ def _run(module: str, arguments: list[str], progress: Progress | None) -> dict[s
         errors="replace",
     )
     try:
-        summary, last_lines = _follow(child, progress)
+        summary, errors, last_lines = _follow(child, progress)
     finally:
         if child.poll() is None:
             child.terminate()
@@ -95,20 +95,24 @@ def _run(module: str, arguments: list[str], progress: Progress | None) -> dict[s
         return summary
     if code < 0:
         raise TrainingError(f"the process of {module} was ended by signal {-code}; run again to go on where it was")
-    errors = [line.removeprefix("error: ") for line in last_lines if line.startswith("error: ")]
     kind = ConfigError if code == _BAD_ARGUMENTS else ModelError
     raise kind(errors[-1] if errors else f"the process of {module} failed:\n" + "\n".join(last_lines))
 
 
-def _follow(child: subprocess.Popen[str], progress: Progress | None) -> tuple[dict[str, Any] | None, list[str]]:
-    """The child's summary, if it came to one, and its last lines that were no JSON."""
+def _follow(
+    child: subprocess.Popen[str], progress: Progress | None
+) -> tuple[dict[str, Any] | None, list[str], list[str]]:
+    """The child's summary, if it came to one, its errors in sentences, and its last lines that were no JSON."""
     summary = None
+    errors: list[str] = []
     last_lines: collections.deque[str] = collections.deque(maxlen=_NUM_LAST_LINES)
     for line in child.stdout or ():
         try:
             values = json.loads(line)
         except ValueError:
             last_lines.append(line.rstrip())
+            if line.startswith("error: "):  # torchrun says much behind it
+                errors.append(line.rstrip().removeprefix("error: "))
             continue
         if not isinstance(values, dict):
             continue
@@ -116,4 +120,4 @@ def _follow(child: subprocess.Popen[str], progress: Progress | None) -> tuple[di
             summary = values["summary"]
         elif progress is not None and "step" in values:
             progress(values["step"], values["num_steps"], values)
-    return summary, list(last_lines)
+    return summary, errors, list(last_lines)

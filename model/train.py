@@ -2,8 +2,8 @@
 
 Also a program, so that a run can be a child process, and several processes one run:
 
-    python -m model.train --dataset D --run R --config C.toml
-    torchrun --nproc-per-node 4 -m model.train --dataset D --run R --config C.toml
+    python -m model.train --dataset D --run-dir R --config C.toml
+    torchrun --nproc-per-node 4 -m model.train --dataset D --run-dir R --config C.toml
 """
 
 from __future__ import annotations
@@ -146,20 +146,25 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m model.train", description=train.__doc__)
     parser.add_argument("--dataset", type=Path, required=True, help="folder with dataset.json")
-    parser.add_argument("--run", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--run-dir", type=Path, required=True, help="folder of the run")
     parser.add_argument("--config", type=Path, help="TOML or JSON file of settings; without it, the defaults")
     options = parser.parse_args(arguments)
     try:
         config = read_config(options.config)
         if num_processes_here() == 1 and num_processes_wanted(config) > 1:
-            become_torchrun(num_processes_wanted(config), sys.argv[1:] if arguments is None else arguments)
+            named = {"--dataset": options.dataset, "--run-dir": options.run_dir, "--config": options.config}
+            become_torchrun(
+                num_processes_wanted(config), [str(part) for pair in named.items() if pair[1] for part in pair]
+            )
         with StopOnSignal() as stop:
 
             def report(step: int, num_steps: int, values: dict[str, Any]) -> None:
                 stop.is_training = True
                 print(json.dumps(values | {"num_steps": num_steps}), flush=True)
 
-            summary = train(options.dataset, options.run, config, progress=report, should_stop=lambda: stop.is_wanted)
+            summary = train(
+                options.dataset, options.run_dir, config, progress=report, should_stop=lambda: stop.is_wanted
+            )
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return _BAD_ARGUMENTS if isinstance(error, ConfigError) else _FAILED
