@@ -16,7 +16,18 @@ from collections.abc import Iterator
 import typer
 
 from flows import console
-from flows.commands import captions, measuring, operations, rebuilding, searching, sources, stages, training, walks
+from flows.commands import (
+    captions,
+    measuring,
+    operations,
+    rebuilding,
+    retraining,
+    searching,
+    sources,
+    stages,
+    training,
+    walks,
+)
 
 app = typer.Typer(
     help="US design patents, from the weekly archives of the USPTO to a trained and measured CLIP model.\n\n"
@@ -27,7 +38,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for subject in (walks, rebuilding, sources, stages, captions, training, measuring, searching, operations):
+for subject in (
+    walks,
+    rebuilding,
+    sources,
+    stages,
+    captions,
+    training,
+    measuring,
+    retraining,
+    searching,
+    operations,
+):
     app.add_typer(subject.app)
 
 
@@ -42,9 +64,11 @@ def main() -> None:
             app()
     except _StoppedError as stopped:
         console.say_error("stopped; run the same command again to go on")
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(128 + stopped.number)  # threads may be in the middle of a sheet; files appear whole or not at all
+        if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(128 + stopped.number)  # threads in the middle of a sheet are not waited for; files appear whole
+        raise
     except (PatentDataError, ModelError) as error:
         console.say_error(str(error))
         sys.exit(2 if isinstance(error, ConfigError | ModelConfigError) else 1)

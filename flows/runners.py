@@ -101,8 +101,10 @@ def open_runner(config: WorkersConfig) -> Iterator[Runner]:
 def _end_now(executor: concurrent.futures.Executor) -> None:
     """Drop what waits, and end worker processes in the middle of their work; threads cannot be ended."""
     executor.shutdown(wait=False, cancel_futures=True)
-    for worker in multiprocessing.active_children():
-        worker.terminate()
+    if isinstance(executor, concurrent.futures.ProcessPoolExecutor):
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        executor.shutdown()
 
 
 def _dask_client(address: str | None) -> Any:

@@ -1,0 +1,302 @@
+"""Rebuild: a plan before anything, weeks side by side, stopped and continued at will, and an account at the end."""
+
+import datetime
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows.progress import Listener, listening
+from flows.rebuild import RebuildConfig, rebuild
+from flows.rebuild_plan import Stopwatch, plan_rebuild, read_speed, write_speed
+from flows.refresh import WeeksFailedError
+from flows.runners import WorkersConfig
+from flows.weeks import WeeksConfig
+from patentdata import reconciliation
+from patentdata.errors import ConfigError, ReconciliationError, SourceError
+from patentdata.folder import DataFolder
+from patentdata.parquet import read_report
+from patentdata.reconciliation import missing_weeks, reconcile
+from patentdata.report import Report
+from tests.flows.test_cli import run
+from tests.flows.walks import WEEKS, draw_archives, hashes, times
+
+TODAY = datetime.date(2026, 11, 21)
+THREADS = WorkersConfig(kind="threads", num_workers=2)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    return draw_archives(tmp_path_factory.mktemp("source"), num_patents=3)
+
+
+def config(source: Path, data_dir: Path, **settings: object) -> RebuildConfig:
+    weeks = WeeksConfig(data_dir=str(data_dir), source=str(source), years=(2024,), workers=THREADS)
+    return RebuildConfig(weeks=weeks, **({"layout": "impact"} | settings))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def rebuilt(source, tmp_path_factory):
+    """Data folder and result of an undisturbed rebuild with IMPACT's layout; not to be written to."""
+    data_dir = tmp_path_factory.mktemp("rebuilt") / "data"
+    return data_dir, rebuild.fn(config(source, data_dir))
+
+
+@pytest.fixture
+def designclip(monkeypatch, capfd):
+    return lambda *arguments: run(monkeypatch, capfd, *arguments)
+
+
+def arguments(source: Path, data_dir: Path, *more: object) -> tuple[object, ...]:
+    return "rebuild", "--years", "2024", "-s", source, "-d", data_dir, "--runner", "threads", *more
+
+
+# --- The plan ---------------------------------------------------------------------------------------------------------
+
+
+def plan(source: Path | None, data_dir: Path, **options: object):
+    return plan_rebuild(
+        str(data_dir), None if source is None else str(source), (2024,), THREADS, today=TODAY, **options
+    )
+
+
+def test_a_plan_counts_weeks_bytes_hours_and_disk_and_writes_nothing(source, tmp_path):
+    planned = plan(source, tmp_path / "data")
+    assert (planned.num_weeks, planned.num_done, planned.num_to_do) == (2, 0, 2)
+    assert planned.archive_bytes == sum(path.stat().st_size for path in source.iterdir() if "truth" not in path.name)
+    assert 0 < planned.move_bytes < planned.archive_bytes
+    assert planned.hours > 0 and planned.disk_bytes >= planned.move_bytes and planned.free_bytes > 0
+    assert len(planned.missing) == 51 and "I20240116" in planned.missing
+    assert all(rate.provenance for rate in planned.rates)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_plan_counts_what_is_done_and_asks_for_no_more_of_it(source, rebuilt):
+    planned = plan(source, rebuilt[0])
+    assert (planned.num_done, planned.num_to_do, planned.archive_bytes, planned.hours) == (2, 0, 0, 0)
+
+
+def test_a_plan_says_that_a_layout_takes_room(source, tmp_path):
+    plain, with_layout = plan(source, tmp_path), plan(source, tmp_path, layout=True)
+    assert with_layout.disk_bytes == plain.disk_bytes + plain.move_bytes
+
+
+def test_a_given_speed_of_arrival_is_reckoned_with(source, tmp_path):
+    slow, fast = (plan(source, tmp_path, bytes_per_s=speed) for speed in (1e3, 1e6))
+    assert slow.move_hours == pytest.approx(1000 * fast.move_hours)
+    assert "given" in {rate.provenance for rate in slow.rates}
+
+
+def test_more_workers_take_fewer_hours(source, tmp_path):
+    one = plan_rebuild(str(tmp_path), str(source), (2024,), WorkersConfig(num_workers=1), today=TODAY)
+    four = plan_rebuild(str(tmp_path), str(source), (2024,), WorkersConfig(num_workers=4), today=TODAY)
+    assert one.work_hours == pytest.approx(4 * four.work_hours)
+
+
+def test_a_plan_of_years_without_weeks_is_refused(source, tmp_path):
+    with pytest.raises(SourceError, match="no week of 2019–2019"):
+        plan_rebuild(str(tmp_path), str(source), (2019,), THREADS)
+
+
+def test_the_speed_of_a_run_that_walked_enough_is_reckoned_with_later(source, tmp_path):
+    folder, moments = DataFolder(tmp_path), iter([0.0, 50.0, 100.0])
+    watch = Stopwatch([WEEKS[1]], lambda: next(moments))
+    report = Report("views", WEEKS[0])
+    report.tally("sheets").num_out = 5000
+    watch.on_weeks(list(WEEKS), 2)
+    watch.on_stage(WEEKS[0], "views", report)
+    watch.on_stage(WEEKS[1], "views", report)  # done before the run: says nothing of its speed
+    write_speed(folder, watch, 2, TODAY)
+    speed = read_speed(folder)
+    assert speed is not None and speed.value == 5000 / 100 / 2
+    assert "measured here on 2026-11-21: 5,000 sheets" in speed.provenance
+    assert speed in plan(source, tmp_path).rates
+
+
+def test_the_speed_of_a_few_sheets_is_not_noted(tmp_path):
+    watch = Stopwatch([], time.monotonic)
+    write_speed(DataFolder(tmp_path), watch, 2, TODAY)
+    assert read_speed(DataFolder(tmp_path)) is None
+
+
+def test_a_stopwatch_passes_on_what_it_hears():
+    heard = []
+
+    class Ear(Listener):
+        def on_weeks(self, weeks, num_steps):
+            heard.append(weeks)
+
+        def on_dataset(self, name):
+            heard.append(name)
+
+    with listening(Ear()):
+        watch = Stopwatch([], time.monotonic)
+    watch.on_weeks(["I20240102"], 4)
+    watch.on_dataset("designs")
+    assert heard == [["I20240102"], "designs"]
+
+
+# --- The command ------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_terminal_and_without_yes_nothing_is_begun(designclip, source, tmp_path):
+    code, out, err = designclip(*arguments(source, tmp_path / "data"))
+    assert (code, out) == (2, "") and "Nothing was begun: add --yes" in err and "Rebuild of 2024" in err
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_plan_alone_ends_well(designclip, source, tmp_path):
+    code, out, _ = designclip(*arguments(source, tmp_path / "data", "--plan", "--json"))
+    assert code == 0 and json.loads(out)["num_to_do"] == 2
+    assert not (tmp_path / "data").exists()
+
+
+def test_with_yes_it_is_done_and_the_account_is_told(designclip, source, tmp_path, rebuilt):
+    code, out, _ = designclip(*arguments(source, tmp_path / "data", "--yes", "--layout", "impact", "--json"))
+    told = json.loads(out)
+    assert code == 0 and told["account"]["total"]["num_patents"] == 6
+    assert told["layout_dir"] == f"{tmp_path}/data-impact"
+    assert hashes(tmp_path / "data") == hashes(rebuilt[0])
+    assert hashes(tmp_path / "data-impact") == hashes(Path(rebuilt[1].layout_dir))
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (("--layout", "imapct"), "'imapct' is no layout; write --layout impact"),
+        (("--years", ""), "no years to rebuild; name them"),
+        (("--years", "20x4"), "'20x4' names no years"),
+        (("--years", "2019", "--yes"), "no week of 2019"),
+    ],
+)
+def test_bad_arguments_are_refused_in_a_sentence(designclip, source, tmp_path, more, sentence):
+    code, out, err = designclip(*arguments(source, tmp_path / "data"), *more)
+    assert code in (1, 2) and out == "" and sentence in err and not (tmp_path / "data").exists()
+
+
+def test_a_layout_of_a_data_folder_elsewhere_must_be_told_its_place():
+    with pytest.raises(ConfigError, match="is not on this machine; name a --layout-dir"):
+        RebuildConfig(weeks=WeeksConfig(data_dir="memory://data", years=(2024,)), layout="impact")
+
+
+# --- The account ------------------------------------------------------------------------------------------------------
+
+
+def test_the_account_adds_up_every_week_and_names_the_missing_ones(rebuilt):
+    data_dir, result = rebuilt
+    total = result.account.total
+    rows = {
+        stage: sum(pq.read_metadata(data_dir / stage / f"{week}.parquet").num_rows for week in WEEKS)
+        for stage in ("grants", "views", "captions")
+    }
+    assert (total.num_weeks, total.num_patents) == (2, rows["grants"])
+    assert (total.num_views, total.num_captions) == (rows["views"], rows["captions"])
+    assert total.num_declared == total.num_figures > 0 and not total.drops
+    assert len(result.account.missing) == 51
+    told = json.loads((data_dir / "rebuild.json").read_text())
+    assert told["total"]["num_views"] == rows["views"] and told["years"][0]["year"] == 2024
+    assert "51 Tuesdays without an archive" in (data_dir / "rebuild.html").read_text()
+
+
+def test_a_second_rebuild_changes_nothing(source, rebuilt):
+    data_dir, _ = rebuilt
+    before, moments = hashes(data_dir), times(data_dir)
+    rebuild.fn(config(source, data_dir))
+    assert hashes(data_dir) == before
+    changed = {path for path, moment in times(data_dir).items() if moments[path] != moment}
+    assert changed == {"rebuild.json", "rebuild.html"}
+
+
+def test_an_output_that_is_no_input_of_the_next_stage_is_a_bug(rebuilt, monkeypatch):
+    def lose_one(folder, path):
+        report = read_report(folder, path)
+        if report.stage == "captions":
+            report.tally("views").num_in -= 1
+        return report
+
+    monkeypatch.setattr(reconciliation, "read_report", lose_one)
+    with pytest.raises(ReconciliationError, match=r"I20240102: \d+ views went out, but \d+ came into captions"):
+        reconcile(DataFolder(rebuilt[0]), WEEKS, years=[2024], today=TODAY)
+
+
+def test_every_tuesday_up_to_today_should_have_an_archive():
+    assert len(missing_weeks([2021], [], TODAY)) == 52
+    assert len(missing_weeks([2024], [], TODAY)) == 53
+    assert missing_weeks([2026], [], datetime.date(2026, 1, 13)) == ["I20260106", "I20260113"]
+    assert missing_weeks([2027], [], TODAY) == []
+
+
+def test_a_week_that_fails_stops_no_other_and_stands_in_the_account(source, tmp_path):
+    here, data_dir = tmp_path / "source", tmp_path / "data"
+    here.mkdir()
+    for path in source.iterdir():
+        (here / path.name).symlink_to(path)
+    (here / "I20240116.tar").write_text("<html>Sign in</html>")
+    with pytest.raises(WeeksFailedError, match="1 of 3 weeks failed"):
+        rebuild.fn(config(here, data_dir))
+    told = json.loads((data_dir / "rebuild.json").read_text())
+    assert "web page" in told["failed"]["I20240116"] and "I20240116" not in told["missing"]
+    assert told["total"]["num_weeks"] == 2
+    assert (tmp_path / "data-impact" / "2024.csv").is_file()
+
+
+# --- Stopped and continued --------------------------------------------------------------------------------------------
+
+# Files whose appearance says how far it has come.
+_POINTS = {
+    "in the archives": "data/archives/I20240102.json",
+    "in the views": "data/grants/I20240102.parquet",
+    "in IMPACT's layout": "data-impact/2024",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("runner", ["processes", "threads"])
+@pytest.mark.parametrize("point", _POINTS)
+def test_stopped_anywhere_and_run_again_the_bytes_are_the_same(source, rebuilt, tmp_path, how, runner, point):
+    if how == signal.SIGKILL and runner == "threads":
+        pytest.skip("test_refresh.py kills the walk in threads")
+    command = [sys.executable, "-m", "flows.cli", "rebuild", "--years", "2024", "-s", str(source), "--yes"]
+    command += ["-d", str(tmp_path / "data"), "--layout", "impact", "--runner", runner, "--workers", "2"]
+    here = Path(__file__).parents[2]
+    walk = subprocess.Popen(command, cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while walk.poll() is None and not (tmp_path / _POINTS[point]).exists():
+        time.sleep(0.002)
+    assert walk.poll() is None, "it ended before it came to the point"
+    workers = children_of(walk.pid)
+    walk.send_signal(how)
+    _, err = walk.communicate()
+    if how == signal.SIGKILL:
+        assert walk.returncode == -signal.SIGKILL
+    else:
+        assert walk.returncode == 128 + how and err.endswith("stopped; run the same command again to go on\n")
+        assert "Traceback" not in err
+    wait_for_end(workers)
+    rebuild.fn(config(source, tmp_path / "data"))
+    assert hashes(tmp_path / "data") == hashes(rebuilt[0])
+    assert hashes(tmp_path / "data-impact") == hashes(Path(rebuilt[1].layout_dir))
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def wait_for_end(pids: list[int]) -> None:
+    """Wait until the workers of a process that is gone are gone too; the suite's time limit ends one that never is."""
+    while any(is_running(pid) for pid in pids):
+        time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
