@@ -102,10 +102,9 @@ class NumberRun:
         return max(self.numbers) - min(self.numbers) + 1 - len(self.numbers) if self.numbers else 0
 
     def is_behind(self, *, max_missing_share: float) -> bool:
-        """Whether a member of another tree ends the run: where so few numbers are missing that they may be withdrawn."""
-        return bool(self.numbers) and self.num_missing <= max(
-            1, max_missing_share * (self.num_missing + len(self.numbers))
-        )
+        """Whether a member of another tree ends the run: so few numbers are missing that they may be withdrawn."""
+        num_in_run = self.num_missing + len(self.numbers)
+        return bool(self.numbers) and self.num_missing <= max(1, max_missing_share * num_in_run)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: first, last, how many, which are missing."""

@@ -118,8 +118,8 @@ class WeeklyArchive:
         if self.kind == "mirror":
             return open_mirrored(listed, config=self.downloads, to_end=to_end)  # type: ignore[return-value]
         try:
-            options = {"block_size": _BLOCK_BYTES} if self.kind == "store" else {}
-            return fsspec.open(self.url, "rb", **options).open()
+            fs, path = fsspec.core.url_to_fs(self.url)
+            return fs.open(path, "rb", **({"block_size": _BLOCK_BYTES} if self.kind == "store" else {}))
         except OSError as error:
             raise SourceError(f"cannot read {self.url}: {error.strerror or error}") from error
 

@@ -5,13 +5,16 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from flows.offer import read_offer
 from flows.runners import WorkersConfig
 from flows.weeks import WeeksConfig, walk_weeks
+from patentdata.folder import DataFolder
 from patentdata.portal import PortalConfig
 from patentdata.specimens import SpecimenConfig, write_week
 from tests.flows.walks import hashes, times
@@ -117,6 +120,42 @@ def test_worker_processes_side_by_side_ask_one_at_a_time(server, tmp_path):
     assert (server.most_at_once, len(server.downloads())) == (1, 3)
 
 
+def test_an_object_store_is_a_source_that_is_read_as_far_as_needed_and_known_by_its_marks(
+    server, tmp_path, monkeypatch
+):
+    store = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    store.start()
+    host, port = store.get_host_and_port()
+    for name, value in {
+        "ENDPOINT_URL": f"http://{host}:{port}",
+        "ACCESS_KEY_ID": "x",
+        "SECRET_ACCESS_KEY": "x",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    bucket = DataFolder(f"s3://archives-{port}")
+    bucket.fs.mkdir(bucket.root)
+    utility = tarfile.TarInfo("I20240102/UTIL0001/US11000001-20240102.ZIP")
+    utility.size = 20 << 20
+    week = server.files[f"{WEEKS[0]}.tar"].rstrip(b"\0")  # type: ignore[union-attr]
+    week = week.ljust(-(-len(week) // 512) * 512, b"\0") + utility.tobuf() + bytes(utility.size + 10_240)
+    bucket.fs.pipe_file(bucket.path(f"{WEEKS[0]}.tar"), week)
+    config = weeks_config(server, tmp_path / "store", source=bucket.url, only_stages=("archives",))
+    try:
+        for _ in range(2):
+            assert [outcome.error for outcome in walk_weeks(config)] == [None]
+            note = json.loads((tmp_path / "store" / "archives" / f"{WEEKS[0]}.json").read_text())
+            assert note["complete"]["read_to"] == "end of DESIGN" and note["source"]["etag"]
+        moment = times(tmp_path / "store")
+        walk_weeks(config)
+        assert times(tmp_path / "store") == moment
+    finally:
+        bucket.fs.clear_instance_cache()
+        store.stop()
+    walk(server, tmp_path / "portal", only_stages=("archives",))
+    kept = f"archives/{WEEKS[0]}.tar"
+    assert hashes(tmp_path / "store")[kept] == hashes(tmp_path / "portal")[kept]
+
+
 # --- The command line -------------------------------------------------------------------------------------------------
 
 
@@ -146,15 +185,14 @@ def test_neither_output_nor_notes_nor_footers_hold_the_key_or_a_signature(server
     server.store_faults.extend([Fault(cut_after=600), Fault(status=503)])
     config, data_dir = toml_of(server, tmp_path / "settings.toml"), tmp_path / "data"
     listed = designclip("weeks", "-s", "portal", "-d", data_dir, "-c", config, "--json")
-    kept = designclip("archives", "-s", "portal", "-d", data_dir, "-c", config, "--workers", 1)
     walked = designclip(
         "refresh", "-s", "portal", "-d", data_dir, "-c", config, "--no-training", "--runner", "threads", "--json"
     )
     server.key = "another"
     refused = designclip("weeks", "-s", "portal", "-d", data_dir, "-c", config)
-    assert [run.returncode for run in (listed, kept, walked, refused)] == [0, 0, 0, 1], walked.stderr
+    assert [run.returncode for run in (listed, walked, refused)] == [0, 0, 1], walked.stderr
     assert "refuses the key" in refused.stderr
-    shown = "".join(run.stdout + run.stderr for run in (listed, kept, walked, refused))
+    shown = "".join(run.stdout + run.stderr for run in (listed, walked, refused))
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.suffix == ".parquet" for path in files)
     for secret in (KEY, SIGNATURE):

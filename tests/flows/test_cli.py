@@ -72,7 +72,8 @@ def test_a_stage_whose_input_is_missing_says_which_stage_to_run(designclip, sour
 def test_weeks_shows_what_is_offered_and_what_is_here(designclip, source, tmp_path):
     code, out, _ = designclip("weeks", "-s", source, "-d", tmp_path, "--json")
     assert code == 0
-    assert [(week["week"], week["is_here"]) for week in json.loads(out)] == [("I20240102", False), ("I20240109", False)]
+    weeks = [(week["week"], week["state"]) for week in json.loads(out)["weeks"]]
+    assert weeks == [("I20240102", "missing"), ("I20240109", "missing")]
 
 
 def test_loose_grants_become_a_parquet_file(designclip, tmp_path):
