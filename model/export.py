@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 from open_clip.tokenizer import HFTokenizer
 
+from model.classes import ClassTable
+from model.classifier import save_classifier
 from model.clip import Clip
 from model.files import hash_folder, remove, write_json, write_text, written_aside
+from model.heads import FusionHead
 from model.source import CONFIG_NAME, WEIGHTS_NAME
 
 _CARD = """\
 ---
 library_name: open_clip
 pipeline_tag: zero-shot-image-classification
-license: apache-2.0
 tags:
 - clip
 - design-patents
@@ -33,6 +34,8 @@ A CLIP model for drawings of US design patents, trained on views and their capti
 | Parameters | {num_parameters:,} |
 | Dataset | {dataset}, fingerprint `{fingerprint}` |
 | Training views | {num_views:,} of {num_patents:,} patents |
+| Loss | {terms} |
+| Drawn | {drawn} |
 | Steps | {num_steps:,} of batch {batch_size}, {precision}, AdamW, learning rate {learning_rate:g} |
 | Images | 8-bit grey on white, square, shrunk by area to {height} × {width} px, grey in every channel |
 
@@ -43,13 +46,37 @@ model, _, preprocess = open_clip.create_model_and_transforms("local-dir:PATH/TO/
 tokenizer = open_clip.get_tokenizer("local-dir:PATH/TO/THIS/FOLDER")
 ```
 
-The model has seen line drawings with generated captions alone. It says nothing about whether a design is new,
-protected or infringed.
+From a repository of the hub the name is `hf-hub:OWNER/NAME`.
+{classifier}
+## Licence
+
+The weights are under the terms of those they started from ({started_from}); fresh weights are their trainer's. The
+drawings and texts of US design patents are in the public domain, but for parts that a patent marks as copyrighted.
+
+## Limits
+
+The model has seen line drawings with captions made by rule or by a model. It says nothing about whether a design is
+new, protected or infringed.
+"""
+_CLASSIFIER = """
+`classifier.safetensors` tells the {scheme} class of a drawing from the image alone; open_clip passes it over:
+
+```python
+from model.classifier import load_classifier
+
+model, classes = load_classifier("PATH/TO/THIS/FOLDER")
+logits = model.classify(images)  # (num_images, {num_classes}), in the order of classes.codes
+```
 """
 
 
 def export_model(
-    clip: Clip, folder: Path, *, summary: dict[str, Any], extra: Callable[[Path], None] | None = None
+    clip: Clip,
+    folder: Path,
+    *,
+    summary: dict[str, Any],
+    head: FusionHead | None = None,
+    classes: ClassTable | None = None,
 ) -> dict[str, str]:
     """Write a model folder; an older one of that name makes way first.
 
@@ -57,7 +84,8 @@ def export_model(
         clip: What to export; its weights are written as float32 where they are.
         folder: Becomes the model folder.
         summary: Of the run, for the card.
-        extra: Writes what else belongs into the folder.
+        head: Saved beside the model where there is one.
+        classes: That the head tells.
 
     Returns:
         File name → SHA-256, in the order of the names.
@@ -76,26 +104,46 @@ def export_model(
     write_json(folder / CONFIG_NAME, {"model_cfg": clip.model_cfg, "preprocess_cfg": preprocess_cfg})
     if isinstance(clip.tokenizer, HFTokenizer):  # open_clip looks for its files beside the weights
         clip.tokenizer.save_pretrained(str(folder))
-    if extra is not None:
-        extra(folder)
-    write_text(folder / "README.md", _card(clip, summary))
+    num_classes = None
+    if head is not None and classes is not None:
+        num_classes = len(classes)
+        save_classifier(head, classes, folder)
+    write_text(folder / "README.md", _card(clip, summary, num_classes=num_classes))
     return hash_folder(folder)
 
 
-def _card(clip: Clip, summary: dict[str, Any]) -> str:
+def _card(clip: Clip, summary: dict[str, Any], *, num_classes: int | None) -> str:
     config = summary["config"]
+    weights = {term: config[f"{term}_weight"] for term in ("contrastive", "classification", "multi_view")}
+    terms = [f"{term.replace('_', '-')} {weight:g}" for term, weight in weights.items() if weight]
+    by_class = f"by class ({config['sampler']}, β = {config['beta']:g})"
+    classifier = _CLASSIFIER.format(scheme=config["class_scheme"].upper(), num_classes=num_classes)
     return _CARD.format(
-        architecture=config["architecture"],
-        started_from=config["pretrained"] or ("its own weights" if ":" in config["architecture"] else "fresh weights"),
+        architecture=_public_name(config["architecture"]),
+        started_from=_started_from(config),
         num_parameters=summary["num_parameters"],
         dataset=summary["dataset"]["name"],
         fingerprint=summary["dataset"]["fingerprint"],
         num_views=summary["dataset"]["num_views"],
         num_patents=summary["dataset"]["num_patents"],
+        terms=", ".join(terms) + (", SigLIP's form" if config["loss"] == "siglip" else ""),
+        drawn="each view as often as any other" if config["sampler"] == "uniform" else by_class,
         num_steps=summary["num_steps"],
-        batch_size=config["batch_size"],
+        batch_size=summary["batch_size"],
         precision=config["precision"],
         learning_rate=config["learning_rate"],
         height=clip.preprocess.size_px[0],
         width=clip.preprocess.size_px[1],
+        classifier="" if num_classes is None else classifier,
     )
+
+
+def _public_name(architecture: str) -> str:
+    """An architecture without the path of this machine's folder."""
+    return Path(architecture).name if architecture.startswith("local-dir:") else architecture
+
+
+def _started_from(config: dict[str, Any]) -> str:
+    if ":" in config["architecture"]:
+        return f"{_public_name(config['architecture'])} and its weights"
+    return Path(config["pretrained"]).name if config["pretrained"] else "fresh weights"

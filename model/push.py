@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import ArchitectureError, ModelError
+from model.files import read_json
 from model.source import CONFIG_NAME, WEIGHTS_NAME
 
 _NEEDED = (CONFIG_NAME, WEIGHTS_NAME, "README.md")
@@ -39,20 +40,65 @@ def push_model(folder: Path, repository: str, *, is_private: bool = False, is_dr
         raise ArchitectureError(f"{model}: no {', '.join(missing)} there; name a finished run or its model folder")
     files = {path.name: path.stat().st_size for path in sorted(model.iterdir()) if path.is_file()}
     files = {name: size for name, size in files.items() if not name.startswith(".")}
-    address = None if is_dry_run else _upload(model, repository, list(files), is_private=is_private)
+    card = (model / "README.md").read_text(encoding="utf-8") + figures_of(read_json(folder / "evaluation.json"))
+    files["README.md"] = len(card.encode())
+    address = None if is_dry_run else _upload(model, repository, list(files), card, is_private=is_private)
     return {"repository": repository, "files": files, "address": address}
 
 
-def _upload(model: Path, repository: str, names: list[str], *, is_private: bool) -> str:
+def figures_of(evaluation: dict[str, Any] | None) -> str:
+    """What a run was measured to do, as tables of Markdown for its card; empty where nothing was measured.
+
+    Args:
+        evaluation: What `evaluation.json` holds.
+    """
+    if evaluation is None:
+        return ""
+    dataset = evaluation["dataset"]
+    lines = [
+        "",
+        "## Measured",
+        "",
+        f"On {dataset['name']}, split {dataset['split']}; intervals over patents, 95 %.",
+        "",
+    ]
+    for task in evaluation["tasks"].values():
+        for table in task["tables"].values():
+            columns = table["columns"]
+            lines += [
+                f"### {table['title']}",
+                "",
+                "| | " + " | ".join(columns) + " |",
+                "|---" * (len(columns) + 1) + "|",
+            ]
+            for name, figure in table["figures"].items():
+                cells = [_cell(figure.get(column), figure["unit"]) for column in columns]
+                lines.append(f"| {name} | " + " | ".join(cells) + " |")
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(value: dict[str, Any] | None, unit: str) -> str:
+    if value is None:
+        return ""
+    scale, sign = (100, " %") if unit == "share" else (1, "")
+    low_to_high = f" ({scale * value['low']:.1f}–{scale * value['high']:.1f})" if "low" in value else ""
+    return f"{scale * value['value']:.1f}{sign}{low_to_high}"
+
+
+def _upload(model: Path, repository: str, names: list[str], card: str, *, is_private: bool) -> str:
     import httpx
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
     try:
         hub = HfApi()
         hub.create_repo(repository, private=is_private, exist_ok=True)
-        commit = hub.upload_folder(
-            repo_id=repository, folder_path=str(model), allow_patterns=names, commit_message="Model of a designclip run"
+        contents: dict[str, Any] = {name: str(model / name) for name in names} | {"README.md": card.encode()}
+        commit = hub.create_commit(
+            repository,
+            [CommitOperationAdd(name, content) for name, content in contents.items()],
+            commit_message="Model of a designclip run",
         )
     except LocalTokenNotFoundError as error:
         raise PushError("the hub wants a token; set HF_TOKEN, or run `hf auth login`") from error

@@ -14,7 +14,6 @@ import torch
 from model.batches import Batch, Stream
 from model.batchnorm import has_batch_norm, settle_batch_norm
 from model.checkpoint import load_checkpoint, save_checkpoint
-from model.classifier import save_classifier
 from model.clip import load_clip
 from model.data import ImageReader
 from model.divergence import LossWatch
@@ -194,12 +193,7 @@ class Session:
     def export(self, summary: dict[str, Any]) -> dict[str, str]:
         """Write the model folder: file name → SHA-256."""
         head = self.learner.towers.head
-        return export_model(
-            self.clip,
-            self.run.model,
-            summary=summary,
-            extra=None if head is None else lambda folder: save_classifier(head, self.stream.classes, folder),
-        )
+        return export_model(self.clip, self.run.model, summary=summary, head=head, classes=self.stream.classes)
 
 
 @dataclass
