@@ -7,7 +7,6 @@ import base64
 import json
 import multiprocessing
 import os
-import signal
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import cv2
 from patentdata.captions.config import CaptionImageConfig
 from patentdata.errors import SheetError
 from patentdata.training_images import TrainingImageConfig, decode_png, fit_square, ink_box
+from patentdata.worker import prepare_worker
 
 USUAL_SIZE_PX = 336  # LLaVA-1.5's input
 _MAX_ENLARGEMENT = 4.0
@@ -107,4 +107,4 @@ def _executor(num_workers: int) -> Executor:
 def _prepare_worker(is_process: bool = False) -> None:
     cv2.setNumThreads(1)
     if is_process:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends its workers in order
+        prepare_worker()
