@@ -1,0 +1,353 @@
+"""Captions by a model within a walk: beside other stages, through endpoints that fail, with a server of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from prefect.client.orchestration import get_client
+
+from flows.progress import Listener, listening
+from flows.refresh import refresh
+from flows.runners import WorkersConfig
+from flows.weeks import WeeksConfig, walk_weeks
+from patentdata import stages
+from patentdata.captions import server as server_module
+from patentdata.captions.config import CaptionsConfig, RequestsConfig, SamplingConfig
+from patentdata.captions.journal import journal_path
+from patentdata.captions.server import Server, ServerConfig
+from patentdata.folder import DataFolder
+from tests.flows.walks import WEEKS, draw_archives, small_walk
+from tests.patentdata.captions.endpoint import MODEL, Endpoint
+
+THREADS = WorkersConfig(kind="threads", num_workers=1)
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    return draw_archives(tmp_path_factory.mktemp("source"), num_patents=3)
+
+
+@pytest.fixture(scope="module")
+def split(source, tmp_path_factory) -> Path:
+    """A data folder of two weeks up to their views; not to be written to."""
+    data_dir = tmp_path_factory.mktemp("split")
+    wanted = ("archives", "grants", "views")
+    walk_weeks(WeeksConfig(data_dir=str(data_dir), source=str(source), only_stages=wanted, workers=THREADS))
+    return data_dir
+
+
+@pytest.fixture
+def data_dir(split, tmp_path) -> Path:
+    """A copy of those two weeks."""
+    subprocess.run(["cp", "-a", f"{split}/.", str(tmp_path / "data")], check=True)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with Endpoint() as served:
+        yield served
+
+
+def by_model(*urls: str, **settings: object) -> CaptionsConfig:
+    return CaptionsConfig(**({"captioner": "vllm", "endpoints": urls} | settings))  # type: ignore[arg-type]
+
+
+def caption(data_dir: Path, config: CaptionsConfig, workers: WorkersConfig = THREADS) -> list[str | None]:
+    """Caption the weeks of a data folder. Returns the error of each."""
+    outcomes = walk_weeks(
+        WeeksConfig(data_dir=str(data_dir), only_stages=("captions",), captions=config, workers=workers)
+    )
+    for outcome in outcomes:
+        if outcome.error is None:
+            outcome.reports["captions"].check()
+    return [outcome.error for outcome in outcomes]
+
+
+def rows_of(data_dir: Path, stage: str) -> list[dict]:
+    columns = None if stage == "captions" else ["view_id", "image_sha256"]
+    tables = (pq.read_table(data_dir / stage / f"{week}.parquet", columns=columns) for week in WEEKS)
+    return [row for table in tables for row in table.to_pylist()]
+
+
+def bytes_of(data_dir: Path) -> list[bytes]:
+    return [(data_dir / "captions" / f"{week}.parquet").read_bytes() for week in WEEKS]
+
+
+def until(is_so: Callable[[], bool], timeout_s: float = 120) -> bool:
+    end = time.monotonic() + timeout_s
+    while not is_so():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+class Heard(Listener):
+    """Remembers what it was told of captions."""
+
+    def __init__(self) -> None:
+        self.captions: list[tuple[int, int]] = []
+        self.server: list[str] = []
+
+    def on_captions(self, num_done: int, num_all: int) -> None:
+        self.captions.append((num_done, num_all))
+
+    def on_server(self, text: str) -> None:
+        self.server.append(text)
+
+
+# --- With an endpoint that stands in for a model ---
+
+
+def test_threads_and_processes_write_the_same_captions(data_dir, split, tmp_path, endpoint):
+    assert caption(data_dir, by_model(endpoint.url)) == [None, None]
+    num_asked = endpoint.num_asked
+    assert num_asked == len(rows_of(data_dir, "views"))
+    subprocess.run(["cp", "-a", f"{split}/.", str(tmp_path / "other")], check=True)
+    processes = WorkersConfig(kind="processes", num_workers=1)
+    assert caption(tmp_path / "other", by_model(endpoint.url), processes) == [None, None]
+    assert bytes_of(tmp_path / "other") == bytes_of(data_dir)
+    assert endpoint.num_asked == 2 * num_asked
+    assert all(row["text"] for row in rows_of(data_dir, "captions"))
+
+
+def test_weeks_are_captioned_while_later_ones_are_still_being_split(source, tmp_path):
+    """Answers are held back until the last week is split: with one worker, captions must not take its place."""
+    views = tmp_path / "data" / "views" / f"{WEEKS[1]}.parquet"
+
+    def held_back(_asked: object) -> None:
+        assert until(views.exists)
+
+    with Endpoint(held_back) as endpoint:
+        config = dataclasses.replace(
+            small_walk(source, tmp_path / "data", captions=by_model(endpoint.url), workers=THREADS), training=None
+        )
+        result = refresh.fn(config)
+    assert result.failures == [] and result.dataset is not None
+    assert {row["captioner"] for row in rows_of(tmp_path / "data", "captions")} == {"vllm"}
+
+
+def test_a_flow_run_shows_how_far_captions_are(data_dir, endpoint, prefect_server):
+    config = small_walk(None, data_dir, captions=by_model(endpoint.url), workers=THREADS)
+    refresh(dataclasses.replace(config, training=None))
+    with get_client(sync_client=True) as client:
+        (shown,) = [artifact for artifact in client.read_artifacts() if artifact.key == "captions"]
+        names = {run.name for run in client.read_task_runs()}
+    num_views = len(rows_of(data_dir, "views"))
+    assert (shown.type, shown.data) == ("progress", 100.0)
+    assert f"{num_views} of {num_views} views" in shown.description
+    assert {f"captions {week}" for week in WEEKS} <= names
+
+
+def test_progress_rises_to_all_views(data_dir, endpoint):
+    endpoint.delay_s = 0.2
+    heard = Heard()
+    with listening(heard):
+        caption(data_dir, by_model(endpoint.url, requests=RequestsConfig(num_in_flight=4)))
+    num_views = len(rows_of(data_dir, "views"))
+    assert heard.captions[-1] == (num_views, num_views)
+    assert [num for num, _ in heard.captions] == sorted(num for num, _ in heard.captions)
+    assert any(0 < num < num_views for num, _ in heard.captions)
+
+
+def test_one_week_that_cannot_be_captioned_stops_no_other(data_dir, endpoint):
+    (data_dir / "views" / f"{WEEKS[0]}.parquet").write_bytes(b"garbage")
+    first, second = caption(data_dir, by_model(endpoint.url))
+    assert first is not None and f"views/{WEEKS[0]}.parquet" in first
+    assert second is None
+
+
+_SERVED = """
+import sys, threading
+from tests.patentdata.captions.endpoint import Endpoint
+
+class OnPort(Endpoint):
+    def start(self):
+        self._port = int(sys.argv[1])
+        super().start()
+
+OnPort(model=sys.argv[2])
+threading.Event().wait()
+"""
+
+
+@pytest.fixture
+def own(monkeypatch) -> list[str]:
+    """Has a stand-in take the place of vLLM where a walk starts a server of its own. Filled with the models started."""
+    started: list[str] = []
+
+    def command(model: str, _revision: str | None, port: int, _config: ServerConfig) -> list[str]:
+        started.append(model)
+        return [sys.executable, "-c", _SERVED, str(port), model]
+
+    monkeypatch.setattr(server_module, "server_command", command)
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    return started
+
+
+def leashes() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if any("leash.py" in part for part in child.cmdline())]
+
+
+def test_a_run_has_one_server_of_its_own_and_leaves_none(data_dir, own):
+    heard = Heard()
+    with listening(heard):
+        assert caption(data_dir, by_model(model=MODEL)) == [None, None]
+    assert own == [MODEL]
+    assert leashes() == []
+    assert any("is served at http://127.0.0.1:" in text for text in heard.server)
+    assert (data_dir / "logs" / "vllm.log").is_file()
+
+
+def test_a_run_with_nothing_to_caption_starts_no_server(data_dir, own):
+    config = by_model(model=MODEL)
+    caption(data_dir, config)
+    before = bytes_of(data_dir)
+    assert caption(data_dir, config) == [None, None]
+    assert own == [MODEL]
+    assert bytes_of(data_dir) == before
+
+
+def test_a_server_that_does_not_start_is_the_error_of_every_week_that_needs_it(data_dir, monkeypatch):
+    broken = [sys.executable, "-c", "import sys; sys.exit('OSError: no such model')"]
+    monkeypatch.setattr(server_module, "server_command", lambda *_: broken)
+    for error in caption(data_dir, by_model(model=MODEL)):
+        assert error is not None
+        assert f"the vLLM server for {MODEL} ended while it started (exit code 1): OSError: no such model" in error
+        assert f"see {data_dir}/logs/vllm.log" in error
+
+
+def test_a_walk_broken_off_while_its_server_starts_ends_at_once(data_dir, monkeypatch):
+    deaf = [sys.executable, "-c", "import time; time.sleep(600)"]
+    monkeypatch.setattr(server_module, "server_command", lambda *_: deaf)
+
+    class Impatient(Listener):
+        has_lost_patience = False
+
+        def on_server(self, text: str) -> None:
+            if not self.has_lost_patience:
+                self.has_lost_patience = True
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    with listening(Impatient()), pytest.raises(KeyboardInterrupt):
+        caption(data_dir, by_model(model=MODEL))
+    assert leashes() == []
+
+
+# --- With a real model ---
+
+pytestmark = pytest.mark.timeout(900)  # the engine of the session may have to be started, or started again
+
+BRIEF = SamplingConfig(max_tokens=32, retry_temperatures=())
+
+
+@pytest.fixture
+def real(caption_server, tiny_llava) -> CaptionsConfig:
+    """Settings that ask the engine of the session; few requests at a time, so that there is a half way."""
+    return by_model(caption_server.url, model=str(tiny_llava), sampling=BRIEF, requests=RequestsConfig(num_in_flight=4))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(split, caption_server, tiny_llava, tmp_path_factory) -> Path:
+    """Data folder captioned by the engine in one go."""
+    data_dir = tmp_path_factory.mktemp("undisturbed")
+    subprocess.run(["cp", "-a", f"{split}/.", str(data_dir)], check=True)
+    config = by_model(caption_server.url, model=str(tiny_llava), sampling=BRIEF)
+    assert caption(data_dir, config) == [None, None]
+    return data_dir
+
+
+def num_answered(server: Server) -> int:
+    """Requests that the engine has brought to an end, by its own count."""
+    with urllib.request.urlopen(server.url.removesuffix("/v1") + "/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(int(float(line.split()[-1])) for line in lines if line.startswith("vllm:request_success_total{"))
+
+
+def num_journaled(data_dir: Path) -> int:
+    paths = (journal_path(DataFolder(data_dir), week) for week in WEEKS)
+    return sum(path.read_bytes().count(b"\n") for path in paths if path.exists())
+
+
+def test_a_real_model_gives_every_view_a_caption_or_a_reason(undisturbed):
+    captions, views = rows_of(undisturbed, "captions"), rows_of(undisturbed, "views")
+    assert [(row["view_id"], row["image_sha256"]) for row in captions] == [
+        (view["view_id"], view["image_sha256"]) for view in views
+    ]
+    for row in captions:
+        assert row["text"] or row["finish_reason"] not in ("stop", None)
+        assert row["finish_reason"] not in ("timeout", "server_error")
+    folder = DataFolder(undisturbed)
+    for week in WEEKS:
+        state, report = stages.state_of(folder, "captions", week)
+        assert state == "done" and report is not None
+        report.check()
+
+
+def test_a_client_killed_half_way_goes_on_where_it_was(data_dir, real, undisturbed, caption_server, tiny_llava):
+    settings = data_dir.parent / "settings.toml"
+    settings.write_text(
+        "[weeks.captions.sampling]\nmax_tokens = 32\nretry_temperatures = []\n"
+        "[weeks.captions.requests]\nnum_in_flight = 2\n"
+    )
+    command = [sys.executable, "-m", "flows.cli", "captions", "-d", str(data_dir), "-c", str(settings)]
+    command += ["--endpoint", caption_server.url, "--model", str(tiny_llava)]
+    num_views = len(rows_of(data_dir, "views"))
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL) as client:
+        assert until(lambda: num_journaled(data_dir) >= num_views // 4)
+        workers = psutil.Process(client.pid).children(recursive=True)
+        client.kill()
+        client.wait()
+    assert psutil.wait_procs(workers, timeout=30)[1] == []
+    assert not all((data_dir / "captions" / f"{week}.parquet").exists() for week in WEEKS), "it was done already"
+    assert until(lambda: is_idle(caption_server))
+    before = num_answered(caption_server)
+    assert caption(data_dir, real) == [None, None]
+    assert 0 < num_answered(caption_server) - before <= num_views - num_views // 4
+    assert bytes_of(data_dir) == bytes_of(undisturbed)
+
+
+def is_idle(server: Server) -> bool:
+    with urllib.request.urlopen(server.url.removesuffix("/v1") + "/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return not sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:num_requests_running{"))
+
+
+def test_with_two_endpoints_of_which_one_fails_every_view_is_answered(data_dir, real, undisturbed):
+    with Endpoint(model=real.model) as failing:
+        failing.stop()  # its port refuses from now on
+        config = dataclasses.replace(real, endpoints=(failing.url, *real.endpoints))
+        assert caption(data_dir, config) == [None, None]
+    assert bytes_of(data_dir) == bytes_of(undisturbed)
+
+
+@pytest.mark.slow
+def test_a_server_killed_half_way_comes_back_and_nothing_is_lost(data_dir, real, undisturbed, caption_server):
+    num_views, num_restarts = len(rows_of(data_dir, "views")), caption_server.num_restarts
+    killed = threading.Event()
+
+    def kill_half_way() -> None:
+        if until(lambda: num_journaled(data_dir) >= num_views // 4):
+            (answering,) = psutil.Process(caption_server._leash.pid).children()
+            answering.kill()
+            killed.set()
+
+    killer = threading.Thread(target=kill_half_way)
+    killer.start()
+    assert caption(data_dir, real) == [None, None]
+    killer.join()
+    assert killed.is_set() and caption_server.num_restarts == num_restarts + 1
+    assert bytes_of(data_dir) == bytes_of(undisturbed)
