@@ -1,0 +1,65 @@
+"""The model's own head."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from model import fine_tuned
+from model.classes import USPC
+from model.classification import classes_of
+from model.dataset import open_dataset
+from model.entrant import find_entrant
+from model.errors import ArchitectureError
+from model.evaluation_config import EvaluationConfig
+from model.heads import ClipWithHead
+from model.trial import MODEL, UNTRAINED, Trial
+
+
+@pytest.fixture
+def folder(micro_clip, tmp_path) -> Path:
+    """A model folder with weights and a head."""
+    folder = Path(shutil.copytree(micro_clip.removeprefix("local-dir:"), tmp_path / "headed"))
+    clip = find_entrant(micro_clip, torch.device("cpu")).load()
+    safetensors.torch.save_file(clip.model.state_dict(), folder / "open_clip_model.safetensors")
+    head = ClipWithHead(clip.model, num_classes=len(USPC), seed=3).head
+    safetensors.torch.save_file(head.state_dict(), folder / fine_tuned.WEIGHTS_NAME)
+    (folder / fine_tuned.TABLE_NAME).write_text(json.dumps({"classes": USPC.to_dict()}))
+    return folder
+
+
+def trial_of(shapes: Path, folder: Path | str) -> Trial:
+    config = EvaluationConfig(device="cpu", num_resamples=10, batch_size=5)
+    entrant = find_entrant(f"local-dir:{folder}" if isinstance(folder, Path) else folder, torch.device("cpu"))
+    entrants = {MODEL: entrant, UNTRAINED: entrant.untrained(0)}
+    return Trial(open_dataset(shapes), entrants, config, torch.device("cpu"))
+
+
+def test_the_head_classifies_images_alone(shapes, folder):
+    trial = trial_of(shapes, folder)
+    model = fine_tuned.find_head(trial.entrants[MODEL]).put_on(trial.entrants[MODEL])
+    logits = fine_tuned.classify(trial, model, trial.entrants[MODEL], np.arange(16))
+
+    table = fine_tuned.measure(trial).tables["uspc"]
+
+    expected = (logits.argmax(axis=1) == classes_of(trial.views, "uspc")).mean()
+    assert logits.shape == (16, 33)
+    assert table["figures"]["accuracy"]["model"]["value"] == pytest.approx(expected)
+    assert table["columns"] == ["model", "majority", "chance"]
+    assert any("by the images alone" in note for note in table["terms"]["notes"])
+
+
+def test_a_model_without_a_head_says_so(shapes, micro_clip):
+    assert "no classification head" in fine_tuned.measure(trial_of(shapes, micro_clip)).reason
+
+
+def test_a_damaged_head_is_named(shapes, folder):
+    (folder / fine_tuned.WEIGHTS_NAME).write_bytes(b"nothing")
+    with pytest.raises(ArchitectureError, match=r"head\.safetensors: not the head of this model"):
+        fine_tuned.measure(trial_of(shapes, folder))
