@@ -61,3 +61,9 @@ class CaptionArtifact:
         else:
             update_progress_artifact(self._id, percent, description=described)
         self._updated_at, self._shown = time.monotonic(), percent
+
+
+def publish_decision(state: str, why: str) -> None:
+    """Publish what became of a retraining; does nothing outside of a flow run."""
+    if FlowRunContext.get() is not None:
+        create_markdown_artifact(key="champion", markdown=f"**{state}**: {why}", description="Champion or not")

@@ -1,17 +1,28 @@
-"""Flow retrain: train a model on a frozen dataset and measure it there."""
+"""Flow retrain: train a model when enough is new, measure it, and promote it where it beats the champion."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import datetime
+import getpass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
-from flows.artifacts import publish
-from flows.refresh import TINY_TRAINING, local_run_dir, train_and_measure
+from flows.artifacts import publish, publish_decision
+from flows.progress import listener
+from flows.refresh import TINY_TRAINING, local_dir, train_and_measure
+from flows.runners import call_task
+from model.champion import Decision, Hall, num_train_patents
 from model.config import TrainConfig
+from model.dataset import Dataset, open_dataset
 from model.evaluation_config import EvaluationConfig
+from patentdata.errors import ConfigError
 from patentdata.folder import DataFolder
+from tasks.evaluation import evaluate_model
+
+DEFAULT_METRIC = "retrieval/text_to_image/R@10"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,23 +32,120 @@ class RetrainConfig:
     Attributes:
         data_dir: The data folder, on this machine.
         dataset: Name of the frozen dataset under `datasets/`.
-        run_name: Folder of the run under `runs/`; empty for the name of the dataset.
+        run_name: Folder of the run under `runs/`; empty for the dataset's name and fingerprint, so that a new dataset
+            never writes over the run before it.
+        min_new_patents: Least number of training patents more than the last contender had; with fewer, nothing is
+            trained. 0 always trains.
+        metric: The figure that decides, as "task/table/figure".
         training: How the model is trained.
-        evaluation: How it is measured.
+        evaluation: How it is measured on its own dataset; the frozen test set is measured with the same settings.
     """
 
     data_dir: str
     dataset: str = "designs"
     run_name: str = ""
+    min_new_patents: int = 1
+    metric: str = DEFAULT_METRIC
     training: TrainConfig = TINY_TRAINING
     evaluation: EvaluationConfig = EvaluationConfig()
 
+    def __post_init__(self) -> None:
+        if self.min_new_patents < 0:
+            raise ConfigError(f"min_new_patents is {self.min_new_patents}; choose 0 (always train) or more")
+        if self.metric.count("/") != 2:
+            raise ConfigError(f"metric is {self.metric!r}; name task/table/figure, such as {DEFAULT_METRIC}")
+
+
+@dataclass
+class RetrainResult:
+    """What a retraining came to.
+
+    Attributes:
+        state: "promoted", "refused", "champion" (the contender is the champion already) or "nothing_new".
+        why: In a sentence.
+        run_dir: Folder of the run; None where nothing was trained.
+        decision: What was decided now or when this contender was last decided on.
+        training: Summary of the run.
+        evaluation: Content of `evaluation.json` on its own dataset.
+    """
+
+    state: str
+    why: str
+    run_dir: str | None = None
+    decision: Decision | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "state": self.state,
+            "why": self.why,
+            "run_dir": self.run_dir,
+            "decision": self.decision.to_dict() if self.decision else None,
+            "training": self.training,
+            "evaluation": self.evaluation,
+        }
+
 
 @flow(name="retrain", validate_parameters=True)
-def retrain(config: RetrainConfig) -> dict[str, Any]:
-    """Train and measure; a run that is done already is left as it is. Returns the content of `evaluation.json`."""
+def retrain(config: RetrainConfig) -> RetrainResult:
+    """Train, measure on the dataset and on the frozen test set, and decide. What is done already is left as it is."""
     folder = DataFolder(config.data_dir)
-    run_dir = local_run_dir(folder, config.run_name or config.dataset)
-    _, measured = train_and_measure(folder, config.dataset, run_dir, config.training, config.evaluation)
-    publish([], measured)
-    return measured
+    dataset = open_dataset(local_dir(folder, "datasets", config.dataset))
+    hall = Hall(local_dir(folder, "models"))
+    run_dir = local_dir(folder, "runs", config.run_name or f"{dataset.name}-{dataset.fingerprint[:8]}")
+    if reason := _nothing_new(hall, dataset, run_dir, config.min_new_patents):
+        result = RetrainResult("nothing_new", reason)
+    else:
+        trained, measured = train_and_measure(folder, config.dataset, run_dir, config.training, config.evaluation)
+        publish([], measured)
+        result = _decide(hall, dataset, run_dir, config)
+        result.training, result.evaluation = trained, measured
+    publish_decision(result.state, result.why)
+    return result
+
+
+def _nothing_new(hall: Hall, dataset: Dataset, run_dir: Path, min_new_patents: int) -> str | None:
+    """Why nothing is trained; None where something is: enough new patents, or a run that was begun and not decided."""
+    last = hall.decisions[-1] if hall.decisions else None
+    if last is None or min_new_patents == 0 or (run_dir.is_dir() and run_dir.name != last.run):
+        return None
+    num_new = num_train_patents(dataset) - last.num_train_patents
+    if num_new >= min_new_patents:
+        return None
+    return (
+        f"dataset {dataset.name} has {num_new:+,} training patents since {last.run}, fewer than {min_new_patents:,}; "
+        "nothing was trained (min_new_patents 0 trains all the same)"
+    )
+
+
+def _decide(hall: Hall, dataset: Dataset, run_dir: Path, config: RetrainConfig) -> RetrainResult:
+    """Measure a finished run on the frozen test set beside the champion, and promote or refuse it."""
+    test_set = hall.freeze_test_set(dataset)
+    champion = hall.champion
+    against = str(hall.model_of(champion)) if champion else None
+    task = config.metric.partition("/")[0]
+    listener().on_evaluation("the frozen test set")
+    results = call_task(
+        evaluate_model,
+        model=str(run_dir),
+        dataset_dir=test_set.folder,
+        out_dir=run_dir / "gate",
+        config=replace(config.evaluation, tasks=(task,), split="test", against=against),
+    )
+    fingerprint = results["model"]["fingerprint"]
+    if (last := hall.last_word_on(fingerprint, test_set, config.metric)) is not None:
+        return RetrainResult("promoted" if last.is_promoted else "refused", last.why, str(run_dir), last)
+    if champion is not None and champion.fingerprint == fingerprint:
+        return RetrainResult("champion", f"{run_dir.name} is the champion already", str(run_dir), champion)
+    decision = hall.decide(
+        results,
+        run_dir=run_dir,
+        dataset=dataset,
+        test_set=test_set,
+        metric=config.metric,
+        who=getpass.getuser(),
+        when=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+    return RetrainResult("promoted" if decision.is_promoted else "refused", decision.why, str(run_dir), decision)

@@ -27,3 +27,7 @@ class TrainingError(ModelError):
 
 class TrainingStoppedError(TrainingError):
     """A run that was asked to stop; its checkpoint is written, and the same call goes on from there."""
+
+
+class ChampionError(ModelError):
+    """The record of champions, the frozen test set or the deciding figure cannot be used."""

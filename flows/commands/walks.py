@@ -1,4 +1,4 @@
-"""Commands that take weeks the whole way: demo, refresh, retrain."""
+"""Commands that take weeks the whole way: demo, refresh."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from flows.commands.options import (
     ConfigFile,
     DaskAddress,
     DataDir,
-    DatasetName,
     Endpoint,
     Json,
     Kind,
     Model,
     Prefect,
     PromptName,
-    RunName,
     Source,
     Workers,
     Years,
@@ -82,31 +80,6 @@ def refresh(
     GPUs), `designclip refresh -s archives -d data --endpoint http://gpu-1:8000/v1 --endpoint http://gpu-2:8000/v1`
     """
     _refresh(refresh_config(locals()), prefect, as_json)
-
-
-@app.command()
-def retrain(
-    data_dir: DataDir,
-    dataset: DatasetName = "designs",
-    run: RunName = "",
-    config: ConfigFile = None,
-    prefect: Prefect = False,
-    as_json: Json = False,
-) -> None:
-    """Train a model on a frozen dataset and measure it there.
-
-    Example: `designclip retrain -d data --config vit-b-32.toml`, the file holding
-    `[training]` and `architecture = "ViT-B-32"`.
-    """
-    from flows.refresh import TINY_TRAINING
-    from flows.retrain import RetrainConfig
-    from flows.retrain import retrain as flow
-
-    values = console.read_toml(config)
-    values.setdefault("training", TINY_TRAINING.to_dict())
-    values |= {"data_dir": data_dir, "dataset": dataset, "run_name": run}
-    measured = run_flow(flow, console.build(RetrainConfig, values), prefect)
-    console.show_evaluation(measured, Path(data_dir) / "runs" / (run or dataset), as_json)
 
 
 def refresh_config(options: dict[str, Any]) -> RefreshConfig:

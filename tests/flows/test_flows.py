@@ -76,7 +76,7 @@ def test_a_flow_with_a_broken_week_fails_after_the_others_are_done(source, tmp_p
 
 def test_retrain_and_evaluate_measure_a_model_on_the_frozen_dataset(as_flow, prefect_server):
     config = small_walk(None, as_flow)
-    measured = retrain(
+    retrained = retrain(
         RetrainConfig(
             data_dir=str(as_flow),
             run_name="other",
@@ -92,7 +92,7 @@ def test_retrain_and_evaluate_measure_a_model_on_the_frozen_dataset(as_flow, pre
             evaluation=config.evaluation,
         )
     )
-    assert again["tasks"] == measured["tasks"]
+    assert retrained.state == "promoted" and again["tasks"] == retrained.evaluation["tasks"]
     assert (as_flow / "runs" / "again" / "report.html").is_file()
 
 

@@ -1,0 +1,105 @@
+"""The retraining: only when enough is new, measured beside the champion, decided and recorded."""
+
+import json
+
+import pytest
+
+from flows.refresh import freeze
+from flows.retrain import RetrainConfig, retrain
+from flows.weeks import walk_weeks
+from model.champion import Hall
+from patentdata.errors import ConfigError
+from patentdata.folder import DataFolder
+from tests.flows.test_cli import run
+from tests.flows.walks import BRIEF_TRAINING, WEEKS, draw_archives, hashes, small_walk
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory):
+    """A data folder with two weeks walked and a dataset of the first alone."""
+    place = tmp_path_factory.mktemp("retrain")
+    config = small_walk(draw_archives(place / "source", num_patents=6), place / "data")
+    walk_weeks(config.weeks)
+    freeze(DataFolder(place / "data"), [WEEKS[0]], config.dataset)
+    return place / "data", config
+
+
+def settings(data_dir, walk, **other) -> RetrainConfig:
+    return RetrainConfig(data_dir=str(data_dir), training=BRIEF_TRAINING, evaluation=walk.evaluation, **other)
+
+
+@pytest.fixture(scope="module")
+def first(walked):
+    return retrain.fn(settings(*walked))
+
+
+@pytest.fixture(scope="module")
+def grown(walked, first):
+    """The same dataset after another week came, retrained."""
+    data_dir, walk = walked
+    freeze(DataFolder(data_dir), list(WEEKS), walk.dataset)
+    return retrain.fn(settings(data_dir, walk))
+
+
+def test_the_first_retraining_makes_the_champion(walked, first):
+    assert first.state == "promoted" and "there was no champion before it" in first.why
+    assert first.evaluation["tasks"]["retrieval"]["status"] == "measured"
+
+
+def test_the_same_dataset_again_trains_nothing(walked, first):
+    again = retrain.fn(settings(*walked))
+    assert again.state == "nothing_new" and "fewer than 1; nothing was trained" in again.why
+
+
+def test_a_grown_dataset_is_trained_on_measured_beside_the_champion_and_decided(walked, first, grown):
+    data_dir, _ = walked
+    assert grown.state in {"promoted", "refused"}
+    assert grown.run_dir != first.run_dir and grown.decision.champion == first.decision.run
+    assert grown.decision.test_set == first.decision.test_set
+    gate = json.loads((data_dir / "runs" / grown.decision.run / "gate" / "evaluation.json").read_text())
+    figure = gate["tasks"]["retrieval"]["tables"]["text_to_image"]["figures"]["R@10"]
+    assert figure["difference"] == grown.decision.difference
+    assert grown.decision.is_promoted == (figure["difference"]["low"] > 0)
+
+
+def test_a_retraining_that_is_done_changes_nothing_and_says_the_same(walked, grown):
+    data_dir, walk = walked
+    before = hashes(data_dir)
+    again = retrain.fn(settings(data_dir, walk, min_new_patents=0))
+    assert (again.state, again.why) == (grown.state, grown.why)
+    assert hashes(data_dir) == before
+
+
+def test_a_run_killed_before_its_decision_is_decided_by_the_next(walked, grown):
+    data_dir, walk = walked
+    record = data_dir / "models" / "champion.json"
+    values = json.loads(record.read_text())
+    record.write_text(json.dumps({**values, "history": values["history"][:1]}))
+    again = retrain.fn(settings(data_dir, walk))
+    assert (again.state, again.why) == (grown.state, grown.why)
+    assert len(Hall(data_dir / "models").decisions) == 2
+
+
+def test_the_command_shows_champion_and_history(walked, first, grown, monkeypatch, capfd):
+    data_dir, _ = walked
+    code, out, _ = run(monkeypatch, capfd, "champion", "-d", data_dir, "--json")
+    runs = [decision["run"] for decision in json.loads(out)["history"]]
+    assert code == 0 and runs == [first.decision.run, grown.decision.run]
+    code, out, _ = run(monkeypatch, capfd, "champion", "-d", data_dir)
+    assert code == 0 and "Champion:" in out and "Decisions" in out
+
+
+def test_a_folder_without_champion_says_how_to_get_one(tmp_path, monkeypatch, capfd):
+    code, out, _ = run(monkeypatch, capfd, "champion", "-d", tmp_path)
+    assert code == 0 and "No champion yet; `designclip retrain` trains a first one." in out
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [({"min_new_patents": -1}, "min_new_patents is -1"), ({"metric": "R@10"}, "name task/table/figure")],
+)
+def test_settings_that_cannot_be_are_refused(other, message):
+    with pytest.raises(ConfigError, match=message):
+        RetrainConfig(data_dir="data", **other)
