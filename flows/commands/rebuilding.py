@@ -13,12 +13,16 @@ from rich.table import Table
 
 from flows import console
 from flows.commands.options import (
+    Captioner,
     ConfigFile,
     DaskAddress,
     DataDir,
+    Endpoint,
     Json,
     Kind,
+    Model,
     Prefect,
+    PromptName,
     Source,
     Workers,
     Years,
@@ -49,6 +53,10 @@ def rebuild(
     megabytes_a_second: Annotated[
         float | None, typer.Option(min=0.001, help="How fast archives arrive, for the plan; default: assumed.")
     ] = None,
+    captioner: Captioner = None,
+    endpoint: Endpoint = None,
+    model: Model = None,
+    prompt: PromptName = None,
     training: Annotated[bool, typer.Option(help="Train and measure a model on the dataset.")] = False,
     workers: Workers = 0,
     kind: Kind = "processes",
