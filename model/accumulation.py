@@ -35,7 +35,7 @@ def backward_in_parts(
         num_parts: How many there are.
         loss: Outputs of all parts, one behind the other → scalar.
         shared: Weights that `loss` uses beside the outputs.
-        without_sync: Holds around all backward passes but the last, which brings the processes' gradients together.
+        without_sync: Holds around all parts but the last, whose backward pass brings the processes' gradients together.
     """
     with torch.no_grad():
         outputs = [forward(part) for part in range(num_parts)]
@@ -45,15 +45,9 @@ def backward_in_parts(
     for part in range(num_parts):
         is_last = part == num_parts - 1
         rows = slice(ends[part], ends[part + 1])
-        again = forward(part)
-        flows = [(output, gradient[rows]) for output, gradient in zip(again, gradients, strict=False)]
-        if is_last:
-            flows += list(zip(shared, gradients[len(joined) :], strict=True))
-        # The gradient of this sum with respect to an output is the kept gradient.
         with contextlib.nullcontext() if is_last else without_sync():
-            sum_of([(output * gradient).sum() for output, gradient in flows if output.requires_grad]).backward()
-
-
-def sum_of(terms: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Sum of scalars."""
-    return torch.stack(list(terms)).sum()
+            flows = list(zip(forward(part), [gradient[rows] for gradient in gradients[: len(joined)]], strict=True))
+            if is_last:
+                flows += list(zip(shared, gradients[len(joined) :], strict=True))
+            # The gradient of this sum with respect to an output is the kept gradient.
+            torch.stack([(output * kept).sum() for output, kept in flows if output.requires_grad]).sum().backward()
