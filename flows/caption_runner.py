@@ -24,6 +24,7 @@ from patentdata import stages
 from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.journal import journal_path
 from patentdata.captions.server import Server, ServerError, serving
+from patentdata.errors import SourceError
 from patentdata.folder import DataFolder
 from patentdata.parquet import open_table
 
@@ -87,14 +88,24 @@ class CaptionRunner:
         folder, week = parameters["folder"], parameters["week"]
         if stages.captions_are_done(folder, week, self._config):
             return self._runner.submit(task, **parameters).result()
-        own = () if self._config.endpoints else self._server.urls()
+        if self._config.endpoints:
+            with self._progress.of(week):
+                return self._runner.submit(task, **parameters).result()
+        urls = self._server.urls()
         with self._progress.of(week):
+            return self._caption_by_own(task, parameters | {"endpoints": urls})
+
+    def _caption_by_own(self, task: Task[..., Any], parameters: dict[str, Any]) -> Any:
+        """Run the task; where it gave up a server that was being started again meanwhile, go on when that is up."""
+        while True:
+            num_restarts = self._server.num_restarts
             try:
-                return self._runner.submit(task, **parameters, endpoints=own).result()
-            except Exception as error:
-                if self._server.failure is not None:
-                    raise ServerError(self._server.failure) from error
-                raise
+                return self._runner.submit(task, **parameters).result()
+            except SourceError as error:
+                if not self._server.is_up_again():
+                    raise ServerError(self._server.failure or str(error)) from error
+                if self._server.num_restarts == num_restarts:
+                    raise
 
 
 class OwnServer:
@@ -113,9 +124,17 @@ class OwnServer:
 
     @property
     def failure(self) -> str | None:
-        """Why it is down for good; None while it is up, or was never needed."""
-        is_up = self._up.done() and not self._up.cancelled() and self._up.exception() is None
-        return self._up.result().failure if is_up else None
+        """Why it is down for good; None otherwise."""
+        return self._up.result().failure
+
+    @property
+    def num_restarts(self) -> int:
+        """Times it died in use and was started again."""
+        return self._up.result().num_restarts
+
+    def is_up_again(self) -> bool:
+        """Wait while it is being started again; whether it is up then."""
+        return self._up.result().is_up_again()
 
     def urls(self) -> tuple[str, ...]:
         """Its address; the first call starts it, every call waits until it answers. Raises ServerError, ConfigError."""

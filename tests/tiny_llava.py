@@ -28,7 +28,7 @@ TINY_SERVER = ServerConfig(
     max_model_len=_MAX_TOKENS,
     extra_arguments=("--enforce-eager", "--load-format", "dummy", "--max-num-seqs", "64"),
     environment={"VLLM_CPU_KVCACHE_SPACE": "1"},
-    startup_timeout_s=280,
+    startup_timeout_s=600,
     stop_timeout_s=5,
 )
 

@@ -147,6 +147,7 @@ class Server:
         self._port = _HeldPort()
         self._leash: subprocess.Popen[bytes] | None = None
         self._is_stopping = threading.Event()
+        self._is_settled = threading.Event()  # up, or down for good, rather than being started
         self._supervisor = threading.Thread(target=self._supervise, name="caption server", daemon=True)
 
     @property
@@ -168,9 +169,15 @@ class Server:
                 self._port = _HeldPort()
         self._supervisor.start()
 
+    def is_up_again(self) -> bool:
+        """Wait while it is being started again; whether it is up then."""
+        self._is_settled.wait()
+        return self.failure is None and not self._is_stopping.is_set()
+
     def stop(self) -> None:
         """End it and everything that came of it; returns when all is gone."""
         self._is_stopping.set()
+        self._is_settled.set()
         if self._supervisor.is_alive():
             self._supervisor.join()
         self._end()
@@ -199,16 +206,19 @@ class Server:
             if self._is_stopping.wait(_LOOK_EVERY_S):
                 return
             on_wait(waited_s, last_line(self._log_since(log_start)))
+        self._is_settled.set()
 
     def _supervise(self) -> None:
         while not self._is_stopping.wait(_LOOK_EVERY_S):
             assert self._leash is not None
             if self._leash.poll() is None:
                 continue
+            self._is_settled.clear()
             self._sweep()
             if self.num_restarts >= self._config.max_restarts:
                 self.failure = self._obituary(f"died, and was started again {self.num_restarts} times already", 0)
                 _LOG.error(self.failure)
+                self._is_settled.set()
                 return
             self.num_restarts += 1
             _LOG.warning(self._obituary("died and is started again", 0))

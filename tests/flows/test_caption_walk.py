@@ -171,17 +171,25 @@ def test_one_week_that_cannot_be_captioned_stops_no_other(data_dir, endpoint):
 
 
 _SERVED = """
-import sys, threading
+import sys, threading, time
 from tests.patentdata.captions.endpoint import Endpoint
+
+port, model, starts_s, answers_s, lives_s = int(sys.argv[1]), sys.argv[2], *map(float, sys.argv[3:])
 
 class OnPort(Endpoint):
     def start(self):
-        self._port = int(sys.argv[1])
+        self._port = port
         super().start()
 
-OnPort(model=sys.argv[2])
-threading.Event().wait()
+time.sleep(starts_s)
+OnPort(model=model, delay_s=answers_s)
+time.sleep(lives_s)
 """
+
+
+def stand_in(model: str, port: int, *, starts_s: float = 0, answers_s: float = 0, lives_s: float = 600) -> list[str]:
+    """Command of a server that starts, answers and dies within these times."""
+    return [sys.executable, "-c", _SERVED, *map(str, (port, model, starts_s, answers_s, lives_s))]
 
 
 @pytest.fixture
@@ -191,7 +199,7 @@ def own(monkeypatch) -> list[str]:
 
     def command(model: str, _revision: str | None, port: int, _config: ServerConfig) -> list[str]:
         started.append(model)
-        return [sys.executable, "-c", _SERVED, str(port), model]
+        return stand_in(model, port)
 
     monkeypatch.setattr(server_module, "server_command", command)
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
@@ -228,6 +236,23 @@ def test_a_server_that_does_not_start_is_the_error_of_every_week_that_needs_it(d
         assert error is not None
         assert f"the vLLM server for {MODEL} ended while it started (exit code 1): OSError: no such model" in error
         assert f"see {data_dir}/logs/vllm.log" in error
+
+
+def test_a_week_given_up_while_its_own_server_starts_again_goes_on_when_that_is_up(data_dir, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    starts: list[dict[str, float]] = []
+
+    def command(model: str, _revision: str | None, port: int, _config: ServerConfig) -> list[str]:
+        # The first dies after a few answers; the second takes longer to come up than a client waits.
+        starts.append({"answers_s": 0.4, "lives_s": 4} if not starts else {"starts_s": 5})
+        return stand_in(model, port, **starts[-1])
+
+    monkeypatch.setattr(server_module, "server_command", command)
+    impatient = RequestsConfig(num_in_flight=1, num_tries=2, max_outage_s=1, first_wait_s=0.1, longest_wait_s=0.2)
+    assert caption(data_dir, by_model(model=MODEL, requests=impatient)) == [None, None]
+    assert len(starts) == 2
+    reasons = {row["finish_reason"] for row in rows_of(data_dir, "captions")}
+    assert reasons <= {"stop", "length"}, "a view was left without its caption"
 
 
 def test_a_walk_broken_off_while_its_server_starts_ends_at_once(data_dir, monkeypatch):
