@@ -19,7 +19,7 @@ import argparse
 import contextlib
 import json
 import multiprocessing
-import resource
+import re
 import tempfile
 import threading
 import time
@@ -135,7 +135,7 @@ def _views(folder: DataFolder, week: str, num: int) -> Iterator[dict[str, Any]]:
 
 
 def caption_week(url: str, folder: DataFolder, week: str, config: CaptionsConfig) -> dict[str, float]:
-    """Caption a week in a process of its own: views, seconds, peak memory of it and of its largest worker, in MB."""
+    """Caption a week in a process of its own: views, seconds, its peak memory in MB."""
     context = multiprocessing.get_context("spawn")
     results = context.SimpleQueue()
     child = context.Process(target=_caption_here, args=(url, folder, week, config, results))
@@ -151,9 +151,9 @@ def _caption_here(url: str, folder: DataFolder, week: str, config: CaptionsConfi
     started = time.perf_counter()
     report = stages.caption_views(folder, week, config, endpoints=() if config.endpoints else (url,))
     seconds = time.perf_counter() - started
-    peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    num_views = report.tally("views").num_in
-    results.put({"num_views": num_views, "seconds": seconds, "peak_mb": peaks[0], "worker_peak_mb": peaks[1]})
+    # Not getrusage, whose peak is that of the process that started this one, where it was larger.
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    results.put({"num_views": report.tally("views").num_in, "seconds": seconds, "peak_mb": int(peak) / 1024})
 
 
 def measure(url: str, folder: DataFolder, config: CaptionsConfig, num_plain: int) -> dict[str, Any]:
@@ -180,7 +180,6 @@ def measure(url: str, folder: DataFolder, config: CaptionsConfig, num_plain: int
         "num_views_small": small["num_views"],
         "peak_mb": round(large["peak_mb"], 1),
         "peak_mb_small": round(small["peak_mb"], 1),
-        "worker_peak_mb": round(large["worker_peak_mb"], 1),
     }
 
 
@@ -191,7 +190,7 @@ def main() -> None:
     parser.add_argument("--model", help="hub name or folder; default: a tiny one of random weights")
     parser.add_argument("--endpoint", help="a running server")
     parser.add_argument("--prompt", default="views", choices=sorted(PROMPTS))
-    parser.add_argument("--max-tokens", type=int, default=64, help="longest answer")
+    parser.add_argument("--max-tokens", type=int, default=SamplingConfig().max_tokens, help="longest answer")
     parser.add_argument("--in-flight", type=int, default=RequestsConfig().num_in_flight)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as stack:

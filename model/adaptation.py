@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from open_clip.modified_resnet import AttentionPool2d
@@ -57,7 +58,10 @@ def add_lora(model: nn.Module, *, rank: int, alpha: int, dropout: float, frozen:
     names = [name for name in _layers_called(model) if _tower_of(name) not in frozen]
     if not names:
         raise TrainingError("no layer of this model takes LoRA; set lora_rank = 0, or freeze fewer towers")
-    lora = LoraModel(model, LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names), "default")
+    only_these = "|".join(re.escape(name) for name in names)  # names in a list would match as endings too
+    lora = LoraModel(
+        model, LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=only_these), "default"
+    )
     for name in _COMMON:
         weight = getattr(model, name, None)
         if weight is not None:

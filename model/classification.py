@@ -11,7 +11,7 @@ import numpy as np
 from model.classes import LOCARNO, USPC, ClassTable
 from model.columns import read_columns
 from model.data import Views
-from model.figures import MODEL, Row, tabulate
+from model.figures import Row, tabulate
 from model.metrics import TIE_TOLERANCE
 from model.trial import Trial
 
@@ -153,17 +153,3 @@ def fraction_right(scores: np.ndarray, truth: np.ndarray) -> float:
 
 def heading_of(scheme: str) -> str:
     return {"uspc": "US design classes", "locarno": "Locarno classes"}[scheme]
-
-
-__all__ = [
-    "MODEL",
-    "Labelled",
-    "by_class",
-    "classes_of",
-    "fraction_right",
-    "heading_of",
-    "label_views",
-    "ranks_of_truth",
-    "table_of",
-    "taken_for",
-]

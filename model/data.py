@@ -39,6 +39,7 @@ _OPTIONAL = (
     "figure_label",
     "viewpoint",
     "cited_by_examiner",
+    "role",  # of DeepPatent's test and validation: query or database
 )
 _WHITE = 255
 _MILD_SHRINKAGE = 1.25
@@ -208,7 +209,13 @@ def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
     return codes.to_numpy().astype(np.int64), names
 
 
-def read_views(dataset: Dataset, split: str, *, mapped_from_bytes: int = _MAPPED_FROM_BYTES) -> Views:
+def read_views(
+    dataset: Dataset,
+    split: str,
+    *,
+    captioned: bool | None = None,
+    mapped_from_bytes: int = _MAPPED_FROM_BYTES,
+) -> Views:
     """Read one split; rows without a caption are counted and left out.
 
     A split of many bytes is written into the user's cache at its first use and mapped from there ever after.
@@ -216,6 +223,7 @@ def read_views(dataset: Dataset, split: str, *, mapped_from_bytes: int = _MAPPED
     Args:
         dataset: The dataset.
         split: "train", "validation" or "test".
+        captioned: False keeps the rows without a caption; None does so where the dataset says that it has none.
         mapped_from_bytes: A split whose files take less is read into memory.
 
     Raises:
@@ -224,17 +232,19 @@ def read_views(dataset: Dataset, split: str, *, mapped_from_bytes: int = _MAPPED
     files = [file for file in dataset.files if file.split == split]
     if not files:
         raise _nothing_there(dataset, split)
-    schema = _unified_schema([dataset.folder / file.name for file in files])
+    if captioned is None:
+        captioned = dataset.is_captioned
+    schema = _unified_schema([dataset.folder / file.name for file in files], captioned=captioned)
 
     def read() -> Iterator[pa.Table]:
         for file in files:
             table = _read_file(dataset.folder / file.name, file.num_rows, schema)
-            yield table.filter(_has_text(table.column("text")))
+            yield table.filter(_has_text(table.column("text"))) if captioned else table
 
     num_bytes = sum((dataset.folder / file.name).stat().st_size for file in files)
     table = None
     if num_bytes >= mapped_from_bytes:
-        name = f"{sha256_of_json([dataset.fingerprint, schema.to_string()])[:32]}-{split}"
+        name = f"{sha256_of_json([dataset.fingerprint, schema.to_string(), captioned])[:32]}-{split}"
         table = mapped_table(name, read, schema=schema, num_bytes=num_bytes)
     if table is None:
         table = pa.concat_tables(read())
@@ -256,11 +266,11 @@ def _has_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0), False)
 
 
-def _unified_schema(paths: list[Path]) -> pa.Schema:
+def _unified_schema(paths: list[Path], *, captioned: bool) -> pa.Schema:
     """The columns that training and evaluation use, of all files; a file may lack some that another has."""
     schemas = [_opened(path, lambda file: file.schema_arrow) for path in paths]
     for path, schema in zip(paths, schemas, strict=True):
-        missing = [name for name in (*_REQUIRED, "text") if name not in schema.names]
+        missing = [name for name in (*_REQUIRED, *(["text"] if captioned else [])) if name not in schema.names]
         if missing:
             raise DatasetError(f"{path}: no column {', '.join(missing)}; build the dataset again")
     unified = pa.unify_schemas(schemas, promote_options="permissive")

@@ -20,12 +20,17 @@ class DatasetFile:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What `dataset.json` says of a dataset folder."""
+    """What `dataset.json` says of a dataset folder.
+
+    Attributes:
+        is_captioned: False where no view has a caption, as in DeepPatent.
+    """
 
     folder: Path
     name: str
     fingerprint: str
     files: tuple[DatasetFile, ...]
+    is_captioned: bool = True
 
     @property
     def num_views(self) -> dict[str, int]:
@@ -53,6 +58,12 @@ def open_dataset(folder: str | Path) -> Dataset:
             DatasetFile(name=str(file["name"]), split=str(file["split"]), num_rows=int(file["num_rows"]))
             for file in values["files"]
         )
-        return Dataset(folder=folder, name=values["name"], fingerprint=values["fingerprint"], files=files)
+        return Dataset(
+            folder=folder,
+            name=values["name"],
+            fingerprint=values["fingerprint"],
+            files=files,
+            is_captioned=bool(values.get("captioned", True)),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"{folder}/dataset.json: no usable {error}; build the dataset again") from error

@@ -60,10 +60,6 @@ class Entrant:
             )
         return self._clip
 
-    def unload(self) -> None:
-        """Let go of the model's memory; it is loaded again when it is needed again."""
-        self._clip = None
-
     def untrained(self, seed: int) -> Entrant:
         """The same architecture with fresh weights."""
         return Entrant(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from model import fine_tuned, image_retrieval, prior_art, probe, retrieval, zero_shot
+from model import deep_patent, fine_tuned, image_retrieval, prior_art, probe, retrieval, zero_shot
 from model.clip import choose_device
 from model.dataset import Dataset, open_dataset
 from model.done import evaluation_identity, finished_results
@@ -37,6 +37,7 @@ MEASURES: dict[str, Callable[[Trial], TaskResult]] = {
     "fine_tuned": fine_tuned.measure,
     "image_retrieval": image_retrieval.measure,
     "prior_art": prior_art.measure,
+    "deep_patent": deep_patent.measure,
 }
 """Name of a task, as in `EvaluationConfig.tasks` → what measures it. In the order of the report."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from model.settings import CAPTION_COLUMNS, RESULT_UNTOUCHED, Config, require
 
-TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "linear_probe", "fine_tuned")
+TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "linear_probe", "fine_tuned", "deep_patent")
 CHEAP_TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "fine_tuned")  # need no image of training
 LEAKS = ("patents", "families", "images", "front_pages", "titles", "other_training")
 SCHEMES = ("uspc", "locarno")
@@ -25,7 +25,7 @@ class EvaluationConfig(Config):
     Attributes:
         tasks: Names of tasks: "retrieval" is text → image and image → text, "zero_shot" and "linear_probe" classify,
             "fine_tuned" classifies with the model's own head, "image_retrieval" finds the other views of a patent,
-            "prior_art" finds what the examiner cited.
+            "prior_art" finds what the examiner cited, "deep_patent" finds patents as DeepPatent's lists ask for them.
         split: Split of the dataset that is queried and searched.
         against: A second model, named as for `--model`, that the first is compared with query by query.
         untrained: Whether the same architecture with fresh weights is measured beside the model.

@@ -140,7 +140,11 @@ class Approximate:
         if allowed is not None:
             bits = np.packbits(allowed, bitorder="little")
             settings.sel = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]
-        rows = self._index.search(query[None].astype(np.float32), min(k, self.exact.num_rows), params=settings)[1][0]
+        # Not `index.search`: where faiss.contrib.torch_utils was imported, it takes no params any more.
+        found = faiss.search_with_parameters(
+            self._index, query[None].astype(np.float32), min(k, self.exact.num_rows), settings
+        )
+        rows = found[1][0]
         rows = rows[rows >= 0]
         if not len(rows):
             return rows, np.empty(0, np.float32)

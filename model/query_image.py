@@ -78,7 +78,7 @@ def read_query_image(data: bytes, config: QueryImageConfig) -> np.ndarray:
     """
     if len(data) > MAX_BYTES:
         raise QueryError(f"the picture has more than {MAX_BYTES >> 20} MiB; make it smaller")
-    page = _decode(data)
+    page = decode_picture(data)
     left, top, width, height = cv2.boundingRect((page < _INK_BELOW).view(np.uint8))
     if not width:
         raise QueryError("the picture is blank; choose one with a drawing on it")
@@ -98,8 +98,12 @@ def fit_square(drawing: np.ndarray, config: QueryImageConfig) -> np.ndarray:
     return square
 
 
-def _decode(data: bytes) -> np.ndarray:
-    """Grey pixels; the size is read before anything is decoded."""
+def decode_picture(data: bytes) -> np.ndarray:
+    """Grey pixels of a TIFF, PNG or JPEG: (height_px, width_px) uint8. The size is read before anything is decoded.
+
+    Raises:
+        QueryError: Not such a picture, damaged, or too large.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -22,6 +22,7 @@ HEADINGS = {
     "fine_tuned": "Fine-tuned classification",
     "image_retrieval": "Image retrieval",
     "prior_art": "Prior art",
+    "deep_patent": "DeepPatent",
 }
 LEADS = {
     "retrieval": "Find the drawing that a caption describes, and the caption of a drawing.",
@@ -30,6 +31,7 @@ LEADS = {
     "fine_tuned": "The classes as the model's own head tells them, from the images alone.",
     "image_retrieval": "With one view of a patent, find its other views among those of all patents.",
     "prior_art": "With the views of a patent, find the designs that its examiner cited.",
+    "deep_patent": "With one drawing of a patent, find its others in DeepPatent's database.",
 }
 
 

@@ -54,6 +54,8 @@ class Pairing:
 def measure(trial: Trial) -> TaskResult:
     """Both directions, on the whole split and on small galleries, with titles and without."""
     views = trial.views
+    if not trial.dataset.is_captioned:
+        return TaskResult(reason=f"the views of {trial.dataset.name} have no captions")
     result = TaskResult()
     for pairing in _pairings(trial):
         rows = choose_rows(len(views), max_queries=trial.config.max_queries, seed=trial.config.seed)

@@ -95,7 +95,7 @@ class Trial:
 
     Attributes:
         entrants: "model", and where they take part "untrained" and "against".
-        class_names: Which caption columns hold what is decided by the settings.
+        device: Where scores are computed.
         advance: Hears of each step of work done.
     """
 

@@ -50,7 +50,8 @@ def _finished(site: Site, deployment: str, *, but: frozenset[str] = frozenset())
 def _bring_forward(site: Site) -> None:
     """Have the next run that the schedule planned start now instead of on its day."""
     planned = site.wait_for(
-        "a planned run", lambda: [run for run in site.runs("refresh/weekly") if run["auto_scheduled"]] or None
+        "a planned run",
+        lambda: [run for run in site.runs("refresh/weekly") if run["state_type"] == "SCHEDULED"] or None,
     )
     following = min(planned, key=lambda run: run["expected_start_time"])
     site.post(f"/flow_runs/{following['id']}/set_state", state={"type": "SCHEDULED", "name": "Scheduled"}, force=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -14,9 +13,9 @@ import torch
 from model import fine_tuned
 from model.classes import USPC
 from model.classification import classes_of
+from model.classifier import load_classifier, save_classifier
 from model.dataset import open_dataset
 from model.entrant import find_entrant
-from model.errors import ArchitectureError
 from model.evaluation_config import EvaluationConfig
 from model.heads import ClipWithHead
 from model.trial import MODEL, UNTRAINED, Trial
@@ -28,9 +27,7 @@ def folder(micro_clip, tmp_path) -> Path:
     folder = Path(shutil.copytree(micro_clip.removeprefix("local-dir:"), tmp_path / "headed"))
     clip = find_entrant(micro_clip, torch.device("cpu")).load()
     safetensors.torch.save_file(clip.model.state_dict(), folder / "open_clip_model.safetensors")
-    head = ClipWithHead(clip.model, num_classes=len(USPC), seed=3).head
-    safetensors.torch.save_file(head.state_dict(), folder / fine_tuned.WEIGHTS_NAME)
-    (folder / fine_tuned.TABLE_NAME).write_text(json.dumps({"classes": USPC.to_dict()}))
+    save_classifier(ClipWithHead(clip.model, num_classes=len(USPC), seed=3).head, USPC, folder)
     return folder
 
 
@@ -43,7 +40,7 @@ def trial_of(shapes: Path, folder: Path | str) -> Trial:
 
 def test_the_head_classifies_images_alone(shapes, folder):
     trial = trial_of(shapes, folder)
-    model = fine_tuned.find_head(trial.entrants[MODEL]).put_on(trial.entrants[MODEL])
+    model, _ = load_classifier(folder)
     logits = fine_tuned.classify(trial, model, trial.entrants[MODEL], np.arange(16))
 
     table = fine_tuned.measure(trial).tables["uspc"]
@@ -57,9 +54,3 @@ def test_the_head_classifies_images_alone(shapes, folder):
 
 def test_a_model_without_a_head_says_so(shapes, micro_clip):
     assert "no classification head" in fine_tuned.measure(trial_of(shapes, micro_clip)).reason
-
-
-def test_a_damaged_head_is_named(shapes, folder):
-    (folder / fine_tuned.WEIGHTS_NAME).write_bytes(b"nothing")
-    with pytest.raises(ArchitectureError, match=r"head\.safetensors: not the head of this model"):
-        fine_tuned.measure(trial_of(shapes, folder))

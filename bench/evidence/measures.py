@@ -1,0 +1,115 @@
+"""What one trained model makes of each test view: the plain values that all figures are means of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from model.classes import USPC
+from model.classification import ranks_of_truth
+from model.classifier import CLASSIFIER_CONFIG, load_classifier
+from model.clip import Clip, load_clip
+from model.data import ImageReader, Views
+from model.embed import embed_images, embed_texts
+from model.evaluation_config import PROMPTS
+from model.metrics import Answers, all_ranks, scores_of_features
+from model.retrieval import number_texts
+from model.source import ModelSource
+from model.zero_shot import prompts_of
+
+_BATCH_SIZE = 128
+_NEUTRAL_WORDING = "picture: {}"  # words that no caption has, around the title
+
+ACCURACIES = {
+    "zero_shot": "class by the nearest prompt, no caption seen",
+    "head": "class by the fusion head, from the image alone",
+}
+QUERIES = {
+    "title": "the title, as the arm trained on titles knows it",
+    "sentence": "viewpoint and title, as the arm trained on shape and function knows them",
+    "neutral": "the title in a wording that neither was trained on",
+}
+SAME_PATENT = "same_patent"
+MEASURES = (*ACCURACIES, SAME_PATENT, *(f"text_{name}" for name in QUERIES))
+"""Names of the values of a view: right or wrong (1, 0), or an average precision."""
+
+
+def measure(model_folder: Path | None, views: Views, *, architecture: str, device: torch.device, seed: int) -> Any:
+    """Name of a measure → (num_views,) values; None where it is not defined for a view.
+
+    Args:
+        model_folder: `model/` of a run; None for the architecture with fresh weights.
+        views: The test views.
+        architecture: For fresh weights.
+        device: Where the model runs.
+        seed: Of fresh weights.
+    """
+    name = architecture if model_folder is None else f"local-dir:{model_folder}"
+    clip = load_clip(ModelSource(name), device=device, load_weights=model_folder is not None, seed=seed)
+    images = embed_images(clip, views, batch_size=_BATCH_SIZE)
+    truth = views.class_ids(USPC)
+    values: dict[str, np.ndarray] = {"zero_shot": _zero_shot(clip, images, truth)}
+    if model_folder is not None and (model_folder / CLASSIFIER_CONFIG).is_file():
+        values["head"] = _by_head(model_folder, clip, views, truth, device)
+    values[SAME_PATENT] = average_precision(images, images, views.patent_ids, views.patent_ids, is_self=True)
+    titles = [title or "" for title in views.titles]
+    asked = {"title": titles, "sentence": views.texts("shape"), "neutral": [_NEUTRAL_WORDING.format(t) for t in titles]}
+    for kind, texts in asked.items():
+        groups = number_texts(texts)
+        features = embed_texts(clip, texts, batch_size=_BATCH_SIZE)
+        values[f"text_{kind}"] = average_precision(features, images, groups, groups)
+    return {name: [None if np.isnan(value) else float(value) for value in of] for name, of in values.items()}
+
+
+def average_precision(
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    query_groups: np.ndarray,
+    gallery_groups: np.ndarray,
+    *,
+    is_self: bool = False,
+) -> np.ndarray:
+    """(num_queries,) average precision over the whole ranking; NaN for a query that nothing answers.
+
+    A candidate is right where its group is the query's. Ties count against the model.
+
+    Args:
+        queries: (num_queries, embed_dim) float32, unit length.
+        gallery: (num_candidates, embed_dim) float32, unit length.
+        query_groups: (num_queries,) int64.
+        gallery_groups: (num_candidates,) int64.
+        is_self: Query i is candidate i, which is then neither right nor wrong.
+    """
+    answers = Answers.by_group(query_groups, gallery_groups, own=np.arange(len(queries)) if is_self else None)
+    ranks = all_ranks(scores_of_features(torch.from_numpy(queries), torch.from_numpy(gallery)), answers, len(gallery))
+    return np.where(ranks.num_right > 0, ranks.average_precision, np.nan)
+
+
+def _zero_shot(clip: Clip, images: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    features = embed_texts(clip, prompts_of(USPC, PROMPTS), batch_size=_BATCH_SIZE)
+    means = features.reshape(len(USPC), len(PROMPTS), -1).mean(axis=1)
+    return _is_right(images @ (means / np.linalg.norm(means, axis=1, keepdims=True)).T, truth)
+
+
+@torch.inference_mode()
+def _by_head(folder: Path, clip: Clip, views: Views, truth: np.ndarray, device: torch.device) -> np.ndarray:
+    model, _ = load_classifier(folder, clip=clip)
+    model.to(device)
+    reader = ImageReader(views, clip.preprocess, num_workers=1)
+    try:
+        logits = [model.classify(reader.read(rows).to(device)).float().cpu().numpy() for rows in _batches(len(views))]
+    finally:
+        reader.close()
+    return _is_right(np.concatenate(logits), truth)
+
+
+def _is_right(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    return (ranks_of_truth(scores, truth) == 1).astype(np.float64)
+
+
+def _batches(num_rows: int) -> Sequence[range]:
+    return [range(first, min(first + _BATCH_SIZE, num_rows)) for first in range(0, num_rows, _BATCH_SIZE)]

@@ -1,0 +1,82 @@
+"""How large the evidence is drawn: patents, pictures, steps, seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from model.config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """What all runs of the evidence have in common.
+
+    Attributes:
+        num_training_patents: Long-tailed over the 33 classes.
+        num_test_patents: As many of each class, so that every third of the classes is measured equally well.
+        tail_ratio: Patents of the commonest class for one of the rarest, in training.
+        max_figures: Most views of a patent.
+        image_px: Side of the training images.
+        architecture: As in `TrainConfig`.
+        batch_size: Pairs a step.
+        num_steps: Of every run.
+        learning_rate: Peak.
+        warmup_steps: Of every run.
+        seeds: Each run is repeated with these.
+        betas: Strengths of the curve; 0 and `beta` must be among them.
+        beta: Strength of the claims.
+        multi_view_weights: Weights of the multi-view term that are compared with 0; the first is the claim's.
+        num_resamples: Bootstrap resamples of the test patents.
+    """
+
+    num_training_patents: int
+    num_test_patents: int
+    tail_ratio: float = 60.0
+    max_figures: int = 4
+    image_px: int = 64
+    architecture: str = "designclip-tiny"
+    batch_size: int = 64
+    num_steps: int = 300
+    learning_rate: float = 1e-3
+    warmup_steps: int = 50
+    seeds: tuple[int, ...] = (0, 1, 2)
+    betas: tuple[float, ...] = (0.0, 0.6, 1.2, 2.0)
+    beta: float = 1.2
+    multi_view_weights: tuple[float, ...] = (0.2,)
+    num_resamples: int = 2000
+
+    def training(self, *, seed: int, device: str, **method: object) -> TrainConfig:
+        """Settings of one run: those of the scale, and `method` over the preset `designclip`."""
+        return TrainConfig(
+            architecture=self.architecture,
+            batch_size=self.batch_size,
+            num_steps=self.num_steps,
+            learning_rate=self.learning_rate,
+            warmup_steps=self.warmup_steps,
+            seed=seed,
+            device=device,
+            num_workers=1,
+            checkpoint_every_steps=self.num_steps,
+            num_checkpoints=1,
+            **method,  # type: ignore[arg-type]
+        )
+
+
+SCALES = {
+    "small": Scale(num_training_patents=800, num_test_patents=264),
+    "large": Scale(
+        num_training_patents=8000,
+        num_test_patents=990,
+        max_figures=7,
+        image_px=224,
+        architecture="ViT-B-32",
+        batch_size=256,
+        num_steps=2000,
+        learning_rate=5e-4,
+        warmup_steps=200,
+        seeds=(0, 1, 2, 3, 4),
+        betas=(0.0, 0.4, 0.8, 1.2, 1.6, 2.0),
+        multi_view_weights=(0.2, 1.0),
+    ),
+}
+"""Name of a scale → its settings."""

@@ -1,0 +1,98 @@
+"""The drawn patents of the evidence: long-tailed weeks to learn from, and a later week of equal classes to test on.
+
+The weeks go through the project's own stages, archives → captions, so that the views are cut from their sheets and the
+captions come from title, viewpoint and class ("described").
+"""
+
+from __future__ import annotations
+
+import datetime
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from bench.evidence.scale import Scale
+from patentdata import stages
+from patentdata.archives import ArchivesConfig
+from patentdata.captions.config import CaptionsConfig
+from patentdata.catalog import list_weeks
+from patentdata.dataset import DatasetConfig, build_dataset
+from patentdata.folder import DataFolder
+from patentdata.specimens import SpecimenConfig, write_week
+from patentdata.splits import SplitConfig
+from patentdata.training_images import TrainingImageConfig
+from patentdata.views import ViewsConfig
+
+_FIRST_DAY = datetime.date(2024, 1, 2)
+_PATENTS_A_WEEK = 100
+_FIRST_NUMBER = 904_200  # a multiple of 33: classes that are equal come in blocks of so many numbers
+_DRAWING_SCALE = 0.3  # the training images are a fraction of a sheet
+
+
+def make_dataset(out: Path, scale: Scale, *, num_workers: int) -> Path:
+    """Draw the patents and walk them to a dataset; what is there already is kept.
+
+    Returns:
+        The folder of the dataset, which has the splits train and test.
+    """
+    weeks = dict(_plan(scale))
+    walk = partial(_walk, out / "weeks", out / "data")
+    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
+        list(pool.map(walk, weeks, weeks.values()))
+    config = DatasetConfig(
+        name="evidence",
+        image=TrainingImageConfig(size_px=scale.image_px),
+        split=SplitConfig(kind="temporal", test_from=_first_test_day(weeks)),
+    )
+    build_dataset(DataFolder(str(out / "data")), list(weeks), config, num_threads=num_workers)
+    return out / "data" / "datasets" / config.name
+
+
+def _plan(scale: Scale) -> Iterator[tuple[str, SpecimenConfig]]:
+    """Week → what is drawn for it; the training weeks first, then those of the test with their equal classes."""
+    day, number = _FIRST_DAY, _FIRST_NUMBER
+    for num_patents, ratio in ((scale.num_training_patents, scale.tail_ratio), (scale.num_test_patents, 1.0)):
+        end = number + num_patents
+        while number < end:
+            yield (
+                f"I{day:%Y%m%d}",
+                SpecimenConfig(
+                    num_patents=min(_PATENTS_A_WEEK, end - number),
+                    first_number=number,
+                    long_tailed=ratio,
+                    max_figures=scale.max_figures,
+                    drawing_scale=_DRAWING_SCALE,
+                ),
+            )
+            day, number = day + datetime.timedelta(weeks=1), min(number + _PATENTS_A_WEEK, end)
+
+
+def _first_test_day(weeks: dict[str, SpecimenConfig]) -> datetime.date:
+    week = next(week for week, config in weeks.items() if config.long_tailed == 1)
+    return datetime.datetime.strptime(week, "I%Y%m%d").date()
+
+
+def _walk(source: Path, data_dir: Path, week: str, config: SpecimenConfig) -> None:
+    """Draw one week and take it through archives, grants, views and captions."""
+    _draw(source, week, config)
+    folder = DataFolder(str(data_dir))
+    (archive,) = (archive for archive in list_weeks(str(source)) if archive.week == week)
+    stages.keep_archive(folder, archive, ArchivesConfig())
+    stages.parse_archive(folder, week)
+    stages.split_archive(folder, week, ViewsConfig())
+    stages.caption_views(folder, week, CaptionsConfig())
+
+
+def _draw(source: Path, week: str, config: SpecimenConfig) -> None:
+    """Write the week's archive, whole or not at all; one that is there is kept if it was drawn by the same settings."""
+    receipt = source / f"{week}.settings"
+    if receipt.is_file() and receipt.read_text() == repr(config):
+        return
+    source.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=source) as aside:
+        path = write_week(Path(aside), week, config, truth=False)
+        path.replace(source / path.name)
+    receipt.write_text(repr(config))
