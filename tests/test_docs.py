@@ -1,10 +1,25 @@
 import re
 import runpy
+import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
+import typer
+
+from flows import console
+from flows.cli import app
+from flows.refresh import RefreshConfig
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
+_PAGES = sorted(["README.md", *(str(path.relative_to(_REPOSITORY)) for path in (_REPOSITORY / "docs").glob("*.md"))])
+
+
+def _commands(page: str) -> list[str]:
+    """Every call of designclip in the shell blocks of a page."""
+    blocks = re.findall(r"```bash\n(.*?)```", (_REPOSITORY / page).read_text(), flags=re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.removeprefix(".venv/bin/designclip") for line in lines if line.startswith(".venv/bin/designclip")]
 
 
 def test_the_page_of_the_data_is_the_one_the_schemas_give():
@@ -12,8 +27,24 @@ def test_the_page_of_the_data_is_the_one_the_schemas_give():
     assert (_REPOSITORY / "docs" / "data.md").read_text() == data_page(), "run: make docs"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/operations.md", "docs/decisions.md", "docs/benchmarks.md"])
+@pytest.mark.parametrize("page", _PAGES)
 def test_what_a_page_links_to_is_there(page):
     links = re.findall(r"\]\(([^)#]+)\)", (_REPOSITORY / page).read_text())
     here = (_REPOSITORY / page).parent
     assert [link for link in links if not link.startswith("http") and not (here / link).exists()] == []
+
+
+@pytest.mark.parametrize("line", [line for page in _PAGES for line in _commands(page)])
+def test_a_command_on_a_page_is_one_that_the_command_line_takes(line):
+    name, *arguments = shlex.split(line, comments=True)
+    if name.startswith("--"):
+        return
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    command.make_context(name, arguments)  # raises at an option that is not there
+
+
+def test_the_settings_on_the_front_page_are_settings():
+    (settings,) = re.findall(r"```toml\n(.*?)```", (_REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
+    values = tomllib.loads(settings)
+    assert set(values) == {"weeks", "dataset", "training"}
+    console.build(RefreshConfig, {**values, "weeks": {**values["weeks"], "data_dir": "data"}})
