@@ -13,15 +13,15 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-_INK, _ACCENT, _MUTED, _GRID = "#1d2733", "#0b6e99", "#9aa5b1", "#e4e8ec"
+INK, ACCENT, MUTED, _GRID = "#1d2733", "#0b6e99", "#9aa5b1", "#e4e8ec"
 _LINES: dict[str, dict[str, Any]] = {
-    "model": {"color": _ACCENT, "linewidth": 2.0, "label": "this model"},
+    "model": {"color": ACCENT, "linewidth": 2.0, "label": "this model"},
     "against": {"color": "#b3541e", "linewidth": 1.6, "label": "second model"},
     "bm25_title": {"color": "#6a4c93", "linewidth": 1.2, "linestyle": "-.", "label": "BM25 on titles"},
-    "untrained": {"color": _INK, "linewidth": 1.2, "linestyle": "--", "label": "untrained"},
-    "chance": {"color": _MUTED, "linewidth": 1.2, "linestyle": ":", "label": "chance"},
+    "untrained": {"color": INK, "linewidth": 1.2, "linestyle": "--", "label": "untrained"},
+    "chance": {"color": MUTED, "linewidth": 1.2, "linestyle": ":", "label": "chance"},
 }
-_SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#a9d3e5", _ACCENT, "#073b52"])
+_SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#a9d3e5", ACCENT, "#073b52"])
 
 
 def draw_recall_curves(curves: Mapping[str, Mapping[str, Mapping[str, list[float]]]], titles: Sequence[str]) -> bytes:
@@ -41,15 +41,15 @@ def draw_recall_curves(curves: Mapping[str, Mapping[str, Mapping[str, list[float
                     lines[name]["k"], [100 * value for value in lines[name]["recall"]], marker="o", ms=2.5, **style
                 )
         axes.set_xscale("log")
-        axes.set_title(title, fontsize=10, color=_INK, loc="left")
+        axes.set_title(title, fontsize=10, color=INK, loc="left")
         axes.set_xlabel("k, of the whole gallery")
         axes.set_ylim(-2, 102)
-        _plain(axes)
+        plain(axes)
     for axes in panels[len(curves) :]:
         axes.set_visible(False)
     panels[0].set_ylabel("recall@k in %")
     panels[0].legend(frameon=False, fontsize=8, loc="upper left")
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def draw_classes(by_class: Mapping[str, Any]) -> bytes:
@@ -65,7 +65,7 @@ def draw_classes(by_class: Mapping[str, Any]) -> bytes:
     axes = figure.subplots()
     most = max(num for *_, num in rows)
     for number, (code, training, accuracy, num) in enumerate(rows):
-        axes.scatter(training, 100 * accuracy, s=20 + 160 * num / most, color=_ACCENT, alpha=0.55, linewidths=0)
+        axes.scatter(training, 100 * accuracy, s=20 + 160 * num / most, color=ACCENT, alpha=0.55, linewidths=0)
         above = number % 2 == 0  # neighbours of equal height keep their names apart
         axes.annotate(
             code,
@@ -74,15 +74,15 @@ def draw_classes(by_class: Mapping[str, Any]) -> bytes:
             textcoords="offset points",
             ha="center",
             fontsize=7,
-            color=_INK,
+            color=INK,
         )
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xlim(left=-0.4)
     axes.set_ylim(-8, 110)
     axes.set_xlabel("training views of the class (logarithmic from 1)")
     axes.set_ylabel("accuracy in %")
-    _plain(axes)
-    return _svg(figure)
+    plain(axes)
+    return svg_of(figure)
 
 
 def draw_confusion(by_class: Mapping[str, Any]) -> bytes:
@@ -101,12 +101,12 @@ def draw_confusion(by_class: Mapping[str, Any]) -> bytes:
     axes.set_xlabel("taken for")
     axes.set_ylabel("true class")
     axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, colors=_INK)
+    axes.tick_params(length=0, colors=INK)
     bar = figure.colorbar(mesh, ax=axes, shrink=0.8, aspect=25, pad=0.01)
     bar.set_label("% of the class", fontsize=8)
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.ax.tick_params(labelsize=7)
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def draw_loss_curve(metrics: Sequence[Mapping[str, Any]]) -> bytes:
@@ -118,26 +118,28 @@ def draw_loss_curve(metrics: Sequence[Mapping[str, Any]]) -> bytes:
     figure = Figure(figsize=(9.0, 2.6), layout="constrained")
     axes = figure.subplots()
     if window > 1:
-        axes.plot(steps, losses, color=_MUTED, linewidth=0.8, label="each step")
+        axes.plot(steps, losses, color=MUTED, linewidth=0.8, label="each step")
     label = f"mean of {window} steps" if window > 1 else "each step"
-    axes.plot(steps, means, color=_ACCENT, linewidth=2.0, label=label)
+    axes.plot(steps, means, color=ACCENT, linewidth=2.0, label=label)
     axes.set_xlabel("step")
     axes.set_ylabel("training loss")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=9)
-    _plain(axes)
-    return _svg(figure)
+    plain(axes)
+    return svg_of(figure)
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """The look of every chart: no box, faint lines behind."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_MUTED)
-    axes.tick_params(colors=_INK, labelsize=9)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(colors=INK, labelsize=9)
     axes.grid(axis="y", color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
 
 
-def _svg(figure: Figure) -> bytes:
+def svg_of(figure: Figure) -> bytes:
+    """A figure as SVG; equal figures give equal bytes."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "designclip", "svg.fonttype": "path"}):
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from model.charts import draw_classes, draw_confusion, draw_loss_curve, draw_recall_curves
 from model.figures import COLUMNS
+from model.pages import data_uri, page_environment, toml_table
 from model.trial import Example
 
 HEADINGS = {
@@ -47,16 +43,10 @@ def render_report(
         examples: Task → queries to show.
         training_metrics: Metrics of the training run, one dict a step; empty where they are not known.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
     environment.filters["number"] = lambda value: f"{value:,g}" if isinstance(value, float) else f"{value:,}"
-    environment.filters["jpeg_uri"] = lambda data: _data_uri("image/jpeg", data)
+    environment.filters["jpeg_uri"] = lambda data: data_uri("image/jpeg", data)
     tasks = results["tasks"]
     return environment.get_template("report.html").render(
         results=results,
@@ -66,8 +56,8 @@ def render_report(
         examples={task: _by_heading(shown) for task, shown in examples.items()},
         charts={task: _charts(section) for task, section in tasks.items()},
         commands={task: command_of(results, task) for task in tasks},
-        config_toml=_toml_table("evaluation", results["config"]),
-        loss_chart=_data_uri("image/svg+xml", draw_loss_curve(training_metrics)) if training_metrics else None,
+        config_toml=toml_table("evaluation", results["config"]),
+        loss_chart=data_uri("image/svg+xml", draw_loss_curve(training_metrics)) if training_metrics else None,
         num_steps=len(training_metrics),
         found_leaks=[check for check in results["checks"] if check["num_found"]],
     )
@@ -114,15 +104,4 @@ def _charts(section: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _chart(svg: bytes, alt: str, caption: str) -> dict[str, str]:
-    return {"uri": _data_uri("image/svg+xml", svg), "alt": alt, "caption": caption}
-
-
-def _toml_table(name: str, settings: Mapping[str, Any]) -> str:
-    """Settings as the table of a TOML file; one that is not set is left out, since TOML has no word for it."""
-    # Plain strings, numbers, booleans and lists of them are written in TOML as they are in JSON.
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items() if value is not None]
-    return "\n".join([f"[{name}]", *lines])
-
-
-def _data_uri(media_type: str, data: bytes) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
+    return {"uri": data_uri("image/svg+xml", svg), "alt": alt, "caption": caption}

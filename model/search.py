@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import calendar
 import datetime
 import re
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +24,7 @@ from model.embed import Advance, embeddings_folder
 from model.entrant import Entrant, find_entrant
 from model.errors import DatasetError
 from model.nearest import Approximate, ApproximateConfig, Nearest, Probes, approximate
+from model.pages import data_uri, page_environment
 from model.query_image import QueryError, QueryImageConfig
 from model.settings import RESULT_UNTOUCHED, Config, require
 
@@ -436,29 +435,11 @@ def render_results(search: Search, hits: Sequence[Hit], *, query: str, picture: 
         asked: Filters, in words; empty without.
     """
     environment = page_environment()
-    environment.filters["picture_uri"] = lambda row: _data_uri("image/jpeg", search.gallery.jpeg(row))
+    environment.filters["picture_uri"] = lambda row: data_uri("image/jpeg", search.gallery.jpeg(row))
     return environment.get_template("search_page.html").render(
         query=query,
-        picture=None if picture is None else _data_uri("image/png", cv2.imencode(".png", picture)[1].tobytes()),
+        picture=None if picture is None else data_uri("image/png", cv2.imencode(".png", picture)[1].tobytes()),
         asked=asked,
         hits=hits,
         search=search,
     )
-
-
-def _data_uri(media_type: str, data: bytes) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def page_environment() -> jinja2.Environment:
-    """Templates beside this module, every value escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = lambda number: f"{number:,}"
-    environment.filters["short"] = lambda text, num: text if len(text) <= num else text[: num - 1] + "…"
-    return environment

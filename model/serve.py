@@ -20,8 +20,9 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from model.errors import ConfigError, ModelError
+from model.pages import page_environment
 from model.query_image import MAX_BYTES, QueryError, read_query_image
-from model.search import MAX_QUERY_CHARS, Filters, GalleryView, Hit, Search, page_environment
+from model.search import MAX_QUERY_CHARS, Filters, GalleryView, Hit, Search
 
 HOST = "127.0.0.1"
 _MAX_PAGE_RESULTS = 200

@@ -5,27 +5,26 @@ Unlike the report of an evaluation it holds speed and memory, so no two runs giv
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import jinja2
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from model.charts import ACCENT, INK, MUTED, plain, svg_of
 from model.files import write_text
+from model.pages import data_uri, page_environment, toml_table
 from model.recording import read_timings
 from model.run import RunFolder, read_metrics
 
-_INK, _ACCENT, _MUTED, _GRID = "#1d2733", "#0b6e99", "#9aa5b1", "#e4e8ec"
-_TERMS = {"contrastive": "Views and captions", "classification": "Classes", "multi_view": "Views of one patent"}
+_TERMS = {
+    "contrastive": "Views and captions",
+    "classification": "Classes",
+    "multi_view": "Views of one patent",
+    "arcface": "Patents (ArcFace)",
+}
 _MOST_POINTS = 2000  # of a line; more could not be told apart
 _GIGABYTE = 1e9
 
@@ -50,27 +49,21 @@ def render_training_page(
         metrics: One dict a step.
         timings: One dict a step that was timed; may be empty.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters["percent"] = lambda share: f"{100 * share:.2f}"
     return environment.get_template("training_report.html").render(
         summary=summary,
         config=summary["config"],
-        settings=_toml_table(summary["config"]),
+        settings=toml_table("training", summary["config"]),
         terms=[
             {"title": title, "weight": summary["config"][f"{name}_weight"], "last": _last(metrics, name)}
             for name, title in _TERMS.items()
             if name in metrics[0]
         ],
-        loss_chart=_data_uri(draw_losses(metrics)),
-        shares_chart=_data_uri(draw_class_shares(summary["class_shares"])),
-        course_chart=_data_uri(draw_course(metrics)),
-        speed_chart=_data_uri(draw_speed(timings)) if timings else None,
+        loss_chart=data_uri("image/svg+xml", draw_losses(metrics)),
+        shares_chart=data_uri("image/svg+xml", draw_class_shares(summary["class_shares"])),
+        course_chart=data_uri("image/svg+xml", draw_course(metrics)),
+        speed_chart=data_uri("image/svg+xml", draw_speed(timings)) if timings else None,
         speed=_speed(timings),
     )
 
@@ -92,12 +85,6 @@ def _speed(timings: Sequence[dict[str, Any]]) -> dict[str, float] | None:
     }
 
 
-def _toml_table(settings: dict[str, Any]) -> str:
-    """Settings as the table of a TOML file; one that is not set is left out, since TOML has no word for it."""
-    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items() if value is not None]
-    return "\n".join(["[training]", *lines])
-
-
 def draw_losses(metrics: Sequence[dict[str, Any]]) -> bytes:
     """The loss and each of its terms over the steps, as SVG."""
     names = {"loss": "Loss, weighted sum", **{name: title for name, title in _TERMS.items() if name in metrics[0]}}
@@ -105,11 +92,11 @@ def draw_losses(metrics: Sequence[dict[str, Any]]) -> bytes:
     panels = figure.subplots(-(-len(names) // 2), 2, squeeze=False).flatten()
     for axes, (name, title) in zip(panels, names.items(), strict=False):
         _line(axes, metrics, name, is_smoothed=True)
-        axes.set_title(title, fontsize=10, color=_INK, loc="left")
+        axes.set_title(title, fontsize=10, color=INK, loc="left")
         _from_zero(axes)
     for axes in panels[len(names) :]:
         axes.remove()
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def draw_course(metrics: Sequence[dict[str, Any]]) -> bytes:
@@ -118,9 +105,9 @@ def draw_course(metrics: Sequence[dict[str, Any]]) -> bytes:
     figure = Figure(figsize=(9.0, 2.3), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(1, 3), names.items(), strict=True):
         _line(axes, metrics, name, is_smoothed=False)
-        axes.set_title(title, fontsize=10, color=_INK, loc="left")
+        axes.set_title(title, fontsize=10, color=INK, loc="left")
         _from_zero(axes)
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def draw_speed(timings: Sequence[dict[str, Any]]) -> bytes:
@@ -128,13 +115,13 @@ def draw_speed(timings: Sequence[dict[str, Any]]) -> bytes:
     figure = Figure(figsize=(9.0, 2.3), layout="constrained")
     speed, memory = figure.subplots(1, 2)
     _line(speed, timings, "pairs_per_s", is_smoothed=True)
-    speed.set_title("Pairs a second", fontsize=10, color=_INK, loc="left")
+    speed.set_title("Pairs a second", fontsize=10, color=INK, loc="left")
     in_gigabytes = [{"step": row["step"], "memory": row["memory_bytes"] / _GIGABYTE} for row in timings]
     _line(memory, in_gigabytes, "memory", is_smoothed=False)
-    memory.set_title("Memory in GB", fontsize=10, color=_INK, loc="left")
+    memory.set_title("Memory in GB", fontsize=10, color=INK, loc="left")
     for axes in (speed, memory):
         _from_zero(axes)
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def draw_class_shares(shares: Sequence[dict[str, Any]]) -> bytes:
@@ -146,14 +133,14 @@ def draw_class_shares(shares: Sequence[dict[str, Any]]) -> bytes:
     axes.bar(
         places - 0.2, [100 * row["num_views"] / num_views for row in shares], 0.4, color="#d5dbe1", label="in the data"
     )
-    axes.bar(places + 0.2, [100 * row["drawn"] for row in shares], 0.4, color=_ACCENT, label="drawn")
-    axes.plot(places + 0.2, [100 * row["asked"] for row in shares], "_", color=_INK, ms=9, mew=1.6, label="asked for")
+    axes.bar(places + 0.2, [100 * row["drawn"] for row in shares], 0.4, color=ACCENT, label="drawn")
+    axes.plot(places + 0.2, [100 * row["asked"] for row in shares], "_", color=INK, ms=9, mew=1.6, label="asked for")
     axes.set_xticks(places, [row["class"] for row in shares], rotation=90 if len(shares) > 12 else 0)
     axes.set_xlim(-0.7, len(shares) - 0.3)
     axes.set_ylabel("share in %")
     axes.legend(frameon=False, fontsize=9, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
-    _plain(axes)
-    return _svg(figure)
+    plain(axes)
+    return svg_of(figure)
 
 
 def _line(axes: Axes, rows: Sequence[dict[str, Any]], name: str, *, is_smoothed: bool) -> None:
@@ -163,37 +150,18 @@ def _line(axes: Axes, rows: Sequence[dict[str, Any]], name: str, *, is_smoothed:
     values = np.array([row[name] for row in rows], dtype=float)
     window = max(1, len(values) // 25) if is_smoothed else 1
     if window > 1:
-        axes.plot(steps[::stride], values[::stride], color=_MUTED, linewidth=0.7, label="each step")
+        axes.plot(steps[::stride], values[::stride], color=MUTED, linewidth=0.7, label="each step")
     sums = np.cumsum(np.insert(values, 0, 0.0))
     ends = np.arange(1, len(values) + 1)
     starts = np.maximum(0, ends - window)
     means = (sums[ends] - sums[starts]) / (ends - starts)
     label = f"mean of {window} steps" if window > 1 else "each step"
-    axes.plot(steps[::stride], means[::stride], color=_ACCENT, linewidth=1.8, label=label)
+    axes.plot(steps[::stride], means[::stride], color=ACCENT, linewidth=1.8, label=label)
     if window > 1:
         axes.legend(frameon=False, fontsize=8, loc="lower right", ncols=2, bbox_to_anchor=(1, 0.97))
     axes.set_xlabel("step", fontsize=9)
-    _plain(axes)
+    plain(axes)
 
 
 def _from_zero(axes: Axes) -> None:
     axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_MUTED)
-    axes.tick_params(colors=_INK, labelsize=8)
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-
-
-def _svg(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "designclip", "svg.fonttype": "path"}):
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
-
-
-def _data_uri(svg: bytes) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode('ascii')}"

@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from patentdata import archives, records, stages
 from patentdata.archives import ArchivesConfig
 from patentdata.errors import ArchiveError, ConfigError, OutputError, SheetError
 from patentdata.folder import DataFolder
+from patentdata.pages import page_environment
 from patentdata.parquet import open_table
 from patentdata.report import Report
 from patentdata.sheet_cards import FLAG_WORDS, SECTIONS, Card, ContactSheetsConfig, Missing, Sheet, make_card, shortened
@@ -255,17 +254,9 @@ def _render(
     cards: Iterator[Card],
     config: ContactSheetsConfig,
 ) -> Iterator[str]:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = lambda number: f"{number:,}"
+    environment = page_environment()
     environment.filters["words"] = lambda name: name.replace("_", " ")
     environment.filters["sheets"] = lambda number: f"{number:,} sheet{'s' if number != 1 else ''}"
-    environment.filters["short"] = shortened
     yield from environment.get_template("contact_sheets.html").generate(
         title=_day_of(weeks[0]) if len(weeks) == 1 else f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}",
         weeks=weeks,

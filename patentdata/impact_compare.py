@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from patentdata import stages
 from patentdata.classes import canonical_locarno, canonical_patent_number, canonical_uspc
 from patentdata.errors import ConfigError
@@ -30,6 +28,7 @@ from patentdata.impact_layout import (
     impact_row,
     read_grants,
 )
+from patentdata.pages import page_environment
 from patentdata.parquet import read_report
 
 REASONS = {
@@ -371,9 +370,7 @@ def write_page(found: Comparison, table: str, folder: DataFolder, out: Path) -> 
     """Write the comparison as one HTML page. Raises ConfigError where `out` is a folder, OutputError as files do."""
     if out.is_dir():
         raise ConfigError(f"{out} is a folder; name an HTML file")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("patentdata", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = page_environment()
     groups: dict[str, dict[str, list[Difference]]] = {}
     for item in found.differences:
         groups.setdefault(item.column, {}).setdefault(item.reason, []).append(item)

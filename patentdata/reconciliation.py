@@ -11,11 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import jinja2
-
 from patentdata import stages
 from patentdata.errors import OutputError, ReconciliationError
 from patentdata.folder import DataFolder
+from patentdata.pages import page_environment
 from patentdata.parquet import open_table, read_report
 from patentdata.report import Report
 
@@ -198,9 +197,7 @@ def write_account(account: Account, folder: DataFolder) -> str:
     Raises OutputError where the folder cannot be written.
     """
     folder.write_json(folder.path("rebuild.json"), account.to_dict())
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("patentdata", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = page_environment()
     first, last = account.years[0].year, account.years[-1].year
     span = str(first) if first == last else f"{first}–{last}"
     page = environment.get_template("reconciliation.html").render(account=account, total=account.total, span=span)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 import numpy as np
 import pyarrow as pa
 
@@ -26,6 +25,7 @@ from patentdata.captions.captioner import GRANT_COLUMNS, VIEW_COLUMNS, Row
 from patentdata.captions.quality import MEASURES, Commonest, Quality
 from patentdata.errors import ConfigError, OutputError
 from patentdata.folder import DataFolder
+from patentdata.pages import page_environment
 from patentdata.parquet import open_table
 from patentdata.sheet_cards import shortened, thumbnail
 
@@ -397,16 +397,8 @@ def _render(
     *,
     compared: bool,
 ) -> Iterator[str]:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = lambda number: f"{number:,}"
+    environment = page_environment(Path(__file__).parent)
     environment.filters["percent"] = lambda share: "–" if share.value is None else f"{100 * share.value:.1f} %"
-    environment.filters["short"] = shortened
     environment.filters["bounded"] = lambda text: shortened(text, _LONGEST_SHOWN)
     environment.filters["kept_and_lost"] = lambda text: kept_and_lost(shortened(text, _LONGEST_SHOWN))
     total = gathered.total
