@@ -89,7 +89,7 @@ class Site:
             deployments={"name": {"any_": [name]}},
         )
 
-    def wait_for(self, what: str, ask: Callable[[], ValueT | None], *, timeout_s: float = 240) -> ValueT:
+    def wait_for(self, what: str, ask: Callable[[], ValueT | None], *, timeout_s: float = 400) -> ValueT:
         """The first value that `ask` gives; where none comes in time, the logs are the message."""
         ends = time.monotonic() + timeout_s
         while time.monotonic() < ends:
