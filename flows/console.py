@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import sys
@@ -193,8 +194,12 @@ def show_walk(result: WalkResult, as_json: bool) -> None:
     _print_quality(reports)
     if result.evaluation is not None and result.run_dir is not None:
         show_evaluation(result.evaluation, Path(result.run_dir), as_json=False)
-    for outcome in result.failures:
-        say_error(f"{outcome.week} {outcome.failed_stage}: {outcome.error}")
+    for (stage, error), group in itertools.groupby(
+        result.failures, lambda outcome: (outcome.failed_stage, outcome.error)
+    ):
+        weeks = [outcome.week for outcome in group]
+        named = weeks[0] if len(weeks) == 1 else f"{weeks[0]} to {weeks[-1]} ({len(weeks)} weeks)"
+        say_error(f"{named} {stage}: {error}")
 
 
 def show_outcomes(outcomes: list[WeekOutcome], as_json: bool) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from flows.fetching import state_of_offer
 from flows.rebuild_plan import Rate, arrival_of, share_of_designs
 from flows.weeks import WeeksConfig
 from patentdata import stages
@@ -24,8 +25,8 @@ class WeekOffered:
 
     Attributes:
         week: "I20210105".
-        state: "here", "missing" (offered and not here), "changed" (offered in another issue or content than is here) or
-            "not offered" (here, and no longer at the source).
+        state: "here", "missing" (offered and not here), "changed" (offered in another issue or content than is here, or
+            to be read farther than it was) or "not offered" (here, and no longer at the source).
         file_name: As offered; None where it is not.
         num_bytes: Size of the archive, as offered.
         num_bytes_to_fetch: Bytes that would be moved, about; 0 where nothing is to do.
@@ -111,7 +112,7 @@ def read_offer(config: WeeksConfig, *, bytes_per_s: float | None = None) -> Offe
     weeks = []
     for week in sorted({*offered, *notes}):
         archive, note = offered.get(week), notes.get(week)
-        state = _state_of(archive, note)
+        state = state_of_offer(archive, note, whole=config.archives.whole)
         to_fetch = 0
         if archive is not None and state in ("missing", "changed"):
             to_fetch = round(share.value * (archive.num_bytes or 0))
@@ -129,18 +130,6 @@ def read_offer(config: WeeksConfig, *, bytes_per_s: float | None = None) -> Offe
         )
     speed = arrival_of(offered.values(), bytes_per_s)
     return Offer(weeks=weeks, without_archive=_without_archive([week.week for week in weeks]), share=share, speed=speed)
-
-
-def _state_of(archive: WeeklyArchive | None, note: dict[str, Any] | None) -> str:
-    if archive is None:
-        return "not offered"
-    if note is None:
-        return "missing"
-    noted = note.get("source")
-    if not isinstance(noted, dict):
-        return "changed"
-    is_older = archive.kind != "folder" and noted["revision"] > archive.revision
-    return "here" if is_older or archive.is_as_stated(noted) else "changed"
 
 
 def _downloads_left(config: WeeksConfig, offered: Iterable[WeeklyArchive]) -> dict[str, int]:

@@ -115,12 +115,12 @@ def _walk(folder: DataFolder, config: RebuildConfig) -> WalkResult:
 
 def _is_walked(outcome: WeekOutcome) -> bool:
     """Whether a week is whole, though its folders in IMPACT's layout may not be."""
-    return outcome.error is None or outcome.failed_stage == "impact"
+    return outcome.is_whole or outcome.failed_stage == "impact"
 
 
 def write_layout(folder: DataFolder, out: Path, outcomes: list[WeekOutcome], config: RebuildConfig) -> None:
     """IMPACT's layout of whole weeks, side by side, then the years' tables; a failure stands in its week's outcome."""
-    whole = [outcome for outcome in outcomes if outcome.error is None]
+    whole = [outcome for outcome in outcomes if outcome.is_whole]
     with open_runner(config.weeks.workers) as runner:
         futures = [runner.submit(write_week, folder=folder, week=outcome.week, out=out) for outcome in whole]
         for outcome, future in zip(whole, futures, strict=True):
@@ -128,6 +128,6 @@ def write_layout(folder: DataFolder, out: Path, outcomes: list[WeekOutcome], con
                 outcome.reports["impact"] = future.result()
             except PatentDataError as error:
                 outcome.failed_stage, outcome.error = "impact", str(error)
-    weeks = [outcome.week for outcome in whole if outcome.error is None]
+    weeks = [outcome.week for outcome in whole if outcome.failed_stage != "impact"]
     for year in sorted({int(week[1:5]) for week in weeks}):
         call_task(write_year, year=year, weeks=[week for week in weeks if int(week[1:5]) == year], out=out)

@@ -107,7 +107,7 @@ def refresh(config: RefreshConfig) -> WalkResult:
     result = WalkResult(config.weeks.data_dir)
     with folder.locked():
         result.weeks = walk_weeks(config.weeks)
-        whole = [outcome.week for outcome in result.weeks if outcome.error is None]
+        whole = [outcome.week for outcome in result.weeks if outcome.is_whole]
         if whole:
             result.dataset = freeze(folder, whole, config.dataset)
             announce_dataset(folder, config.dataset.name, result.dataset)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import collections
 import logging
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from prefect import Task
 
 from flows.caption_runner import open_caption_runner
+from flows.fetching import Fetching, num_at_once, state_of_offer
 from flows.progress import listener
 from flows.runners import Future, Runner, WorkersConfig, open_runner
 from patentdata import stages
@@ -76,7 +76,8 @@ class WeekOutcome:
 
     Attributes:
         week: "I20210105".
-        reports: Stage → its report, in the order of the walk; ends before the stage that failed.
+        reports: Stage → its report, in the order of the walk; ends before the stage that failed, but where an archive
+            kept before took the place of one that could not be fetched.
         failed_stage: The stage that failed, or None.
         error: Why, in one sentence.
     """
@@ -86,6 +87,11 @@ class WeekOutcome:
     failed_stage: str | None = None
     error: str | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether what lies in the data folder of the week is whole, though a new issue of it may not be there."""
+        return self.error is None or (self.failed_stage == "archives" and "captions" in self.reports)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         reports = {stage: report.to_dict() for stage, report in self.reports.items()}
@@ -94,6 +100,8 @@ class WeekOutcome:
 
 def walk_weeks(config: WeeksConfig) -> list[WeekOutcome]:
     """Take every week of the source and of the data folder to its captions; a week that fails stops no other.
+
+    A week that is here and offered anew, but cannot be fetched, has failed; what is here of it is walked all the same.
 
     Returns:
         One outcome a week, in order of date.
@@ -110,12 +118,12 @@ def walk_weeks(config: WeeksConfig) -> list[WeekOutcome]:
         raise SourceError(f"no week to walk in {config.source or config.data_dir}; name a --source of weekly archives")
     steps = {week: list(_steps(config, folder, week, offered.get(week))) for week in outcomes}
     listener().on_weeks(list(outcomes), sum(len(of_week) for of_week in steps.values()))
-    by_one = any(archive.kind == "portal" for archive in offered.values())
+    fetching = Fetching(num_at_once(offered.values(), config.workers))
     with (
         open_runner(config.workers) as runner,
         open_caption_runner(runner, config.workers, folder, config.captions) as caption_runner,
     ):
-        _drive(lambda stage: caption_runner if stage == "captions" else runner, steps, outcomes, archives_by_one=by_one)
+        _drive(lambda stage: caption_runner if stage == "captions" else runner, steps, outcomes, set(kept), fetching)
     return list(outcomes.values())
 
 
@@ -142,51 +150,64 @@ def _drive(
     runner_of: Callable[[str], Runner],
     steps: dict[str, list[Step]],
     outcomes: dict[str, WeekOutcome],
-    *,
-    archives_by_one: bool = False,
+    kept: Container[str],
+    fetching: Fetching,
 ) -> None:
     """Hand out each week's next step as soon as the one before it is done, so that no worker waits within a task.
 
-    With `archives_by_one` one week's archive is fetched at a time, which is what the portal allows a key, while other
-    weeks go on behind it.
+    Archives are fetched as `fetching` says, while other weeks go on behind them.
     """
-    done: queue.SimpleQueue[tuple[str, str, Future]] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[str, str, bool, Future]] = queue.SimpleQueue()
     num_running = 0
-    is_fetching = False
-    to_fetch: collections.deque[str] = collections.deque()
 
-    def start_next(week: str) -> int:
-        nonlocal is_fetching
+    def start_next(week: str, *, has_turn: bool = False) -> int:
         if not steps[week]:
             return 0
-        if archives_by_one and steps[week][0][0] == "archives":
-            if is_fetching:
-                to_fetch.append(week)
-                return 0
-            is_fetching = True
-        stage, task, parameters = steps[week].pop(0)
+        stage, task, parameters = steps[week][0]
+        is_fetched = has_turn or (stage == "archives" and _is_to_fetch(**parameters))
+        if is_fetched and fetching.given_up is not None:
+            del steps[week][0]
+            return fail(week, stage, fetching.given_up)
+        if is_fetched and not has_turn and not fetching.begins(week):
+            return 0
+        if is_fetched:
+            parameters["archive"] = fetching.asked_for(parameters["archive"])
+        del steps[week][0]
         future = runner_of(stage).submit(task, **parameters)
-        future.add_done_callback(lambda finished: done.put((week, stage, finished)))
+        future.add_done_callback(lambda finished: done.put((week, stage, is_fetched, finished)))
         return 1
+
+    def fail(week: str, stage: str, error: str) -> int:
+        outcome = outcomes[week]
+        if outcome.error is None:
+            outcome.failed_stage, outcome.error = stage, error
+        listener().on_stage(week, stage, None)
+        return start_next(week) if stage == "archives" and week in kept else 0
 
     for week in outcomes:
         num_running += start_next(week)
     while num_running:
-        week, stage, future = done.get()
+        week, stage, is_fetched, future = done.get()
         num_running -= 1
-        if archives_by_one and stage == "archives":
-            is_fetching = False
-            num_running += start_next(to_fetch.popleft()) if to_fetch else 0
-        outcome = outcomes[week]
+        failure = None
         try:
-            outcome.reports[stage] = future.result()
+            outcomes[week].reports[stage] = future.result()
         except Exception as error:  # whatever it is, it ends this week alone, and is told at the end
-            outcome.failed_stage, outcome.error = stage, _sentence(error)
+            failure = error
             if not isinstance(error, PatentDataError):
                 _LOG.exception("%s %s failed", stage, week)
-        listener().on_stage(week, stage, outcome.reports.get(stage))
-        if outcome.error is None:
+            num_running += fail(week, stage, _sentence(error))
+        else:
+            listener().on_stage(week, stage, outcomes[week].reports[stage])
             num_running += start_next(week)
+        if is_fetched:
+            num_running += sum(start_next(waiting, has_turn=True) for waiting in fetching.ended(failure))
+
+
+def _is_to_fetch(folder: DataFolder, archive: WeeklyArchive, config: ArchivesConfig) -> bool:
+    """Whether an archive has yet to come, as far as its note tells; one that is here is only looked through."""
+    note = folder.read_json(folder.path("archives", f"{archive.week}.json"))
+    return state_of_offer(archive, note if isinstance(note, dict) else None, whole=config.whole) != "here"
 
 
 def _sentence(error: Exception) -> str:

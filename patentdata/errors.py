@@ -17,6 +17,10 @@ class SourceError(PatentDataError):
     """A source of archives that cannot be listed or read."""
 
 
+class SourceDownError(SourceError):
+    """A source that gives nothing now: out of reach, out of order, refusing the key; its other files fare no better."""
+
+
 class SourceChangedError(SourceError):
     """What a source listed is no longer there, or is another file by now; a fresh listing tells."""
 

@@ -83,7 +83,7 @@ class Limits:
             record.execute("INSERT INTO calls VALUES (?)", (time.time(),))
 
     def before_download(self, file_name: str) -> int:
-        """Wait until another file may be asked for, and count it; returns what `take_back` wants.
+        """Wait until another file may be asked for, and count it; returns what `granted` and `take_back` want.
 
         Raises SourceError where the year's downloads of the file are used up.
         """
@@ -104,6 +104,11 @@ class Limits:
                     inserted = record.execute("INSERT INTO downloads VALUES (?, ?, ?)", (self._key, file_name, now))
                     return inserted.lastrowid or 0
             _sleep_until(recent[-1][0] + self._config.files_window_s)
+
+    def granted(self, download: int) -> None:
+        """Count a download from now on, when its answer has come: the portal counted it on the way, not later."""
+        with self._record() as record:
+            record.execute("UPDATE downloads SET at = ? WHERE rowid = ?", (time.time(), download))
 
     def take_back(self, download: int) -> None:
         """Do not count a download that the portal did not grant."""

@@ -10,9 +10,10 @@ import concurrent.futures
 import contextlib
 import datetime
 import email.utils
+import functools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
@@ -34,7 +35,7 @@ from patentdata.downloads import (
     send,
     shown_url,
 )
-from patentdata.errors import SourceChangedError, SourceError
+from patentdata.errors import SourceChangedError, SourceDownError, SourceError
 
 LISTING_NAMES = ("SHA256SUMS", "index.json", "weeks.txt")
 _LISTING_ENDINGS = (".json", ".txt", "sums")
@@ -61,9 +62,7 @@ def list_mirror(url: str, *, config: DownloadsConfig, wanted: Callable[[str], bo
         page = patiently(config, lambda address=address: _page(session, address, config))  # type: ignore[misc]
         listed = {file.url: file for file in _read_listing(page, address) if wanted(file.name)}
         if listed:
-            ask = lambda file: patiently(config, lambda: _as_stated(session, file, config))  # noqa: E731
-            with concurrent.futures.ThreadPoolExecutor(_QUESTIONS_AT_ONCE) as pool:
-                return list(pool.map(ask, listed.values()))
+            return _all_as_stated(session, listed.values(), config)
     hint = "" if is_listing else f"; put one of {', '.join(LISTING_NAMES)} there, or name the listing itself as source"
     raise SourceError(f"nothing at {shown_url(url)} lists weekly archives such as I20210105.tar{hint}")
 
@@ -106,6 +105,17 @@ def _page(session: requests.Session, url: str, config: DownloadsConfig) -> bytes
         except (urllib3.exceptions.HTTPError, OSError) as error:
             failure = InterruptionError(f"the connection was cut within {name} ({type(error).__name__})")
     raise failure
+
+
+def _all_as_stated(session: requests.Session, files: Iterable[ListedFile], config: DownloadsConfig) -> list[ListedFile]:
+    """Listed files with what the server states of each, some asked about at a time; the first failure ends it."""
+    with concurrent.futures.ThreadPoolExecutor(_QUESTIONS_AT_ONCE) as pool:
+        asked = [pool.submit(patiently, config, functools.partial(_as_stated, session, file, config)) for file in files]
+        try:
+            return [future.result() for future in asked]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # the others would each be waited for as long
+            raise
 
 
 def _as_stated(session: requests.Session, file: ListedFile, config: DownloadsConfig) -> ListedFile:
@@ -173,7 +183,7 @@ def _refuse(response: requests.Response, url: str, name: str, config: DownloadsC
     if status in (404, 410):
         raise SourceChangedError(f"{host} does not have {name} ({status}), though it lists it; run again")
     if status in (401, 403):
-        raise SourceError(f"{host} does not hand out {name} ({status}); check user and password in its address")
+        raise SourceDownError(f"{host} does not hand out {name} ({status}); check user and password in its address")
     raise SourceError(f"{host} answered {status} for {name}; check the source")
 
 

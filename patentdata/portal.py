@@ -35,7 +35,7 @@ from patentdata.downloads import (
     send,
     shown_url,
 )
-from patentdata.errors import SourceChangedError, SourceError
+from patentdata.errors import SourceChangedError, SourceDownError, SourceError
 from patentdata.limits import Limits, LimitsConfig
 
 PRODUCT = "PTGRDT"
@@ -233,7 +233,9 @@ class Portal:
                 self._check(response, file.name)
             raise SourceError(f"{self._who} answered {status} for {file.name}; run again later")
         finally:
-            if not is_granted:
+            if is_granted:
+                self._limits.granted(download)
+            else:
                 self._limits.take_back(download)
 
     def _request(self, url: str, name: str, parameters: dict[str, str] | None = None) -> requests.Response:
@@ -259,12 +261,12 @@ class Portal:
             return refuse_web_page(response, who=self._who, name=name)
         passing_trouble(response, who=self._who, name=name, config=self._downloads)
         if status == 401:
-            raise SourceError(
+            raise SourceDownError(
                 f"{self._who} takes the request for {name} for one without a key (401); check {KEY_VARIABLE} or "
                 f"{self._config.key_path}"
             )
         if status == 403:
-            raise SourceError(
+            raise SourceDownError(
                 f"{self._who} refuses the key for {name} (403): it is invalid, has expired or was blocked; "
                 f"{_KEY_PAGE} gives a new one"
             )

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 
-from patentdata.errors import PatentDataError, SourceError
+from patentdata.errors import PatentDataError, SourceDownError, SourceError
 
 ResultT = TypeVar("ResultT")
 
@@ -35,6 +35,8 @@ def is_worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
     """Whether a failed task may do better a moment later: a network or a disk may, a broken archive will not."""
     try:
         state.result()
+    except SourceDownError:  # it was tried with patience already
+        return False
     except (SourceError, OSError):
         return True
     except (PatentDataError, ValueError, TypeError):

@@ -1,8 +1,10 @@
 """Weeks from the portal, unattended: what is missing or changed is found and fetched, and nothing else is."""
 
 import dataclasses
+import datetime
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -12,13 +14,15 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from flows.offer import read_offer
+from flows.refresh import RefreshConfig, WeeksFailedError, refresh
 from flows.runners import WorkersConfig
 from flows.weeks import WeeksConfig, walk_weeks
+from patentdata.errors import SourceDownError
 from patentdata.folder import DataFolder
-from patentdata.portal import PortalConfig
 from patentdata.specimens import SpecimenConfig, write_week
 from tests.flows.walks import hashes, times
-from tests.patentdata.portal_server import BRISK, KEY, SIGNATURE, UNHURRIED, Fault, PortalServer
+from tests.patentdata.portal_server import BRISK, KEY, SIGNATURE, Fault, PortalServer, portal_of
+from tests.patentdata.red_book import design, tar_of
 
 WEEKS = ("I20240102", "I20240109", "I20240116")
 THREADS = WorkersConfig(kind="threads", num_workers=2)
@@ -47,7 +51,7 @@ def server(issues, tmp_path, monkeypatch):
 
 
 def weeks_config(server: PortalServer, data_dir: Path, **more: object) -> WeeksConfig:
-    portal = PortalConfig(url=server.url, limits=UNHURRIED)
+    portal = portal_of(server)
     values = {"source": "portal", "portal": portal, "downloads": BRISK, "workers": THREADS} | more
     return WeeksConfig(data_dir=str(data_dir), **values)  # type: ignore[arg-type]
 
@@ -114,6 +118,48 @@ def test_a_week_whose_download_fails_stops_no_other_and_heals(server, tmp_path):
     assert set(walk(server, tmp_path / "data", only_stages=("archives",)).values()) == {None}
 
 
+@pytest.mark.parametrize("source", ["portal", "mirror"])
+def test_a_source_down_for_hours_is_left_in_peace_after_a_few_weeks_and_the_next_run_heals(server, tmp_path, source):
+    server.files = {f"I{day}.tar": tar_of(dict([design(900_001)])) for day in _tuesdays(30)}
+    url = f"{server.store_url}/mirror/" if source == "mirror" else "portal"
+    more = {"source": url, "only_stages": ("archives",), "workers": WorkersConfig(kind="threads", num_workers=1)}
+    num_asked_to_list = 31 if source == "mirror" else 0  # the index, and the size of each
+    server.store_faults.extend([None] * num_asked_to_list + [Fault(status=503)] * 1000)
+    errors = list(walk(server, tmp_path, **more).values())
+    assert all("is out of order (503)" in (error or "") for error in errors[:5])
+    (rest,) = set(errors[5:])
+    assert re.fullmatch(
+        r"not fetched, since 5 weeks in a row failed, the last so: .*; given up after 2 tries.*", rest or ""
+    )
+    assert 1000 - len(server.store_faults) == BRISK.attempts + 4 * 2
+    server.store_faults.clear()
+    assert set(walk(server, tmp_path, **more).values()) == {None}
+
+
+def _tuesdays(num: int) -> list[str]:
+    return [f"{datetime.date(2024, 1, 2) + datetime.timedelta(weeks=i):%Y%m%d}" for i in range(num)]
+
+
+def test_a_portal_down_at_the_listing_ends_the_run_in_a_sentence_after_its_patience(server, tmp_path):
+    server.portal_faults.extend([Fault(status=503)] * 100)
+    with pytest.raises(SourceDownError, match=r"the listing of PTGRDT; given up after 5 tries, run again later"):
+        walk(server, tmp_path)
+    assert len(server.portal_faults) == 100 - BRISK.attempts
+
+
+def test_a_week_whose_new_issue_cannot_be_fetched_stays_in_the_dataset_as_it_was(server, issues, tmp_path):
+    config = RefreshConfig(weeks=weeks_config(server, tmp_path / "data"), training=None)
+    refresh.fn(config)
+    before = hashes(tmp_path / "data")
+    server.files[f"{WEEKS[1]}_r1.tar"] = issues[f"{WEEKS[1]}_r1.tar"]
+    server.store_faults.extend([Fault(status=503)] * BRISK.attempts)
+    with pytest.raises(WeeksFailedError, match=r"1 of 3 weeks failed.*I20240109 archives: .* \(503\)"):
+        refresh.fn(config)
+    assert hashes(tmp_path / "data") == before
+    assert refresh.fn(config).failures == []
+    assert hashes(tmp_path / "data") != before
+
+
 def test_worker_processes_side_by_side_ask_one_at_a_time(server, tmp_path):
     workers = WorkersConfig(kind="processes", num_workers=2)
     assert set(walk(server, tmp_path / "data", workers=workers, only_stages=("archives",)).values()) == {None}
@@ -164,7 +210,15 @@ def toml_of(server: PortalServer, path: Path) -> Path:
     limits = ["files_window_s = 0.0", "call_interval_s = 0.0"]
     path.write_text(
         "\n".join(
-            ["[weeks.portal]", f'url = "{server.url}"', "[weeks.portal.limits]", *limits, "[weeks.downloads]", *lines]
+            [
+                "[weeks.portal]",
+                f'url = "{server.url}"',
+                "signed_for_s = 60.0",
+                "[weeks.portal.limits]",
+                *limits,
+                "[weeks.downloads]",
+                *lines,
+            ]
         )
     )
     return path

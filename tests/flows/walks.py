@@ -15,6 +15,7 @@ from patentdata.specimens import SpecimenConfig, write_week
 from patentdata.splits import SplitConfig
 
 WEEKS = ("I20240102", "I20240109")
+BESIDE_THE_RESULT = {"timings.jsonl", "training.html"}  # how fast a training run went, which differs from run to run
 BRIEF_TRAINING = TrainConfig(architecture="designclip-tiny", batch_size=16, num_steps=4, warmup_steps=1, device="cpu")
 
 
@@ -42,11 +43,11 @@ def small_walk(source: Path | None, data_dir: Path, **weeks: object) -> RefreshC
 
 
 def hashes(data_dir: Path) -> dict[str, str]:
-    """Path → SHA-256 of every file in a data folder."""
+    """Path → SHA-256 of every file in a data folder but those beside the result."""
     return {
         str(path.relative_to(data_dir)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(data_dir.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name not in BESIDE_THE_RESULT
     }
 
 

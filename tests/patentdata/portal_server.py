@@ -90,6 +90,7 @@ class PortalServer:
         states_etag: Whether the store states entity tags.
         valid_s: How long a signed address is valid.
         window: Files in seconds that are granted, else 429.
+        most_at_once: Most requests that waited for their answers at one time.
     """
 
     def __init__(self, files: Mapping[str, bytes | Content]) -> None:
@@ -103,13 +104,13 @@ class PortalServer:
         self.key: str | None = KEY
         self.takes_ranges = self.states_etag = True
         self.redirects = True
-        self.valid_s = 5.0
+        self.valid_s = 120.0  # longer than the portal's 5 s, so that a busy machine is no fault; see `Fault.expired`
         self.window: tuple[int, float] | None = None
         self.asked: list[Asked] = []
         self.num_bytes_sent = 0
         self.most_at_once = 0
         self.num_refused = 0  # answers 429 because of the window
-        self._at_once = 0
+        self._answering: set[BaseHTTPRequestHandler] = set()
         self._lock = threading.Lock()
         self._signed: dict[str, tuple[str, float]] = {}
         self._granted: deque[float] = deque()
@@ -181,8 +182,8 @@ class PortalServer:
         headers = {name.lower(): value for name, value in request.headers.items()}
         with self._lock:
             self.asked.append(Asked(host, request.command, request.path, headers))
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
+            self._answering.add(request)
+            self.most_at_once = max(self.most_at_once, sum(map(_is_awaited, self._answering)))
             faults = self.portal_faults if host == "portal" else self.store_faults
             fault = (faults.popleft() if faults else None) or Fault()
         try:
@@ -197,7 +198,7 @@ class PortalServer:
         finally:
             request.close_connection = True
             with self._lock:
-                self._at_once -= 1
+                self._answering.discard(request)
 
     def _answer_as_portal(self, request: BaseHTTPRequestHandler, headers: Mapping[str, str], fault: Fault) -> None:
         if "x-api-key" not in headers:
@@ -283,6 +284,16 @@ class PortalServer:
             _reset(request)
 
 
+def _is_awaited(request: BaseHTTPRequestHandler) -> bool:
+    """Whether the client still has its end of the connection open, however far the answer to it is."""
+    try:
+        return request.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
 def _pieces(content: bytes | Content, first: int) -> Iterator[bytes]:
     if not isinstance(content, bytes):
         yield from content.pieces(first)
@@ -334,8 +345,13 @@ BRISK = DownloadsConfig(
 UNHURRIED = LimitsConfig(downloads_a_year=10_000, files_at_once=10_000, files_window_s=0.0, call_interval_s=0.0)
 
 
+def portal_of(server: PortalServer, limits: LimitsConfig = UNHURRIED) -> PortalConfig:
+    """Settings with which a server is the portal; its addresses stay good for half of their time."""
+    return PortalConfig(url=server.url, signed_for_s=server.valid_s / 2, limits=limits)
+
+
 def listed(server: PortalServer, source: str = "portal", **limits: Any) -> WeeklyArchive:
     """The one week that a server lists; it is waited for briskly."""
-    portal = PortalConfig(url=server.url, limits=replace(UNHURRIED, **limits))
+    portal = portal_of(server, replace(UNHURRIED, **limits))
     (week,) = list_weeks(source, portal=portal, downloads=BRISK)
     return week

@@ -17,8 +17,7 @@ from patentdata.catalog import list_weeks
 from patentdata.downloads import DownloadsConfig, in_progress, shown_url
 from patentdata.errors import ArchiveError, OutputError, SourceError
 from patentdata.folder import DataFolder
-from patentdata.portal import PortalConfig
-from tests.patentdata.portal_server import BRISK, KEY, UNHURRIED, Fault, PortalServer, listed
+from tests.patentdata.portal_server import BRISK, KEY, Fault, PortalServer, listed, portal_of
 from tests.patentdata.red_book import WEEK, design, tar_of, zip_of
 
 DESIGNS = dict(design(number) for number in range(900_001, 900_007))
@@ -158,7 +157,7 @@ def test_a_zip_in_many_places_is_rather_fetched_whole(server, tmp_path, kept_byt
     for i, name in enumerate(DESIGNS):
         spaced |= {name: DESIGNS[name], f"{WEEK}/UTIL0001/US{i}-20240102.ZIP": bytes([i]) * 1_500_000}
     reset(server, {f"{WEEK}.zip": zip_of(spaced)})
-    portal = PortalConfig(url=server.url, limits=UNHURRIED)
+    portal = portal_of(server)
     (week,) = list_weeks("portal", portal=portal, downloads=dataclasses.replace(BRISK, max_ranges=3))
     stages.keep_archive(DataFolder(tmp_path), week, ArchivesConfig())
     assert tar_in(tmp_path) == kept_bytes

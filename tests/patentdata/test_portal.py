@@ -17,7 +17,7 @@ from patentdata.catalog import list_weeks
 from patentdata.errors import SourceChangedError, SourceError
 from patentdata.limits import Limits, LimitsConfig
 from patentdata.portal import ApiKey, Portal, PortalConfig, parse_listing, read_key
-from tests.patentdata.portal_server import BRISK, KEY, SIGNATURE, UNHURRIED, Fault, PortalServer, listed
+from tests.patentdata.portal_server import BRISK, KEY, SIGNATURE, UNHURRIED, Fault, PortalServer, listed, portal_of
 from tests.patentdata.red_book import WEEK, design, tar_of
 
 TAR = tar_of(dict([design(900001), design(900002)]))
@@ -113,12 +113,12 @@ def test_of_what_the_portal_lists_weekly_archives_alone_are_weeks_and_the_newest
     for name in (*others, "I20240109.tar", "I20240109_r1.ZIP", "I20240109_r2.tar"):
         server.files[name] = TAR
     server.rows["I20240109_r2.tar"] = {"fileDataFromDate": "2024-01-12", "fileDataToDate": "2024-01-12"}
-    weeks = list_weeks("portal", portal=PortalConfig(url=server.url, limits=UNHURRIED))
+    weeks = list_weeks("portal", portal=portal_of(server))
     assert [week.file_name for week in weeks] == [NAME, "I20240109_r2.tar"]
 
 
 def test_years_are_asked_for_by_date_and_a_year_without_files_has_no_weeks(server):
-    portal = PortalConfig(url=server.url, limits=UNHURRIED)
+    portal = portal_of(server)
     assert [week.week for week in list_weeks("portal:PTGRDT", years=[2024], portal=portal)] == [WEEK]
     assert "fileDataFromDate=2023-12-25" in server.asked[-1].path and "includeFiles=true" in server.asked[-1].path
     assert list_weeks("portal:ptgrdt", years=[2019], portal=portal) == []
@@ -276,7 +276,7 @@ def test_a_download_that_was_not_granted_is_not_counted(server):
     with pytest.raises(SourceError, match="403"):
         archive.open().read()
     archive.open().read()
-    portal = Portal(PortalConfig(url=server.url), BRISK)
+    portal = Portal(portal_of(server, LimitsConfig()), BRISK)
     assert portal.downloads_left([NAME]) == {NAME: 19}
 
 
@@ -302,8 +302,8 @@ def test_no_two_calls_run_side_by_side_and_the_portal_never_has_to_say_too_many(
     """Six threads and two processes want eight files while the portal grants three in half a second."""
     server.files |= {f"I202402{day:02}.tar": TAR * 20 for day in (6, 13, 20, 27)}
     server.window = 3, 0.5
-    limits = LimitsConfig(files_at_once=3, files_window_s=0.6, call_interval_s=0.0)
-    portal = PortalConfig(url=server.url, limits=limits)
+    limits = LimitsConfig(files_at_once=3, files_window_s=0.51, call_interval_s=0.0)
+    portal = portal_of(server, limits)
     weeks = list_weeks("portal", portal=portal, downloads=BRISK)
     threads = [threading.Thread(target=lambda week=week: week.open().read()) for week in weeks]
     code = (
