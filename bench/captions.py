@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import openai
+import requests
 
 from flows.weeks import WeeksConfig, walk_weeks
 from patentdata import stages
@@ -104,23 +104,24 @@ class Watch:
 
 def plain_loop(url: str, folder: DataFolder, config: CaptionsConfig, num_views: int) -> float:
     """Views a second, one after the other."""
-    client = openai.OpenAI(base_url=url, api_key="none")
     model = identity_of(config, is_served_here=True)
     assert model is not None
     prompt = PROMPTS[config.prompt]
-    served = client.models.list().data[0].id
     views = list(_views(folder, _SMALL, num_views))
     options: dict[str, Any] = {"temperature": config.sampling.temperature, "max_tokens": config.sampling.max_tokens}
     if prompt.schema is not None:
         schema = {"name": "caption", "schema": prompt.schema, "strict": True}
         options["response_format"] = {"type": "json_schema", "json_schema": schema}
-    started = time.perf_counter()
-    for view in views:
-        image, _ = data_url(view["image"], model.size_px, config.image.margin_share)
-        picture = {"type": "image_url", "image_url": {"url": image}}
-        content = [picture, {"type": "text", "text": prompt.ask(view).text}]
-        client.chat.completions.create(model=served, messages=[{"role": "user", "content": content}], **options)  # type: ignore[misc, list-item]
-    return len(views) / (time.perf_counter() - started)
+    with requests.Session() as client:
+        options["model"] = client.get(f"{url}/models", timeout=60).json()["data"][0]["id"]
+        started = time.perf_counter()
+        for view in views:
+            image, _ = data_url(view["image"], model.size_px, config.image.margin_share)
+            picture = {"type": "image_url", "image_url": {"url": image}}
+            content = [picture, {"type": "text", "text": prompt.ask(view).text}]
+            question = {"messages": [{"role": "user", "content": content}], **options}
+            client.post(f"{url}/chat/completions", json=question, timeout=600).raise_for_status()
+        return len(views) / (time.perf_counter() - started)
 
 
 def _views(folder: DataFolder, week: str, num: int) -> Iterator[dict[str, Any]]:

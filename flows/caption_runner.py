@@ -9,7 +9,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import contextvars
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ from flows.progress import Listener, listener
 from flows.runners import Runner, WorkersConfig, open_runner
 from patentdata import stages
 from patentdata.captions.config import CaptionsConfig
-from patentdata.captions.journal import journal_path
+from patentdata.captions.journal import journal_path, kept_here
 from patentdata.captions.server import Server, ServerError, serving
 from patentdata.errors import SourceError
 from patentdata.folder import DataFolder
@@ -59,10 +58,8 @@ def open_caption_runner(
 
 
 def log_path(folder: DataFolder) -> Path:
-    """Where a server of our own writes its log: beside the data, or among temporary files for an object store."""
-    if folder.is_local:
-        return Path(folder.path("logs", "vllm.log"))
-    return Path(tempfile.gettempdir()) / "designclip" / "vllm.log"
+    """Where a server of our own writes its log: beside the data, or on this machine for an object store."""
+    return Path(folder.path("logs")) / "vllm.log" if folder.is_local else kept_here(folder) / "vllm.log"
 
 
 class CaptionRunner:

@@ -17,7 +17,7 @@ import re
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
@@ -217,9 +217,13 @@ def send(
     raise failure  # outside of the handler: the library's exception, which names the whole address, is not chained
 
 
-def retry_after_s(response: requests.Response) -> float | None:
-    """Seconds of rest that an answer asks for; None where it says nothing readable."""
-    text = response.headers.get("Retry-After", "").strip()
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds of rest that an answer asks for, as a number or a date; None where it says nothing readable.
+
+    >>> retry_after_s({"Retry-After": "7"})
+    7.0
+    """
+    text = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
     with contextlib.suppress(ValueError, TypeError):
@@ -232,10 +236,10 @@ def passing_trouble(response: requests.Response, *, who: str, name: str, config:
     """Raise InterruptionError for an answer that says "later": 408, 429 and all of the server's own faults."""
     status = response.status_code
     if status == 429:
-        rest_s = max(retry_after_s(response) or 0.0, config.wait_429_s)
+        rest_s = max(retry_after_s(response.headers) or 0.0, config.wait_429_s)
         raise InterruptionError(f"{who} has had too many requests (429), the last for {name}", rest_s)
     if status == 408 or status >= 500:
-        raise InterruptionError(f"{who} is out of order ({status}) for {name}", retry_after_s(response) or 0.0)
+        raise InterruptionError(f"{who} is out of order ({status}) for {name}", retry_after_s(response.headers) or 0.0)
 
 
 def refuse_web_page(response: requests.Response, *, who: str, name: str) -> None:

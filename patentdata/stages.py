@@ -19,7 +19,7 @@ from patentdata.captions import journal, quality
 from patentdata.captions.answers import TRANSIENT_REASONS
 from patentdata.captions.captioner import Captioner
 from patentdata.captions.config import CaptionsConfig
-from patentdata.captions.described import DescribedConfig, described
+from patentdata.captions.described import described
 from patentdata.captions.identity import identity_of
 from patentdata.catalog import WeeklyArchive, is_same_size, is_week
 from patentdata.downloads import RemoteFile
@@ -196,7 +196,7 @@ def split_archive(folder: DataFolder, week: str, config: ViewsConfig) -> Report:
 def caption_views(
     folder: DataFolder,
     week: str,
-    config: CaptionsConfig | DescribedConfig,
+    config: CaptionsConfig,
     *,
     endpoints: tuple[str, ...] = (),
     progress: Progress | None = None,
@@ -219,7 +219,6 @@ def caption_views(
         ConfigError: A model is to caption, and there is no endpoint.
         SourceError: No endpoint answers, or one serves another model; what is captioned so far is kept.
     """
-    config = CaptionsConfig(described=config) if isinstance(config, DescribedConfig) else config
     _require_done(folder, "views", week)
     if (report := _finished_captions(folder, week, config, endpoints)) is not None:
         return report

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
 import json
 import os
 import random
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from patentdata.captions.config import RequestsConfig
+from patentdata.downloads import retry_after_s
 from patentdata.errors import SourceError
 
 _KEY_VARIABLES = ("VLLM_API_KEY", "OPENAI_API_KEY")
@@ -73,6 +73,7 @@ class Endpoint:
         num_in_flight: Requests waiting for its answer.
         knows_schemas: False once it has refused a JSON schema.
         is_up: Whether it is asked; one that is not is looked at again after a rest.
+        rests_until: End of the rest that it asked for itself, on the clock of `time.monotonic`; 0 for none.
     """
 
     def __init__(self, url: str) -> None:
@@ -94,6 +95,7 @@ class Endpoint:
         self.num_failures = 0  # in a row
         self.num_rests = 0  # in a row
         self.up_since = 0.0
+        self.rests_until = 0.0
 
 
 class Endpoints:
@@ -203,7 +205,7 @@ class Endpoints:
                 f"{endpoint.base_url}/chat/completions", data=data, headers=headers, allow_redirects=False
             ) as response:
                 status, content = response.status, await response.read()
-                retry_after = response.headers.get("Retry-After")
+                rest_s = retry_after_s(response.headers)
         except aiohttp.ClientConnectorError:
             self._rest(endpoint, began, "refuses connections")
             return None
@@ -216,8 +218,9 @@ class Endpoints:
         except (aiohttp.ClientError, OSError) as error:
             self._rest(endpoint, began, f"closes connections ({type(error).__name__})")
             raise LostError("server_error", endpoint) from None
-        if status == 429 or (status == 503 and retry_after is not None):
-            self._rest(endpoint, began, f"is busy (status {status})", wait_s=seconds_of(retry_after))
+        if status == 429 or (status == 503 and rest_s is not None):
+            asked = f" and asks for {rest_s:.0f} s of rest" if rest_s else ""
+            self._rest(endpoint, began, f"is busy (status {status}){asked}", rest_s)
             return None
         if status in (401, 403):
             raise SourceError(
@@ -280,12 +283,13 @@ class Endpoints:
         if self._silent_since is None:
             self._silent_since = time.monotonic()
 
-    def _rest(self, endpoint: Endpoint, began: float, trouble: str, wait_s: float | None = None) -> None:
-        """Leave an endpoint out for a while. News of a request from before its last rest is old news."""
+    def _rest(self, endpoint: Endpoint, began: float, trouble: str, rest_s: float | None = None) -> None:
+        """Leave an endpoint out, for the rest that it asks for. News of a request from before its last is old news."""
         self._note_trouble(endpoint, trouble)
         if endpoint.is_up and began >= endpoint.up_since:
             endpoint.is_up = False
-            self._look_later(endpoint, wait_s)
+            endpoint.rests_until = 0.0 if rest_s is None else time.monotonic() + rest_s
+            self._look_later(endpoint, rest_s)
 
     def _look_later(self, endpoint: Endpoint, wait_s: float | None = None) -> None:
         task = asyncio.create_task(self._look_until_up(endpoint, wait_s))
@@ -350,29 +354,16 @@ class Endpoints:
     async def _watch_outage(self) -> None:
         while not self.failure:
             await asyncio.sleep(min(_LOOK_EVERY_S, self._config.max_outage_s / 4))
-            is_out = self._silent_since is not None and not any(endpoint.is_up for endpoint in self._all)
-            if is_out and time.monotonic() - (self._silent_since or 0) > self._config.max_outage_s:
+            if any(endpoint.is_up for endpoint in self._all):
+                continue
+            now = time.monotonic()
+            self._silent_since = self._silent_since or now
+            # A rest that is known to be too long is not waited for.
+            soonest = max(now, min(endpoint.rests_until for endpoint in self._all))
+            if soonest - self._silent_since > self._config.max_outage_s:
                 self.fail(
                     SourceError(
-                        f"no endpoint answered for {self._config.max_outage_s:g} s (last: {self._last_trouble}); "
-                        "captions done so far are kept: start a server and run again"
+                        f"no endpoint answers for {self._config.max_outage_s:g} s (last: {self._last_trouble}); "
+                        "captions done so far are kept: start a server, or wait, and run again"
                     )
                 )
-
-
-def seconds_of(retry_after: str | None) -> float | None:
-    """What a Retry-After header asks for, in seconds or as a date; None where it says nothing usable.
-
-    >>> seconds_of("7")
-    7.0
-    """
-    if retry_after is None:
-        return None
-    try:
-        return max(0.0, float(retry_after)) if float(retry_after) < float("inf") else None
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
-        return None

@@ -17,23 +17,26 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import platformdirs
 
 from patentdata.captions.captioner import Row
 from patentdata.errors import OutputError
-from patentdata.folder import DataFolder
+from patentdata.folder import DataFolder, cache_folder
 
 _SYNC_EVERY_ROWS = 256
 _SYNC_EVERY_S = 1.0
 
 
 def journal_path(folder: DataFolder, week: str) -> Path:
-    """Where the journal of a week lies: hidden beside the output; for an object store, in the user's cache folder."""
+    """Where the journal of a week lies: hidden beside the output; for an object store, on this machine."""
     if folder.is_local:
         return Path(folder.path("captions", f".{week}.journal"))
-    cache = Path(os.environ.get("DESIGNCLIP_CACHE") or platformdirs.user_cache_dir("designclip"))
-    address = folder.fs.unstrip_protocol(folder.path("captions", week))
-    return cache / "journals" / f"{week}-{hashlib.sha256(address.encode()).hexdigest()[:16]}.journal"
+    return kept_here(folder) / f"{week}.journal"
+
+
+def kept_here(folder: DataFolder) -> Path:
+    """Where this machine keeps what a data folder on an object store cannot hold: in the user's cache folder."""
+    address = folder.fs.unstrip_protocol(folder.root)
+    return cache_folder() / "captions" / hashlib.sha256(address.encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager

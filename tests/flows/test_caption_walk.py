@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +18,10 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 from prefect.client.orchestration import get_client
+from rich.console import Console
 
+from flows import console
+from flows.artifacts import pace_in_words
 from flows.progress import Listener, listening
 from flows.refresh import refresh
 from flows.runners import WorkersConfig
@@ -140,15 +145,17 @@ def test_weeks_are_captioned_while_later_ones_are_still_being_split(source, tmp_
     assert {row["captioner"] for row in rows_of(tmp_path / "data", "captions")} == {"vllm"}
 
 
-def test_a_flow_run_shows_how_far_captions_are(data_dir, endpoint, prefect_server):
-    config = small_walk(None, data_dir, captions=by_model(endpoint.url), workers=THREADS)
+def test_a_flow_run_shows_how_far_captions_are_and_how_fast(data_dir, endpoint, prefect_server):
+    endpoint.delay_s = 0.3  # long enough for a rate
+    one_at_a_time = by_model(endpoint.url, requests=RequestsConfig(num_in_flight=1))
+    config = small_walk(None, data_dir, captions=one_at_a_time, workers=THREADS)
     refresh(dataclasses.replace(config, training=None))
     with get_client(sync_client=True) as client:
         (shown,) = [artifact for artifact in client.read_artifacts() if artifact.key == "captions"]
         names = {run.name for run in client.read_task_runs()}
     num_views = len(rows_of(data_dir, "views"))
     assert (shown.type, shown.data) == ("progress", 100.0)
-    assert f"{num_views} of {num_views} views" in shown.description
+    assert re.fullmatch(rf"Captions: {num_views} of {num_views} views, [\d.]+ a second", shown.description)
     assert {f"captions {week}" for week in WEEKS} <= names
 
 
@@ -161,6 +168,24 @@ def test_progress_rises_to_all_views(data_dir, endpoint):
     assert heard.captions[-1] == (num_views, num_views)
     assert [num for num, _ in heard.captions] == sorted(num for num, _ in heard.captions)
     assert any(0 < num < num_views for num, _ in heard.captions)
+
+
+def test_rate_and_time_left_are_told_in_words():
+    assert pace_in_words(300, 1_000, 60) == ", 5.0 a second, 0:03:20 left"
+    assert pace_in_words(1_500, 0, 0.5) == pace_in_words(0, 9, 60) == ""
+    assert pace_in_words(5_000, 0, 2) == ", 2,500.0 a second"
+
+
+def test_the_bar_shows_rate_and_time_left(monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr(console, "_ERR", Console(file=shown, force_terminal=True, width=100))
+    with console.Bars() as bars:
+        bars.on_captions(0, 400)
+        time.sleep(1.1)
+        bars.on_captions(50, 400)
+        bars.on_captions(100, 400)
+    line = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown.getvalue()).strip().splitlines()[-1]
+    assert re.search(r"captions, \d+\.\d a second .* 100/400 0:00:0\d 0:0\d:\d\d", line), line
 
 
 def test_one_week_that_cannot_be_captioned_stops_no_other(data_dir, endpoint):
@@ -255,7 +280,50 @@ def test_a_week_given_up_while_its_own_server_starts_again_goes_on_when_that_is_
     assert reasons <= {"stop", "length"}, "a view was left without its caption"
 
 
-def test_a_walk_broken_off_while_its_server_starts_ends_at_once(data_dir, monkeypatch):
+_CAPTIONS = """
+from patentdata.captions import server
+from tests.flows.test_caption_walk import stand_in
+
+server.server_command = lambda model, revision, port, config: stand_in(model, port, answers_s=0.5)
+
+from flows.cli import main
+
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)])
+def test_a_command_ended_half_way_leaves_no_process_and_goes_on_where_it_was(data_dir, own, number, code):
+    settings = data_dir.parent / "settings.toml"
+    settings.write_text("[weeks.captions.requests]\nnum_in_flight = 1\n")
+    command = [sys.executable, "-c", _CAPTIONS, "captions", "-d", str(data_dir), "-c", str(settings), "--model", MODEL]
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as client:
+        assert until(lambda: num_journaled(data_dir) >= 2)
+        family = psutil.Process(client.pid).children(recursive=True)
+        client.send_signal(number)
+        _, told = client.communicate(timeout=60)
+    assert client.returncode == code
+    assert number == signal.SIGKILL or "error: stopped; run the same command again to go on" in told
+    assert len(family) >= 4, "leash, server, workers of weeks and of pictures"
+    assert psutil.wait_procs(family, timeout=60)[1] == []
+    num_kept = num_journaled(data_dir)
+    assert 2 <= num_kept < len(rows_of(data_dir, "views"))
+    assert not list((data_dir / "captions").glob("*.parquet"))
+    heard = Heard()
+    with listening(heard):
+        assert caption(data_dir, by_model(model=MODEL)) == [None, None]
+    assert all(num >= num_kept for num, _ in heard.captions), "it began anew"
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C interrupts, even where the tests run in the background of a shell that has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_walk_broken_off_while_its_server_starts_ends_at_once(data_dir, monkeypatch, ctrl_c):
     deaf = [sys.executable, "-c", "import time; time.sleep(600)"]
     monkeypatch.setattr(server_module, "server_command", lambda *_: deaf)
 

@@ -13,7 +13,7 @@ import pytest
 
 from patentdata import stages
 from patentdata.archives import ArchivesConfig
-from patentdata.captions.described import DescribedConfig
+from patentdata.captions.config import CaptionsConfig
 from patentdata.catalog import list_weeks
 from patentdata.errors import ConfigError, OutputError
 from patentdata.folder import DataFolder
@@ -42,7 +42,7 @@ def walk(source: Path, data_dir: Path) -> DataFolder:
         stages.keep_archive(folder, archive, ArchivesConfig())
         stages.parse_archive(folder, archive.week)
         stages.split_archive(folder, archive.week, ViewsConfig())
-        stages.caption_views(folder, archive.week, DescribedConfig())
+        stages.caption_views(folder, archive.week, CaptionsConfig())
     return folder
 
 

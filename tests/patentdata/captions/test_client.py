@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import email.utils
 import json
 import logging
 import os
@@ -129,10 +131,25 @@ def test_prompt_answer_and_model_stand_in_the_row(folder):
     assert asked.body["response_format"]["json_schema"]["schema"]["required"] == ["shape", "function"]
 
 
+_PAST = "Wed, 21 Oct 2015 07:28:00 GMT"
+
+
 @pytest.mark.parametrize(
     "fault",
-    [fails(500), fails(503), fails(429), fails(429, retry_after="0"), GARBAGE, HALF, NOTHING, CUT, RESET],
-    ids=["500", "503", "429", "429 with Retry-After", "garbage", "half JSON", "nothing", "cut body", "reset"],
+    [
+        pytest.param(fails(500), id="500"),
+        pytest.param(fails(503), id="503"),
+        pytest.param(fails(503, retry_after="0"), id="503 with Retry-After"),
+        pytest.param(fails(429), id="429"),
+        pytest.param(fails(429, retry_after="0"), id="429 with Retry-After"),
+        pytest.param(fails(429, retry_after=_PAST), id="429 until a day gone by"),
+        pytest.param(fails(429, retry_after="soon"), id="429 with a Retry-After that no one can read"),
+        pytest.param(GARBAGE, id="garbage"),
+        pytest.param(HALF, id="half JSON"),
+        pytest.param(NOTHING, id="nothing"),
+        pytest.param(CUT, id="cut body"),
+        pytest.param(RESET, id="reset"),
+    ],
 )
 def test_a_fault_of_the_first_try_leaves_no_trace(folder, tmp_path, fault):
     write_views(folder, 6)
@@ -343,7 +360,9 @@ def test_without_any_endpoint_for_long_the_week_is_given_up_and_goes_on_later(fo
 
     with Endpoint(dies) as endpoint:
         config = seen_by(endpoint.url, requests=quick(num_in_flight=2, max_outage_s=0.5))
-        with pytest.raises(SourceError, match=r"no endpoint answered for 0.5 s .*start a server and run again"):
+        with pytest.raises(
+            SourceError, match=r"no endpoint answers for 0.5 s .*start a server, or wait, and run again"
+        ):
             caption_views(folder, WEEK, config)
         num_done = len(journal_path(folder, WEEK).read_text().splitlines())
         assert num_done >= 6
@@ -352,6 +371,50 @@ def test_without_any_endpoint_for_long_the_week_is_given_up_and_goes_on_later(fo
         caption_views(folder, WEEK, config)
         assert endpoint.num_asked == 20 - num_done
     assert caption_bytes(folder) == expected_bytes(tmp_path, 20)
+
+
+def in_an_hour() -> str:
+    return email.utils.format_datetime(datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1), usegmt=True)
+
+
+@pytest.mark.parametrize("retry_after", [lambda: "3600", in_an_hour], ids=["seconds", "date"])
+def test_a_rest_longer_than_the_patience_is_told_and_not_waited_for(folder, tmp_path, retry_after):
+    write_views(folder, 12)
+    with Endpoint(lambda asked: fails(429, retry_after=retry_after()) if endpoint.num_asked > 5 else None) as endpoint:
+        config = seen_by(endpoint.url, requests=quick(num_in_flight=1, max_outage_s=900))
+        told = r"no endpoint answers for 900 s \(last: http://127.0.0.1:\d+ is busy \(status 429\) "
+        with pytest.raises(
+            SourceError, match=told + r"and asks for 3[56]\d\d s of rest\); captions done so far are kept"
+        ):
+            caption_views(folder, WEEK, config)
+        assert endpoint.num_asked == 6
+        endpoint.on_question, endpoint.num_asked = lambda asked: None, 0
+        caption_views(folder, WEEK, config)
+        assert endpoint.num_asked == 7
+    assert caption_bytes(folder) == expected_bytes(tmp_path, 12)
+
+
+def test_an_endpoint_that_asks_for_a_long_rest_has_it_while_another_answers(folder, tmp_path):
+    write_views(folder, 20)
+    with Endpoint(lambda asked: fails(503, retry_after=in_an_hour())) as tired, Endpoint() as awake:
+        caption_views(folder, WEEK, seen_by(tired.url, awake.url, requests=quick(num_in_flight=2)))
+        assert 1 <= tired.num_asked <= 2
+        assert awake.num_asked == 20
+    assert caption_bytes(folder) == expected_bytes(tmp_path, 20)
+
+
+def test_a_rest_within_the_patience_is_kept_to_the_second(folder):
+    write_views(folder, 2)
+    asked_at: list[float] = []
+
+    def busy_once(asked: Asked) -> Reply | None:
+        asked_at.append(time.monotonic())
+        return fails(429, retry_after="2") if len(asked_at) == 1 else None
+
+    with Endpoint(busy_once) as endpoint:
+        caption_views(folder, WEEK, seen_by(endpoint.url, requests=quick(num_in_flight=1)))
+    assert asked_at[1] - asked_at[0] >= 1.9
+    assert reasons_of(captions_of(folder)) == ["stop"] * 2
 
 
 def test_endpoints_that_answer_nothing_usable_end_the_week_in_a_sentence(folder):

@@ -13,7 +13,7 @@ import pytest
 
 from patentdata import records, stages
 from patentdata.archives import ArchivesConfig
-from patentdata.captions.described import DescribedConfig
+from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.page import CaptionPageConfig, Card, Lowest, Repeated, kept_and_lost, write_caption_report
 from patentdata.captions.quality import PREFIX
 from patentdata.catalog import list_weeks
@@ -43,7 +43,7 @@ def walked(tmp_path_factory) -> DataFolder:
         stages.keep_archive(folder, archive, ArchivesConfig())
         stages.parse_archive(folder, archive.week)
         stages.split_archive(folder, archive.week, ViewsConfig())
-        stages.caption_views(folder, archive.week, DescribedConfig())
+        stages.caption_views(folder, archive.week, CaptionsConfig())
     return folder
 
 
@@ -186,7 +186,7 @@ def test_a_picture_that_cannot_be_read_is_said_so(folder, tmp_path):
     made, report = read_made(folder, path), read_report(folder, path)
     claim = Claim(**{name: made[name] for name in ("stage", "version", "config", "inputs")})
     write_table(folder, path, records.VIEWS, [[row | {"image": b"no PNG"} for row in rows]], claim, report)
-    stages.caption_views(folder, WEEKS[0], DescribedConfig())
+    stages.caption_views(folder, WEEKS[0], CaptionsConfig())
     page, _ = _page(folder, tmp_path / "page.html", weeks=[WEEKS[0]])
     assert "The picture cannot be read." in page
 
