@@ -28,7 +28,7 @@ import stamina
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from patentdata.errors import OutputError, SourceChangedError, SourceError
+from patentdata.errors import OutputError, SourceChangedError, SourceDownError, SourceError
 from patentdata.folder import cache_folder
 
 _HEAD_BYTES = 64 << 10
@@ -133,7 +133,7 @@ def patiently(config: DownloadsConfig, action: Callable[[], ResultT]) -> ResultT
     """The result of an action, tried again after each `InterruptionError` as the settings say.
 
     Raises:
-        SourceError: It was given up; the sentence is that of the last try.
+        SourceDownError: It was given up; the sentence is that of the last try.
     """
 
     def wait_s(error: Exception) -> bool | float:
@@ -157,7 +157,7 @@ def patiently(config: DownloadsConfig, action: Callable[[], ResultT]) -> ResultT
     except InterruptionError as error:
         asked = f"it asks for {error.wait_s:.0f} s of rest" if error.wait_s > config.patience_s else ""
         gave_up = asked or (f"given up after {num_tries} tries" if num_tries > 1 else "not tried again")
-        raise SourceError(f"{error}; {gave_up}, run again later") from None
+        raise SourceDownError(f"{error}; {gave_up}, run again later") from None
     raise AssertionError("unreachable")
 
 
@@ -243,9 +243,9 @@ def passing_trouble(response: requests.Response, *, who: str, name: str, config:
 
 
 def refuse_web_page(response: requests.Response, *, who: str, name: str) -> None:
-    """Raise SourceError where the answer, whatever its status, is a page for a browser."""
+    """Raise SourceDownError where the answer, whatever its status, is a page for a browser."""
     if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html":
-        raise SourceError(
+        raise SourceDownError(
             f"{who} sent a web page instead of {name}; the address is an old one or the way there asks for a login, "
             "check the source"
         )
