@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,12 +33,13 @@ _NOT_NEGATIVE = (
     "contrastive_weight",
     "classification_weight",
     "multi_view_weight",
+    "arcface_weight",
     "weight_decay",
     "warmup_steps",
     "lora_rank",
     "num_processes",
 )
-_POSITIVE = ("learning_rate", "epsilon", "lora_alpha")
+_POSITIVE = ("learning_rate", "epsilon", "lora_alpha", "arcface_scale")
 _SHARES = ("text_dropout", "lora_dropout")
 
 
@@ -49,7 +51,7 @@ class TrainConfig(Config):
     run is the same, are the values and not the name.
 
     Attributes:
-        preset: "clip", "patentclip", "designclip", "designclip-as-published" or "designclip-as-released".
+        preset: "clip", "patentclip", "designclip", "designclip-as-published", "designclip-as-released" or "arcface".
         architecture: An open_clip architecture ("ViT-B-32"), "designclip-tiny", "local-dir:FOLDER" or "hf-hub:NAME".
         pretrained: open_clip tag ("openai") or a weights file to start from; "" draws fresh weights.
         loss: "clip", or "siglip" for the contrastive term as SigLIP has it.
@@ -60,6 +62,9 @@ class TrainConfig(Config):
         contrastive_weight: Of the term between views and captions.
         classification_weight: Of the classes told from view and caption; 0 builds no head.
         multi_view_weight: Of the term between views of one patent; 0 reads no second view.
+        arcface_weight: Of the term that tells patents by their views, each a class of its own (ArcFace).
+        arcface_scale: ArcFace's s.
+        arcface_margin: ArcFace's m, in radians.
         weigh_contrastive: Whether the contrastive and multi-view terms weigh each item by the f^-β of its class.
         weigh_classification: Likewise for classification.
         multi_positive: Items of one batch with the same caption or patent are positives, not negatives.
@@ -67,7 +72,7 @@ class TrainConfig(Config):
         caption: Column that is the text of a view, or "shape_or_function" to draw one of them at each step;
             a view without it is trained on `text`.
         min_crop_area: Least share of the image's area that the random crop keeps; 1 never crops.
-        frozen: Towers that do not learn, of "image" and "text".
+        frozen: Towers that do not learn, of "image" and "text"; where no term reads captions, "text" rests anyway.
         lora_rank: Of the low-rank additions that learn in place of the towers' weights; 0 trains the weights.
         lora_alpha: The additions are scaled by lora_alpha / lora_rank.
         lora_dropout: Of what goes into the additions.
@@ -105,6 +110,9 @@ class TrainConfig(Config):
     contrastive_weight: float = _BY_PRESET
     classification_weight: float = _BY_PRESET
     multi_view_weight: float = _BY_PRESET
+    arcface_weight: float = _BY_PRESET
+    arcface_scale: float = 30.0
+    arcface_margin: float = 0.5
     weigh_contrastive: bool = _BY_PRESET
     weigh_classification: bool = _BY_PRESET
     multi_positive: bool = _BY_PRESET
@@ -140,6 +148,16 @@ class TrainConfig(Config):
     num_checkpoints: int = field(default=2, metadata=RESULT_UNTOUCHED)
     tracker: str = field(default="none", metadata=RESULT_UNTOUCHED)
 
+    @property
+    def reads_captions(self) -> bool:
+        """Whether any term does; without one the text tower rests, and views need no caption."""
+        return self.contrastive_weight > 0 or self.classification_weight > 0
+
+    @property
+    def still_towers(self) -> tuple[str, ...]:
+        """Towers that do not learn."""
+        return self.frozen if self.reads_captions else tuple(dict.fromkeys((*self.frozen, "text")))
+
     def __post_init__(self) -> None:
         require(bool(self.architecture), 'architecture is empty; name an open_clip architecture, such as "ViT-B-32"')
         self._fill_from_preset()
@@ -161,7 +179,7 @@ class TrainConfig(Config):
         _require_one_of("sampler", self.sampler, SAMPLERS)
         _require_one_of("class_scheme", self.class_scheme, CLASS_SCHEMES)
         _require_one_of("tracker", self.tracker, TRACKERS)
-        weights = (self.contrastive_weight, self.classification_weight, self.multi_view_weight)
+        weights = (self.contrastive_weight, self.classification_weight, self.multi_view_weight, self.arcface_weight)
         require(any(weights), "every term has the weight 0; give one of them weight, such as contrastive_weight = 1")
 
     def _check_numbers(self) -> None:
@@ -192,6 +210,10 @@ class TrainConfig(Config):
             self.divergence_factor is None or self.divergence_factor > 1,
             f"divergence_factor is {self.divergence_factor}; use more than 1, such as 10, or None to never stop",
         )
+        require(
+            0 <= self.arcface_margin < math.pi / 2,
+            f"arcface_margin is {self.arcface_margin}; use radians from 0 to below π/2, such as 0.5",
+        )
         require(self.max_logit_scale >= 1, f"max_logit_scale is {self.max_logit_scale}; use at least 1, such as 100")
         require(0 < self.min_crop_area <= 1, f"min_crop_area is {self.min_crop_area}; use a share in (0, 1]")
         require(0 <= self.seed < 2**63, f"seed is {self.seed}; use a whole number from 0")
@@ -199,14 +221,14 @@ class TrainConfig(Config):
     def _check_adaptation(self) -> None:
         unknown = [tower for tower in self.frozen if tower not in TOWERS]
         require(not unknown, f"frozen is {self.frozen}; choose from {', '.join(TOWERS)}")
-        is_all_frozen = set(self.frozen) == set(TOWERS)
+        is_all_frozen = set(self.still_towers) == set(TOWERS)
         require(
             not is_all_frozen or self.classification_weight > 0,
-            "both towers are frozen and there is no head; leave a tower out of frozen, or set classification_weight",
+            "no tower learns and there is no head; leave a tower out of frozen, or set classification_weight",
         )
         require(
             not (is_all_frozen and self.lora_rank),
-            "lora_rank is set, but both towers are frozen; leave one of them out of frozen",
+            "lora_rank is set, but no tower learns; leave one of them out of frozen",
         )
 
 

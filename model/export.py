@@ -13,6 +13,7 @@ from model.classifier import save_classifier
 from model.clip import Clip
 from model.files import hash_folder, remove, write_json, write_text, written_aside
 from model.heads import FusionHead
+from model.objective import TERMS
 from model.source import CONFIG_NAME, WEIGHTS_NAME
 
 _CARD = """\
@@ -25,7 +26,7 @@ tags:
 ---
 # {architecture}, trained on {dataset}
 
-A CLIP model for drawings of US design patents, trained on views and their captions.
+A CLIP model for drawings of US design patents, {trained_on}.
 
 | | |
 |---|---|
@@ -55,7 +56,7 @@ drawings and texts of US design patents are in the public domain, but for parts 
 
 ## Limits
 
-The model has seen line drawings with captions made by rule or by a model. It says nothing about whether a design is
+{has_seen} It says nothing about whether a design is
 new, protected or infringed.
 """
 _CLASSIFIER = """
@@ -68,6 +69,16 @@ model, classes = load_classifier("PATH/TO/THIS/FOLDER")
 logits = model.classify(images)  # (num_images, {num_classes}), in the order of classes.codes
 ```
 """
+
+
+_WITH_CAPTIONS = (
+    "trained on views and their captions",
+    "The model has seen line drawings with captions made by rule or by a model.",
+)
+_IMAGES_ALONE = (
+    "its image tower trained to tell patents by their views",
+    "The image tower has seen line drawings; the text tower was left as it was, and the two no longer agree.",
+)
 
 
 def export_model(
@@ -114,9 +125,11 @@ def export_model(
 
 def _card(clip: Clip, summary: dict[str, Any], *, num_classes: int | None) -> str:
     config = summary["config"]
-    weights = {term: config[f"{term}_weight"] for term in ("contrastive", "classification", "multi_view")}
+    weights = {term: config[f"{term}_weight"] for term in TERMS}
     terms = [f"{term.replace('_', '-')} {weight:g}" for term, weight in weights.items() if weight]
     by_class = f"by class ({config['sampler']}, β = {config['beta']:g})"
+    reads_captions = weights["contrastive"] or weights["classification"]
+    trained_on, has_seen = _WITH_CAPTIONS if reads_captions else _IMAGES_ALONE
     classifier = _CLASSIFIER.format(scheme=config["class_scheme"].upper(), num_classes=num_classes)
     return _CARD.format(
         architecture=_public_name(config["architecture"]),
@@ -134,6 +147,8 @@ def _card(clip: Clip, summary: dict[str, Any], *, num_classes: int | None) -> st
         learning_rate=config["learning_rate"],
         height=clip.preprocess.size_px[0],
         width=clip.preprocess.size_px[1],
+        trained_on=trained_on,
+        has_seen=has_seen,
         classifier="" if num_classes is None else classifier,
     )
 

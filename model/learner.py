@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from model.accumulation import Tensors, backward_in_parts
 from model.adaptation import add_lora, freeze_towers, merge_lora, still_frozen
+from model.arcface import build_arcface
 from model.averaging import Average
 from model.batches import Batch
 from model.batchnorm import has_batch_norm
@@ -35,10 +36,23 @@ class Towers(nn.Module):
         num_classes: Of the head; None builds none.
         preprocess: How 8-bit grey images become the model's input, on its own device.
         seed: Of the head's weights.
+        reads_texts: False leaves the text tower out.
+        arcface: Learns beside the towers and takes no part in the forward pass; None where there is none.
     """
 
-    def __init__(self, clip: nn.Module, *, num_classes: int | None, preprocess: Preprocess, seed: int) -> None:
+    def __init__(
+        self,
+        clip: nn.Module,
+        *,
+        num_classes: int | None,
+        preprocess: Preprocess,
+        seed: int,
+        reads_texts: bool = True,
+        arcface: nn.Module | None = None,
+    ) -> None:
         super().__init__()
+        self.arcface = arcface
+        self._reads_texts = reads_texts
         self.net = clip if num_classes is None else ClipWithHead(clip, num_classes=num_classes, seed=seed)
         self._is_convolutional = has_convolutions(clip)
         device: Any = clip.logit_scale.device
@@ -58,12 +72,13 @@ class Towers(nn.Module):
             sees_text: (num_pairs,) bool, False where the class is told from the image alone.
 
         Returns:
-            (num_images, embed_dim) and (num_pairs, embed_dim), unit length; (num_pairs, num_classes) or None.
+            (num_images, embed_dim) and (num_pairs, embed_dim) or None, unit length; (num_pairs, num_classes) or None.
         """
         pixels = self.normalise(images)
         is_headed = isinstance(self.net, ClipWithHead)
-        output = self.net(pixels, tokens, sees_text) if is_headed else self.net(pixels, tokens)
-        return output["image_features"], output["text_features"], output.get("class_logits")
+        texts = tokens if self._reads_texts else None
+        output = self.net(pixels, texts, sees_text) if is_headed else self.net(pixels, texts)
+        return output["image_features"], output.get("text_features"), output.get("class_logits")
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """8-bit grey images as the model's input: (num_images, channels, height_px, width_px) float32."""
@@ -85,6 +100,7 @@ class Learner:
         config: How to train.
         num_classes: Length of the class table.
         class_weights: (num_classes,) of mean 1 over the training views.
+        num_patents: Of the training views, numbered from 0; needed by ArcFace alone.
         processes: Who trains together; each has a learner of its own, and all stay equal.
     """
 
@@ -95,6 +111,7 @@ class Learner:
         *,
         num_classes: int,
         class_weights: torch.Tensor,
+        num_patents: int = 0,
         processes: Processes = ALONE,
     ) -> None:
         self.clip = clip
@@ -113,10 +130,10 @@ class Learner:
                 rank=config.lora_rank,
                 alpha=config.lora_alpha,
                 dropout=config.lora_dropout,
-                frozen=config.frozen,
+                frozen=config.still_towers,
             )
             model.to(self.device)
-        freeze_towers(model, config.frozen)
+        freeze_towers(model, config.still_towers)
         if processes.num > 1 and self.device.type == "cuda" and has_batch_norm(model):
             nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.towers = Towers(
@@ -124,13 +141,17 @@ class Learner:
             num_classes=num_classes if config.classification_weight > 0 else None,
             preprocess=clip.preprocess,
             seed=config.seed,
+            reads_texts=config.reads_captions,
+            arcface=_arcface(clip, config, num_patents) if config.arcface_weight > 0 else None,
         )
         if config.compile:
             self.towers.compile()
-        self._objective = Objective(config, class_weights.to(self.device))
+        self._objective = Objective(config, class_weights.to(self.device), self.towers.arcface)
         self._shared = [
             weight for weight in (model.logit_scale, getattr(model, "logit_bias", None)) if weight is not None
         ]
+        if self.towers.arcface is not None:
+            self._shared += self.towers.arcface.parameters()
         self.optimizer = build_optimizer(self.towers, config)
         self.average = Average(self.towers, decay=config.ema_decay) if config.ema_decay else None
         self._runner: Any = self.towers
@@ -154,7 +175,7 @@ class Learner:
             gradient before clipping, the logit scale after the step.
         """
         self.towers.train()
-        still_frozen(self.clip.model, self.config.frozen)
+        still_frozen(self.clip.model, self.config.still_towers)
         set_learning_rate(self.optimizer, learning_rate)
         self.optimizer.zero_grad(set_to_none=True)
         terms = self._backward(batch.to(self.device), step)
@@ -205,21 +226,21 @@ class Learner:
         return self._runner.no_sync if self.processes.num > 1 else contextlib.nullcontext
 
     def _forward(self, module: Any, batch: Batch, step: int, part: int) -> Tensors:
-        """(num_pairs, …) features of views, texts and, where there are any, other views and class logits."""
+        """(num_pairs, …) features of views and, where there are any, texts, other views and class logits."""
         torch.manual_seed(_seed_of(self.config.seed, step, self.processes.rank, part))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             images, texts, logits = module(batch.images, batch.tokens, batch.sees_text)
         views, others = images[: batch.num_pairs], images[batch.num_pairs :]
-        outputs = [views, texts, *([others] if len(others) else []), *([] if logits is None else [logits])]
-        return tuple(output.float() for output in outputs)
+        outputs = (views, texts, others if len(others) else None, logits)
+        return tuple(output.float() for output in outputs if output is not None)
 
     def _gather(self, outputs: Tensors) -> Features:
         """The features of all processes, brought together in one message."""
         widths = [output.shape[1] for output in outputs]
-        views, texts, *more = self.processes.gather(torch.cat(outputs, dim=1)).split(widths, dim=1)
+        views, *more = self.processes.gather(torch.cat(outputs, dim=1)).split(widths, dim=1)
         return Features(
             views,
-            texts,
+            texts=more.pop(0) if self.config.reads_captions else None,
             other_views=more.pop(0) if self.config.multi_view_weight > 0 else None,
             class_logits=more.pop(0) if self.config.classification_weight > 0 else None,
         )
@@ -245,6 +266,17 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+
+
+def _arcface(clip: Clip, config: TrainConfig, num_patents: int) -> nn.Module:
+    model: Any = clip.model
+    return build_arcface(
+        num_patents=num_patents,
+        embed_dim=clip.model_cfg["embed_dim"],
+        scale=config.arcface_scale,
+        margin=config.arcface_margin,
+        seed=config.seed,
+    ).to(model.logit_scale.device)
 
 
 def _seed_of(*numbers: int) -> int:

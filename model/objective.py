@@ -1,7 +1,8 @@
-"""What a step minimises: DesignCLIP's three terms, over the features of the whole batch."""
+"""What a step minimises: DesignCLIP's three terms and ArcFace's, over the features of the whole batch."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from model.losses import (
     symmetric_contrastive_loss,
 )
 
-TERMS = ("contrastive", "classification", "multi_view")
+TERMS = ("contrastive", "classification", "multi_view", "arcface")
 
 
 class Features(NamedTuple):
@@ -24,13 +25,13 @@ class Features(NamedTuple):
 
     Attributes:
         views: (num_pairs, embed_dim), unit length.
-        texts: (num_pairs, embed_dim), unit length.
+        texts: (num_pairs, embed_dim), unit length; None without a term that reads captions.
         other_views: (num_pairs, embed_dim) of other views of the same patents; None without the multi-view term.
         class_logits: (num_pairs, num_classes); None without the classification term.
     """
 
     views: torch.Tensor
-    texts: torch.Tensor
+    texts: torch.Tensor | None = None
     other_views: torch.Tensor | None = None
     class_logits: torch.Tensor | None = None
 
@@ -61,10 +62,12 @@ class Objective:
     Attributes:
         config: Which terms, how weighted.
         class_weights: (num_classes,) of mean 1 over the training views.
+        arcface: Features and patents → scalar; None without that term.
     """
 
     config: TrainConfig
     class_weights: torch.Tensor
+    arcface: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
 
     def __call__(
         self, features: Features, targets: Targets, logit_scale: torch.Tensor, logit_bias: torch.Tensor | None
@@ -80,19 +83,24 @@ class Objective:
         config = self.config
         weights = item_weights(targets.classes, self.class_weights) if config.weigh_contrastive else None
         terms: dict[str, torch.Tensor] = {}
-        if config.contrastive_weight > 0:
-            terms["contrastive"] = self._contrastive(features, targets, logit_scale, logit_bias, weights)
+        if features.texts is not None and config.contrastive_weight > 0:
+            terms["contrastive"] = self._contrastive(
+                features.views, features.texts, targets, logit_scale, logit_bias, weights
+            )
         if features.class_logits is not None:
             by_class = self.class_weights if config.weigh_classification else None
             terms["classification"] = classification_loss(features.class_logits, targets.classes, by_class)
         if features.other_views is not None:
             terms["multi_view"] = self._multi_view(features.views, features.other_views, targets, logit_scale, weights)
+        if self.arcface is not None:
+            terms["arcface"] = self.arcface(features.views, targets.patents)
         total = sum(getattr(config, f"{name}_weight") * term for name, term in terms.items())
         return {"loss": total, **terms}  # type: ignore[dict-item]
 
     def _contrastive(
         self,
-        features: Features,
+        views: torch.Tensor,
+        texts: torch.Tensor,
         targets: Targets,
         logit_scale: torch.Tensor,
         logit_bias: torch.Tensor | None,
@@ -103,8 +111,8 @@ class Objective:
             positives = positive_pairs(targets.patents, targets.patents, targets.texts, targets.texts)
         if self.config.loss == "siglip":
             bias = logit_bias if logit_bias is not None else torch.zeros_like(logit_scale)
-            return siglip_loss(features.views, features.texts, logit_scale, bias, positives, weights)
-        return symmetric_contrastive_loss(features.views, features.texts, logit_scale, positives, weights, weights)
+            return siglip_loss(views, texts, logit_scale, bias, positives, weights)
+        return symmetric_contrastive_loss(views, texts, logit_scale, positives, weights, weights)
 
     def _multi_view(
         self,

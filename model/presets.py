@@ -16,6 +16,7 @@ _PLAIN: dict[str, Any] = {
     "contrastive_weight": 1.0,
     "classification_weight": 0.0,
     "multi_view_weight": 0.0,
+    "arcface_weight": 0.0,
     "weigh_contrastive": False,
     "weigh_classification": False,
     "multi_positive": False,
@@ -55,5 +56,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # What the released code runs: uniform draws, and an unweighted classifier (0.2) that sees the image alone.
     "designclip-as-released": {**_PLAIN, "classification_weight": 0.2, "text_dropout": 1.0},
+    # Fine-tuning of an image tower for image retrieval; captions are not read.
+    "arcface": {**_PLAIN, "contrastive_weight": 0.0, "arcface_weight": 1.0},
 }
 """Name of a preset → its settings."""

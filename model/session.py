@@ -71,6 +71,7 @@ class Session:
             config,
             num_classes=len(stream.classes),
             class_weights=class_weights(torch.from_numpy(stream.sampler.counts), config.beta),
+            num_patents=int(stream.views.patent_ids.max()) + 1,
             processes=self.processes,
         )
         self._num_parameters = sum(weight.numel() for weight in self.clip.model.parameters())

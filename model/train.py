@@ -23,11 +23,11 @@ import torch
 from model.batches import Stream
 from model.clip import choose_device
 from model.config import TrainConfig
-from model.data import read_views
-from model.dataset import open_dataset
+from model.data import Views, read_views
+from model.dataset import Dataset, open_dataset
 from model.distributed import Processes, joined, local_device, num_processes_here
 from model.done import training_identity
-from model.errors import ConfigError, ModelError
+from model.errors import ConfigError, DatasetError, ModelError
 from model.files import held_alone, write_json
 from model.run import RunFolder
 from model.session import Progress, Session
@@ -73,7 +73,7 @@ def train(
     with joined(device) as processes, _held_by_first(run, processes):
         summary = processes.from_first(run.finished_summary(identity) if processes.is_first else None)
         if summary is None:
-            views = read_views(dataset, "train")
+            views = _training_views(dataset, config)
             with reproducible(config.seed, device):
                 session = Session(run, Stream(views, config, processes), device)
                 summary = session.train(identity, progress, should_stop)
@@ -85,6 +85,13 @@ def train(
             write_training_page(run, summary)
         processes.wait_for_all()
     return summary
+
+
+def _training_views(dataset: Dataset, config: TrainConfig) -> Views:
+    """The training split; with terms that read captions its captioned views alone."""
+    if config.reads_captions and not dataset.is_captioned:
+        raise DatasetError(f'the views of {dataset.name} have no captions; train on them with preset = "arcface"')
+    return read_views(dataset, "train", captioned=config.reads_captions)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,16 @@ def build_learner(dataset: Path, config: TrainConfig, processes: Processes = ALO
     torch.manual_seed(config.seed)
     clip = load_clip(ModelSource(config.architecture), seed=config.seed)
     weights = class_weights(torch.from_numpy(stream.sampler.counts), config.beta)
-    return Learner(clip, config, num_classes=len(stream.classes), class_weights=weights, processes=processes), stream
+    num_patents = int(stream.views.patent_ids.max()) + 1
+    learner = Learner(
+        clip,
+        config,
+        num_classes=len(stream.classes),
+        class_weights=weights,
+        num_patents=num_patents,
+        processes=processes,
+    )
+    return learner, stream
 
 
 def take_steps(

@@ -35,8 +35,8 @@ from model.presets import PRESETS
         ({"ema_decay": 1}, "use a number between 0 and 1, such as 0.999"),
         ({"divergence_factor": 1}, "use more than 1, such as 10, or None to never stop"),
         ({"frozen": ("vision",)}, "choose from image, text"),
-        ({"preset": "clip", "frozen": ("image", "text")}, "both towers are frozen and there is no head"),
-        ({"frozen": ("image", "text"), "lora_rank": 4}, "lora_rank is set, but both towers are frozen"),
+        ({"preset": "clip", "frozen": ("image", "text")}, "no tower learns and there is no head"),
+        ({"frozen": ("image", "text"), "lora_rank": 4}, "lora_rank is set, but no tower learns"),
     ],
 )
 def test_a_training_setting_out_of_range_is_named(settings, message):

@@ -28,6 +28,7 @@ VARIANTS = {
     "siglip": {"loss": "siglip", "max_grad_norm": 0.5},
     "clip": {"preset": "clip"},
     "classes_alone": {"contrastive_weight": 0.0, "multi_view_weight": 0.0},
+    "arcface": {"preset": "arcface"},
 }
 
 
