@@ -11,6 +11,7 @@ from typing import Any
 from bench.evidence.scale import Scale
 
 EVEN, LOSS, BOTH, TITLES = "even", "loss", "both", "titles"
+UNTRAINED = "untrained"  # fresh weights: measured beside the arms, and no arm
 READINGS = ("item", "class")
 
 _NOTHING_CORRECTED: dict[str, Any] = {

@@ -21,12 +21,14 @@ from model.retrieval import number_texts
 from model.source import ModelSource
 from model.zero_shot import prompts_of
 
+VERSION = 1  # counts up when an equal model would get other values
+
 _BATCH_SIZE = 128
 _NEUTRAL_WORDING = "picture: {}"  # words that no caption has, around the title
 
 ACCURACIES = {
     "zero_shot": "class by the nearest prompt, no caption seen",
-    "head": "class by the fusion head, from the image alone",
+    "classifier": "class by the classification head, from the image alone",
 }
 QUERIES = {
     "title": "the title, as the arm trained on titles knows it",
@@ -54,7 +56,7 @@ def measure(model_folder: Path | None, views: Views, *, architecture: str, devic
     truth = views.class_ids(USPC)
     values: dict[str, np.ndarray] = {"zero_shot": _zero_shot(clip, images, truth)}
     if model_folder is not None and (model_folder / CLASSIFIER_CONFIG).is_file():
-        values["head"] = _by_head(model_folder, clip, views, truth, device)
+        values["classifier"] = _by_classifier(model_folder, clip, views, truth, device)
     values[SAME_PATENT] = average_precision(images, images, views.patent_ids, views.patent_ids, is_self=True)
     titles = [title or "" for title in views.titles]
     asked = {"title": titles, "sentence": views.texts("shape"), "neutral": [_NEUTRAL_WORDING.format(t) for t in titles]}
@@ -96,7 +98,7 @@ def _zero_shot(clip: Clip, images: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def _by_head(folder: Path, clip: Clip, views: Views, truth: np.ndarray, device: torch.device) -> np.ndarray:
+def _by_classifier(folder: Path, clip: Clip, views: Views, truth: np.ndarray, device: torch.device) -> np.ndarray:
     model, _ = load_classifier(folder, clip=clip)
     model.to(device)
     reader = ImageReader(views, clip.preprocess, num_workers=1)

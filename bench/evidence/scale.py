@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from model.config import TrainConfig
+
+_SMALL_RESNET = f"local-dir:{Path(__file__).parent / 'architecture'}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,8 +15,9 @@ class Scale:
     """What all runs of the evidence have in common.
 
     Attributes:
-        num_training_patents: Long-tailed over the 33 classes.
-        num_test_patents: As many of each class, so that every third of the classes is measured equally well.
+        num_training_patents: Long-tailed over the 33 classes; a multiple of 33.
+        num_test_patents: About as many of each class, so that every third of the classes is measured equally well; a
+            multiple of 33.
         tail_ratio: Patents of the commonest class for one of the rarest, in training.
         max_figures: Most views of a patent.
         image_px: Side of the training images.
@@ -22,6 +26,7 @@ class Scale:
         num_steps: Of every run.
         learning_rate: Peak.
         warmup_steps: Of every run.
+        checkpoint_every_steps: What a run that is ended loses at most.
         seeds: Each run is repeated with these.
         betas: Strengths of the curve; 0 and `beta` must be among them.
         beta: Strength of the claims.
@@ -34,18 +39,19 @@ class Scale:
     tail_ratio: float = 60.0
     max_figures: int = 4
     image_px: int = 64
-    architecture: str = "designclip-tiny"
+    architecture: str = _SMALL_RESNET
     batch_size: int = 64
-    num_steps: int = 300
-    learning_rate: float = 1e-3
-    warmup_steps: int = 50
+    num_steps: int = 400
+    learning_rate: float = 2e-3
+    warmup_steps: int = 30
+    checkpoint_every_steps: int = 100
     seeds: tuple[int, ...] = (0, 1, 2)
     betas: tuple[float, ...] = (0.0, 0.6, 1.2, 2.0)
     beta: float = 1.2
     multi_view_weights: tuple[float, ...] = (0.2,)
     num_resamples: int = 2000
 
-    def training(self, *, seed: int, device: str, **method: object) -> TrainConfig:
+    def training(self, *, seed: int, **method: object) -> TrainConfig:
         """Settings of one run: those of the scale, and `method` over the preset `designclip`."""
         return TrainConfig(
             architecture=self.architecture,
@@ -54,18 +60,17 @@ class Scale:
             learning_rate=self.learning_rate,
             warmup_steps=self.warmup_steps,
             seed=seed,
-            device=device,
             num_workers=1,
-            checkpoint_every_steps=self.num_steps,
+            checkpoint_every_steps=self.checkpoint_every_steps,
             num_checkpoints=1,
             **method,  # type: ignore[arg-type]
         )
 
 
 SCALES = {
-    "small": Scale(num_training_patents=800, num_test_patents=264),
+    "small": Scale(num_training_patents=1980, num_test_patents=660),
     "large": Scale(
-        num_training_patents=8000,
+        num_training_patents=8250,
         num_test_patents=990,
         max_figures=7,
         image_px=224,
@@ -74,6 +79,7 @@ SCALES = {
         num_steps=2000,
         learning_rate=5e-4,
         warmup_steps=200,
+        checkpoint_every_steps=500,
         seeds=(0, 1, 2, 3, 4),
         betas=(0.0, 0.4, 0.8, 1.2, 1.6, 2.0),
         multi_view_weights=(0.2, 1.0),

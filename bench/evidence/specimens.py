@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import datetime
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -26,22 +25,32 @@ from patentdata.splits import SplitConfig
 from patentdata.training_images import TrainingImageConfig
 from patentdata.views import ViewsConfig
 
+Advance = Callable[[int, int], None]  # weeks done, weeks in all
+
 _FIRST_DAY = datetime.date(2024, 1, 2)
 _PATENTS_A_WEEK = 100
 _FIRST_NUMBER = 904_200  # a multiple of 33: classes that are equal come in blocks of so many numbers
 _DRAWING_SCALE = 0.3  # the training images are a fraction of a sheet
 
 
-def make_dataset(out: Path, scale: Scale, *, num_workers: int) -> Path:
+def make_dataset(out: Path, scale: Scale, *, num_workers: int, advance: Advance = lambda done, of: None) -> Path:
     """Draw the patents and walk them to a dataset; what is there already is kept.
+
+    Args:
+        out: Folder of the evidence.
+        scale: How much is drawn.
+        num_workers: Processes that draw and walk, a week at a time.
+        advance: Hears of each week that is through.
 
     Returns:
         The folder of the dataset, which has the splits train and test.
     """
     weeks = dict(_plan(scale))
-    walk = partial(_walk, out / "weeks", out / "data")
     with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
-        list(pool.map(walk, weeks, weeks.values()))
+        walks = [pool.submit(_walk, out / "weeks" / week, out / "data", week, config) for week, config in weeks.items()]
+        for num_done, walk in enumerate(as_completed(walks), start=1):
+            walk.result()
+            advance(num_done, len(weeks))
     config = DatasetConfig(
         name="evidence",
         image=TrainingImageConfig(size_px=scale.image_px),

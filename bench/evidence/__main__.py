@@ -1,0 +1,109 @@
+"""Whether each part of DesignCLIP does what it claims, on drawn patents of known classes.
+
+Draws weeks of patents, long-tailed over the 33 classes, and a later part of equal classes to test on; trains every
+arm with every seed; writes summary.json, tables.md and plots to the folder. What is done is kept: run it again to go
+on where it was ended.
+
+    python -m bench.evidence --out evidence
+    python -m bench.evidence --out evidence --scale large     # with a GPU
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from bench.evidence.plots import draw_claims, draw_curve, draw_specimens, draw_thirds
+from bench.evidence.runs import Run, make_all, plan
+from bench.evidence.scale import SCALES, Scale
+from bench.evidence.specimens import make_dataset
+from bench.evidence.summary import Evidence, summarise, tables
+from model.data import read_views
+from model.dataset import open_dataset
+from model.errors import ModelError
+from model.files import held_alone, write_json, write_text
+
+_FAILED = 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Draw, train, measure, sum up. Returns 0, or 1 after one sentence on stderr where a run fails."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.evidence", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the data, the results and the summary")
+    parser.add_argument("--scale", choices=list(SCALES), default="small", help="small is made for two CPU cores")
+    parser.add_argument("--workers", type=int, default=2, help="runs at a time, each in a process of its own")
+    parser.add_argument("--summary", action="store_true", help="sum up the runs that are done, and make no more")
+    options = parser.parse_args(arguments)
+    scale, runs = SCALES[options.scale], plan(SCALES[options.scale])
+    options.out.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    try:
+        with contextlib.ExitStack() as held:
+            if not options.summary:
+                held.enter_context(held_alone(options.out))
+                _make(options.out, options.scale, runs, options.workers)
+            summary = _sum_up(options.out, scale, runs)
+    except ModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return _FAILED
+    line = {"bench": "evidence", "scale": options.scale, "seeds": summary["seeds"], **summary["runs"]}
+    line.pop("losses")
+    verdicts = [{name: claim[name] for name in ("text", "measure", "part", "verdict")} for claim in summary["claims"]]
+    print(json.dumps(line | {"wall_s": round(time.monotonic() - started), "claims": verdicts}, ensure_ascii=False))
+    return 0
+
+
+def _make(out: Path, scale_name: str, runs: list[Run], num_workers: int) -> None:
+    with _bar("drawing") as show:
+        dataset_dir = make_dataset(out, SCALES[scale_name], num_workers=num_workers, advance=lambda n, of: show(n / of))
+    with _bar(f"{len(runs)} runs") as show:
+        make_all(out, dataset_dir, scale_name, runs, num_workers=num_workers, done=show)
+
+
+def _sum_up(out: Path, scale: Scale, runs: list[Run]) -> dict[str, Any]:
+    dataset = open_dataset(out / "data" / "datasets" / "evidence")
+    results = [result for run in runs if (result := run.result(out, dataset)) is not None]
+    training = read_views(dataset, "train")
+    evidence = Evidence(scale, training, read_views(dataset, "test"), results)
+    summary = {"data": evidence.data, **summarise(evidence)}
+    write_json(out / "summary.json", summary)
+    write_text(out / "tables.md", tables(summary) + "\n")
+    draw_thirds(summary, out / "evidence-thirds.png")
+    draw_curve(summary, out / "evidence-beta.png")
+    draw_claims(summary, out / "evidence-claims.png")
+    draw_specimens(training, evidence.patents_of_class, out / "evidence-specimens.png")
+    return summary
+
+
+@contextlib.contextmanager
+def _bar(title: str) -> Iterator[Callable[[float], None]]:
+    """A bar with the time left, on stderr; a log gets a line at each whole tenth."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=1.0)
+        tenths = 0
+
+        def show(share: float) -> None:
+            nonlocal tenths
+            progress.update(task, completed=share)
+            if not console.is_terminal and int(share * 10) > tenths:
+                tenths = int(share * 10)
+                console.print(f"{title}: {10 * tenths} %")
+
+        yield show
+
+
+if __name__ == "__main__":
+    sys.exit(main())

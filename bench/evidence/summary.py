@@ -1,0 +1,191 @@
+"""From the results of all runs to means, intervals, differences and verdicts: plain values, and tables of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from bench.evidence.arms import BOTH, EVEN, LOSS, READINGS, TITLES, UNTRAINED, multi_view, sampled
+from bench.evidence.claims import claims
+from bench.evidence.comparison import ALL, HEAD, MIDDLE, TAIL, THIRDS, Figure, Resampling, third_of_class
+from bench.evidence.measures import ACCURACIES, MEASURES, QUERIES, SAME_PATENT
+from bench.evidence.scale import Scale
+from model.classes import USPC
+from model.data import Views
+
+_PARTS = (TAIL, MIDDLE, HEAD, ALL)
+
+
+class Evidence:
+    """The values of every arm, and what can be asked of them.
+
+    Args:
+        scale: Of the runs.
+        training: Training views; how often a class occurs is counted in patents.
+        test: Test views.
+        results: Of the runs that are done; an arm counts with the seeds that all arms have.
+    """
+
+    def __init__(self, scale: Scale, training: Views, test: Views, results: Sequence[dict[str, Any]]) -> None:
+        self.scale = scale
+        self.results = results
+        by_arm: dict[str, dict[int, dict[str, Any]]] = {}
+        for result in results:
+            by_arm.setdefault(result["arm"], {})[result["seed"]] = result
+        self.seeds = sorted(set.intersection(*(set(of) for of in by_arm.values())))
+        self._values = {
+            (arm, measure): np.array(
+                [of[seed]["values"].get(measure, [None] * len(test)) for seed in self.seeds], dtype=np.float64
+            ).T
+            for arm, of in by_arm.items()
+            for measure in MEASURES
+        }
+        self.arms = list(by_arm)
+        self.patents_of_class = patents_of_class(training)
+        self.third_of_class = third_of_class(self.patents_of_class)
+        self.data = {
+            split: {"num_patents": len(set(views.patent_numbers)), "num_views": len(views)}
+            | {"num_families": len(set(views.families)), "num_classes": len(set(views.classes))}
+            for split, views in (("train", training), ("test", test))
+        }
+        self._part_of_view = np.array(THIRDS)[self.third_of_class[test.class_ids(USPC)]]
+        self._families = np.unique([family or "" for family in test.families], return_inverse=True)[1]
+
+    def figure(self, arm: str, measure: str, part: str = ALL) -> dict[str, Any]:
+        """Mean of an arm and its interval."""
+        rows = self._rows(part)
+        return asdict(self._resampling(rows).figure(self._values[arm, measure][rows]))
+
+    def difference(self, arm: str, baseline: str, measure: str, part: str = ALL, *, floor: float = 0.0) -> dict:
+        """An arm minus its baseline, and the verdict on "more than `floor`"."""
+        rows = self._rows(part)
+        found = self._resampling(rows).difference(
+            self._values[arm, measure][rows], self._values[baseline, measure][rows]
+        )
+        return asdict(found) | {"verdict": found.verdict(floor)}
+
+    def _rows(self, part: str) -> np.ndarray:
+        return np.flatnonzero(self._part_of_view == part) if part != ALL else np.arange(len(self._part_of_view))
+
+    def _resampling(self, rows: np.ndarray) -> Resampling:
+        return Resampling(self._families[rows], self.scale.num_resamples)
+
+
+def patents_of_class(views: Views) -> np.ndarray:
+    """(num_classes,) patents of each class."""
+    pairs = np.unique(np.stack([views.patent_ids, views.class_ids(USPC)]), axis=1)
+    return np.bincount(pairs[1], minlength=len(USPC))
+
+
+def summarise(evidence: Evidence) -> dict[str, Any]:
+    """All figures, as plain values for JSON."""
+    scale = evidence.scale
+    corrections = [EVEN, sampled("item", scale.beta), LOSS, BOTH]
+    curve = [(reading, beta, sampled(reading, beta)) for reading in READINGS for beta in scale.betas]
+    return {
+        "seeds": evidence.seeds,
+        "classes": {
+            "codes": list(USPC.codes),
+            "num_training_patents": evidence.patents_of_class.tolist(),
+            "third": [THIRDS[place] for place in evidence.third_of_class],
+        },
+        "claims": [
+            asdict(claim) | evidence.difference(claim.arm, claim.baseline, claim.measure, claim.part, floor=claim.floor)
+            for claim in claims(scale)
+        ],
+        "corrections": [
+            {"arm": arm, "measure": measure, "part": part, **evidence.figure(arm, measure, part)}
+            | ({} if arm == EVEN else {"to_even": evidence.difference(arm, EVEN, measure, part)})
+            for measure in ACCURACIES
+            for arm in corrections
+            for part in _PARTS
+        ],
+        "curve": [
+            {"reading": reading, "beta": beta, "measure": measure, "part": part} | evidence.figure(arm, measure, part)
+            for measure in ACCURACIES
+            for reading, beta, arm in curve
+            for part in _PARTS
+        ],
+        "same_patent": [
+            {"arm": arm, **evidence.figure(arm, SAME_PATENT)}
+            for arm in (UNTRAINED, BOTH, *(multi_view(weight) for weight in scale.multi_view_weights))
+        ],
+        "captions": [
+            {"arm": arm, "measure": measure, **evidence.figure(arm, measure)}
+            for measure in (*(f"text_{name}" for name in QUERIES), *ACCURACIES)
+            for arm in (UNTRAINED, TITLES, BOTH)
+            if not (arm == UNTRAINED and measure == "classifier")
+        ],
+        "runs": {
+            "num": len(evidence.results),
+            "cpu_s": round(sum(result["cpu_s"] for result in evidence.results), 1),
+            "losses": {
+                arm: [round(of["last_loss"], 3) for of in evidence.results if of["arm"] == arm]
+                for arm in evidence.arms
+                if arm != UNTRAINED
+            },
+        },
+    }
+
+
+def tables(summary: dict[str, Any]) -> str:
+    """The figures as Markdown, in per cent and points."""
+    return "\n\n".join(
+        f"### {title}\n\n{table}"
+        for title, table in (
+            ("Claims", _claims(summary["claims"])),
+            ("Accuracy by thirds of the classes", _corrections(summary["corrections"])),
+            ("Strength of the sampling", _curve(summary["curve"])),
+            ("Other views of the same patent", _means(summary["same_patent"], ("arm",))),
+            ("Captions", _means(summary["captions"], ("measure", "arm"))),
+        )
+    )
+
+
+def _claims(rows: Iterable[dict[str, Any]]) -> str:
+    return _markdown(
+        ("claim", "measure", "part", "difference in points, 95 %", "p", "verdict"),
+        [(row["text"], row["measure"], row["part"], _points(row), f"{row['p']:.3f}", row["verdict"]) for row in rows],
+    )
+
+
+def _corrections(rows: Sequence[dict[str, Any]]) -> str:
+    lines = []
+    for measure, arm in dict.fromkeys((row["measure"], row["arm"]) for row in rows):
+        cells = [row for row in rows if (row["measure"], row["arm"]) == (measure, arm)]
+        lines.append((measure, arm, *(_percent(cell) for cell in cells)))
+        if "to_even" in cells[0]:
+            lines.append(("", f"… minus {EVEN}", *(_points(cell["to_even"]) for cell in cells)))
+    return _markdown(("measure", "arm", *_PARTS), lines)
+
+
+def _curve(rows: Sequence[dict[str, Any]]) -> str:
+    keys = dict.fromkeys((row["measure"], row["reading"], row["beta"]) for row in rows)
+    lines = [
+        (
+            *(str(part) for part in key),
+            *(_percent(row) for row in rows if (row["measure"], row["reading"], row["beta"]) == key),
+        )
+        for key in keys
+    ]
+    return _markdown(("measure", "reading", "β", *_PARTS), lines)
+
+
+def _means(rows: Iterable[dict[str, Any]], names: Sequence[str]) -> str:
+    return _markdown((*names, "mean in %, 95 %"), [(*(row[name] for name in names), _percent(row)) for row in rows])
+
+
+def _percent(figure: dict[str, Any] | Figure) -> str:
+    values = figure if isinstance(figure, dict) else asdict(figure)
+    return f"{100 * values['mean']:.1f} ({100 * values['low']:.1f} – {100 * values['high']:.1f})"
+
+
+def _points(figure: dict[str, Any]) -> str:
+    return f"{100 * figure['mean']:+.1f} ({100 * figure['low']:+.1f} – {100 * figure['high']:+.1f})"
+
+
+def _markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *lines))
