@@ -9,8 +9,8 @@ same questions, each when the one before it is answered, for some views of the s
 once, so that all requests count the same.
 
 While the larger week is captioned, vLLM's own metrics are read ten times a second: `starved_share` is the share of
-readings, from the first request to the last, in which the engine had none running and none waiting. Prints one JSON
-line.
+readings, from the first request to the last, in which the engine had none running and none waiting.
+`client_cpu_ms_a_view` is what each further view costs the client and its image workers together. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import contextlib
 import json
 import multiprocessing
 import re
+import resource
 import tempfile
 import threading
 import time
@@ -31,7 +32,6 @@ from typing import Any
 
 import requests
 
-from flows.weeks import WeeksConfig, walk_weeks
 from patentdata import stages
 from patentdata.captions.config import CaptionsConfig, RequestsConfig, SamplingConfig
 from patentdata.captions.identity import identity_of
@@ -51,6 +51,8 @@ _ASKED = ("vllm:num_requests_running", "vllm:num_requests_waiting")
 
 def draw_views(place: Path, num_views: int) -> DataFolder:
     """A data folder of two weeks up to their views; the second has four times the patents of the first."""
+    from flows.weeks import WeeksConfig, walk_weeks  # not above: every process of the client would load Prefect
+
     for week, first, num in ((_SMALL, 900_001, 1), (_LARGE, 950_001, 4)):
         num_patents = max(1, num * num_views // (5 * _VIEWS_A_PATENT))
         config = SpecimenConfig(num_patents=num_patents, first_number=first, drawing_scale=0.25, workers=2)
@@ -136,7 +138,7 @@ def _views(folder: DataFolder, week: str, num: int) -> Iterator[dict[str, Any]]:
 
 
 def caption_week(url: str, folder: DataFolder, week: str, config: CaptionsConfig) -> dict[str, float]:
-    """Caption a week in a process of its own: views, seconds, its peak memory in MB."""
+    """Caption a week in a process of its own: views, seconds, seconds of processor time, its peak memory in MB."""
     context = multiprocessing.get_context("spawn")
     results = context.SimpleQueue()
     child = context.Process(target=_caption_here, args=(url, folder, week, config, results))
@@ -152,9 +154,17 @@ def _caption_here(url: str, folder: DataFolder, week: str, config: CaptionsConfi
     started = time.perf_counter()
     report = stages.caption_views(folder, week, config, endpoints=() if config.endpoints else (url,))
     seconds = time.perf_counter() - started
+    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     # Not getrusage, whose peak is that of the process that started this one, where it was larger.
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    results.put({"num_views": report.tally("views").num_in, "seconds": seconds, "peak_mb": int(peak) / 1024})
+    results.put(
+        {
+            "num_views": report.tally("views").num_in,
+            "seconds": seconds,
+            "cpu_seconds": sum(usage.ru_utime + usage.ru_stime for usage in used),
+            "peak_mb": int(peak) / 1024,
+        }
+    )
 
 
 def measure(url: str, folder: DataFolder, config: CaptionsConfig, num_plain: int) -> dict[str, Any]:
@@ -178,6 +188,9 @@ def measure(url: str, folder: DataFolder, config: CaptionsConfig, num_plain: int
         "num_requests": int(used["vllm:request_success_total"]),
         "starved_share": round(watch.starved_share, 4),
         "num_readings": len(watch.readings),
+        "client_cpu_ms_a_view": round(
+            1000 * (large["cpu_seconds"] - small["cpu_seconds"]) / (large["num_views"] - small["num_views"]), 2
+        ),
         "num_views_small": small["num_views"],
         "peak_mb": round(large["peak_mb"], 1),
         "peak_mb_small": round(small["peak_mb"], 1),
