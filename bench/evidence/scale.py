@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.classes import USPC
 from model.config import TrainConfig
 
 _SMALL_RESNET = f"local-dir:{Path(__file__).parent / 'architecture'}"
@@ -41,7 +42,7 @@ class Scale:
     image_px: int = 64
     architecture: str = _SMALL_RESNET
     batch_size: int = 64
-    num_steps: int = 400
+    num_steps: int = 200
     learning_rate: float = 2e-3
     warmup_steps: int = 30
     checkpoint_every_steps: int = 100
@@ -50,6 +51,14 @@ class Scale:
     beta: float = 1.2
     multi_view_weights: tuple[float, ...] = (0.2,)
     num_resamples: int = 2000
+
+    def __post_init__(self) -> None:
+        for name in ("num_training_patents", "num_test_patents"):
+            num = getattr(self, name)
+            if num < 1 or num % len(USPC):
+                raise ValueError(f"{name} is {num}; use a multiple of {len(USPC)}, so that every class can occur")
+        if not {0.0, self.beta} <= set(self.betas):
+            raise ValueError(f"betas is {self.betas}; name 0 and {self.beta:g} among them")
 
     def training(self, *, seed: int, **method: object) -> TrainConfig:
         """Settings of one run: those of the scale, and `method` over the preset `designclip`."""
