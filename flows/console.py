@@ -270,6 +270,20 @@ def show_evaluation(measured: dict[str, Any], run_dir: Path, as_json: bool) -> N
     _OUT.print(f"Open [bold]{escape(str((run_dir / 'report.html').resolve()))}[/]", soft_wrap=True)
 
 
+def show_deep_patent(made: dict[str, Any], folder: Path, as_json: bool) -> None:
+    """How many images of each list became rows, and why the others did not."""
+    if as_json:
+        show_json(made)
+        return
+    table = Table("split", "list", "in", "out", "left out")
+    for split, lists in made["lists"].items():
+        for entry in lists.values():
+            reasons = ", ".join(f"{num:,} {reason.replace('_', ' ')}" for reason, num in entry["dropped"].items())
+            table.add_row(split, entry["file"], f"{entry['num_in']:,}", f"{entry['num_out']:,}", reasons)
+    _OUT.print(table)
+    _OUT.print(f"The dataset is in [bold]{escape(str(folder))}[/]", soft_wrap=True)
+
+
 def show_status(weeks: list[WeekStatus], as_json: bool) -> None:
     if as_json:
         show_json([week.to_dict() for week in weeks])

@@ -25,7 +25,8 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="What the settings do not say: clip, patentclip, designclip, designclip-as-published or -as-released."
+            help="What the settings do not say: clip, patentclip, designclip, designclip-as-published, -as-released or "
+            "arcface."
         ),
     ] = None,
     settings: Annotated[
@@ -40,6 +41,9 @@ def train(
 
     Examples: `designclip train --dataset designs --config train.toml`, or
     `designclip train --preset clip --set architecture=ViT-B-32 --set pretrained=openai --set num_processes=0`
+
+    An image tower for image retrieval, each patent a class, needs no captions:
+    `designclip train --preset arcface --run arcface --set architecture=ViT-B-32 --set pretrained=openai`
 
     On several machines: `torchrun … -m model.train --dataset FOLDER --run-dir FOLDER --config train.toml`
     """
