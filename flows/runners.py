@@ -100,11 +100,11 @@ def open_runner(config: WorkersConfig) -> Iterator[Runner]:
 
 def _end_now(executor: concurrent.futures.Executor) -> None:
     """Drop what waits, and end worker processes in the middle of their work; threads cannot be ended."""
-    executor.shutdown(wait=False, cancel_futures=True)
-    if isinstance(executor, concurrent.futures.ProcessPoolExecutor):
-        for worker in multiprocessing.active_children():
-            worker.terminate()
-        executor.shutdown()
+    if not isinstance(executor, concurrent.futures.ProcessPoolExecutor):
+        return executor.shutdown(wait=False, cancel_futures=True)
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+    executor.shutdown(cancel_futures=True)  # waits for the pool's own thread, which gives its semaphores back
 
 
 def _dask_client(address: str | None) -> Any:

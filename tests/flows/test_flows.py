@@ -20,6 +20,8 @@ from flows.runners import WorkersConfig
 from patentdata.errors import ConfigError
 from tests.flows.walks import BRIEF_TRAINING, draw_archives, hashes, small_walk
 
+pytestmark = pytest.mark.timeout(900)  # torch starts in child processes, slowly on a busy machine
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:

@@ -38,7 +38,7 @@ def small_walk(source: Path | None, data_dir: Path, **weeks: object) -> RefreshC
         ),
         dataset=DatasetConfig(split=SplitConfig(test_share=0.34, validation_share=0.1)),
         training=BRIEF_TRAINING,
-        evaluation=EvaluationConfig(num_resamples=20, device="cpu"),
+        evaluation=EvaluationConfig(tasks=("retrieval",), untrained=False, num_resamples=20, device="cpu"),
     )
 
 

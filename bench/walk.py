@@ -1,0 +1,91 @@
+"""What each stage from archives to dataset costs a sheet or view, against the splitting of sheets in the same run.
+
+    python -m bench.walk [--source FOLDER] [--patents N]
+
+Walks the weekly archives of a folder, or three drawn weeks, one stage after the other in one process. The first week
+warms up and is not counted. Seconds of the processor. Prints one JSON line; docs/write_scale.py reckons with its
+figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow.parquet as pq
+
+from patentdata import stages
+from patentdata.archives import ArchivesConfig
+from patentdata.captions.config import CaptionsConfig
+from patentdata.catalog import list_weeks
+from patentdata.dataset import DatasetConfig, build_dataset
+from patentdata.folder import DataFolder
+from patentdata.specimens import SpecimenConfig, write_week
+from patentdata.views import ViewsConfig
+from patentdata.worker import prepare_worker
+
+_WEEKS = ("I20240102", "I20240109", "I20240116")
+ResultT = TypeVar("ResultT")
+
+
+def timed(work: Callable[[], ResultT]) -> tuple[float, ResultT]:
+    """Processor time of some work in seconds, and its result."""
+    started = time.process_time()
+    result = work()
+    return time.process_time() - started, result
+
+
+def measure(source: str) -> dict[str, object]:
+    """Walk and count."""
+    prepare_worker()
+    with tempfile.TemporaryDirectory() as place:
+        folder = DataFolder(place)
+        seconds = dict.fromkeys(stages.WEEKLY_STAGES, 0.0)
+        num_sheets = num_patents = 0
+        weeks = list_weeks(source)
+        for i, archive in enumerate(weeks):
+            calls: dict[str, Callable[[], object]] = {
+                "archives": lambda archive=archive: stages.keep_archive(folder, archive, ArchivesConfig()),
+                "grants": lambda week=archive.week: stages.parse_archive(folder, week),
+                "views": lambda week=archive.week: stages.split_archive(folder, week, ViewsConfig()),
+                "captions": lambda week=archive.week: stages.caption_views(folder, week, CaptionsConfig()),
+            }
+            taken = {stage: timed(call)[0] for stage, call in calls.items()}
+            if i:
+                seconds = {stage: seconds[stage] + taken[stage] for stage in seconds}
+                num_sheets += stages.split_archive(folder, archive.week, ViewsConfig()).tally("sheets").num_out
+                num_patents += stages.parse_archive(folder, archive.week).tally("grants").num_out
+        names = [archive.week for archive in weeks]
+        of_dataset, _ = timed(lambda: build_dataset(folder, names, DatasetConfig()))
+        views = [Path(stages.table_path(folder, "views", week)) for week in names]
+        rows = [pq.read_metadata(path).num_rows for path in views]
+        of_walk = sum(seconds.values())
+        return {
+            "num_patents": num_patents,
+            "num_sheets": num_sheets,
+            "num_views": sum(rows[1:]),
+            "ms_a_sheet": {stage: round(1000 * value / num_sheets, 2) for stage, value in seconds.items()},
+            "sheets_a_core_s": round(num_sheets / of_walk, 1),
+            "dataset_ms_a_view": round(1000 * of_dataset / sum(rows), 2),
+            "views_a_sheet": round(sum(rows[1:]) / num_sheets, 2),
+            "bytes_a_view": round(sum(path.stat().st_size for path in views) / sum(rows)),
+            "ratio": round(of_walk / seconds["views"], 3),
+        }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source")
+    parser.add_argument("--patents", type=int, default=40)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as drawn:
+        if options.source is None:
+            for i, week in enumerate(_WEEKS):
+                config = SpecimenConfig(num_patents=options.patents, first_number=900_001 + i * options.patents)
+                write_week(Path(drawn), week, config, truth=False)
+        print(json.dumps({"bench": "walk", **measure(options.source or drawn)}))
