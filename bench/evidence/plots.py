@@ -53,7 +53,8 @@ def draw_curve(summary: dict[str, Any], path: Path) -> None:
                 betas = np.array([row["beta"] for row in rows]) + shift
                 label = f"{part} third, by {reading}"
                 _points(axes, betas, rows, label=label, color=_COLOURS[part], line=line)
-        axes.set_xlabel("β of the sampling; loss not weighted")
+        axes.set_xticks(sorted({row["beta"] for row in summary["curve"]}))
+        axes.set_xlabel("β of the sampling; loss not weighted", fontsize=9)
         _finish(axes, measure)
     _save(figure, panels[0], path)
 
@@ -73,8 +74,8 @@ def draw_claims(summary: dict[str, Any], path: Path) -> None:
         axes.plot([], [], "o-", color=_VERDICT_COLOURS[verdict], label=verdict)
     axes.plot([], [], color=_INK, linewidth=1.4, label="has to stay above")
     axes.set_yticks(range(len(rows)), [f"{row['text']}\n{row['measure']}, {row['part']}" for row in rows], fontsize=7.5)
-    axes.set_xlabel("difference in points, 95 % interval")
-    axes.legend(frameon=False, fontsize=8, loc="best")
+    axes.set_xlabel("difference in points, 95 % interval", fontsize=9)
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     _plain(axes, "x")
     figure.savefig(path, dpi=_DOTS_A_INCH)
 
@@ -142,6 +143,6 @@ def _plain(axes: Axes, grid: Literal["x", "y"]) -> None:
 
 
 def _save(figure: Figure, first: Axes, path: Path) -> None:
-    first.set_ylabel("accuracy in %, 95 % interval")
+    first.set_ylabel("accuracy in %, 95 % interval", fontsize=9)
     figure.legend(*first.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=5)
     figure.savefig(path, dpi=_DOTS_A_INCH)

@@ -24,6 +24,7 @@ from patentdata.specimens import SpecimenConfig, write_week
 from patentdata.splits import SplitConfig
 from patentdata.training_images import TrainingImageConfig
 from patentdata.views import ViewsConfig
+from patentdata.worker import prepare_worker
 
 Advance = Callable[[int, int], None]  # weeks done, weeks in all
 
@@ -46,7 +47,7 @@ def make_dataset(out: Path, scale: Scale, *, num_workers: int, advance: Advance 
         The folder of the dataset, which has the splits train and test.
     """
     weeks = dict(_plan(scale))
-    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn"), initializer=prepare_worker) as pool:
         walks = [pool.submit(_walk, out / "weeks" / week, out / "data", week, config) for week, config in weeks.items()]
         for num_done, walk in enumerate(as_completed(walks), start=1):
             walk.result()

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from bench.evidence.arms import BOTH, EVEN, LOSS, READINGS, TITLES, UNTRAINED, multi_view, sampled
+from bench.evidence.arms import BOTH, EVEN, LOSS, READINGS, TITLES, UNTRAINED, arms, multi_view, sampled
 from bench.evidence.claims import claims
 from bench.evidence.comparison import ALL, HEAD, MIDDLE, TAIL, THIRDS, Figure, Resampling, third_of_class
 from bench.evidence.measures import ACCURACIES, MEASURES, QUERIES, SAME_PATENT
 from bench.evidence.scale import Scale
 from model.classes import USPC
 from model.data import Views
+from model.errors import TrainingError
 
 _PARTS = (TAIL, MIDDLE, HEAD, ALL)
 
@@ -26,16 +27,21 @@ class Evidence:
         scale: Of the runs.
         training: Training views; how often a class occurs is counted in patents.
         test: Test views.
-        results: Of the runs that are done; an arm counts with the seeds that all arms have.
+        results: Of the runs that are done; the seeds that all arms have count.
+
+    Raises:
+        ModelError: There is no such seed.
     """
 
     def __init__(self, scale: Scale, training: Views, test: Views, results: Sequence[dict[str, Any]]) -> None:
         self.scale = scale
         self.results = results
-        by_arm: dict[str, dict[int, dict[str, Any]]] = {}
+        by_arm: dict[str, dict[int, dict[str, Any]]] = {arm: {} for arm in (UNTRAINED, *arms(scale))}
         for result in results:
-            by_arm.setdefault(result["arm"], {})[result["seed"]] = result
+            by_arm[result["arm"]][result["seed"]] = result
         self.seeds = sorted(set.intersection(*(set(of) for of in by_arm.values())))
+        if not self.seeds:
+            raise TrainingError("there is no seed yet with which every arm was run; run again, without --summary")
         self._values = {
             (arm, measure): np.array(
                 [of[seed]["values"].get(measure, [None] * len(test)) for seed in self.seeds], dtype=np.float64
@@ -43,7 +49,6 @@ class Evidence:
             for arm, of in by_arm.items()
             for measure in MEASURES
         }
-        self.arms = list(by_arm)
         self.patents_of_class = patents_of_class(training)
         self.third_of_class = third_of_class(self.patents_of_class)
         self.data = {
@@ -123,9 +128,7 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
             "num": len(evidence.results),
             "cpu_s": round(sum(result["cpu_s"] for result in evidence.results), 1),
             "losses": {
-                arm: [round(of["last_loss"], 3) for of in evidence.results if of["arm"] == arm]
-                for arm in evidence.arms
-                if arm != UNTRAINED
+                arm: [round(of["last_loss"], 3) for of in evidence.results if of["arm"] == arm] for arm in arms(scale)
             },
         },
     }
