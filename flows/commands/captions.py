@@ -79,4 +79,8 @@ def _write_page(data_dir: str, report: Path, weeks: list[str], compare: str | No
     if as_json:
         console.show_json(summary)
     else:
-        console.say(f"Captions of {len(summary['weeks']):,} weeks: open {report.resolve()}")
+        num_captions, num_views = summary["num_captions"], summary["num_views"]
+        console.say(
+            f"{num_captions:,} captions for {num_views:,} views, {num_views - num_captions:,} without one: "
+            f"open {report.resolve()}"
+        )

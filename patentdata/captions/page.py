@@ -431,6 +431,10 @@ def _render(
 
 
 def _repetitive_classes(total: Quality) -> list[tuple[str, quality.Share]]:
-    """The classes whose patents share captions most, of those with enough captions to tell."""
-    shares = [(name, share) for name, share in total.distinct.by_class().items() if share.of >= _MIN_CLASS_CAPTIONS]
+    """The classes whose patents share captions most, of those that share any and have enough captions to tell."""
+    shares = [
+        (name, share)
+        for name, share in total.distinct.by_class().items()
+        if share.num < share.of and share.of >= _MIN_CLASS_CAPTIONS
+    ]
     return sorted(shares, key=lambda pair: (pair[1].value or 0, pair[0]))[:_NUM_CLASSES]

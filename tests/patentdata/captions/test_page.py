@@ -14,8 +14,16 @@ import pytest
 from patentdata import records, stages
 from patentdata.archives import ArchivesConfig
 from patentdata.captions.config import CaptionsConfig
-from patentdata.captions.page import CaptionPageConfig, Card, Lowest, Repeated, kept_and_lost, write_caption_report
-from patentdata.captions.quality import PREFIX
+from patentdata.captions.page import (
+    CaptionPageConfig,
+    Card,
+    Lowest,
+    Repeated,
+    _repetitive_classes,
+    kept_and_lost,
+    write_caption_report,
+)
+from patentdata.captions.quality import PREFIX, Quality, Share
 from patentdata.catalog import list_weeks
 from patentdata.errors import ConfigError, OutputError
 from patentdata.folder import DataFolder
@@ -144,6 +152,23 @@ def test_texts_of_grants_and_of_models_are_escaped_and_nothing_outside_is_asked_
     assert "url(" not in page and "@import" not in page and "default-src 'none'" in page
 
 
+def test_a_caption_of_shape_and_function_is_shown_once(folder, tmp_path):
+    _recaption(folder, ["Round. To sit."] * 99, shape="Round.", function="To sit.")
+    _recaption(folder, ["Round. To sit."] * 99, WEEKS[1], shape="Round and more", function="To sit.")
+    samples = _section(_page(folder, tmp_path / "page.html", num_samples=100)[0], "samples")
+    together, apart = len(_captions(folder)), len(_captions(folder, WEEKS[1]))
+    assert samples.count('<dl class="caption">') == together
+    assert samples.count('<p class="caption">Round. To sit.</p>') == apart
+
+
+def test_only_classes_whose_patents_share_captions_are_listed_as_such():
+    total = Quality()
+    for n in range(30):
+        total.distinct.add(f"D{n}", "D6", f"chair {n}")
+        total.distinct.add(f"D{n}", "D7", f"bowl {n // 2}")
+    assert _repetitive_classes(total) == [("D7", Share(15, 30))]
+
+
 def test_prompt_and_answer_can_be_unfolded(folder, tmp_path):
     _recaption(folder, ["A chair."], prompt_text="What is it?\nSay.", answer='{"shape": "round"}')
     page, _ = _page(folder, tmp_path / "page.html", num_samples=100)
@@ -168,6 +193,7 @@ def test_two_folders_show_the_same_views_captioned_both_ways(folder, walked, tmp
     both = [card for card in cards if "The image is a square." in card]
     assert len(both) == len(own)
     assert all(any(html.escape(text) in card for text in own.values()) for card in both)
+    assert all("<h4>described/1</h4>" in card and "<h4>impact/1</h4>" in card for card in both)
 
 
 def test_views_with_another_picture_in_the_other_folder_are_counted_and_not_paired(folder, walked, tmp_path):
