@@ -1,0 +1,55 @@
+"""The project's own training steps, one at a time, so that they can take turns with somebody else's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from model.batches import Batch, Stream
+from model.clip import Clip
+from model.config import TrainConfig
+from model.data import ImageReader, Views
+from model.learner import Learner
+from model.losses import class_weights
+from model.recording import Readings
+from model.tokens import quicken
+
+
+class OwnTraining:
+    """What `model.session.Session` does at each step, from the dataset's files to the weights.
+
+    Args:
+        clip: The model; another of ours may train it too.
+        views: To train on.
+        config: How.
+    """
+
+    def __init__(self, clip: Clip, views: Views, config: TrainConfig) -> None:
+        stream = Stream(views, config)
+        self._learner = Learner(
+            clip,
+            config,
+            num_classes=len(stream.classes),
+            class_weights=class_weights(torch.from_numpy(stream.sampler.counts), config.beta),
+        )
+        self._images = ImageReader(views, clip.preprocess, num_workers=config.num_workers)
+        self._batches: Iterator[Batch] = stream.read_ahead(0, self._images, quicken(clip.tokenizer))
+        self._num_done = 0
+
+    def take_step(self) -> float:
+        """Take one step: its seconds, those of waiting for the batch included."""
+        begun = time.perf_counter()
+        batch = next(self._batches)
+        scalars = self._learner.step(batch, step=self._num_done, learning_rate=1e-4)
+        Readings(scalars).values()
+        self._num_done += 1
+        return time.perf_counter() - begun
+
+    def close(self) -> None:
+        """End the threads that read."""
+        batches: Any = self._batches
+        batches.close()
+        self._images.close()

@@ -1,0 +1,158 @@
+"""What a training step costs on the CPU, beside open_clip's own over the same pictures in the same run.
+
+    python -m bench.train [--seconds 240] [--batch-size 32] [--architecture ViT-B-32] [--precision bf16]
+
+Draws a dataset (`bench.drawn_views`) and lets these take turns, a step each, until the time is over:
+
+    designclip       the preset of that name: B pairs and another view of each, 2B images and B captions, from the
+                     dataset's files to the optimiser's step
+    open_clip_2B     open_clip's step over 2B pairs that lie in memory, with the optimiser in one pass that we use too
+    same_inputs      the towers, open_clip's loss and that optimiser over the very 2B images and B captions
+    clip             the preset of that name: B pairs, from the dataset's files to the optimiser's step
+    open_clip_train  `train_one_epoch` of open_clip_train over B pairs from image files, its own loader and optimiser
+    open_clip_B      open_clip's step over B pairs that lie in memory, with the optimiser in one pass
+
+Medians of the seconds of a step; the first round is not counted. Ours share one model and open_clip's another.
+`designclip_ratio` is designclip / open_clip_2B, cheaper below 1; `clip_ratio` the samples a second of clip over those
+of open_clip_train, faster above 1. Prints one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import open_clip
+import torch
+
+from bench.drawn_views import write_dataset
+from bench.open_clip_training import ImageFiles, OpenClipTraining, Pairs, read_files
+from bench.own_training import OwnTraining
+from model.clip import Clip, load_clip
+from model.config import TrainConfig
+from model.data import ImageReader, Views, read_views
+from model.dataset import open_dataset
+from model.source import ModelSource
+from model.tokens import quicken
+
+_NUM_FILES = 512  # views that are image files too, for open_clip_train
+
+Step = Callable[[], float]
+"""Takes a step; its seconds."""
+
+
+def write_files(views: Views, folder: Path, clip: Clip) -> ImageFiles:
+    """Some views as image files, and how open_clip_train reads them: Pillow, a random crop, bicubic resizing."""
+    rows = range(min(_NUM_FILES, len(views)))
+    paths = [folder / f"{row}.jpg" for row in rows]
+    for row, path in zip(rows, paths, strict=True):
+        path.write_bytes(views.images[row])
+    transform = open_clip.image_transform(
+        clip.preprocess.size_px, is_train=True, aug_cfg={"scale": (TrainConfig().min_crop_area, 1.0)}
+    )
+    return ImageFiles(paths, views.texts_of(rows, "text", [0.0] * len(rows)), transform, clip.tokenizer)
+
+
+def read_pairs(views: Views, clip: Clip, num_pairs: int) -> Pairs:
+    """The first views as they enter a model."""
+    rows = range(num_pairs)
+    with contextlib.closing(ImageReader(views, clip.preprocess, num_workers=1)) as images:
+        return images.read(rows), quicken(clip.tokenizer)(views.texts_of(rows, "text", [0.0] * num_pairs))
+
+
+@contextlib.contextmanager
+def racers(folder: Path, arguments: argparse.Namespace) -> Iterator[dict[str, Step]]:
+    """Name → step of everything that is measured."""
+    batch_size = arguments.batch_size
+    views = read_views(open_dataset(folder), "train")
+    clip = load_clip(ModelSource(arguments.architecture))
+    (folder / "files").mkdir()
+    stock_model = load_clip(ModelSource(arguments.architecture)).model
+    fused = OpenClipTraining(stock_model, is_fused=True, precision=arguments.precision)
+    stock = OpenClipTraining(stock_model, is_fused=False, precision=arguments.precision)
+    images, tokens = read_pairs(views, clip, 2 * batch_size)
+    files = read_files(
+        write_files(views, folder / "files", clip), batch_size=batch_size, num_workers=arguments.num_workers
+    )
+    with contextlib.ExitStack() as closing:
+
+        def own(preset: str) -> Step:
+            config = TrainConfig(
+                preset=preset,
+                architecture=arguments.architecture,
+                precision=arguments.precision,
+                batch_size=batch_size,
+                num_workers=arguments.num_workers,
+                num_steps=10**6,
+                device="cpu",
+            )
+            return closing.enter_context(contextlib.closing(OwnTraining(clip, views, config))).take_step
+
+        whole, half = (images, tokens), (images[:batch_size], tokens[:batch_size])
+        yield {
+            "designclip": own("designclip"),
+            "open_clip_2B": lambda: fused.take_steps([whole], num_steps=1, batch_size=2 * batch_size),
+            "same_inputs": lambda: fused.take_unequal_step(images, tokens[:batch_size]),
+            "clip": own("clip"),
+            "open_clip_train": lambda: stock.take_steps(files, num_steps=1, batch_size=batch_size),
+            "open_clip_B": lambda: fused.take_steps([half], num_steps=1, batch_size=batch_size),
+        }
+
+
+def race(steps: dict[str, Step], *, seconds: float) -> dict[str, list[float]]:
+    """Name → seconds of each step; a round begins while time is left, and there are at least two."""
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    until = time.perf_counter() + seconds
+    num_rounds = 0
+    while num_rounds < 2 or time.perf_counter() < until:
+        for name, step in steps.items():
+            taken[name].append(step())
+        num_rounds += 1
+    return {name: values[1:] for name, values in taken.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--architecture", default="ViT-B-32")
+    parser.add_argument("--batch-size", type=int, default=32, help="B")
+    parser.add_argument("--precision", default="bf16", choices=("bf16", "fp32"))
+    parser.add_argument("--num-workers", type=int, default=2, help="threads and processes that read images")
+    parser.add_argument("--num-views", type=int, default=4000)
+    parser.add_argument("--seconds", type=float, default=240.0, help="how long they take turns, the last round apart")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        os.environ["DESIGNCLIP_CACHE"] = str(Path(temporary) / "cache")
+        folder = Path(temporary) / "drawn"
+        folder.mkdir()
+        write_dataset(folder, arguments.num_views)
+        with racers(folder, arguments) as steps:
+            taken = race(steps, seconds=arguments.seconds)
+    medians = {name: statistics.median(values) for name, values in taken.items()}
+    batch_size = arguments.batch_size
+    result = {
+        "bench": "train",
+        "architecture": arguments.architecture,
+        "batch_size": batch_size,
+        "precision": arguments.precision,
+        "num_threads": torch.get_num_threads(),
+        "num_rounds": len(taken["clip"]),
+        "step_s": {name: round(value, 3) for name, value in medians.items()},
+        "clip_samples_per_s": round(batch_size / medians["clip"], 2),
+        "open_clip_train_samples_per_s": round(batch_size / medians["open_clip_train"], 2),
+        "designclip_ratio": round(medians["designclip"] / medians["open_clip_2B"], 3),
+        "designclip_to_same_inputs": round(medians["designclip"] / medians["same_inputs"], 3),
+        "clip_ratio": round(medians["open_clip_train"] / medians["clip"], 3),
+        "clip_to_open_clip_step": round(medians["clip"] / medians["open_clip_B"], 3),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The race of training steps runs to its figures."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import torch
+
+from bench import train
+from bench.open_clip_training import OpenClipTraining, build_optimizer
+from model.clip import load_clip
+from model.config import TrainConfig
+from model.optimisation import build_optimizer as our_optimizer
+from model.source import ModelSource
+from tests.model.conftest import MICRO_CLIP
+
+
+@pytest.fixture
+def micro(tmp_path) -> str:
+    (tmp_path / "micro").mkdir()
+    (tmp_path / "micro" / "open_clip_config.json").write_text(json.dumps(MICRO_CLIP))
+    return f"local-dir:{tmp_path / 'micro'}"
+
+
+@pytest.mark.slow
+def test_all_racers_take_steps_and_the_ratios_follow_from_their_medians(micro, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DESIGNCLIP_CACHE", str(tmp_path / "cache"))
+    options = ["--architecture", micro, "--batch-size", "8", "--seconds", "0", "--num-views", "64"]
+    monkeypatch.setattr(sys, "argv", ["bench.train", *options])
+    train.main()
+
+    result = json.loads(capsys.readouterr().out)
+    assert result["num_rounds"] == 1
+    assert set(result["step_s"]) == {
+        *("designclip", "open_clip_2B", "same_inputs", "clip", "open_clip_train", "open_clip_B")
+    }
+    assert result["designclip_ratio"] > 0 and result["clip_ratio"] > 0
+
+
+def test_open_clips_optimiser_is_ours_but_for_its_speed(micro):
+    model = load_clip(ModelSource(micro)).model
+    ours, theirs = our_optimizer(model, TrainConfig()), build_optimizer(model, is_fused=True)
+
+    for our_group, their_group in zip(ours.param_groups, theirs.param_groups, strict=True):
+        assert {id(weight) for weight in our_group["params"]} == {id(weight) for weight in their_group["params"]}
+        for name in ("lr", "betas", "eps", "weight_decay", "fused"):
+            assert our_group[name] == their_group[name]
+
+
+def test_a_step_of_more_images_than_texts_is_that_of_the_loop_where_they_are_equal(micro):
+    torch.manual_seed(0)
+    images, tokens = torch.rand(4, 3, 32, 32), torch.randint(1, 100, (4, 16))
+    weights = []
+    for take in ("take_steps", "take_unequal_step"):
+        model = load_clip(ModelSource(micro)).model
+        training = OpenClipTraining(model, is_fused=True, precision="fp32")
+        if take == "take_steps":
+            training.take_steps([(images, tokens)], num_steps=1, batch_size=4)
+        else:
+            training.take_unequal_step(images, tokens)
+        weights.append(model.state_dict())
+
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][name], weight, msg=name)
