@@ -1,14 +1,23 @@
 """The data folder on an object store: a real S3 server on the loopback."""
 
+import subprocess
+import sys
+import time
+
 import pytest
 from moto.server import ThreadedMotoServer
 
 from flows.refresh import freeze
 from flows.runners import WorkersConfig
 from flows.weeks import WeeksConfig, walk_weeks
+from patentdata import stages
+from patentdata.captions.config import CaptionsConfig
+from patentdata.captions.journal import journal_path, kept_here
 from patentdata.dataset import DatasetConfig
 from patentdata.folder import DataFolder
-from tests.flows.walks import draw_archives
+from patentdata.specimens import SpecimenConfig, write_week
+from tests.flows.walks import WEEKS, draw_archives
+from tests.patentdata.captions.endpoint import Endpoint
 
 
 @pytest.fixture
@@ -56,3 +65,36 @@ def test_a_second_walk_on_an_object_store_writes_nothing(bucket, tmp_path):
     walk(bucket, source)
     remote.fs.invalidate_cache()
     assert {path: remote.fs.info(path)["LastModified"] for path in remote.fs.find(remote.root)} == marks
+
+
+def split_week(data_dir: str, source) -> DataFolder:
+    """A data folder with one week up to its views."""
+    wanted = ("archives", "grants", "views")
+    workers = WorkersConfig(kind="threads", num_workers=1)
+    (outcome,) = walk_weeks(WeeksConfig(data_dir=data_dir, source=str(source), only_stages=wanted, workers=workers))
+    assert outcome.error is None
+    return DataFolder(data_dir)
+
+
+def test_captions_by_a_model_killed_half_way_go_on_from_the_journal_of_this_machine(bucket, tmp_path):
+    write_week(tmp_path / "source", WEEKS[0], SpecimenConfig(num_patents=3))
+    remote, local = (split_week(data_dir, tmp_path / "source") for data_dir in (bucket, str(tmp_path / "data")))
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[weeks.captions.requests]\nnum_in_flight = 1\n")
+    with Endpoint(delay_s=0.5) as endpoint:
+        config = CaptionsConfig(captioner="vllm", endpoints=(endpoint.url,))
+        command = [sys.executable, "-m", "flows.cli", "captions", "-d", bucket, "-c", str(settings)]
+        with subprocess.Popen([*command, "--endpoint", endpoint.url], stderr=subprocess.DEVNULL) as client:
+            while client.poll() is None and endpoint.num_asked < 5:
+                time.sleep(0.01)
+            client.kill()
+        assert remote.names("captions") == []
+        num_kept = journal_path(remote, WEEKS[0]).read_bytes().count(b"\n")
+        assert num_kept >= 3
+        endpoint.delay_s = endpoint.num_asked = 0
+        num_views = stages.caption_views(remote, WEEKS[0], config).tally("views").num_in
+        assert endpoint.num_asked == num_views - num_kept
+        stages.caption_views(local, WEEKS[0], config)
+    written = {path: content for path, content in objects(local).items() if not path.endswith(".lock")}
+    assert objects(remote) == written
+    assert not list(kept_here(remote).glob("*.journal"))
