@@ -199,7 +199,7 @@ def measure(url: str, folder: DataFolder, config: CaptionsConfig, num_plain: int
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--views", type=int, default=1500, help="views of both weeks together, about")
+    parser.add_argument("--views", type=int, default=1000, help="views of both weeks together, about")
     parser.add_argument("--num-plain", type=int, default=48, help="views of the plain loop")
     parser.add_argument("--model", help="hub name or folder; default: a tiny one of random weights")
     parser.add_argument("--endpoint", help="a running server")

@@ -60,14 +60,12 @@ class Measure:
         of: Of the count that is the whole.
         title: For people.
         says: What exactly is counted, in a sentence.
-        more_is: "worse", "better", or "" where neither.
     """
 
     name: str
     of: str
     title: str
     says: str
-    more_is: str = "worse"
 
 
 MEASURES = (
@@ -96,14 +94,12 @@ MEASURES = (
         title="with the full title",
         says="Captions that hold every word of the patent's title in a row, capitals and punctuation aside, of those "
         "whose patent has a title.",
-        more_is="",
     ),
     Measure(
         name="square_words",
         of="captions",
         title="say square or rectangular",
         says="Captions with the word square, rectangle or rectangular, whatever it is said of.",
-        more_is="",
     ),
     Measure(
         name="canvas_words",
@@ -126,7 +122,6 @@ MEASURES = (
         of="captions",
         title="share the commonest opening",
         says="Captions that begin with the commonest three words of their week.",
-        more_is="",
     ),
     Measure(
         name="untrimmed",
@@ -141,7 +136,6 @@ MEASURES = (
         says="Distinct captions of a US class, capitals and blanks aside, over the captions of its patents, where the "
         "same caption on several views of one patent counts once; added up over the classes of a week. Patents without "
         "a class are left out.",
-        more_is="better",
     ),
 )
 

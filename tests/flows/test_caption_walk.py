@@ -22,6 +22,7 @@ from rich.console import Console
 
 from flows import console
 from flows.artifacts import pace_in_words
+from flows.caption_quality import quality_table
 from flows.progress import Listener, listening
 from flows.refresh import refresh
 from flows.runners import WorkersConfig
@@ -33,7 +34,7 @@ from patentdata.captions.journal import journal_path
 from patentdata.captions.server import Server, ServerConfig
 from patentdata.folder import DataFolder
 from tests.flows.walks import WEEKS, draw_archives, small_walk
-from tests.patentdata.captions.endpoint import MODEL, Endpoint
+from tests.patentdata.captions.endpoint import MODEL, Endpoint, says
 
 THREADS = WorkersConfig(kind="threads", num_workers=1)
 REPOSITORY = Path(__file__).parents[2]
@@ -168,6 +169,17 @@ def test_progress_rises_to_all_views(data_dir, endpoint):
     assert heard.captions[-1] == (num_views, num_views)
     assert [num for num, _ in heard.captions] == sorted(num for num, _ in heard.captions)
     assert any(0 < num < num_views for num, _ in heard.captions)
+
+
+def test_the_summary_of_a_run_shows_the_quality_of_its_captions(data_dir, endpoint, capsys):
+    endpoint.on_question = lambda asked: says('{"shape": "The lid is square.", "function": "It covers."}')
+    caption(data_dir, by_model(endpoint.url))
+    folder, num_views = DataFolder(data_dir), len(rows_of(data_dir, "views"))
+    reports = [stages.state_of(folder, "captions", week)[1] for week in WEEKS]
+    Console(width=100).print(quality_table(report for report in reports if report))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert re.search(rf"say square or rectangular │ 100.0 % │ {num_views} │ {num_views}", shown), shown
+    assert re.search(r"mean length in tokens │ 10.0", shown), shown
 
 
 def test_rate_and_time_left_are_told_in_words():

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from patentdata import tokens
-from patentdata.captions.answers import UnusableAnswerError, clean, read_answer, shorten, without_canvas_talk
+from patentdata.captions.answers import (
+    LASTING_REASONS,
+    UnusableAnswerError,
+    clean,
+    read_answer,
+    shorten,
+    without_canvas_talk,
+)
 from patentdata.captions.config import CaptionsConfig, SamplingConfig
 from patentdata.captions.prompts import MAX_SHAPE_CHARS, PROMPTS, clean_words
 from patentdata.errors import ConfigError
@@ -88,6 +99,36 @@ def test_a_shortened_text_fits_and_ends_as_a_sentence(max_tokens):
     assert not shortened.endswith((" a.", " and.", " by.", ",."))
 
 
+_SENTENCES = st.lists(
+    st.one_of(
+        st.text(max_size=60), st.sampled_from(["A round lid.", "The image is square.", "legs, legs, legs", "</s>"])
+    ),
+    max_size=12,
+).map(" ".join)
+
+
+@given(shape=_SENTENCES, function=_SENTENCES, frame=st.sampled_from(["json", "torn", "plain", "neither"]))
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_answered_it_is_a_caption_that_clip_can_read_or_has_a_reason(shape, function, frame):
+    given_answer = {
+        "json": answer(shape, function),
+        "torn": answer(shape, function)[:-9],
+        "plain": f"Shape: {shape}\nFunction: {function}",
+        "neither": shape + function,
+    }[frame]
+    try:
+        texts = read_answer(given_answer, VIEWS, is_cut=frame == "torn")
+    except UnusableAnswerError as error:
+        assert error.reason in LASTING_REASONS
+        if error.shortened is None:
+            return
+        texts = error.shortened
+    assert texts.shape and texts.function
+    for text in (texts.text, texts.shape, texts.function):
+        assert tokens.num_tokens(text) <= 77
+        assert text == text.strip() and text.isprintable()
+
+
 def test_one_endless_word_is_shortened_too():
     assert tokens.num_tokens(shorten("qx" * 4000, 77)) <= 77
 
@@ -127,6 +168,27 @@ def test_text_of_a_grant_is_bounded_and_holds_no_mark_of_a_template():
 def test_a_view_of_which_the_grant_says_nothing_can_be_asked_about(name):
     view = {"title": None, "viewpoint": "none", "viewpoint_direction": None, "is_front_page": False}
     assert "an article" in PROMPTS[name].ask(view).text
+
+
+# A finished week is known by the name of its prompt alone, so other words need another name.
+_WORDS_OF = {
+    "views/1": "147bda8d1e0ef56f",
+    "impact/1": "b20eed0e122830be",
+}
+
+
+@pytest.mark.parametrize("prompt", PROMPTS.values(), ids=lambda prompt: prompt.name)
+def test_a_prompt_whose_words_change_has_another_name(prompt):
+    view = {
+        "title": "Chair",
+        "viewpoint": "perspective",
+        "viewpoint_direction": "top front",
+        "is_front_page": False,
+        "description": "FIG. 1 is a top front perspective view of a chair;",
+    }
+    words = json.dumps([dataclasses.astuple(prompt.ask(view)), prompt.schema])
+    digest = hashlib.sha256(words.encode()).hexdigest()[:16]
+    assert _WORDS_OF.get(prompt.name) == digest, f"raise the version of {prompt.name} and note {digest} here"
 
 
 def test_words_are_cut_between_words():

@@ -394,6 +394,15 @@ def test_a_rest_longer_than_the_patience_is_told_and_not_waited_for(folder, tmp_
     assert caption_bytes(folder) == expected_bytes(tmp_path, 12)
 
 
+def test_an_endpoint_that_is_busy_for_ever_ends_the_week_in_a_sentence(folder):
+    write_views(folder, 4)
+    with Endpoint(lambda asked: fails(429)) as endpoint:
+        config = seen_by(endpoint.url, requests=quick(max_outage_s=0.5))
+        with pytest.raises(SourceError, match=r"no endpoint answers for 0.5 s \(last: .* is busy \(status 429\)\);"):
+            caption_views(folder, WEEK, config)
+    assert folder.names("captions") == []
+
+
 def test_an_endpoint_that_asks_for_a_long_rest_has_it_while_another_answers(folder, tmp_path):
     write_views(folder, 20)
     with Endpoint(lambda asked: fails(503, retry_after=in_an_hour())) as tired, Endpoint() as awake:
