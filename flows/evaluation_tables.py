@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 _HEADINGS = {
     "model": "model",
     "against": "second model",
-    "difference": "difference, p",
+    "difference": "better by, p",
     "untrained": "untrained",
     "bm25_title": "BM25 on titles",
     "majority": "majority",
     "chance": "chance",
 }
+
+_INTERVAL = "95 %"
 
 
 def evaluation_tables(measured: dict[str, Any]) -> list[Table | str]:
@@ -37,8 +40,16 @@ def _table(content: dict[str, Any]) -> Table:
         f"without a right answer, {terms['gallery_size']:,} candidates"
     )
     headings = [_HEADINGS[name] for name in columns]
-    headings.insert(columns.index("model") + 1, "95 %")
-    table = Table("in %", *headings, title=escape(title), title_justify="left")
+    headings.insert(columns.index("model") + 1, _INTERVAL)
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for number, heading in enumerate(["in %", *headings]):
+        table.add_column(
+            heading,
+            justify="right" if number else "left",
+            overflow="fold",
+            no_wrap=heading == _INTERVAL,
+            min_width=_longest_word(heading if number else " ".join(content["figures"])),
+        )
     for name, figure in content["figures"].items():
         table.add_row(
             name, *(cell for column in columns for cell in _cells(figure.get(column), column, figure["unit"]))
@@ -55,3 +66,8 @@ def _cells(estimate: dict[str, float] | None, column: str, unit: str) -> list[st
     if column != "model":
         return [value]
     return [value, f"{100 * estimate['low']:.1f}–{100 * estimate['high']:.1f}" if "low" in estimate else ""]
+
+
+def _longest_word(text: str) -> int:
+    """Its length; a column at least as wide breaks no word."""
+    return max(map(len, text.split()))

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 INK, ACCENT, MUTED, _GRID = "#1d2733", "#0b6e99", "#9aa5b1", "#e4e8ec"
 _LINES: dict[str, dict[str, Any]] = {
@@ -21,6 +22,7 @@ _LINES: dict[str, dict[str, Any]] = {
     "untrained": {"color": INK, "linewidth": 1.2, "linestyle": "--", "label": "untrained"},
     "chance": {"color": MUTED, "linewidth": 1.2, "linestyle": ":", "label": "chance"},
 }
+_PLAIN_NUMBERS = StrMethodFormatter("{x:,.0f}")
 _SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#a9d3e5", ACCENT, "#073b52"])
 
 
@@ -41,6 +43,7 @@ def draw_recall_curves(curves: Mapping[str, Mapping[str, Mapping[str, list[float
                     lines[name]["k"], [100 * value for value in lines[name]["recall"]], marker="o", ms=2.5, **style
                 )
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(_PLAIN_NUMBERS)
         axes.set_title(title, fontsize=10, color=INK, loc="left")
         axes.set_xlabel("k, of the whole gallery")
         axes.set_ylim(-2, 102)
@@ -64,12 +67,15 @@ def draw_classes(by_class: Mapping[str, Any]) -> bytes:
     figure = Figure(figsize=(9.0, 3.6), layout="constrained")
     axes = figure.subplots()
     most = max(num for *_, num in rows)
-    for number, (code, training, accuracy, num) in enumerate(rows):
+    names: dict[tuple[int, float], list[str]] = {}
+    for code, training, accuracy, num in rows:
         axes.scatter(training, 100 * accuracy, s=20 + 160 * num / most, color=ACCENT, alpha=0.55, linewidths=0)
+        names.setdefault((training, 100 * accuracy), []).append(code)
+    for number, (place, codes) in enumerate(names.items()):
         above = number % 2 == 0  # neighbours of equal height keep their names apart
         axes.annotate(
-            code,
-            (training, 100 * accuracy),
+            ", ".join(codes),
+            place,
             xytext=(0, 7 if above else -13),
             textcoords="offset points",
             ha="center",
@@ -77,6 +83,7 @@ def draw_classes(by_class: Mapping[str, Any]) -> bytes:
             color=INK,
         )
     axes.set_xscale("symlog", linthresh=1)
+    axes.xaxis.set_major_formatter(_PLAIN_NUMBERS)
     axes.set_xlim(left=-0.4)
     axes.set_ylim(-8, 110)
     axes.set_xlabel("training views of the class (logarithmic from 1)")

@@ -24,6 +24,13 @@ def save_classifier(head: FusionHead, table: ClassTable, folder: Path) -> None:
     write_json(folder / CLASSIFIER_CONFIG, {"classes": table.to_dict()})
 
 
+def read_class_table(folder: Path) -> ClassTable | None:
+    """The classes that the head beside a model tells; None where there is no head."""
+    values = read_json(folder / CLASSIFIER_CONFIG)
+    has_weights = (folder / CLASSIFIER_WEIGHTS).is_file()
+    return ClassTable.from_dict(values["classes"]) if values is not None and has_weights else None
+
+
 def load_classifier(folder: str | Path, *, clip: Clip | None = None) -> tuple[ClipWithHead, ClassTable]:
     """A model with its head, which tells classes from images alone, and the table of these classes.
 
@@ -35,12 +42,11 @@ def load_classifier(folder: str | Path, *, clip: Clip | None = None) -> tuple[Cl
         ArchitectureError: The folder holds no such head.
     """
     folder = Path(folder)
-    values = read_json(folder / CLASSIFIER_CONFIG)
-    if values is None or not (folder / CLASSIFIER_WEIGHTS).is_file():
+    table = read_class_table(folder)
+    if table is None:
         raise ArchitectureError(
             f"{folder}: no {CLASSIFIER_CONFIG} and {CLASSIFIER_WEIGHTS} there; train with classification_weight above 0"
         )
-    table = ClassTable.from_dict(values["classes"])
     clip = clip or load_clip(ModelSource(f"local-dir:{folder}"))
     model = ClipWithHead(clip.model, num_classes=len(table))
     model.head.load_state_dict(safetensors.torch.load_file(str(folder / CLASSIFIER_WEIGHTS)))

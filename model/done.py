@@ -17,7 +17,7 @@ from model.run import RunFolder
 from model.source import ModelSource, find_prefixed_or_local, fingerprint_source
 
 TRAINING_VERSION = 3  # of what training writes; counts up when equal inputs would give other bytes
-EVALUATION_VERSION = 3  # likewise, of what evaluation writes
+EVALUATION_VERSION = 4  # likewise, of what evaluation writes
 
 
 def training_identity(dataset: Dataset, config: TrainConfig) -> dict[str, Any]:

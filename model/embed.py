@@ -4,6 +4,7 @@ Images and texts lie in files of their own, so that other captions leave the ima
 
     FOLDER/DATASET-SPLIT-images.parquet        view_id, features, norm
     FOLDER/DATASET-SPLIT-KIND.parquet          text, features; each distinct text once
+    FOLDER/DATASET-SPLIT-classes.parquet       view_id, logits; of a model with a head of its own
 
 FOLDER is `embeddings/` in the run of a model that was trained here, and `embeddings/NAME-FINGERPRINT/` beside the
 dataset for any other model. A file says in its footer what it depends on; one that says something else is made anew.
@@ -135,6 +136,25 @@ def image_features_of(
     columns = {"view_id": list(views.view_ids), "features": _rows(made.features), "norm": made.norms}
     _write(path, pa.table(columns), identity)
     return made
+
+
+def class_logits_of(
+    path: Path, views: Views, *, identity: dict[str, Any], classify: Callable[[], np.ndarray]
+) -> np.ndarray:
+    """Class logits of `views`, from `path` where it holds them, else from `classify` and stored there.
+
+    Args:
+        path: Parquet file: view_id, logits.
+        identity: What the logits depend on: fingerprints of model and dataset, the split, and the classes.
+        classify: Gives (num_views, num_classes) float32.
+    """
+    identity = {"version": VERSION, **identity}
+    stored = _read(path, identity, key="view_id", keys=views.view_ids)
+    if stored is not None:
+        return _matrix(stored.column("logits"))
+    logits = classify()
+    _write(path, pa.table({"view_id": list(views.view_ids), "logits": _rows(logits)}), identity)
+    return logits
 
 
 def text_features_of(

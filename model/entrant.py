@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,11 +15,13 @@ from model.dataset import Dataset
 from model.embed import (
     Advance,
     ImageFeatures,
+    class_logits_of,
     embed_texts,
     embeddings_folder,
     image_features_of,
     text_features_of,
 )
+from model.files import sha256_of_json
 from model.source import ModelSource, fingerprint_source
 
 
@@ -98,6 +100,27 @@ class Entrant:
             load=self.load,
             batch_size=self.batch_size,
             advance=self.advance,
+        )
+
+    def class_logits(
+        self, dataset: Dataset, views: Views, classes: Sequence[str], *, classify: Callable[[], np.ndarray]
+    ) -> np.ndarray:
+        """Class logits of a split, row by row: (num_views, num_classes) float32.
+
+        Args:
+            classes: Their codes, in the order of the columns.
+            classify: Gives the logits where they are not kept yet.
+        """
+        return class_logits_of(
+            self._path(dataset, f"{views.split}-classes"),
+            views,
+            identity={
+                **self._identity,
+                "dataset": dataset.fingerprint,
+                "split": views.split,
+                "classes": sha256_of_json(list(classes)),
+            },
+            classify=classify,
         )
 
     def query_features(self, texts: Sequence[str]) -> np.ndarray:

@@ -10,56 +10,64 @@ import contextlib
 import numpy as np
 import torch
 
-from model.classification import COLUMNS, by_class, heading_of, label_views, table_of
-from model.classifier import CLASSIFIER_CONFIG, load_classifier
+from model.classes import ClassTable
+from model.classification import COLUMNS, TABLES, by_class, heading_of, label_views, table_of
+from model.classifier import load_classifier, read_class_table
 from model.data import ImageReader
 from model.entrant import Entrant
-from model.figures import MODEL, UNTRAINED
+from model.figures import MODEL
 from model.heads import ClipWithHead
 from model.trial import TaskResult, Trial
 
 
-def has_head(entrant: Entrant) -> bool:
-    """True for a model that was trained with a head."""
-    return entrant.source.folder is not None and (entrant.source.folder / CLASSIFIER_CONFIG).is_file()
-
-
 def measure(trial: Trial) -> TaskResult:
-    """Accuracy of the head that the training run left beside its model, and of the second model's."""
-    if not has_head(trial.entrants[MODEL]):
+    """Accuracy of the head that the training run left beside its model, of the second model's, and of a fresh one."""
+    table = class_table_of(trial.entrants[MODEL])
+    if table is None:
         return TaskResult(reason="the model has no classification head; train with classification_weight above 0")
-    headed = {name: entrant for name, entrant in trial.entrants.items() if name != UNTRAINED and has_head(entrant)}
-    models = {
-        name: load_classifier(entrant.source.folder or "", clip=entrant.load()) for name, entrant in headed.items()
-    }
-    scheme = models[MODEL][1].scheme
-    labelled = label_views(trial, scheme)
-    if labelled is None:
-        return TaskResult(reason=f"no view of the split {trial.views.split} has a {COLUMNS[scheme]}")
-    scores = {
-        name: classify(trial, model, headed[name], labelled.rows)
-        for name, (model, table) in models.items()
-        if table.codes == labelled.table.codes
-    }
-    if MODEL not in scores:
+    if table.codes != TABLES[table.scheme].codes:
         return TaskResult(reason="the classes of the model's head are not those of this version's table")
-    title = f"The model's own head, {heading_of(scheme)}"
-    notes = ["trained with the towers; by the images alone, without captions"]
-    table = table_of(trial, labelled, scores, title=title, notes=notes)
-    return TaskResult(tables={scheme: table}, by_class={scheme: by_class(labelled, scores[MODEL])})
+    labelled = label_views(trial, table.scheme)
+    if labelled is None:
+        return TaskResult(reason=f"no view of the split {trial.views.split} has a {COLUMNS[table.scheme]}")
+    scores = {
+        name: class_logits(trial, entrant, table)[labelled.rows]
+        for name, entrant in trial.entrants.items()
+        if entrant.untrained_seed is not None or class_table_of(entrant) == table
+    }
+    title = f"The model's own head, {heading_of(table.scheme)}"
+    notes = [
+        "trained with the towers; by the images alone, without captions",
+        "untrained: a fresh head on fresh towers",
+    ]
+    figures = table_of(trial, labelled, scores, title=title, notes=notes)
+    return TaskResult(tables={table.scheme: figures}, by_class={table.scheme: by_class(labelled, scores[MODEL])})
+
+
+def class_table_of(entrant: Entrant) -> ClassTable | None:
+    """The classes that a model's own head tells; None for a model without one."""
+    return read_class_table(entrant.source.folder) if entrant.source.folder is not None else None
+
+
+def class_logits(trial: Trial, entrant: Entrant, table: ClassTable) -> np.ndarray:
+    """(num_views, num_classes) float32 of the measured split, computed once a model and dataset."""
+    return entrant.class_logits(
+        trial.dataset, trial.views, table.codes, classify=lambda: _classify(trial, entrant, table)
+    )
 
 
 @torch.inference_mode()
-def classify(trial: Trial, model: ClipWithHead, entrant: Entrant, rows: np.ndarray) -> np.ndarray:
-    """(num_rows, num_classes) logits of some views of the measured split."""
+def _classify(trial: Trial, entrant: Entrant, table: ClassTable) -> np.ndarray:
+    clip, config, num_views = entrant.load(), trial.config, len(trial.views)
+    if entrant.untrained_seed is None:
+        model, _ = load_classifier(entrant.source.folder or "", clip=clip)
+    else:
+        model = ClipWithHead(clip.model, num_classes=len(table), seed=entrant.untrained_seed).eval()
     parts = []
-    config = trial.config
-    with contextlib.closing(
-        ImageReader(trial.views, entrant.load().preprocess, num_workers=config.num_workers)
-    ) as reader:
-        for first in range(0, len(rows), config.batch_size):
-            images = reader.read(rows[first : first + config.batch_size].tolist())
+    with contextlib.closing(ImageReader(trial.views, clip.preprocess, num_workers=config.num_workers)) as reader:
+        for first in range(0, num_views, config.batch_size):
+            images = reader.read(range(first, min(first + config.batch_size, num_views)))
             parts.append(model.classify(images.to(trial.device)).float().cpu().numpy())
             if trial.advance is not None:
-                trial.advance(min(first + config.batch_size, len(rows)), len(rows), "classes of images")
+                trial.advance(min(first + config.batch_size, num_views), num_views, "classes of images")
     return np.concatenate(parts)

@@ -106,8 +106,11 @@ def is_front_page(view_id: str) -> bool:
 
 def titles_in_captions(texts: Sequence[str], titles: Sequence[str | None]) -> Leak:
     """Captions that hold the title of their patent, and so can be told apart without looking at the drawing."""
+    if not any(texts):
+        return Leak("titles", 0, None, "no view has a caption, so none holds a title")
     num_found = sum(holds_title(text, title) for text, title in zip(texts, titles, strict=True))
-    message = f"{num_found:,} of {len(texts):,} captions hold the title of their patent; see the figures without titles"
+    message = f"{num_found:,} of {len(texts):,} captions hold the title of their patent"
+    message += "; see the figures with titles taken out" if num_found else ""
     return Leak("titles", num_found, len(texts), message)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import safetensors.torch
 import torch
 
 from model import fine_tuned
-from model.classes import USPC
+from model.classes import USPC, ClassTable
 from model.classification import classes_of
 from model.classifier import load_classifier, save_classifier
+from model.data import ImageReader
 from model.dataset import open_dataset
 from model.entrant import find_entrant
 from model.evaluation_config import EvaluationConfig
@@ -41,15 +43,29 @@ def trial_of(shapes: Path, folder: Path | str) -> Trial:
 def test_the_head_classifies_images_alone(shapes, folder):
     trial = trial_of(shapes, folder)
     model, _ = load_classifier(folder)
-    logits = fine_tuned.classify(trial, model, trial.entrants[MODEL], np.arange(16))
+    with contextlib.closing(ImageReader(trial.views, trial.entrants[MODEL].load().preprocess, num_workers=1)) as reader:
+        logits = model.classify(reader.read(range(16))).detach().numpy()
 
     table = fine_tuned.measure(trial).tables["uspc"]
 
     expected = (logits.argmax(axis=1) == classes_of(trial.views, "uspc")).mean()
     assert logits.shape == (16, 33)
     assert table["figures"]["accuracy"]["model"]["value"] == pytest.approx(expected)
-    assert table["columns"] == ["model", "majority", "chance"]
+    assert table["columns"] == ["model", "untrained", "majority", "chance"]
     assert any("by the images alone" in note for note in table["terms"]["notes"])
+
+
+def test_logits_are_kept_and_belong_to_model_head_and_classes(shapes, folder, monkeypatch):
+    copied = Path(shutil.copytree(shapes, folder.parent / "copied"))
+    trial = trial_of(copied, folder)
+    once = fine_tuned.class_logits(trial, trial.entrants[MODEL], USPC)
+    monkeypatch.setattr("model.entrant.load_clip", None)  # a model that is loaded fails the test
+
+    again = fine_tuned.class_logits(trial_of(copied, folder), trial_of(copied, folder).entrants[MODEL], USPC)
+    assert np.array_equal(once, again)
+    with pytest.raises(TypeError):
+        other = ClassTable(USPC.scheme, USPC.codes[::-1], USPC.titles[::-1])
+        fine_tuned.class_logits(trial_of(copied, folder), trial_of(copied, folder).entrants[MODEL], other)
 
 
 def test_a_model_without_a_head_says_so(shapes, micro_clip):

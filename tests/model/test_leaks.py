@@ -13,7 +13,7 @@ from model.dataset import open_dataset
 from model.entrant import find_entrant
 from model.errors import DatasetError
 from model.evaluation_config import EvaluationConfig
-from model.leaks import check_leaks
+from model.leaks import check_leaks, titles_in_captions
 from tests.model.drawings import draw_rows, write_dataset
 
 WARN = EvaluationConfig(stop_on=())
@@ -66,6 +66,12 @@ def test_captions_that_hold_their_title_are_counted(tmp_path):
     splits = two_sides()
     splits["test"][1]["text"] = f"Front view of a {splits['test'][1]['title'].upper()}"
     assert check(tmp_path, **splits)["titles"] == 1
+
+
+def test_views_without_captions_are_not_said_to_hold_no_title():
+    leak = titles_in_captions(["", ""], [None, None])
+    assert (leak.num_looked_at, leak.message) == (None, "no view has a caption, so none holds a title")
+    assert titles_in_captions(["A cup."], ["Lamp"]).message == "0 of 1 captions hold the title of their patent"
 
 
 def test_views_without_a_hash_are_not_taken_for_equal(tmp_path):
