@@ -28,6 +28,7 @@ _END_OF_TAR_BYTES = 2 * _BLOCK
 _COPY_BYTES = 1 << 20
 _LONGEST_ZIP_END_BYTES = 22 + 0xFFFF  # the end record and the longest comment
 _DESIGN_NAME = re.compile(r"(USD[A-Z]?([0-9]{1,12})-[0-9]{8})\.ZIP", re.IGNORECASE)
+_MOST_EMPTY_READS = 100
 _MOST_NAMED = 100  # missing numbers that are named; the others are counted
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound on what one call gives
 READ_ERRORS = (
@@ -36,6 +37,7 @@ READ_ERRORS = (
     zlib.error,
     EOFError,
     NotImplementedError,
+    OverflowError,
     RuntimeError,
     ValueError,
 )
@@ -444,6 +446,7 @@ class _HashingSource(io.RawIOBase):
         self.num_bytes = 0
         self.is_zip = False
         self.end_of_data = 0  # position behind the last byte that is not zero
+        self._num_empty = 0  # reads that gave nothing, in a row
 
     def readable(self) -> bool:
         return True
@@ -459,6 +462,10 @@ class _HashingSource(io.RawIOBase):
             data, self._ahead = self._ahead[:num_bytes], self._ahead[num_bytes:]
         else:
             data = self._file.read(num_bytes)
+        # tarfile passes over a member of 2^80 bytes in steps of 32 KiB, also behind the end
+        self._num_empty = 0 if data else self._num_empty + 1
+        if self._num_empty > _MOST_EMPTY_READS:
+            raise EOFError("a member is longer than the file")
         self._digest.update(data)
         if inked := data.rstrip(b"\0"):
             self.end_of_data = self.num_bytes + len(inked)

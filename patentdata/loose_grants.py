@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -57,11 +58,8 @@ def _grants_of(path: Path, report: Report) -> Iterator[dict[str, Any]]:
 
 def _holds_documents(file: BinaryIO, name: str) -> bool:
     """Whether a ZIP holds XML itself: a Red Book member, or a zipped weekly file."""
-    try:
-        with zipfile.ZipFile(file) as packed:
-            is_one = any(entry.upper().endswith(".XML") for entry in packed.namelist())
-    except zipfile.BadZipFile as error:
-        raise ArchiveError(f"{name} is cut short or damaged ({error}); fetch it again") from error
+    with _unpacking(name), zipfile.ZipFile(file) as packed:
+        is_one = any(entry.upper().endswith(".XML") for entry in packed.namelist())
     file.seek(0)
     return is_one
 
@@ -70,13 +68,21 @@ def _grants_of_zip(file: BinaryIO, name: str, report: Report) -> Iterator[dict[s
     with zipfile.ZipFile(file) as packed:
         for info in packed.infolist():
             if info.filename.upper().endswith(".XML"):
-                try:
+                source = f"{name}!{info.filename}"
+                with _unpacking(source):
+                    if info.header_offset < 0:  # of a ZIP cut at its front
+                        raise zipfile.BadZipFile("it begins before the file")
                     with packed.open(info) as document:
-                        yield from grants.read_grants(
-                            cast(BinaryIO, document), name=f"{name}!{info.filename}", report=report
-                        )
-                except READ_ERRORS as error:
-                    raise ArchiveError(f"{name}!{info.filename} is damaged ({error}); fetch it again") from error
+                        yield from grants.read_grants(cast(BinaryIO, document), name=source, report=report)
+
+
+@contextlib.contextmanager
+def _unpacking(name: str) -> Iterator[None]:
+    """Whatever zipfile says of a damaged file is an ArchiveError that names it."""
+    try:
+        yield
+    except READ_ERRORS as error:
+        raise ArchiveError(f"{name} is cut short or damaged ({error}); fetch it again") from error
 
 
 def _grants_of_archive(file: BinaryIO, name: str, report: Report) -> Iterator[dict[str, Any]]:

@@ -87,6 +87,15 @@ def test_a_header_damaged_in_the_middle_is_not_taken_for_the_end():
         keep(bytes(archive))
 
 
+def test_a_member_that_claims_more_bytes_than_the_world_holds_does_not_keep_the_reader_busy():
+    archive = bytearray(tar_of({f"{WEEK}/UTIL0001/US11000001-20240102.ZIP": b"u", **dict([design()])}))
+    archive[124:136] = b"\x80\x00" + b"\xff" * 10  # its size, as tars write large ones
+    archive[148:156] = b" " * 8
+    archive[148:156] = b"%06o\0 " % sum(archive[:512])
+    with pytest.raises(ArchiveError, match=r"is cut short or damaged \(a member is longer than the file\)"):
+        keep(bytes(archive))
+
+
 def test_a_zip_cut_short_is_refused():
     archive = zip_of(dict([design(900001), design(900002)]))
     end_of_first_member = archive.rfind(b"PK\x03\x04" + archive[4:10])
