@@ -53,12 +53,15 @@ class Entrant:
         """The training run it belongs to; None where it belongs to none."""
         return self.source.run_dir
 
+    @property
+    def is_untrained(self) -> bool:
+        return self.untrained_seed is not None
+
     def load(self) -> Clip:
         """The model, on its device."""
         if self._clip is None:
-            is_untrained = self.untrained_seed is not None
             self._clip = load_clip(
-                self.source, device=self.device, load_weights=not is_untrained, seed=self.untrained_seed or 0
+                self.source, device=self.device, load_weights=not self.is_untrained, seed=self.untrained_seed or 0
             )
         return self._clip
 
@@ -133,7 +136,7 @@ class Entrant:
 
     def _path(self, dataset: Dataset, kind: str) -> Path:
         folder = embeddings_folder(dataset, run_dir=self.run_dir, name=self.name, fingerprint=self.fingerprint)
-        if self.untrained_seed is not None:
+        if self.is_untrained:
             folder = folder / "untrained"
         return folder / f"{dataset.name}-{kind}.parquet"
 

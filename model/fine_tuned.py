@@ -33,7 +33,7 @@ def measure(trial: Trial) -> TaskResult:
     scores = {
         name: class_logits(trial, entrant, table)[labelled.rows]
         for name, entrant in trial.entrants.items()
-        if entrant.untrained_seed is not None or class_table_of(entrant) == table
+        if entrant.is_untrained or class_table_of(entrant) == table
     }
     title = f"The model's own head, {heading_of(table.scheme)}"
     notes = [
@@ -59,10 +59,10 @@ def class_logits(trial: Trial, entrant: Entrant, table: ClassTable) -> np.ndarra
 @torch.inference_mode()
 def _classify(trial: Trial, entrant: Entrant, table: ClassTable) -> np.ndarray:
     clip, config, num_views = entrant.load(), trial.config, len(trial.views)
-    if entrant.untrained_seed is None:
-        model, _ = load_classifier(entrant.source.folder or "", clip=clip)
+    if entrant.is_untrained:
+        model = ClipWithHead(clip.model, num_classes=len(table), seed=entrant.untrained_seed or 0).eval()
     else:
-        model = ClipWithHead(clip.model, num_classes=len(table), seed=entrant.untrained_seed).eval()
+        model, _ = load_classifier(entrant.source.folder or "", clip=clip)
     parts = []
     with contextlib.closing(ImageReader(trial.views, clip.preprocess, num_workers=config.num_workers)) as reader:
         for first in range(0, num_views, config.batch_size):

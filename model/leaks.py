@@ -54,7 +54,7 @@ def check_leaks(dataset: Dataset, views: Views, entrants: Iterable[Entrant], con
         *_both_sides(dataset, views.split),
         front_pages(dataset, views.split),
         titles_in_captions(views.texts(config.caption), views.titles),
-        *(_other_training(entrant, dataset) for entrant in entrants if entrant.run_dir is not None),
+        *(_other_training(entrant, dataset) for entrant in entrants if entrant.run_dir and not entrant.is_untrained),
     ]
     for leak in leaks:
         if leak.check in config.stop_on and leak.num_found:

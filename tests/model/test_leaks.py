@@ -94,5 +94,7 @@ def test_a_model_that_was_trained_on_another_dataset_is_named(tmp_path, micro_cl
     for fingerprint, expected in (("other", 1), (None, 0)):
         (run / "config.json").write_text(json.dumps({"dataset_fingerprint": fingerprint}))
         assert check(tmp_path / "d", entrants=[entrant], **splits)["other_training"] == expected
+    (run / "config.json").write_text(json.dumps({"dataset_fingerprint": "other"}))
+    assert "other_training" not in check(tmp_path / "d", entrants=[entrant.untrained(0)], **splits)
     (run / "config.json").write_text(json.dumps({"dataset_fingerprint": open_dataset(tmp_path / "d").fingerprint}))
     assert check(tmp_path / "d", entrants=[entrant], **splits)["other_training"] == 0
