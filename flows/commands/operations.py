@@ -39,7 +39,9 @@ def doctor(data_dir: DataDir = "data", as_json: Json = False) -> None:
     from flows.doctor import examine, summary
 
     findings = []
-    table = Table("", "what", "found", "to do", box=None)
+    table = Table("", "what", box=None)
+    for name in ("found", "to do"):
+        table.add_column(name, overflow="fold")  # of a path and an address every letter counts
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "wrong": "[bold red]wrong[/]"}
     for finding in examine(data_dir):
         findings.append(finding)
