@@ -61,10 +61,10 @@ class RebuildPlan:
         num_done: Weeks of those whose stages all lie in the data folder; whether they are whole, the run will see.
         missing: Tuesdays of the years without an archive, "I20210112".
         archive_bytes: Archives still to be read, whole, as far as the source states their sizes.
-        move_bytes: What of them has to be read when only DESIGN is.
+        move_bytes: What of them is DESIGN, which is kept.
         num_patents: Patents still to be walked, reckoned from the bytes.
         num_sheets: Their sheets, likewise.
-        move_hours: For the reading; one archive at a time.
+        move_hours: For the reading, one archive at a time: of DESIGN from a server, of everything from a folder.
         work_hours: For the stages, on the workers.
         hours: In all; weeks are fetched while others are worked on.
         num_workers: Weeks side by side.
@@ -110,6 +110,7 @@ def plan_rebuild(
     workers: WorkersConfig,
     *,
     layout: bool = False,
+    whole: bool = False,
     bytes_per_s: float | None = None,
     today: datetime.date | None = None,
     portal: PortalConfig = _AS_PUBLISHED,
@@ -123,6 +124,7 @@ def plan_rebuild(
         years: Years to rebuild.
         workers: Where weeks run.
         layout: Whether IMPACT's layout is written too.
+        whole: Whether archives of a server are read to their end.
         bytes_per_s: How fast archives arrive; None assumes it.
         today: Tuesdays after it are not missing; None for the clock's.
         portal: How the portal is asked, where it is the source.
@@ -152,7 +154,11 @@ def plan_rebuild(
     num_sheets = round((move_bytes + waiting_bytes) / SHEET_BYTES.value)
     speed = read_speed(folder) or SHEETS_PER_CORE_S
     arrival = arrival_of(to_move, bytes_per_s)
-    move_hours = move_bytes / arrival.value / 3600
+    reads_all = whole or all(archive.kind == "folder" for archive in to_move)
+    move_hours = (archive_bytes if reads_all else move_bytes) / arrival.value / 3600
+    if any(archive.kind == "portal" for archive in to_move):
+        limits = portal.limits
+        move_hours = max(move_hours, len(to_move) * limits.files_window_s / limits.files_at_once / 3600)
     work_hours = num_sheets / speed.value / workers.num_workers_here / 3600
     image_bytes = VIEW_BYTES.value + TRAINING_IMAGE_BYTES.value
     disk_bytes = move_bytes + num_sheets * VIEWS_A_SHEET.value * image_bytes

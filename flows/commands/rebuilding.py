@@ -85,6 +85,7 @@ def rebuild(
         weeks.years,
         weeks.workers,
         layout=settings.layout == "impact",
+        whole=weeks.archives.whole,
         bytes_per_s=bytes_per_s,
         portal=weeks.portal,
         downloads=weeks.downloads,

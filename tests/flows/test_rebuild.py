@@ -22,11 +22,13 @@ from flows.weeks import WeeksConfig
 from patentdata import reconciliation
 from patentdata.errors import ConfigError, ReconciliationError, SourceError
 from patentdata.folder import DataFolder
+from patentdata.limits import LimitsConfig
 from patentdata.parquet import read_report
 from patentdata.reconciliation import missing_weeks, reconcile
 from patentdata.report import Report
 from tests.flows.test_cli import run
 from tests.flows.walks import WEEKS, draw_archives, hashes, times
+from tests.patentdata.portal_server import KEY, PortalServer, portal_of
 
 TODAY = datetime.date(2026, 11, 21)
 THREADS = WorkersConfig(kind="threads", num_workers=2)
@@ -92,6 +94,22 @@ def test_a_given_speed_of_arrival_is_reckoned_with(source, tmp_path):
     slow, fast = (plan(source, tmp_path, bytes_per_s=speed) for speed in (1e3, 1e6))
     assert slow.move_hours == pytest.approx(1000 * fast.move_hours)
     assert "given" in {rate.provenance for rate in slow.rates}
+
+
+def test_a_folder_is_read_whole_and_the_portal_gives_so_many_files_in_its_time(source, tmp_path, monkeypatch):
+    of_folder = plan(source, tmp_path, bytes_per_s=1e6)
+    assert of_folder.move_hours == pytest.approx(of_folder.archive_bytes / 1e6 / 3600)
+    monkeypatch.setenv("ODP_API_KEY", KEY)
+    monkeypatch.setenv("DESIGNCLIP_CACHE", str(tmp_path / "cache"))
+    with PortalServer(
+        {path.name: path.read_bytes() for path in source.iterdir() if "truth" not in path.name}
+    ) as server:
+        portal = portal_of(server, LimitsConfig(files_at_once=2, files_window_s=7200.0, call_interval_s=0.0))
+        slow, fast = (plan("portal", tmp_path, bytes_per_s=speed, portal=portal) for speed in (1.0, 1e9))
+        whole = plan("portal", tmp_path, bytes_per_s=1.0, portal=portal, whole=True)
+    assert fast.move_hours == 2.0
+    assert slow.move_hours == pytest.approx(slow.move_bytes / 3600)
+    assert whole.move_hours == pytest.approx(whole.archive_bytes / 3600)
 
 
 def test_more_workers_take_fewer_hours(source, tmp_path):
