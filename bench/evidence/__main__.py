@@ -22,6 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from bench.evidence.arms import UNTRAINED, arms
 from bench.evidence.plots import draw_claims, draw_curve, draw_specimens, draw_thirds
 from bench.evidence.runs import Run, make_all, plan
 from bench.evidence.scale import SCALES, Scale
@@ -43,9 +44,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the data, the results and the summary")
     parser.add_argument("--scale", choices=list(SCALES), default="small", help="small is made for two CPU cores")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time, each in a process of its own")
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help="these alone, such as even both; default: all")
     parser.add_argument("--summary", action="store_true", help="sum up the runs that are done, and make no more")
     options = parser.parse_args(arguments)
-    scale, runs = SCALES[options.scale], plan(SCALES[options.scale])
+    scale = SCALES[options.scale]
+    known = (UNTRAINED, *arms(scale))
+    if unknown := sorted(set(options.arms or ()) - set(known)):
+        parser.error(f"no arm {', '.join(unknown)}; the arms are {', '.join(known)}")
+    runs = [run for run in plan(scale) if run.arm in (options.arms or known)]
     options.out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model.classes import USPC
@@ -76,8 +76,11 @@ class Scale:
         )
 
 
+_SMALL = Scale(num_training_patents=1980, num_test_patents=660)
+
 SCALES = {
-    "small": Scale(num_training_patents=1980, num_test_patents=660),
+    "small": _SMALL,
+    "longer": replace(_SMALL, num_steps=600),
     "large": Scale(
         num_training_patents=8250,
         num_test_patents=990,

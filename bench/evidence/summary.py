@@ -27,7 +27,7 @@ class Evidence:
         scale: Of the runs.
         training: Training views; how often a class occurs is counted in patents.
         test: Test views.
-        results: Of the runs that are done; the seeds that all arms have count.
+        results: Of the runs that are done; the seeds that all arms among them have count.
 
     Raises:
         ModelError: There is no such seed.
@@ -36,10 +36,11 @@ class Evidence:
     def __init__(self, scale: Scale, training: Views, test: Views, results: Sequence[dict[str, Any]]) -> None:
         self.scale = scale
         self.results = results
-        by_arm: dict[str, dict[int, dict[str, Any]]] = {arm: {} for arm in (UNTRAINED, *arms(scale))}
+        by_arm: dict[str, dict[int, dict[str, Any]]] = {}
         for result in results:
-            by_arm[result["arm"]][result["seed"]] = result
-        self.seeds = sorted(set.intersection(*(set(of) for of in by_arm.values())))
+            by_arm.setdefault(result["arm"], {})[result["seed"]] = result
+        self.arms = frozenset(by_arm)
+        self.seeds = sorted(set.intersection(*(set(of) for of in by_arm.values()))) if by_arm else []
         if not self.seeds:
             raise TrainingError("there is no seed yet with which every arm was run; run again, without --summary")
         self._values = {
@@ -87,9 +88,9 @@ def patents_of_class(views: Views) -> np.ndarray:
 
 def summarise(evidence: Evidence) -> dict[str, Any]:
     """All figures, as plain values for JSON."""
-    scale = evidence.scale
-    corrections = [EVEN, sampled("item", scale.beta), LOSS, BOTH]
-    curve = [(reading, beta, sampled(reading, beta)) for reading in READINGS for beta in scale.betas]
+    scale, has = evidence.scale, evidence.arms.__contains__
+    corrections = list(filter(has, (EVEN, sampled("item", scale.beta), LOSS, BOTH)))
+    curve = [(reading, beta, arm) for reading in READINGS for beta in scale.betas if has(arm := sampled(reading, beta))]
     return {
         "seeds": evidence.seeds,
         "classes": {
@@ -100,10 +101,11 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
         "claims": [
             asdict(claim) | evidence.difference(claim.arm, claim.baseline, claim.measure, claim.part, floor=claim.floor)
             for claim in claims(scale)
+            if {claim.arm, claim.baseline} <= evidence.arms
         ],
         "corrections": [
             {"arm": arm, "measure": measure, "part": part, **evidence.figure(arm, measure, part)}
-            | ({} if arm == EVEN else {"to_even": evidence.difference(arm, EVEN, measure, part)})
+            | ({} if arm == EVEN or not has(EVEN) else {"to_even": evidence.difference(arm, EVEN, measure, part)})
             for measure in ACCURACIES
             for arm in corrections
             for part in _PARTS
@@ -116,12 +118,12 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
         ],
         "same_patent": [
             {"arm": arm, **evidence.figure(arm, SAME_PATENT)}
-            for arm in (UNTRAINED, BOTH, *(multi_view(weight) for weight in scale.multi_view_weights))
+            for arm in filter(has, (UNTRAINED, BOTH, *(multi_view(weight) for weight in scale.multi_view_weights)))
         ],
         "captions": [
             {"arm": arm, "measure": measure, **evidence.figure(arm, measure)}
             for measure in (*(f"text_{name}" for name in QUERIES), *ACCURACIES)
-            for arm in (UNTRAINED, TITLES, BOTH)
+            for arm in filter(has, (UNTRAINED, TITLES, BOTH))
             if not (arm == UNTRAINED and measure == "classifier")
         ],
         "runs": {
