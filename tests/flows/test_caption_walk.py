@@ -243,11 +243,19 @@ def own(monkeypatch) -> list[str]:
     return started
 
 
-def leashes() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if any("leash.py" in part for part in child.cmdline())]
+@pytest.fixture
+def leashes() -> Callable[[], list[psutil.Process]]:
+    """Tells the servers of this process that the test itself has started; the engine of the session is none of them."""
+    before = set(psutil.Process().children())
+
+    def since() -> list[psutil.Process]:
+        children = set(psutil.Process().children()) - before
+        return [child for child in children if any("leash.py" in part for part in child.cmdline())]
+
+    return since
 
 
-def test_a_run_has_one_server_of_its_own_and_leaves_none(data_dir, own):
+def test_a_run_has_one_server_of_its_own_and_leaves_none(data_dir, own, leashes):
     heard = Heard()
     with listening(heard):
         assert caption(data_dir, by_model(model=MODEL)) == [None, None]
@@ -335,7 +343,7 @@ def ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def test_a_walk_broken_off_while_its_server_starts_ends_at_once(data_dir, monkeypatch, ctrl_c):
+def test_a_walk_broken_off_while_its_server_starts_ends_at_once(data_dir, monkeypatch, ctrl_c, leashes):
     deaf = [sys.executable, "-c", "import time; time.sleep(600)"]
     monkeypatch.setattr(server_module, "server_command", lambda *_: deaf)
 
