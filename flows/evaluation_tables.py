@@ -22,26 +22,32 @@ _INTERVAL = "95 %"
 
 
 def evaluation_tables(measured: dict[str, Any]) -> list[Table | str]:
-    """One table a measurement, one line a figure; before them what the leak checks found, in markup."""
+    """What the leak checks found; then for each measurement its terms, in markup, and a table, one line a figure."""
     shown: list[Table | str] = [
         f"[yellow]note:[/] {escape(check['message'])}" for check in measured["checks"] if check["num_found"]
     ]
     for task, section in measured["tasks"].items():
         if section["status"] == "not_available":
             shown.append(f"{task.replace('_', ' ')}: not available, {escape(section['reason'])}")
-        shown += [_table(content) for content in section["tables"].values()]
+        for content in section["tables"].values():
+            shown += [_terms(content), _table(content)]
     return shown
 
 
-def _table(content: dict[str, Any]) -> Table:
-    terms, columns = content["terms"], [name for name in _HEADINGS if name in content["columns"]]
-    title = (
-        f"{content['title']}: {terms['num_queries']:,} queries, {terms['num_queries_without_positive']:,} of them "
-        f"without a right answer, {terms['gallery_size']:,} candidates"
+def _terms(content: dict[str, Any]) -> str:
+    terms = content["terms"]
+    said = (
+        f"{terms['num_queries']:,} queries, {terms['num_queries_without_positive']:,} of them without a right answer, "
+        f"{terms['gallery_size']:,} candidates. Right: {terms['positives_rule']}. Ties: {terms['tie_rule']}."
     )
+    return f"[bold]{escape(content['title'])}[/]\n[dim]{escape(said)}[/]"
+
+
+def _table(content: dict[str, Any]) -> Table:
+    columns = [name for name in _HEADINGS if name in content["columns"]]
     headings = [_HEADINGS[name] for name in columns]
     headings.insert(columns.index("model") + 1, _INTERVAL)
-    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for number, heading in enumerate(["in %", *headings]):
         table.add_column(
             heading,

@@ -25,7 +25,8 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="A run's folder, local-dir:…, hf-hub:…, or ARCHITECTURE/TAG; default: the run named as the dataset.",
+        help="A run under runs/, a folder, local-dir:…, hf-hub:…, or ARCHITECTURE/TAG; default: the run named as the "
+        "dataset.",
     ),
 ]
 ApproximateFrom = Annotated[
@@ -35,8 +36,8 @@ ApproximateFrom = Annotated[
 
 @app.command()
 def search(
-    data_dir: DataDir,
     text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
+    data_dir: DataDir = "data",
     image: Annotated[Path | None, typer.Option(help="Instead: a picture to look for, TIFF, PNG or JPEG.")] = None,
     dataset: DatasetName = "designs",
     model: Model = None,
@@ -55,8 +56,8 @@ def search(
 
     The features of the views are computed at the first search under a model, and kept.
 
-    Examples: `designclip search -d data "wine glass with a twisted stem" --class D7`,
-    `designclip search -d data --image sheet.tif --k 50 --html found.html`
+    Examples: `designclip search "wine glass with a twisted stem" --model designs --class D7`,
+    `designclip search --image sheet.tif --k 50 --html found.html`
     """
     if (text is None) == (image is None):
         raise typer.BadParameter("give a text or --image, one of the two")
@@ -96,7 +97,7 @@ def search(
 
 @app.command()
 def serve(
-    data_dir: DataDir,
+    data_dir: DataDir = "data",
     dataset: DatasetName = "designs",
     model: Model = None,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes any that is free.")] = 8321,
@@ -104,7 +105,7 @@ def serve(
 ) -> None:
     """Open a page on 127.0.0.1 that searches a dataset by words or by a picture; Ctrl-C ends it.
 
-    Example: `designclip serve -d data`, then open the address that it names.
+    Example: `designclip serve --model designs -d data`, then open the address that it names.
     """
     from model.serve import ServeConfig, bind
     from model.serve import serve as serve_pages
@@ -120,8 +121,11 @@ def _open(model: str | None, data_dir: Path, dataset: str, approximate_from: int
     from model.search import SearchConfig, open_search
 
     config = SearchConfig(approximate_from=approximate_from)
-    folder = data_dir / "datasets" / dataset
-    return open_search(model or data_dir / "runs" / dataset, folder, config, advance=_advance())
+    named: str | Path = model or data_dir / "runs" / dataset
+    run = data_dir / "runs" / (model or "")
+    if model and "/" not in model and ":" not in model and (run / "model").is_dir():
+        named = run
+    return open_search(named, data_dir / "datasets" / dataset, config, advance=_advance())
 
 
 def _advance() -> Callable[[int, int, str], None]:

@@ -38,6 +38,13 @@ def test_words_find_views_as_a_table_and_as_json_under_the_run_of_the_dataset(de
     assert {"patent_number", "title", "uspc_class", "score", "grant_date"} <= found["hits"][0].keys()
 
 
+def test_a_run_is_searched_under_its_name_in_the_data_folder_of_this_place(designclip, data_dir, monkeypatch, tmp_path):
+    (tmp_path / "data").symlink_to(data_dir)
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = designclip("search", "a large circle", "--model", "designs", "--dataset", "designs", "--json")
+    assert code == 0 and json.loads(out)["model"] == "designs"
+
+
 def test_filters_and_once_narrow_what_is_found(designclip, data_dir):
     arguments = ("search", "-d", data_dir, "circle", "-k", 40, "--json")
     hits = json.loads(designclip(*arguments, "--class", "07-01", "--from", "2021", "--to", "2021-06")[1])["hits"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib
 import io
 import json
 import re
@@ -247,6 +248,16 @@ def test_the_approximate_index_gives_exact_scores_and_heeds_filters(large):
     for allowed in (np.arange(6000) % 2 == 0, np.arange(6000) == 17, np.zeros(6000, bool)):
         rows, _ = index.search(query, 15, allowed)
         assert allowed[rows].all() and len(rows) == min(15, allowed.sum())
+
+
+def test_the_approximate_index_serves_where_indexes_were_taught_to_take_tensors(large):
+    importlib.import_module("faiss.contrib.torch_utils")  # as metric learning does; it replaces methods of all indexes
+    _, build = large
+    index = build(min_recall=0.9, k=10)
+    assert min(index.recall.values()) >= 0.9
+    allowed = np.arange(6000) % 2 == 0
+    rows, _ = index.search(unit(1, seed=9)[0], 15, allowed)
+    assert allowed[rows].all() and len(rows) == 15
 
 
 def test_a_stored_index_is_used_again_and_a_damaged_or_foreign_one_is_built_anew(large, tmp_path, monkeypatch):
