@@ -291,17 +291,17 @@ class Endpoints:
             endpoint.rests_until = 0.0 if rest_s is None else time.monotonic() + rest_s
             self._look_later(endpoint, rest_s)
 
-    def _look_later(self, endpoint: Endpoint, wait_s: float | None = None) -> None:
-        task = asyncio.create_task(self._look_until_up(endpoint, wait_s))
+    def _look_later(self, endpoint: Endpoint, rest_s: float | None = None) -> None:
+        task = asyncio.create_task(self._look_until_up(endpoint, rest_s))
         self._looks.add(task)
         task.add_done_callback(self._looks.discard)
 
-    async def _look_until_up(self, endpoint: Endpoint, wait_s: float | None) -> None:
+    async def _look_until_up(self, endpoint: Endpoint, rest_s: float | None) -> None:
         while not endpoint.is_up:
             longest = min(self._config.longest_wait_s, self._config.first_wait_s * 2 ** min(endpoint.num_rests, 30))
             endpoint.num_rests += 1
-            await asyncio.sleep(longest * random.uniform(0.5, 1) if wait_s is None else wait_s)
-            wait_s = None
+            await asyncio.sleep(max(longest * random.uniform(0.5, 1), rest_s or 0.0))
+            rest_s = None
             try:
                 await self._look(endpoint)
             except SourceError as error:  # it came back as something else, and is of no more use

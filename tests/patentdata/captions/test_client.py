@@ -394,12 +394,14 @@ def test_a_rest_longer_than_the_patience_is_told_and_not_waited_for(folder, tmp_
     assert caption_bytes(folder) == expected_bytes(tmp_path, 12)
 
 
-def test_an_endpoint_that_is_busy_for_ever_ends_the_week_in_a_sentence(folder):
+@pytest.mark.parametrize("retry_after", [None, "0"])
+def test_an_endpoint_that_is_busy_for_ever_is_not_hammered_and_ends_the_week_in_a_sentence(folder, retry_after):
     write_views(folder, 4)
-    with Endpoint(lambda asked: fails(429)) as endpoint:
+    with Endpoint(lambda asked: fails(429, retry_after=retry_after)) as endpoint:
         config = seen_by(endpoint.url, requests=quick(max_outage_s=0.5))
         with pytest.raises(SourceError, match=r"no endpoint answers for 0.5 s \(last: .* is busy \(status 429\)\);"):
             caption_views(folder, WEEK, config)
+        assert endpoint.num_asked < 200
     assert folder.names("captions") == []
 
 
