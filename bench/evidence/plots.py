@@ -61,22 +61,27 @@ def draw_curve(summary: dict[str, Any], path: Path) -> None:
 
 def draw_claims(summary: dict[str, Any], path: Path) -> None:
     """The difference behind each claim, its interval, and the floor it has to stay above."""
-    rows = summary["claims"][::-1]
-    figure = Figure(figsize=(9.0, 0.6 + 0.42 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    for place, row in enumerate(rows):
-        colour = _VERDICT_COLOURS[row["verdict"]]
-        axes.plot([100 * row["low"], 100 * row["high"]], [place, place], color=colour, linewidth=2.2)
-        axes.plot(100 * row["mean"], place, "o", color=colour, markersize=6)
-        axes.plot([100 * row["floor"]] * 2, [place - 0.3, place + 0.3], color=_INK, linewidth=1.4)
-    seen = dict.fromkeys(row["verdict"] for row in rows[::-1])
-    for verdict in seen:
-        axes.plot([], [], "o-", color=_VERDICT_COLOURS[verdict], label=verdict)
-    axes.plot([], [], color=_INK, linewidth=1.4, label="has to stay above")
-    axes.set_yticks(range(len(rows)), [f"{row['text']}\n{row['measure']}, {row['part']}" for row in rows], fontsize=7.5)
-    axes.set_xlabel("difference in points, 95 % interval", fontsize=9)
-    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=4)
-    _plain(axes, "x")
+    groups = [[row for row in summary["claims"] if (row["part"] == ALL) == is_all] for is_all in (False, True)]
+    groups = [rows[::-1] for rows in groups if rows]
+    sizes = [len(rows) for rows in groups]
+    figure = Figure(figsize=(9.0, 1.2 + 0.45 * sum(sizes)), layout="constrained")
+    panels = figure.subplots(len(groups), 1, squeeze=False, gridspec_kw={"height_ratios": sizes})[:, 0]
+    for axes, rows in zip(panels, groups, strict=True):
+        for place, row in enumerate(rows):
+            colour = _VERDICT_COLOURS[row["verdict"]]
+            axes.plot([100 * row["low"], 100 * row["high"]], [place, place], color=colour, linewidth=2.2)
+            axes.plot(100 * row["mean"], place, "o", color=colour, markersize=6)
+            axes.plot([100 * row["floor"]] * 2, [place - 0.3, place + 0.3], color=_INK, linewidth=1.4)
+        names = [f"{row['text']}\n{row['measure']}, {row['part']}" for row in rows]
+        axes.set_yticks(range(len(rows)), names, fontsize=7.5)
+        _plain(axes, "x")
+    panels[-1].set_xlabel("difference in points, 95 % interval; each panel has its own scale", fontsize=9)
+    for verdict in dict.fromkeys(row["verdict"] for row in summary["claims"]):
+        panels[0].plot([], [], "o-", color=_VERDICT_COLOURS[verdict], label=verdict)
+    panels[0].plot([], [], color=_INK, linewidth=1.4, label="has to stay above")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=4
+    )
     figure.savefig(path, dpi=_DOTS_A_INCH)
 
 
@@ -130,7 +135,6 @@ def _points(
 def _finish(axes: Axes, measure: str) -> None:
     axes.set_title(_MEASURE_TITLES[measure], fontsize=10, color=_INK, loc="left")
     axes.axhline(100 / len(USPC), color=_MUTED, linestyle=":", linewidth=1.2, label="chance")
-    axes.set_ylim(bottom=0)
     _plain(axes, "y")
 
 
@@ -143,6 +147,7 @@ def _plain(axes: Axes, grid: Literal["x", "y"]) -> None:
 
 
 def _save(figure: Figure, first: Axes, path: Path) -> None:
+    first.set_ylim(bottom=0)  # of both panels, and only now, when all is drawn
     first.set_ylabel("accuracy in %, 95 % interval", fontsize=9)
     figure.legend(*first.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=5)
     figure.savefig(path, dpi=_DOTS_A_INCH)
