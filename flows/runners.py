@@ -5,11 +5,14 @@ A flow hands tasks to a runner and gets futures. What a task does is the same in
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import contextlib
+import functools
 import multiprocessing
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -79,23 +82,22 @@ def open_runner(config: WorkersConfig) -> Iterator[Runner]:
         with _dask_client(config.dask_address) as client, client.get_executor() as executor:
             yield _PoolRunner(executor)
         return
-    executor = (
-        concurrent.futures.ThreadPoolExecutor(config.num_workers_here)
-        if config.kind == "threads"
-        else concurrent.futures.ProcessPoolExecutor(
-            config.num_workers_here, mp_context=multiprocessing.get_context("spawn"), initializer=prepare_worker
-        )
-    )
+    if config.kind == "threads":
+        runner = _PoolRunner(concurrent.futures.ThreadPoolExecutor(config.num_workers_here))
+    else:
+        runner = _ProcessRunner(config.num_workers_here)
     try:
-        yield _PoolRunner(executor)
+        yield runner
     except (KeyboardInterrupt, SystemExit):
-        _end_now(executor)
+        runner.drop_waiting()
+        _end_now(runner.executor)
         raise
     except BaseException:
-        executor.shutdown(cancel_futures=True)
+        runner.drop_waiting()
+        runner.executor.shutdown(cancel_futures=True)
         raise
     else:
-        executor.shutdown()
+        runner.executor.shutdown()
 
 
 def _end_now(executor: concurrent.futures.Executor) -> None:
@@ -126,10 +128,80 @@ def call_task(task: Task[..., Any], **parameters: Any) -> Any:
 
 class _PoolRunner:
     def __init__(self, executor: concurrent.futures.Executor) -> None:
-        self._executor = executor
+        self.executor = executor
 
     def submit(self, task: Task[..., Any], **parameters: Any) -> Future:
-        return self._executor.submit(task.fn, **parameters)  # a stage's own function: workers import no Prefect
+        return self.executor.submit(task.fn, **parameters)  # a stage's own function: workers import no Prefect
+
+    def drop_waiting(self) -> None:
+        """Nothing waits here: the pool takes all at once."""
+
+
+class WorkerKilledError(PatentDataError):
+    """A worker process ended in the middle of its work, and the tasks of those beside it were lost with it."""
+
+
+_KILLED = (
+    "a worker process was killed, which is what the system does where memory runs out; run again, and with fewer "
+    "workers if it happens again"
+)
+
+
+class _ProcessRunner(_PoolRunner):
+    """Hands worker processes no more than they work at; when one is killed, the rest goes to new ones.
+
+    A pool that loses a worker loses all it was given. So few tasks fail, and the others come through.
+    """
+
+    def __init__(self, num_workers: int) -> None:
+        super().__init__(self._new_pool(num_workers))
+        self._num_workers = self._num_free = num_workers
+        self._waiting: collections.deque[tuple[concurrent.futures.Future[Any], Callable[[], Any]]] = collections.deque()
+        self._lock = threading.RLock()  # a task may be done before it is handed out whole
+
+    def submit(self, task: Task[..., Any], **parameters: Any) -> Future:
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        with self._lock:
+            self._waiting.append((future, functools.partial(task.fn, **parameters)))
+        self._hand_out()
+        return future
+
+    def drop_waiting(self) -> None:
+        """Hand nothing more out."""
+        with self._lock:
+            self._waiting.clear()
+
+    def _hand_out(self) -> None:
+        with self._lock:
+            while self._num_free and self._waiting:
+                future, work = self._waiting.popleft()
+                self._num_free -= 1
+                try:
+                    done = self.executor.submit(work)
+                except concurrent.futures.BrokenExecutor:
+                    self.executor = self._new_pool(self._num_workers)
+                    done = self.executor.submit(work)
+                done.add_done_callback(functools.partial(self._pass_on, future))
+
+    def _pass_on(self, future: concurrent.futures.Future[Any], done: concurrent.futures.Future[Any]) -> None:
+        with self._lock:
+            self._num_free += 1
+        self._hand_out()
+        error = None if done.cancelled() else done.exception()
+        if done.cancelled():
+            future.cancel()
+        elif isinstance(error, concurrent.futures.BrokenExecutor):
+            future.set_exception(WorkerKilledError(_KILLED))
+        elif error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(done.result())
+
+    @staticmethod
+    def _new_pool(num_workers: int) -> concurrent.futures.Executor:
+        return concurrent.futures.ProcessPoolExecutor(
+            num_workers, mp_context=multiprocessing.get_context("spawn"), initializer=prepare_worker
+        )
 
 
 class _PrefectRunner:

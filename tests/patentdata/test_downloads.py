@@ -3,7 +3,9 @@
 import dataclasses
 import hashlib
 import io
+import random
 import re
+import resource
 import zipfile
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from patentdata.downloads import DownloadsConfig, in_progress, shown_url
 from patentdata.errors import ArchiveError, OutputError, SourceError
 from patentdata.folder import DataFolder
 from tests.patentdata.portal_server import BRISK, KEY, Fault, PortalServer, listed, portal_of
-from tests.patentdata.red_book import WEEK, design, tar_of, zip_of
+from tests.patentdata.red_book import WEEK, design, packed, tar_of, zip_of
 
 DESIGNS = dict(design(number) for number in range(900_001, 900_007))
 UTILITIES = {f"{WEEK}/UTIL0001/US{number}-20240102.ZIP": bytes([number % 251]) * 90_000 for number in range(100, 130)}
@@ -307,6 +309,25 @@ def test_retry_after_is_waited_for(server, monkeypatch):
     assert first == 7.0 and BRISK.wait_429_s <= second < 1 and third < 1
 
 
+@pytest.mark.parametrize("at", ["portal", "store"])
+def test_a_server_out_of_order_for_a_minute_is_waited_for_by_the_usual_patience(server, monkeypatch, at):
+    faults = server.portal_faults if at == "portal" else server.store_faults
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if sum(waits) >= 60:
+            faults.clear()
+
+    monkeypatch.setattr("tenacity.nap.time.sleep", sleep)
+    archive = dataclasses.replace(listed(server), downloads=DownloadsConfig())
+    faults.extend([Fault(status=503)] * 1_000)
+    assert archive.open().read() == TAR
+    waits = [wait for wait in waits if wait]
+    assert 5 <= len(waits) <= 8 and all(wait <= DownloadsConfig().wait_max_s + 1 for wait in waits)
+    assert len(set(waits)) == len(waits)  # with jitter
+
+
 def test_an_expired_address_is_asked_for_anew(server, tmp_path, kept_bytes):
     server.portal_faults.extend([None, Fault(expired=True), Fault(expired=True)])
     keep(server, tmp_path)
@@ -423,6 +444,21 @@ def test_where_the_disk_takes_no_temporary_copy_a_sentence_says_so(server, tmp_p
     monkeypatch.setattr("patentdata.downloads.tempfile.TemporaryFile", FullDisk)
     with pytest.raises(OutputError, match=r"temporary copy of I20240102\.zip: No space left on device; set TMPDIR"):
         keep(server, tmp_path)
+
+
+def test_a_disk_that_is_full_while_a_week_is_kept_leaves_nothing_and_the_next_run_heals(server, tmp_path):
+    drawing = random.Random(0).randbytes(2_000_000)
+    stem = "USD0900001-20240102"
+    large = packed({f"{stem}.XML": b"<us-patent-grant/>", f"{stem}-D00001.TIF": drawing}, stem=stem)
+    server.files[f"{WEEK}.tar"] = tar_of({f"{WEEK}/DESIGN/{stem}.ZIP": large} | UTILITIES)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))  # room for all but the tar
+    try:
+        with pytest.raises(OutputError, match=r"cannot write .*I20240102\.tar: File too large"):
+            keep(server, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert keep(server, tmp_path)["complete"]["numbers"]["num"] == 1
 
 
 # --- Small things -----------------------------------------------------------------------------------------------------
