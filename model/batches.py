@@ -19,7 +19,7 @@ from model.classes import ClassTable, class_table
 from model.config import TrainConfig
 from model.data import ImageReader, Views
 from model.distributed import ALONE, Processes
-from model.errors import TrainingError
+from model.errors import ConfigError
 from model.objective import Targets
 from model.sampling import Sampler, batch_draws
 from model.tokens import Tokenizer
@@ -94,7 +94,7 @@ class Stream:
 
     def __post_init__(self) -> None:
         if self.num_pairs % self.processes.num:
-            raise TrainingError(
+            raise ConfigError(
                 f"a batch of {self.num_pairs} cannot be shared by {self.processes.num} processes; set batch_size to a "
                 "multiple of them"
             )

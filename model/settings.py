@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from model.errors import ConfigError
 from model.files import read_json, sha256_of_json
@@ -14,6 +15,8 @@ CAPTION_COLUMNS = ("text", "shape", "function", "title")
 
 
 RESULT_UNTOUCHED = {"changes_result": False}  # such a setting may differ between a run and its resumption
+
+_TYPES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", NoneType: "none"}
 
 ConfigT = TypeVar("ConfigT", bound="Config")
 
@@ -24,11 +27,19 @@ class Config:
 
     @classmethod
     def from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
-        """Settings from plain values, such as parsed TOML or JSON; unknown names are refused."""
+        """Settings from plain values, such as parsed TOML or JSON; unknown names and other types are refused."""
         known = [setting.name for setting in fields(cls)]
         unknown = sorted(set(values) - set(known))
         if unknown:
             raise ConfigError(f"unknown setting {', '.join(unknown)}; {cls.__name__} knows {', '.join(known)}")
+        hints = get_type_hints(cls)
+        for setting in fields(cls):
+            value = values.get(setting.name, setting.default)
+            is_left_open = value is None and setting.default is None
+            require(
+                is_left_open or _is_of(value, hints[setting.name]),
+                f"{setting.name} is {value!r}; use {_in_words(hints[setting.name])}",
+            )
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
     @classmethod
@@ -57,6 +68,24 @@ class Config:
     def config_hash(self) -> str:
         """SHA-256 of `result_settings`, hexadecimal."""
         return sha256_of_json(self.result_settings)
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is UnionType:
+        return any(_is_of(value, choice) for choice in get_args(hint))
+    if get_origin(hint) is tuple:
+        return isinstance(value, list | tuple) and all(_is_of(item, get_args(hint)[0]) for item in value)
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, int | float if hint is float else hint)
+
+
+def _in_words(hint: Any) -> str:
+    if get_origin(hint) is UnionType:
+        return " or ".join(_in_words(choice) for choice in get_args(hint))
+    if get_origin(hint) is tuple:
+        return "a list"
+    return _TYPES[hint]
 
 
 def require(holds: bool, message: str) -> None:

@@ -14,8 +14,8 @@ class StopOnSignal:
     """Makes SIGTERM and SIGINT a wish that training hears between two steps; before the first they end the program."""
 
     def __init__(self) -> None:
-        self.is_training = False
-        self.is_wanted = False
+        self._is_training = False
+        self._is_wanted = False
         self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopOnSignal:
@@ -28,8 +28,13 @@ class StopOnSignal:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
+    def is_wanted(self) -> bool:
+        """Whether to stop; every process of a run asks after each step, and from then on a signal is a wish."""
+        self._is_training = True
+        return self._is_wanted
+
     def _hear(self, number: int, _frame: object) -> None:
-        if not self.is_training:  # nothing is lost, and a wait for the folder would not hear a wish
+        if not self._is_training:  # nothing is lost, and a wait for the folder would not hear a wish
             print("error: stopped before the first step; run again to start", file=sys.stderr, flush=True)
             raise SystemExit(_ENDED_BY_SIGNAL + number)
-        self.is_wanted = True
+        self._is_wanted = True

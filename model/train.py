@@ -146,7 +146,7 @@ def read_config(path: Path | None) -> TrainConfig:
 def main(arguments: list[str] | None = None) -> int:
     """Train as a program: one JSON line a step on stdout, then the summary.
 
-    Where the settings ask for several processes and nobody has started them, torchrun takes this one's place.
+    Where the settings ask for several processes and nobody has started them, this one starts them and waits.
 
     Returns:
         0; 1 after one sentence on stderr where it fails, 2 where the settings cannot be used.
@@ -160,18 +160,15 @@ def main(arguments: list[str] | None = None) -> int:
         config = read_config(options.config)
         if num_processes_here() == 1 and num_processes_wanted(config) > 1:
             named = {"--dataset": options.dataset, "--run-dir": options.run_dir, "--config": options.config}
-            become_torchrun(
+            return run_processes(
                 num_processes_wanted(config), [str(part) for pair in named.items() if pair[1] for part in pair]
             )
         with StopOnSignal() as stop:
 
             def report(step: int, num_steps: int, values: dict[str, Any]) -> None:
-                stop.is_training = True
                 print(json.dumps(values | {"num_steps": num_steps}), flush=True)
 
-            summary = train(
-                options.dataset, options.run_dir, config, progress=report, should_stop=lambda: stop.is_wanted
-            )
+            summary = train(options.dataset, options.run_dir, config, progress=report, should_stop=stop.is_wanted)
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return _BAD_ARGUMENTS if isinstance(error, ConfigError) else _FAILED
@@ -185,10 +182,20 @@ def num_processes_wanted(config: TrainConfig) -> int:
     return config.num_processes or max(1, torch.cuda.device_count())
 
 
-def become_torchrun(num_processes: int, arguments: list[str]) -> None:
-    """Go on as torchrun, which starts so many processes of this program; does not return."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_processes)]
-    os.execv(sys.executable, [sys.executable, *launcher, "-m", "model.train", *arguments])  # noqa: S606
+def run_processes(num_processes: int, arguments: list[str]) -> int:
+    """Have torchrun start so many processes of this program, and wait: their exit code, which torchrun's own is not."""
+    from torch.distributed import run as torchrun
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    try:
+        torchrun.main(["--standalone", "--nproc-per-node", str(num_processes), "-m", "model.train", *arguments])
+    except ChildFailedError as error:
+        codes = {failure.exitcode for failure in error.failures.values()}
+        return _BAD_ARGUMENTS if _BAD_ARGUMENTS in codes else _FAILED
+    except SignalException:  # torchrun has handed it on, and the processes have said what they left
+        return _FAILED
+    return 0
 
 
 if __name__ == "__main__":

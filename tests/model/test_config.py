@@ -79,6 +79,30 @@ def test_the_hash_follows_what_decides_the_result_and_nothing_else():
     assert EvaluationConfig().config_hash != EvaluationConfig(max_queries=3).config_hash
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": "many"}, "batch_size is 'many'; use a whole number"),
+        ({"batch_size": 8.5}, "batch_size is 8.5; use a whole number"),
+        ({"learning_rate": True}, "learning_rate is True; use a number"),
+        ({"compile": 1}, "compile is 1; use true or false"),
+        ({"betas": 3}, "betas is 3; use a list"),
+        ({"frozen": [1]}, r"frozen is \[1\]; use a list"),
+        ({"max_grad_norm": "none"}, "max_grad_norm is 'none'; use a number or none"),
+        ({"precision": None}, "precision is None; use a text"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_when_settings_are_read(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig.from_dict(settings)
+
+
+def test_whole_numbers_do_for_numbers_and_what_the_preset_knows_may_be_left_open():
+    config = TrainConfig.from_dict({"learning_rate": 1, "beta": None, "max_grad_norm": 2, "betas": [0, 0.5]})
+
+    assert (config.learning_rate, config.beta, config.max_grad_norm, config.betas) == (1, 1.2, 2, (0, 0.5))
+
+
 def test_a_preset_fills_in_what_is_not_given_and_what_is_given_wins():
     config = TrainConfig(preset="designclip", beta=0.5, weigh_contrastive=False)
 

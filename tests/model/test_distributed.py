@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +14,11 @@ import pytest
 import torch
 
 from model.batches import Stream
+from model.child import train_in_child
 from model.data import read_views
 from model.dataset import open_dataset
 from model.distributed import ALONE, Processes, joined, local_device
-from model.errors import TrainingError
+from model.errors import ConfigError, TrainingError
 from model.run import list_checkpoints, read_metrics
 from model.train import train
 from tests.model.learners import take_steps
@@ -100,10 +103,44 @@ def test_a_program_asked_for_two_processes_starts_them_and_leaves_one_run(shapes
     assert train(shapes, tmp_path / "run", micro_config) == summary
 
 
+@pytest.mark.slow
+def test_processes_that_cannot_use_the_settings_end_the_program_with_2_and_the_sentence(shapes, tmp_path, micro_config):
+    config = dataclasses.replace(micro_config, num_processes=2, batch_size=7)
+
+    with pytest.raises(
+        ConfigError, match=r"^a batch of 7 cannot be shared by 2 processes; set batch_size to a multiple"
+    ):
+        train_in_child(shapes, tmp_path / "run", config)
+
+
+@pytest.mark.slow
+def test_a_program_of_two_processes_that_is_told_to_end_leaves_a_checkpoint_and_goes_on(shapes, tmp_path, micro_config):
+    config = dataclasses.replace(micro_config, num_processes=2, num_steps=400, checkpoint_every_steps=1000)
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    command = [sys.executable, "-m", "model.train", "--dataset", str(shapes), "--run-dir", str(tmp_path / "run")]
+    with subprocess.Popen(
+        [*command, "--config", str(tmp_path / "config.json")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as program:
+        for line in program.stdout:
+            if line.startswith('{"step": 3,'):
+                program.send_signal(signal.SIGTERM)
+                break
+        rest = program.stdout.read()
+
+    (num_steps,) = {int(number) for number in re.findall(r"error: stopped after step (\d+) of 400; run again", rest)}
+    assert program.returncode == 1
+    assert list_checkpoints(tmp_path / "run" / "checkpoints") == [num_steps]
+    assert len(read_metrics(tmp_path / "run" / "metrics.jsonl")) == num_steps
+
+
 def test_a_batch_that_cannot_be_shared_is_refused(shapes, micro_config):
     views = read_views(open_dataset(shapes), "train")
 
-    with pytest.raises(TrainingError, match="a batch of 8 cannot be shared by 3 processes; set batch_size"):
+    with pytest.raises(ConfigError, match="a batch of 8 cannot be shared by 3 processes; set batch_size"):
         Stream(views, micro_config, Processes(0, 3))
 
 
