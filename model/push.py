@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-from model.errors import ArchitectureError, ModelError
+from model.errors import ArchitectureError, ConfigError, ModelError
 from model.files import read_json
 from model.source import CONFIG_NAME, WEIGHTS_NAME
 
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _NEEDED = (CONFIG_NAME, WEIGHTS_NAME, "README.md")
 
 
@@ -31,9 +33,12 @@ def push_model(folder: Path, repository: str, *, is_private: bool = False, is_dr
         repository, files (name → bytes), and the address of the commit; None for a dry run.
 
     Raises:
+        ConfigError: The repository has a name that none can have.
         ArchitectureError: There is no whole model in the folder.
         PushError: The hub cannot be reached or refuses.
     """
+    if not _REPOSITORY.fullmatch(repository):
+        raise ConfigError(f"{repository!r} is no repository; write OWNER/NAME, such as my-team/designclip")
     model = folder / "model" if (folder / "model" / CONFIG_NAME).is_file() else folder
     missing = [name for name in _NEEDED if not (model / name).is_file()]
     if missing:
@@ -87,9 +92,8 @@ def _cell(value: dict[str, Any] | None, unit: str) -> str:
 
 
 def _upload(model: Path, repository: str, names: list[str], card: str, *, is_private: bool) -> str:
-    import httpx
     from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+    from huggingface_hub.errors import HfUriError, HFValidationError, HTTPError, LocalTokenNotFoundError
 
     try:
         hub = HfApi()
@@ -102,7 +106,7 @@ def _upload(model: Path, repository: str, names: list[str], card: str, *, is_pri
         )
     except LocalTokenNotFoundError as error:
         raise PushError("the hub wants a token; set HF_TOKEN, or run `hf auth login`") from error
-    except (HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError) as error:
+    except (HTTPError, HFValidationError, HfUriError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise PushError(
             f"the hub does not take {repository}: {reason}; check the name, HF_TOKEN and its rights, or try later"
