@@ -101,6 +101,12 @@ class Views:
             return [None] * len(self)
         return self.table.column(name).to_pylist()
 
+    def num_distinct(self, name: str) -> int:
+        """How many different values a column has; 0 for one that the dataset does not have."""
+        if name not in self.table.column_names:
+            return 0
+        return int(pc.count_distinct(self.table.column(name), mode="only_valid").as_py())
+
     @cached_property
     def images(self) -> Images:
         return Images(self.table.column("image"))

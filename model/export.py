@@ -38,7 +38,7 @@ A CLIP model for drawings of US design patents, {trained_on}.
 | Loss | {terms} |
 | Drawn | {drawn} |
 | Steps | {num_steps:,} of batch {batch_size}, {precision}, AdamW, learning rate {learning_rate:g} |
-| Images | 8-bit grey on white, square, shrunk by area to {height} × {width} px, grey in every channel |
+| Images | 8-bit grey on white, square, {height} × {width} px, the same grey in every channel |
 
 ```python
 import open_clip
@@ -47,7 +47,8 @@ model, _, preprocess = open_clip.create_model_and_transforms("local-dir:PATH/TO/
 tokenizer = open_clip.get_tokenizer("local-dir:PATH/TO/THIS/FOLDER")
 ```
 
-From a repository of the hub the name is `hf-hub:OWNER/NAME`.
+From a repository of the hub the name is `hf-hub:OWNER/NAME`. Pad a drawing to a white square first: open_clip's
+`preprocess` would crop it, and some of its lines with it.
 {classifier}
 ## Licence
 
@@ -71,6 +72,11 @@ logits = model.classify(images)  # (num_images, {num_classes}), in the order of 
 """
 
 
+_DRAWN = {
+    "uniform": "each view as often as any other",
+    "item": "views by the f^-β of their class, f its number of views, β = {beta:g}",
+    "class": "a class by f^-β, f its number of views, then a view of it, β = {beta:g}",
+}
 _WITH_CAPTIONS = (
     "trained on views and their captions",
     "The model has seen line drawings with captions made by rule or by a model.",
@@ -127,7 +133,6 @@ def _card(clip: Clip, summary: dict[str, Any], *, num_classes: int | None) -> st
     config = summary["config"]
     weights = {term: config[f"{term}_weight"] for term in TERMS}
     terms = [f"{term.replace('_', '-')} {weight:g}" for term, weight in weights.items() if weight]
-    by_class = f"by class ({config['sampler']}, β = {config['beta']:g})"
     reads_captions = weights["contrastive"] or weights["classification"]
     trained_on, has_seen = _WITH_CAPTIONS if reads_captions else _IMAGES_ALONE
     classifier = _CLASSIFIER.format(scheme=config["class_scheme"].upper(), num_classes=num_classes)
@@ -140,7 +145,7 @@ def _card(clip: Clip, summary: dict[str, Any], *, num_classes: int | None) -> st
         num_views=summary["dataset"]["num_views"],
         num_patents=summary["dataset"]["num_patents"],
         terms=", ".join(terms) + (", SigLIP's form" if config["loss"] == "siglip" else ""),
-        drawn="each view as often as any other" if config["sampler"] == "uniform" else by_class,
+        drawn=_DRAWN[config["sampler"]].format(beta=config["beta"]),
         num_steps=summary["num_steps"],
         batch_size=summary["batch_size"],
         precision=config["precision"],

@@ -157,7 +157,7 @@ class Session:
             "dataset": {
                 "num_views": len(views),
                 "num_patents": int(views.patent_ids.max()) + 1,
-                "num_captions": len(set(views.texts("text"))),
+                "num_captions": views.num_distinct("text"),
                 "num_without_caption": views.num_without_caption,
                 "num_of_unknown_class": int((self.stream.sampler.classes < 0).sum()),
             },
