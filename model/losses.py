@@ -120,8 +120,6 @@ def classification_loss(
     class_logits: torch.Tensor,
     classes: torch.Tensor,
     class_weights: torch.Tensor | None = None,
-    *,
-    num_known: torch.Tensor | float | None = None,
 ) -> torch.Tensor:
     """Cross-entropy of the classes, each item by the weight of its class; items of unknown class stay out.
 
@@ -134,8 +132,6 @@ def classification_loss(
         class_logits: (num_items, num_classes).
         classes: (num_items,) int64; -1 where unknown.
         class_weights: (num_classes,) as `class_weights` gives them; None for 1 each.
-        num_known: What to divide by in place of this batch's known items. Where a batch is parted, the mean over the
-            parts, known items of the whole divided by the number of parts, makes the parts add up to the whole.
 
     Returns:
         Scalar float32; zero where no class is known.
@@ -146,8 +142,7 @@ def classification_loss(
     )  # (num_items,)
     if class_weights is not None:
         terms = terms * class_weights[classes.clamp(min=0)]
-    divisor = known.sum() if num_known is None else torch.as_tensor(num_known, device=terms.device)
-    return (terms * known).sum() / torch.where(divisor > 0, divisor, 1)
+    return (terms * known).sum() / known.sum().clamp(min=1)
 
 
 def class_weights(counts: torch.Tensor, beta: float) -> torch.Tensor:

@@ -1,8 +1,8 @@
 """Which views make up which training step, as a pure function of the seed and the step.
 
 Nothing is kept between steps, so a run that resumes at step n sees what an undisturbed run sees there. There is one
-stream of rows for the whole run; of each step's rows every process takes its own block (`rank_part`), so that several
-processes see together what one would see alone, and no place of the stream twice.
+stream of rows for the whole run; of each step's rows every process takes its own block (`Processes.part_of`), so that
+several processes see together what one would see alone, and no place of the stream twice.
 
 Notation: f_c is the number of views of class c, β the strength of the correction.
 """
@@ -53,32 +53,6 @@ def batch_rows(step: int, *, num_views: int, batch_size: int, seed: int) -> np.n
 def batch_draws(step: int, *, num_rows: int, num_draws: int, seed: int) -> np.ndarray:
     """Random numbers in [0, 1) for the views of a step: (num_rows, num_draws) float64."""
     return np.random.default_rng([seed, _DRAWS, step]).random((num_rows, num_draws))
-
-
-def rank_part(values: np.ndarray, *, rank: int, world_size: int) -> np.ndarray:
-    """The block of a step's values that belongs to one of several processes.
-
-    The blocks of all ranks, one behind the other, are the values: features gathered in the order of the ranks stand as
-    they would in a single process.
-
-    Args:
-        values: (num_rows, …) of the whole step, such as `Sampler.rows` gives them.
-        rank: From 0.
-        world_size: Number of processes; num_rows must be a multiple of it.
-
-    Raises:
-        ConfigError: The rows cannot be parted evenly.
-
-    >>> rank_part(np.arange(6), rank=1, world_size=2)
-    array([3, 4, 5])
-    """
-    if len(values) % world_size:
-        raise ConfigError(
-            f"a step of {len(values)} views cannot be parted among {world_size} processes; "
-            f"choose a batch size that is a multiple of {world_size}"
-        )
-    num_rows = len(values) // world_size
-    return values[rank * num_rows : (rank + 1) * num_rows]
 
 
 def class_shares(counts: np.ndarray, *, sampler: str, beta: float) -> np.ndarray:

@@ -259,17 +259,6 @@ def test_parts_against_all_candidates_add_up_to_the_whole():
         assert sum(loss(part) for part in parts).item() / 3 == pytest.approx(loss(slice(0, 12)).item())
 
 
-def test_parts_with_unlike_numbers_of_known_classes_add_up_to_the_whole():
-    logits = torch.tensor(np.random.default_rng(0).normal(size=(8, 3)))
-    classes, weights = torch.tensor([0, -1, -1, -1, 1, 2, 0, -1]), torch.tensor([0.5, 1.0, 3.0])
-    parts = [slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 8)]
-    num_known = 4 / len(parts)
-
-    total = sum(classification_loss(logits[part], classes[part], weights, num_known=num_known) for part in parts)
-
-    assert total.item() / len(parts) == pytest.approx(classification_loss(logits, classes, weights).item())
-
-
 def test_features_in_bfloat16_are_compared_in_float32_also_under_autocast():
     images, texts = (functional.normalize(torch.randn(8, 16), dim=-1).bfloat16() for _ in range(2))
     scale = torch.tensor(50.0)

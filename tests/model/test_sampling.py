@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.distributed import Processes
 from model.errors import ConfigError
 from model.sampling import (
     SAMPLERS,
@@ -15,7 +16,6 @@ from model.sampling import (
     batch_rows,
     class_shares,
     num_steps_per_epoch,
-    rank_part,
 )
 
 CLASSES = np.repeat([0, 1, 2, -1], [600, 60, 6, 34])  # of 700 views; class 3 has none
@@ -163,15 +163,10 @@ def test_a_split_smaller_than_a_batch_is_drawn_at_its_own_size(kind):
 @pytest.mark.parametrize("kind", SAMPLERS)
 def test_processes_share_one_stream_and_no_place_of_it_twice(kind):
     rows = sampler(kind).rows(3)
-    parts = [rank_part(rows, rank=rank, world_size=4) for rank in range(4)]
+    parts = [rows[Processes(rank, 4).part_of(len(rows))] for rank in range(4)]
 
     assert np.concatenate(parts).tolist() == rows.tolist()
     assert [len(part) for part in parts] == [16] * 4
-
-
-def test_a_step_that_cannot_be_parted_evenly_is_refused():
-    with pytest.raises(ConfigError, match="64 views cannot be parted among 3 processes; choose a batch size"):
-        rank_part(np.arange(64), rank=0, world_size=3)
 
 
 def test_an_unknown_sampler_is_told_with_the_known_ones():
