@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ _LINES: dict[str, dict[str, Any]] = {
     "untrained": {"color": INK, "linewidth": 1.2, "linestyle": "--", "label": "untrained"},
     "chance": {"color": MUTED, "linewidth": 1.2, "linestyle": ":", "label": "chance"},
 }
+_TITLE_CHARS = 48  # of half a page's width
 _PLAIN_NUMBERS = StrMethodFormatter("{x:,.0f}")
 _SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#a9d3e5", ACCENT, "#073b52"])
 
@@ -44,13 +46,13 @@ def draw_recall_curves(curves: Mapping[str, Mapping[str, Mapping[str, list[float
                 )
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(_PLAIN_NUMBERS)
-        axes.set_title(title, fontsize=10, color=INK, loc="left")
+        axes.set_title(textwrap.fill(title, _TITLE_CHARS), fontsize=10, color=INK, loc="left")
         axes.set_xlabel("k, of the whole gallery")
         axes.set_ylim(-2, 102)
         plain(axes)
     for axes in panels[len(curves) :]:
         axes.set_visible(False)
-    panels[0].set_ylabel("recall@k in %")
+    panels[0].set_ylabel("queries answered in the first k, %")
     panels[0].legend(frameon=False, fontsize=8, loc="upper left")
     return svg_of(figure)
 

@@ -18,7 +18,7 @@ from model.figures import MODEL, Row, tabulate
 from model.files import read_json
 from model.leaks import is_front_page
 from model.metrics import Answers, Ranks, all_ranks
-from model.retrieval import choose_ends, choose_rows, nearest, tie_rule
+from model.retrieval import choose_ends, choose_rows, nearest, recall_curves, tie_rule
 from model.trial import Card, Example, TaskResult, Trial
 
 OFFICIAL, WITHOUT_FRONT_PAGES = "official", "without_front_pages"
@@ -65,6 +65,8 @@ def measure(trial: Trial) -> TaskResult:
             continue
         ranks = {entrant: _ranks(trial, entrant, asking, of.database, answers) for entrant in trial.entrants}
         result.tables[name] = _table(trial, name, asking, of.database, answers, ranks)
+        best = {entrant: of.best for entrant, of in ranks.items()}
+        result.curves[name] = recall_curves(best, answers.num_right, len(of.database))
         result.examples += _examples(trial, name, asking, of.database, ranks[MODEL].best)
     if not result.tables:
         result.reason = f"no query of the split {views.split} has a drawing of its patent in the database"

@@ -8,7 +8,7 @@ from model.chance import chance_average_precision, chance_recall_at_k
 from model.figures import MODEL, Row, tabulate
 from model.leaks import is_front_page
 from model.metrics import Answers, Ranks, all_ranks
-from model.retrieval import choose_ends, choose_rows, nearest, number_texts, tie_rule
+from model.retrieval import choose_ends, choose_rows, nearest, number_texts, recall_curves, tie_rule
 from model.trial import Card, Example, TaskResult, Trial
 
 _NUM_SHOWN = 4
@@ -66,8 +66,9 @@ def measure(trial: Trial) -> TaskResult:
         rows=rows,
         bootstrap=trial.bootstrap(patents[asking][answered]),
     )
+    curves = recall_curves({column: of.best for column, of in ranks.items()}, num_right, len(kept) - 1)
     examples = _examples(trial, kept, asking, groups, ranks[MODEL].best)
-    return TaskResult(tables={"same_patent": table}, examples=examples)
+    return TaskResult(tables={"same_patent": table}, curves={"same_patent": curves}, examples=examples)
 
 
 def _examples(

@@ -16,7 +16,7 @@ from model.leaks import is_front_page
 from model.lexical import RULE as BM25_RULE
 from model.lexical import Bm25
 from model.metrics import Answers, Ranks, Scores, all_ranks
-from model.retrieval import choose_ends, tie_rule
+from model.retrieval import choose_ends, recall_curves, tie_rule
 from model.trial import Card, Example, TaskResult, Trial
 
 _BM25 = "bm25_title"
@@ -103,8 +103,9 @@ def measure(trial: Trial) -> TaskResult:
         rows=rows,
         bootstrap=trial.bootstrap(np.array(asking)[answered]),
     )
+    curves = recall_curves({column: of.best for column, of in ranks.items()}, num_right, num_candidates)
     examples = _examples(trial, gallery, own, answers, ranks[MODEL].best)
-    return TaskResult(tables={"examiner_citations": table}, examples=examples)
+    return TaskResult(tables={"examiner_citations": table}, curves={"examiner_citations": curves}, examples=examples)
 
 
 def _gallery(trial: Trial) -> Gallery:

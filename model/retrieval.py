@@ -75,7 +75,7 @@ def measure(trial: Trial) -> TaskResult:
             result.tables[name] = _table(
                 trial, f"{heading}, whole split{pairing.heading}", ranks, patents, num_right, pairing, [len(views)]
             )
-            result.curves[name] = _curves(ranks, num_right, len(views))
+            result.curves[name] = recall_curves(ranks, num_right, len(views))
             if not pairing.key:
                 result.examples += _examples(trial, direction, ranks[MODEL], features[MODEL], rows, pairing)
             drawn = draw_galleries(
@@ -238,10 +238,16 @@ def _on_small_galleries(
     return table
 
 
-def _curves(
+def recall_curves(
     ranks: Mapping[str, np.ndarray], num_right: np.ndarray, num_candidates: int
 ) -> dict[str, dict[str, list[float]]]:
-    """Recall at rising k up to the gallery's size, for plotting."""
+    """Share of the queries with a right answer among their top k, at rising k up to the gallery's size, for plotting.
+
+    Args:
+        ranks: Column → (num_queries,) rank of the best right candidate; 0 for a query that none answers.
+        num_right: (num_queries,) right candidates of each query.
+        num_candidates: Size of the gallery.
+    """
     cutoffs = [k for k in CURVE_CUTOFFS if k < num_candidates] + [num_candidates]
     lines = {column: [recall_at_k(of, k) for k in cutoffs] for column, of in ranks.items()}
     lines["chance"] = [chance_recall_at_k(num_right, num_candidates, k) for k in cutoffs]

@@ -48,15 +48,17 @@ def test_names_of_tasks_are_parted_by_commas_blanks_or_the_option(given):
 
 @pytest.mark.parametrize("model", ["small", "local-dir:{runs}/small/model"])
 def test_a_run_is_measured_under_every_name_it_goes_by(designclip, data_dir, model):
-    code, out, err = designclip(
-        "evaluate", "-d", data_dir, "-c", data_dir / "settings.toml", "--tasks", "retrieval zero-shot", "--json",
-        "-m", model.format(runs=data_dir / "runs"),
-    )  # fmt: skip
+    command = ["evaluate", "-d", data_dir, "-c", data_dir / "settings.toml", "--tasks", "retrieval zero-shot"]
+    command += ["-m", model.format(runs=data_dir / "runs")]
+    code, out, err = designclip(*command, "--json")
     measured = json.loads(out)
 
     assert (code, err) == (0, "")
     assert list(measured["tasks"]) == ["retrieval", "zero_shot"] and measured["model"]["name"] == "small"
     assert (data_dir / "runs" / "small" / "report.html").is_file()
+    shown = " ".join(designclip(*command)[1].split())
+    assert "16 queries, 0 of them without a right answer, 16 candidates. Right: a view answers a query where" in shown
+    assert "Ties: a wrong candidate whose score ties with a right one is ranked before it" in shown
 
 
 @pytest.mark.parametrize(

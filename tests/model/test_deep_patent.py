@@ -250,6 +250,9 @@ def test_the_protocol_is_measured_with_and_without_front_pages_beside_baselines(
     for table in (official, without):
         assert set(table["figures"]) == {"mAP", "top-1", "top-5", "top-10"}
         assert {"model", "untrained", "against", "difference", "chance"} <= set(table["figures"]["mAP"])
+    for name, curves in measured["tasks"]["deep_patent"]["curves"].items():
+        top_10 = curves["model"]["recall"][curves["model"]["k"].index(10)]
+        assert top_10 == pytest.approx(tables[name]["figures"]["top-10"]["model"]["value"])
     notes = " ".join(official["terms"]["notes"])
     assert "6 of 12 queries (50.0%) are D00000 or D00001 with the other one in the database" in notes
     assert "query list test_query_patent.txt: 12 of 12 images" in notes

@@ -105,6 +105,19 @@ def test_each_figure_stands_with_its_terms_and_baselines(measured):
     assert "majority" in measured["tasks"]["zero_shot"]["tables"]["uspc"]["columns"]
 
 
+@pytest.mark.parametrize(
+    ("task", "table", "figure"),
+    [("retrieval", "text_to_image", "R@{}"), ("image_retrieval", "same_patent", "top-{}")],
+)
+def test_curves_go_through_the_figures_of_their_table(measured, task, table, figure):
+    section = measured["tasks"][task]
+    for column, line in section["curves"][table].items():
+        drawn = dict(zip(line["k"], line["recall"], strict=True))
+        assert drawn[max(drawn)] == pytest.approx(1)
+        for k in (1, 5, 10):
+            assert drawn[k] == pytest.approx(section["tables"][table]["figures"][figure.format(k)][column]["value"])
+
+
 def test_a_model_does_not_differ_from_itself(measured):
     for section in measured["tasks"].values():
         for table in section["tables"].values():
