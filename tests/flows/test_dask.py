@@ -1,8 +1,13 @@
 """Weeks on a Dask cluster: a real scheduler and two worker processes."""
 
 import dataclasses
+import os
+import signal
+import threading
+import time
 
 import pytest
+from distributed import Client
 
 from flows.refresh import refresh
 from flows.runners import WorkersConfig
@@ -59,3 +64,23 @@ def test_a_cluster_that_is_not_there_is_named_in_a_sentence(source, tmp_path):
     workers = WorkersConfig(kind="dask", dask_address="tcp://127.0.0.1:9")
     with pytest.raises(PatentDataError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         walk_weeks(_weeks(source, tmp_path / "data", workers))
+
+
+def test_a_worker_of_the_cluster_that_is_killed_costs_nothing(source, tmp_path):
+    data_dir = tmp_path / "there"
+    with dask_cluster(2, tmp_path) as address:
+        with Client(address, timeout=120) as client:
+            victim = min(client.run(os.getpid).values())
+
+        def kill_one() -> None:
+            while not list(data_dir.glob("grants/*.parquet")):
+                time.sleep(0.002)
+            os.kill(victim, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_one)
+        killer.start()
+        there = walk_weeks(_weeks(source, data_dir, WorkersConfig(kind="dask", dask_address=address)))
+        killer.join()
+    walk_weeks(_weeks(source, tmp_path / "here", WorkersConfig(kind="threads", num_workers=2)))
+    assert [outcome.error for outcome in there] == [None, None]
+    assert hashes(tmp_path / "here") == hashes(data_dir)

@@ -1,17 +1,20 @@
 """The walk as a whole, on a drawn week."""
 
 import dataclasses
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from flows.refresh import RefreshConfig, WeeksFailedError, refresh
+from flows.runners import WorkersConfig
 from flows.status import read_status
 from flows.weeks import walk_weeks
 from patentdata import stages
@@ -177,6 +180,26 @@ def test_status_tells_what_is_done_stale_damaged_and_missing(copied):
         WEEKS[0]: ["done", "done", "damaged", "missing"],
         WEEKS[1]: ["done", "missing", "stale", "stale"],
     }
+
+
+def test_a_worker_killed_in_a_walk_costs_the_weeks_it_was_at_and_the_next_run_heals(source, walked, tmp_path):
+    data_dir = tmp_path / "data"
+
+    def kill_one() -> None:
+        while not (data_dir / "grants" / f"{WEEKS[0]}.parquet").exists():
+            time.sleep(0.002)
+        for worker in multiprocessing.active_children()[:1]:
+            worker.kill()
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    workers = WorkersConfig(kind="processes", num_workers=2)
+    outcomes = walk_weeks(weekly(source, data_dir, workers=workers).weeks)
+    killer.join()
+    assert all(outcome.error is None or "a worker process was killed" in outcome.error for outcome in outcomes)
+    assert any(outcome.error for outcome in outcomes)
+    refresh.fn(weekly(source, data_dir))
+    assert hashes(data_dir) == {path: sha256 for path, sha256 in hashes(walked[0]).items() if path[:4] != "runs"}
 
 
 _WALK = """
