@@ -253,3 +253,14 @@ def test_arcface_stands_beside_the_other_terms(shapes, micro_config):
     assert metrics["loss"] == pytest.approx(
         sum(getattr(config, f"{name}_weight") * value for name, value in named.items()), rel=1e-5
     )
+
+
+def test_low_rank_additions_learn_in_the_image_tower_alone(deep_patent, arcface_config):
+    config = dataclasses.replace(arcface_config, lora_rank=2)
+    learner, _ = build_learner(deep_patent, config)
+    learning = [name for name, weight in learner.towers.named_parameters() if weight.requires_grad]
+    (metrics, *_) = take_steps(deep_patent, config, num_steps=1)["metrics"]
+
+    assert any("lora" in name for name in learning) and "arcface.W" in learning
+    assert all("visual" in name for name in learning if "lora" in name)
+    assert math.isfinite(metrics["loss"])
