@@ -36,8 +36,9 @@ def train(
 ) -> None:
     """Train a model on a frozen dataset, or go on where an earlier call stopped.
 
-    Settings are those of the table [training] of the settings file, then --preset, then --set; without a file, those of
-    a small model for two cores. Stop it with Ctrl-C or SIGTERM: it leaves a checkpoint, and the same command goes on.
+    Settings are those of the settings file, in its table [training] or without any table, then --preset, then --set;
+    without a file, those of a small model for two cores. Stop it with Ctrl-C or SIGTERM: it leaves a checkpoint, and
+    the same command goes on.
 
     Examples: `designclip train --dataset designs --config train.toml`, or
     `designclip train --preset clip --set architecture=ViT-B-32 --set pretrained=openai --set num_processes=0`
@@ -50,7 +51,7 @@ def train(
     from model.child import train_in_child
     from model.config import TrainConfig
 
-    given = _tiny() if config is None else dict(console.read_toml(config).get("training", {}))
+    given = _tiny() if config is None else _of_training(console.read_toml(config))
     if preset is not None:
         given["preset"] = preset
     train_config = console.build(TrainConfig, given | dict(map(_setting, settings or [])))
@@ -90,6 +91,16 @@ def _tiny() -> dict[str, Any]:
 
     values = TINY_TRAINING.to_dict()
     return {name: value for name, value in values.items() if name not in PRESETS[TINY_TRAINING.preset]}
+
+
+def _of_training(tables: dict[str, Any]) -> dict[str, Any]:
+    """The table [training]; without one, what stands in no table.
+
+    >>> _of_training({"training": {"beta": 1.0}, "dataset": {}}), _of_training({"beta": 1.0, "dataset": {}})
+    ({'beta': 1.0}, {'beta': 1.0})
+    """
+    plain = {name: value for name, value in tables.items() if not isinstance(value, dict)}
+    return dict(tables.get("training", plain))
 
 
 def _is_folder(dataset: str) -> bool:
