@@ -3,7 +3,16 @@
 import subprocess
 import sys
 
-_BENCHMARKS = ("bench.viewpoints", "bench.grants", "bench.stages", "bench.views", "bench.archives", "bench.retrieval")
+_BENCHMARKS = (
+    "bench.viewpoints",
+    "bench.grants",
+    "bench.stages",
+    "bench.views",
+    "bench.archives",
+    "bench.retrieval",
+    "bench.loader",
+    "bench.train",
+)
 
 if __name__ == "__main__":
     codes = [subprocess.run([sys.executable, "-m", name], check=False).returncode for name in _BENCHMARKS]

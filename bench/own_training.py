@@ -16,6 +16,7 @@ from model.learner import Learner
 from model.losses import class_weights
 from model.recording import Readings
 from model.tokens import quicken
+from model.train import reproducible
 
 
 class OwnTraining:
@@ -43,8 +44,9 @@ class OwnTraining:
         """Take one step: its seconds, those of waiting for the batch included."""
         begun = time.perf_counter()
         batch = next(self._batches)
-        scalars = self._learner.step(batch, step=self._num_done, learning_rate=1e-4)
-        Readings(scalars).values()
+        with reproducible(self._num_done, self._learner.device):
+            scalars = self._learner.step(batch, step=self._num_done, learning_rate=1e-4)
+            Readings(scalars).values()
         self._num_done += 1
         return time.perf_counter() - begun
 
