@@ -42,6 +42,10 @@ def stop_after(num_steps):
     return progress
 
 
+GIVEN = (  # of the small run, whatever its method
+    *("architecture", "batch_size", "num_steps", "warmup_steps", "learning_rate"),
+    *("checkpoint_every_steps", "device"),
+)
 BESIDE_THE_RESULT = {"timings.jsonl", "training.html"}  # speed differs from run to run
 
 
@@ -103,6 +107,27 @@ def test_a_run_that_was_stopped_ends_with_the_bytes_of_one_that_was_not(
 
     assert bytes_of(tmp_path / "run") == bytes_of(undisturbed)
     assert steps == list(range(num_steps // 2 * 2 + 1, 7))  # went on from the latest checkpoint
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ema_decay": 0.9, "lora_rank": 2, "lora_dropout": 0.3},
+        {"loss": "siglip", "micro_batch_size": 3, "max_grad_norm": 0.5},
+        {"preset": "clip", "precision": "bf16", "frozen": ("text",)},
+        {"sampler": "class", "class_scheme": "locarno", "divergence_factor": 2.0},
+    ],
+)
+def test_whatever_learns_goes_on_where_it_was(shapes, tmp_path, micro_config, settings):
+    config = type(micro_config)(
+        **{name: getattr(micro_config, name) for name in GIVEN} | settings,
+    )
+    train(shapes, tmp_path / "whole" / "run", config)
+    with pytest.raises(StoppedError):
+        train(shapes, tmp_path / "parts" / "run", config, progress=stop_after(3))
+    train(shapes, tmp_path / "parts" / "run", config)
+
+    assert bytes_of(tmp_path / "parts" / "run") == bytes_of(tmp_path / "whole" / "run")
 
 
 def test_a_finished_run_is_given_back_without_a_step_or_a_changed_file(shapes, undisturbed, micro_config):
