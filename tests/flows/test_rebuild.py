@@ -265,6 +265,22 @@ def test_a_week_that_fails_stops_no_other_and_stands_in_the_account(source, tmp_
     assert (tmp_path / "data-impact" / "2024.csv").is_file()
 
 
+def test_compare_tells_differences_from_a_table_and_writes_a_page(designclip, rebuilt, tmp_path):
+    data_dir, result = rebuilt
+    theirs = tmp_path / "2024.csv"
+    text = (Path(result.layout_dir) / "2024.csv").read_text()
+    theirs.write_text(text.replace("D0900002,", "D0999999,", 1))
+    code, out, _ = designclip("compare", theirs, "-d", data_dir, "--out", tmp_path / "page.html", "--json")
+    told = json.loads(out)
+    assert code == 0 and {column["equal"] for column in told["columns"].values()} == {5}
+    assert "D0999999" in (tmp_path / "page.html").read_text()
+    code, out, _ = designclip("compare", theirs, "-d", data_dir)
+    assert code == 0 and "6 rows of IMPACT, 6 patents here, 5 in both" in " ".join(out.split())
+    theirs.write_text("no table")
+    code, _, err = designclip("compare", theirs, "-d", data_dir)
+    assert code == 2 and "is no table of IMPACT" in err
+
+
 # --- Stopped and continued --------------------------------------------------------------------------------------------
 
 # Files whose appearance says how far it has come.
