@@ -124,6 +124,7 @@ def main() -> None:
         folder.mkdir()
         write_dataset(folder, arguments.num_views)
         *_, first_start_s = start(folder, arguments.batch_size)
+        os.sync()  # what was written is on the disk, and making room in memory for the race costs nothing
         views, sampler, start_s = start(folder, arguments.batch_size)
         sizes = [len(views.images.view(row)) for row in range(min(1000, len(views)))]
         result: dict[str, Any] = {
