@@ -112,8 +112,15 @@ class DataFolder:
 
     def _put(self, file: BinaryIO, path: str) -> None:
         self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-        with self.fs.open(path, "wb", block_size=_PUT_BYTES) as target:
+        target = self.fs.open(path, "wb", block_size=_PUT_BYTES, autocommit=False)
+        try:
             shutil.copyfileobj(file, target, _PUT_BYTES)
+            target.close()
+        except BaseException:
+            target.discard()
+            target.closed = True  # closing it would put there what has come so far
+            raise
+        target.commit()
         self.fs.invalidate_cache()
 
     def write_json(self, path: str, values: Any) -> None:

@@ -98,3 +98,23 @@ def test_captions_by_a_model_killed_half_way_go_on_from_the_journal_of_this_mach
     written = {path: content for path, content in objects(local).items() if not path.endswith(".lock")}
     assert objects(remote) == written
     assert not list(kept_here(remote).glob("*.journal"))
+
+
+@pytest.mark.parametrize("num_bytes", [0, 1_000, 12 << 20])
+def test_an_object_appears_whole_or_not_at_all(bucket, monkeypatch, num_bytes):
+    monkeypatch.setattr("patentdata.folder._PUT_BYTES", 5 << 20)
+    folder, data = DataFolder(bucket), bytes(range(256)) * (num_bytes // 256)
+    path = folder.path("archives", "I20240102.tar")
+
+    def copy_half(source, target, _length):
+        target.write(source.read()[: len(data) // 2])
+        raise OSError("the connection was cut")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("patentdata.folder.shutil.copyfileobj", copy_half)
+        with pytest.raises(OSError, match="the connection was cut"), folder.writing(path) as file:
+            file.write(data)
+    assert objects(folder) == {}
+    with folder.writing(path) as file:
+        file.write(data)
+    assert objects(folder) == {"/archives/I20240102.tar": data}
