@@ -31,9 +31,9 @@ def sampled(reading: str, beta: float) -> str:
     return EVEN if reading == "item" and beta == 0 else f"{reading}-{beta:g}"
 
 
-def multi_view(weight: float) -> str:
-    """Name of the arm with the multi-view term; without it, the arm is `BOTH`."""
-    return f"multi-view-{weight:g}"
+def multi_view(weight: float, *, beside: str = BOTH) -> str:
+    """Name of the arm with the multi-view term beside what `BOTH` or `EVEN` has."""
+    return f"multi-view-{weight:g}" if beside == BOTH else f"{beside}-multi-view-{weight:g}"
 
 
 def arms(scale: Scale) -> dict[str, dict[str, Any]]:
@@ -49,6 +49,8 @@ def arms(scale: Scale) -> dict[str, dict[str, Any]]:
         sampled("item", scale.beta): corrected | {"sampler": "item"},
         LOSS: loss,
     }
+    for weight in scale.plain_multi_view_weights:
+        named[multi_view(weight, beside=EVEN)] = _NOTHING_CORRECTED | {"multi_view_weight": weight}
     for beta in scale.betas:
         for reading in READINGS:
             named.setdefault(sampled(reading, beta), _NOTHING_CORRECTED | {"sampler": reading, "beta": beta})

@@ -31,7 +31,8 @@ class Scale:
         seeds: Each run is repeated with these.
         betas: Strengths of the curve; 0 and `beta` must be among them.
         beta: Strength of the claims.
-        multi_view_weights: Weights of the multi-view term that are compared with 0; the first is the claim's.
+        multi_view_weights: Of the multi-view term in the claims, beside sampling and loss.
+        plain_multi_view_weights: Of the multi-view term where nothing else is corrected; no claim is made of them.
         num_resamples: Bootstrap resamples of the test patents.
     """
 
@@ -50,6 +51,7 @@ class Scale:
     betas: tuple[float, ...] = (0.0, 0.6, 1.2, 2.0)
     beta: float = 1.2
     multi_view_weights: tuple[float, ...] = (0.2,)
+    plain_multi_view_weights: tuple[float, ...] = (0.2, 1.0)
     num_resamples: int = 2000
 
     def __post_init__(self) -> None:

@@ -73,6 +73,12 @@ class Evidence:
         )
         return asdict(found) | {"verdict": found.verdict(floor)}
 
+    def to_even(self, arm: str, measure: str, part: str) -> dict[str, Any]:
+        """The difference to the arm without any correction, under "to_even"; nothing for that arm itself."""
+        if arm == EVEN or EVEN not in self.arms:
+            return {}
+        return {"to_even": self.difference(arm, EVEN, measure, part)}
+
     def _rows(self, part: str) -> np.ndarray:
         return np.flatnonzero(self._part_of_view == part) if part != ALL else np.arange(len(self._part_of_view))
 
@@ -104,21 +110,26 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
             if {claim.arm, claim.baseline} <= evidence.arms
         ],
         "corrections": [
-            {"arm": arm, "measure": measure, "part": part, **evidence.figure(arm, measure, part)}
-            | ({} if arm == EVEN or not has(EVEN) else {"to_even": evidence.difference(arm, EVEN, measure, part)})
+            {"arm": arm, "measure": measure, "part": part}
+            | evidence.figure(arm, measure, part)
+            | evidence.to_even(arm, measure, part)
             for measure in ACCURACIES
             for arm in corrections
             for part in _PARTS
         ],
         "curve": [
-            {"reading": reading, "beta": beta, "measure": measure, "part": part} | evidence.figure(arm, measure, part)
+            {"reading": reading, "beta": beta, "measure": measure, "part": part}
+            | evidence.figure(arm, measure, part)
+            | evidence.to_even(arm, measure, part)
             for measure in ACCURACIES
             for reading, beta, arm in curve
             for part in _PARTS
         ],
         "same_patent": [
             {"arm": arm, **evidence.figure(arm, SAME_PATENT)}
-            for arm in filter(has, (UNTRAINED, BOTH, *(multi_view(weight) for weight in scale.multi_view_weights)))
+            | ({"baseline": base, "to_baseline": evidence.difference(arm, base, SAME_PATENT)} if base else {})
+            for arm, base in _multi_view_arms(scale)
+            if has(arm) and (base is None or has(base))
         ],
         "captions": [
             {"arm": arm, "measure": measure, **evidence.figure(arm, measure)}
@@ -136,6 +147,17 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
     }
 
 
+def _multi_view_arms(scale: Scale) -> list[tuple[str, str | None]]:
+    """Arms that same-patent retrieval is told of, and what each is compared with."""
+    return [
+        (UNTRAINED, None),
+        (EVEN, None),
+        *((multi_view(weight, beside=EVEN), EVEN) for weight in scale.plain_multi_view_weights),
+        (BOTH, None),
+        *((multi_view(weight), BOTH) for weight in scale.multi_view_weights),
+    ]
+
+
 def tables(summary: dict[str, Any]) -> str:
     """The figures as Markdown, in per cent and points."""
     return "\n\n".join(
@@ -144,7 +166,7 @@ def tables(summary: dict[str, Any]) -> str:
             ("Claims", _claims(summary["claims"])),
             ("Accuracy by thirds of the classes", _corrections(summary["corrections"])),
             ("Strength of the sampling", _curve(summary["curve"])),
-            ("Other views of the same patent", _means(summary["same_patent"], ("arm",))),
+            ("Other views of the same patent", _same_patent(summary["same_patent"])),
             ("Captions", _means(summary["captions"], ("measure", "arm"))),
         )
     )
@@ -177,6 +199,20 @@ def _curve(rows: Sequence[dict[str, Any]]) -> str:
         for key in keys
     ]
     return _markdown(("measure", "reading", "β", *_PARTS), lines)
+
+
+def _same_patent(rows: Iterable[dict[str, Any]]) -> str:
+    return _markdown(
+        ("arm", "mAP in %, 95 %", "difference in points, 95 %"),
+        [
+            (
+                row["arm"],
+                _percent(row),
+                f"{_points(row['to_baseline'])} to {row['baseline']}" if "baseline" in row else "",
+            )
+            for row in rows
+        ],
+    )
 
 
 def _means(rows: Iterable[dict[str, Any]], names: Sequence[str]) -> str:

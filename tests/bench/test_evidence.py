@@ -74,6 +74,7 @@ def test_an_arm_differs_from_its_baseline_in_what_its_name_says_and_in_nothing_e
         return {name for name, value in settings[arm].items() if settings[baseline][name] != value}
 
     assert changed(multi_view(0.2), BOTH) == {"multi_view_weight"}
+    assert changed(multi_view(0.2, beside=EVEN), EVEN) == {"multi_view_weight"}
     assert changed(TITLES, BOTH) == {"caption"}
     assert changed(BOTH, LOSS) == {"sampler"}
     assert changed(LOSS, EVEN) == {"beta", "weigh_contrastive", "weigh_classification"}
