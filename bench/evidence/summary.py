@@ -141,7 +141,8 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
             "num": len(evidence.results),
             "cpu_s": round(sum(result["cpu_s"] for result in evidence.results), 1),
             "losses": {
-                arm: [round(of["last_loss"], 3) for of in evidence.results if of["arm"] == arm] for arm in arms(scale)
+                arm: [round(of["last_loss"], 3) for of in evidence.results if of["arm"] == arm]
+                for arm in filter(has, arms(scale))
             },
         },
     }
