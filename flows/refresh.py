@@ -10,6 +10,7 @@ from prefect import flow
 
 from flows.artifacts import publish
 from flows.events import announce_dataset
+from flows.local_copies import copied, put_back, working_folder
 from flows.progress import listener
 from flows.runners import call_task
 from flows.weeks import WeekOutcome, WeeksConfig, walk_weeks
@@ -58,7 +59,7 @@ class WalkResult:
         dataset: Report of the dataset, or None where no week was whole.
         training: Summary of the training run, or None.
         evaluation: Content of `evaluation.json`, or None.
-        run_dir: Folder of the run, or None.
+        run_dir: Folder of the run on this machine, or None; on an object store, the run lies there too.
     """
 
     data_dir: str
@@ -112,11 +113,13 @@ def refresh(config: RefreshConfig) -> WalkResult:
             result.dataset = freeze(folder, whole, config.dataset)
             announce_dataset(folder, config.dataset.name, result.dataset)
             if config.training is not None:
-                run_dir = local_run_dir(folder, config.run_name or config.dataset.name)
+                run_name = config.run_name or config.dataset.name
+                run_dir = working_folder(folder, "runs", run_name)
                 result.run_dir = str(run_dir)
                 result.training, result.evaluation = train_and_measure(
                     folder, config.dataset.name, run_dir, config.training, config.evaluation
                 )
+                put_back(folder, "runs", run_name)
     publish(result.weeks, result.evaluation)
     if result.failures:
         raise WeeksFailedError(result)
@@ -133,7 +136,7 @@ def train_and_measure(
     folder: DataFolder, dataset: str, run_dir: Path, training: TrainConfig, evaluation: EvaluationConfig
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train a model on a dataset and measure it there: summary of the run, content of `evaluation.json`."""
-    dataset_dir = local_dir(folder, "datasets", dataset)
+    dataset_dir = copied(folder, "datasets", dataset)
     trained = call_task(
         train_model, dataset_dir=dataset_dir, run_dir=run_dir, config=training, progress=listener().on_training
     )
@@ -144,13 +147,8 @@ def train_and_measure(
     return trained, measured
 
 
-def local_run_dir(folder: DataFolder, name: str) -> Path:
-    """Folder of a training run; raises ConfigError where the data folder is not on this machine."""
-    return local_dir(folder, "runs", name)
-
-
 def local_dir(folder: DataFolder, *parts: str) -> Path:
     """A folder within the data folder as a path; raises ConfigError where it is not on this machine."""
     if not folder.is_local:
-        raise ConfigError(f"training needs its files on this machine; copy {folder.url}/datasets to a local folder")
+        raise ConfigError(f"{folder.url} is not on this machine; copy its datasets, runs and models to a local folder")
     return Path(folder.path(*parts))

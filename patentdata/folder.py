@@ -54,6 +54,11 @@ class DataFolder:
         """The file system's own path of a file within the folder."""
         return "/".join((self.root, *parts))
 
+    def kept_here(self, kind: str) -> Path:
+        """Where this machine keeps what a data folder on an object store cannot hold: in the user's cache folder."""
+        address = self.fs.unstrip_protocol(self.root)
+        return cache_folder() / kind / hashlib.sha256(address.encode()).hexdigest()[:16]
+
     def exists(self, path: str) -> bool:
         return self.fs.isfile(path)
 

@@ -20,7 +20,7 @@ import filelock
 
 from patentdata.captions.captioner import Row
 from patentdata.errors import OutputError
-from patentdata.folder import DataFolder, cache_folder
+from patentdata.folder import DataFolder
 
 _SYNC_EVERY_ROWS = 256
 _SYNC_EVERY_S = 1.0
@@ -34,9 +34,8 @@ def journal_path(folder: DataFolder, week: str) -> Path:
 
 
 def kept_here(folder: DataFolder) -> Path:
-    """Where this machine keeps what a data folder on an object store cannot hold: in the user's cache folder."""
-    address = folder.fs.unstrip_protocol(folder.root)
-    return cache_folder() / "captions" / hashlib.sha256(address.encode()).hexdigest()[:16]
+    """Where this machine keeps journals and logs of a data folder on an object store."""
+    return folder.kept_here("captions")
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +17,8 @@ from tests.flows.prefect_site import Site, prefect_site
 from tests.flows.walks import BRIEF_TRAINING, draw_archives
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+_ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 def _shorten(values: dict[str, Any]) -> None:
@@ -41,7 +44,7 @@ def site(tmp_path_factory):
 
 def _finished(site: Site, deployment: str, *, but: frozenset[str] = frozenset()) -> dict[str, Any] | None:
     for run in site.runs(deployment):
-        if run["id"] not in but and run["state_type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}:
+        if run["id"] not in but and run["state_type"] in _ENDED:
             assert run["state_type"] == "COMPLETED", f"{deployment}: {run['state']}\n{site.logs()}"
             return run
     return None
@@ -100,28 +103,34 @@ def test_the_runs_leave_their_tables_and_reports_as_artifacts(site, weekly_run):
     assert {"weeks", "evaluation"} <= {artifact["key"] for artifact in site.post("/artifacts/filter")}
 
 
-def test_a_worker_killed_in_the_middle_is_made_good_by_the_next_run(site, weekly_run):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "told to stop"])
+def test_a_worker_ended_in_the_middle_is_made_good_by_the_next_run(site, weekly_run, how):
     damaged = site.folder / "data" / "views" / "I20240102.parquet"
     before = damaged.read_bytes()
     damaged.unlink()
-    but = frozenset(run["id"] for run in site.runs("refresh/weekly") if run["state_type"] == "COMPLETED")
+    but = frozenset(run["id"] for run in site.runs("refresh/weekly") if run["state_type"] in _ENDED)
     _bring_forward(site)
-    site.wait_for("a run under way", lambda: _running_child(site))
-    for process in [*psutil.Process(site.programs["worker-cpu"].pid).children(recursive=True)]:
+    site.wait_for("a run under way", lambda: _running(site))
+    crashed = _running(site)
+    worker = site.programs["worker-cpu"]
+    children = psutil.Process(worker.pid).children(recursive=True)
+    for process in children if how == signal.SIGKILL else []:
         process.kill()
-    site.programs["worker-cpu"].kill()
-    site.programs["worker-cpu"].wait()
-    crashed = next(run for run in site.runs("refresh/weekly") if run["state_type"] == "RUNNING")
-    # A run whose worker is gone stays "running" until somebody says otherwise, and holds the only place there is.
-    site.post(f"/flow_runs/{crashed['id']}/set_state", state={"type": "CRASHED", "name": "Crashed"}, force=True)
+    worker.send_signal(how)
+    worker.wait(120)
+    psutil.wait_procs(children, timeout=120)
+    if _running(site):
+        # A run whose worker is gone stays "running" until somebody says otherwise, and holds the only place there is.
+        state = {"type": "CRASHED", "name": "Crashed"}
+        site.post(f"/flow_runs/{crashed['id']}/set_state", state=state, force=True)
     site.start("worker-cpu", "worker", "start", "--pool", "cpu")
     _bring_forward(site)
     site.wait_for("a run after it", lambda: _finished(site, "refresh/weekly", but=but | {crashed["id"]}))
     assert damaged.read_bytes() == before
 
 
-def _running_child(site: Site) -> bool | None:
-    return any(run["state_type"] == "RUNNING" for run in site.runs("refresh/weekly")) or None
+def _running(site: Site) -> dict[str, Any] | None:
+    return next((run for run in site.runs("refresh/weekly") if run["state_type"] == "RUNNING"), None)
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import time
 import pytest
 from moto.server import ThreadedMotoServer
 
-from flows.refresh import freeze
+from flows.local_copies import copied, put_back, working_folder
+from flows.refresh import freeze, refresh
 from flows.runners import WorkersConfig
 from flows.weeks import WeeksConfig, walk_weeks
 from patentdata import stages
@@ -16,7 +17,7 @@ from patentdata.captions.journal import journal_path, kept_here
 from patentdata.dataset import DatasetConfig
 from patentdata.folder import DataFolder
 from patentdata.specimens import SpecimenConfig, write_week
-from tests.flows.walks import WEEKS, draw_archives
+from tests.flows.walks import BESIDE_THE_RESULT, WEEKS, draw_archives, small_walk
 from tests.patentdata.captions.endpoint import Endpoint
 
 
@@ -65,6 +66,72 @@ def test_a_second_walk_on_an_object_store_writes_nothing(bucket, tmp_path):
     walk(bucket, source)
     remote.fs.invalidate_cache()
     assert {path: remote.fs.info(path)["LastModified"] for path in remote.fs.find(remote.root)} == marks
+
+
+def without_speeds(files: dict[str, bytes]) -> dict[str, bytes]:
+    """All but how fast a run went, the checkpoints, which stay on the machine that trained, and locks."""
+    apart = (*BESIDE_THE_RESULT, ".lock")
+    return {path: data for path, data in files.items() if not path.endswith(apart) and "/checkpoints/" not in path}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_whole_walk_on_an_object_store_leaves_the_bytes_of_a_local_one(bucket, tmp_path, monkeypatch):
+    source = draw_archives(tmp_path / "source", num_patents=6)
+    local = DataFolder(tmp_path / "data")
+    refresh.fn(small_walk(source, tmp_path / "data"))
+    remote = DataFolder(bucket)
+    result = refresh.fn(small_walk(source, bucket))
+    assert result.evaluation is not None
+    there = without_speeds(objects(remote))
+    assert there == without_speeds(objects(local))
+    assert {"/runs/designs/training.json", "/runs/designs/evaluation.json", "/runs/designs/report.html"} <= there.keys()
+    before = objects(remote)
+    monkeypatch.setenv("DESIGNCLIP_CACHE", str(tmp_path / "another machine"))
+    assert refresh.fn(small_walk(source, bucket)).training == result.training
+    assert objects(remote) == before  # nothing is trained again where the store has the run
+
+
+def test_a_run_is_put_back_file_by_file_and_its_marks_at_the_end(bucket, monkeypatch, tmp_path):
+    monkeypatch.setenv("DESIGNCLIP_CACHE", str(tmp_path / "cache"))
+    folder = DataFolder(bucket)
+    here = working_folder(folder, "runs", "designs")
+    (here / "checkpoints").mkdir(parents=True)
+    for name in ("training.json", "model.bin", "checkpoints/1.pt"):
+        (here / name).write_text(name)
+    put: list[str] = []
+    writing = DataFolder.writing
+
+    def noted(self, path):
+        put.append(path.rpartition("/")[2])
+        return writing(self, path)
+
+    monkeypatch.setattr(DataFolder, "writing", noted)
+    put_back(folder, "runs", "designs")
+    assert put == ["model.bin", "training.json"]
+    (here / "model.bin").write_text("another")
+    (here / "training.json").unlink()
+    put_back(folder, "runs", "designs")
+    assert put == ["model.bin", "training.json", "model.bin"]
+    assert {path: content.decode() for path, content in objects(folder).items()} == {
+        "/runs/designs/model.bin": "another"
+    }
+
+
+def test_a_copy_follows_its_store_and_fetches_only_what_is_new(bucket, monkeypatch, tmp_path):
+    monkeypatch.setenv("DESIGNCLIP_CACHE", str(tmp_path / "cache"))
+    folder = DataFolder(bucket)
+    for name in ("a.bin", "b.bin"):
+        folder.write_json(folder.path("datasets", "designs", name), name)
+    here = copied(folder, "datasets", "designs")
+    untouched = (here / "b.bin").stat().st_mtime_ns
+    folder.write_json(folder.path("datasets", "designs", "a.bin"), "c.bin")
+    folder.write_json(folder.path("datasets", "designs", "more", "d.bin"), "d")
+    copied(folder, "datasets", "designs")
+    assert (here / "a.bin").read_text() == '"c.bin"\n' and (here / "more" / "d.bin").is_file()
+    assert (here / "b.bin").stat().st_mtime_ns == untouched
+    folder.remove(folder.path("datasets", "designs", "b.bin"))
+    assert not (copied(folder, "datasets", "designs") / "b.bin").exists()
 
 
 def split_week(data_dir: str, source) -> DataFolder:

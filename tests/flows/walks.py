@@ -28,7 +28,7 @@ def draw_archives(folder: Path, num_patents: int = 5) -> Path:
     return folder
 
 
-def small_walk(source: Path | None, data_dir: Path, **weeks: object) -> RefreshConfig:
+def small_walk(source: Path | None, data_dir: Path | str, **weeks: object) -> RefreshConfig:
     """Settings of a short walk; a third of the few patents is for the test."""
     return RefreshConfig(
         weeks=WeeksConfig(
