@@ -1,6 +1,7 @@
 """What a training step costs on the CPU, beside open_clip's own over the same pictures in the same run.
 
     python -m bench.train [--seconds 240] [--batch-size 32] [--architecture ViT-B-32] [--precision bf16]
+        [--only clip open_clip_train]
 
 Draws a dataset (`bench.drawn_views`) and lets these take turns, a step each, until the time is over:
 
@@ -43,6 +44,14 @@ from model.source import ModelSource
 from model.tokens import quicken
 
 _NUM_FILES = 512  # views that are image files too, for open_clip_train
+
+_RATED = ("clip", "open_clip_train")
+_RATIOS = {  # name → racers whose seconds are divided
+    "designclip_ratio": ("designclip", "open_clip_2B"),
+    "designclip_to_same_inputs": ("designclip", "same_inputs"),
+    "clip_ratio": ("open_clip_train", "clip"),
+    "clip_to_open_clip_step": ("clip", "open_clip_B"),
+}
 
 Step = Callable[[], float]
 """Takes a step; its seconds."""
@@ -125,6 +134,7 @@ def main() -> None:
     parser.add_argument("--precision", default="bf16", choices=("bf16", "fp32"))
     parser.add_argument("--num-workers", type=int, default=2, help="threads and processes that read images")
     parser.add_argument("--num-views", type=int, default=4000)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="racers; without the others there are more rounds")
     parser.add_argument("--seconds", type=float, default=240.0, help="how long they take turns, the last round apart")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -133,7 +143,8 @@ def main() -> None:
         folder.mkdir()
         write_dataset(folder, arguments.num_views)
         with racers(folder, arguments) as steps:
-            taken = race(steps, seconds=arguments.seconds)
+            wanted = {name: step for name, step in steps.items() if name in (arguments.only or steps)}
+            taken = race(wanted, seconds=arguments.seconds)
     medians = {name: statistics.median(values) for name, values in taken.items()}
     batch_size = arguments.batch_size
     result = {
@@ -142,14 +153,14 @@ def main() -> None:
         "batch_size": batch_size,
         "precision": arguments.precision,
         "num_threads": torch.get_num_threads(),
-        "num_rounds": len(taken["clip"]),
+        "num_rounds": min(len(values) for values in taken.values()),
         "step_s": {name: round(value, 3) for name, value in medians.items()},
-        "clip_samples_per_s": round(batch_size / medians["clip"], 2),
-        "open_clip_train_samples_per_s": round(batch_size / medians["open_clip_train"], 2),
-        "designclip_ratio": round(medians["designclip"] / medians["open_clip_2B"], 3),
-        "designclip_to_same_inputs": round(medians["designclip"] / medians["same_inputs"], 3),
-        "clip_ratio": round(medians["open_clip_train"] / medians["clip"], 3),
-        "clip_to_open_clip_step": round(medians["clip"] / medians["open_clip_B"], 3),
+        **{f"{name}_samples_per_s": round(batch_size / medians[name], 2) for name in _RATED if name in medians},
+        **{
+            name: round(medians[above] / medians[below], 3)
+            for name, (above, below) in _RATIOS.items()
+            if above in medians and below in medians
+        },
     }
     print(json.dumps(result))
 
