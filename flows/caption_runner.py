@@ -21,7 +21,7 @@ from flows.progress import Listener, listener
 from flows.runners import Runner, WorkersConfig, open_runner
 from patentdata import stages
 from patentdata.captions.config import CaptionsConfig
-from patentdata.captions.journal import journal_path, kept_here
+from patentdata.captions.journal import journal_path
 from patentdata.captions.server import Server, ServerError, serving
 from patentdata.errors import SourceError
 from patentdata.folder import DataFolder
@@ -59,7 +59,7 @@ def open_caption_runner(
 
 def log_path(folder: DataFolder) -> Path:
     """Where a server of our own writes its log: beside the data, or on this machine for an object store."""
-    return Path(folder.path("logs")) / "vllm.log" if folder.is_local else kept_here(folder) / "vllm.log"
+    return Path(folder.path("logs")) / "vllm.log" if folder.is_local else folder.kept_here("captions") / "vllm.log"
 
 
 class CaptionRunner:

@@ -5,13 +5,12 @@ Copies lie in the user's cache, so a run that was interrupted goes on, on the ma
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
+from model.files import read_json, write_json, written_aside
 from patentdata.errors import OutputError
 from patentdata.folder import DataFolder, sha256_of
 
@@ -36,20 +35,17 @@ def copied(folder: DataFolder, *parts: str) -> Path:
         folder.fs.invalidate_cache()
         offered = {_name(path, there): path for path in folder.fs.find(there)}
         marks = {name: folder.fs.ukey(path) for name, path in offered.items()}
-        known = _read_note(here)
+        known = read_json(here / _NOTE) or {}
         for name in known.keys() - offered.keys():
             (here / name).unlink(missing_ok=True)
             del known[name]
         for name, path in offered.items():
             if known.get(name) == marks[name] and (here / name).is_file():
                 continue
-            aside = here / f".{Path(name).name}.partial"
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            folder.fs.get_file(path, str(aside))
-            (here / name).parent.mkdir(parents=True, exist_ok=True)
-            aside.replace(here / name)
+            with written_aside(here / name) as aside:
+                folder.fs.get_file(path, str(aside))
             known[name] = marks[name]
-            (here / _NOTE).write_text(json.dumps(known))
+            write_json(here / _NOTE, known)
     except OSError as error:
         raise OutputError(f"cannot copy {folder.url}/{'/'.join(parts)} to {here}: {error.strerror or error}") from error
     return here
@@ -108,13 +104,6 @@ def _released(here: Path) -> Path:
 
 def _name(path: str, root: str) -> str:
     return path.removeprefix(root).lstrip("/")
-
-
-def _read_note(here: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((here / _NOTE).read_text()))
-    except (OSError, ValueError):
-        return {}
 
 
 def _files(here: Path) -> list[Path]:

@@ -30,12 +30,7 @@ def journal_path(folder: DataFolder, week: str) -> Path:
     """Where the journal of a week lies: hidden beside the output; for an object store, on this machine."""
     if folder.is_local:
         return Path(folder.path("captions", f".{week}.journal"))
-    return kept_here(folder) / f"{week}.journal"
-
-
-def kept_here(folder: DataFolder) -> Path:
-    """Where this machine keeps journals and logs of a data folder on an object store."""
-    return folder.kept_here("captions")
+    return folder.kept_here("captions") / f"{week}.journal"
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """The command line: results for people, JSON for machines, one sentence where it fails."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from flows import cli
 from patentdata.specimens import draw_patent
 from patentdata.specimens.config import SpecimenConfig
+from tests.flows.command_line import run
 from tests.flows.walks import draw_archives
 from tests.patentdata.grant_xml import grant_xml
 
@@ -18,18 +18,6 @@ from tests.patentdata.grant_xml import grant_xml
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
     return draw_archives(tmp_path_factory.mktemp("source"), num_patents=3)
-
-
-def run(monkeypatch, capfd, *arguments: object) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command."""
-    monkeypatch.setattr(sys, "argv", ["designclip", *map(str, arguments)])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as end:
-        code = int(end.code or 0)
-    out, err = capfd.readouterr()
-    return code, out, re.sub(r"\s+", " ", err)
 
 
 @pytest.fixture

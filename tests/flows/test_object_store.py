@@ -13,7 +13,7 @@ from flows.runners import WorkersConfig
 from flows.weeks import WeeksConfig, walk_weeks
 from patentdata import stages
 from patentdata.captions.config import CaptionsConfig
-from patentdata.captions.journal import journal_path, kept_here
+from patentdata.captions.journal import journal_path
 from patentdata.dataset import DatasetConfig
 from patentdata.folder import DataFolder
 from patentdata.specimens import SpecimenConfig, write_week
@@ -164,7 +164,7 @@ def test_captions_by_a_model_killed_half_way_go_on_from_the_journal_of_this_mach
         stages.caption_views(local, WEEKS[0], config)
     written = {path: content for path, content in objects(local).items() if not path.endswith(".lock")}
     assert objects(remote) == written
-    assert not list(kept_here(remote).glob("*.journal"))
+    assert not list(remote.kept_here("captions").glob("*.journal"))
 
 
 @pytest.mark.parametrize("num_bytes", [0, 1_000, 12 << 20])

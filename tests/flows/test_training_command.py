@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import cli
 from model.run import list_checkpoints, read_metrics
+from tests.flows.command_line import run
 from tests.model.conftest import MICRO_CLIP
 from tests.model.drawings import draw_dataset
 
@@ -35,18 +35,7 @@ def data_dir(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def designclip(monkeypatch, capfd, data_dir):
-    def run(command: str, *arguments: object) -> tuple[int, str, str]:
-        """Exit code, stdout and stderr of a command."""
-        monkeypatch.setattr(sys, "argv", ["designclip", command, "-d", str(data_dir), *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        out, err = capfd.readouterr()
-        return code, out, re.sub(r"\s+", " ", err)
-
-    return run
+    return lambda command, *arguments: run(monkeypatch, capfd, command, "-d", data_dir, *arguments)
 
 
 @pytest.mark.slow
