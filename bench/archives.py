@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.patentdata.portal_server import KEY, PortalServer
+from tests.patentdata.archives.portal_server import KEY, PortalServer
 
 _WEEK = "I20240102"
 _DESIGN_BYTES = 290_000
@@ -34,11 +34,11 @@ _PIECE = bytes(range(256)) * 4096  # 1 MiB
 
 _CHILD = """
 import json, sys, time
-from patentdata import stages
-from patentdata.archives import ArchivesConfig
-from patentdata.catalog import list_weeks
-from patentdata.folder import DataFolder
-from patentdata.portal import PortalConfig
+from patentdata.archives.stage import keep_archive
+from patentdata.archives.designs import ArchivesConfig
+from patentdata.archives.sources import list_weeks
+from patentdata.store.folder import DataFolder
+from patentdata.archives.portal import PortalConfig
 def peak_mb():  # of this program alone; getrusage also counts what the parent was when it forked
     lines = open("/proc/self/status").read().splitlines()
     return round(next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000, 1)
@@ -46,7 +46,7 @@ url, data_dir, whole = sys.argv[1], sys.argv[2], sys.argv[3] == "whole"
 (week,) = list_weeks("portal", portal=PortalConfig(url=url))
 folder, started = DataFolder(data_dir), time.perf_counter()
 before_mb = peak_mb()
-stages.keep_archive(folder, week, ArchivesConfig(whole=whole))
+keep_archive(folder, week, ArchivesConfig(whole=whole))
 seconds = time.perf_counter() - started
 note = folder.read_json(folder.path("archives", f"{week.week}.json"))
 print(json.dumps({"seconds": round(seconds, 2), "peak_memory_mb": peak_mb(), "memory_before_mb": before_mb,

@@ -32,15 +32,16 @@ from typing import Any
 
 import requests
 
-from patentdata import stages
-from patentdata.captions.config import CaptionsConfig, RequestsConfig, SamplingConfig
-from patentdata.captions.identity import identity_of
-from patentdata.captions.images import data_url
+from patentdata.captions.config import CaptionsConfig, RequestsConfig, SamplingConfig, ServerConfig
 from patentdata.captions.prompts import PROMPTS
-from patentdata.captions.server import ServerConfig, serving
-from patentdata.folder import DataFolder
-from patentdata.parquet import open_table
+from patentdata.captions.stage import caption_views
+from patentdata.captions.vllm.identity import identity_of
+from patentdata.captions.vllm.images import data_url
+from patentdata.captions.vllm.server import serving
 from patentdata.specimens import SpecimenConfig, write_week
+from patentdata.store.folder import DataFolder
+from patentdata.store.parquet import open_table
+from patentdata.store.weeks import table_path
 from tests.tiny_llava import TINY_SERVER, write_tiny_llava
 
 _SMALL, _LARGE = "I20240102", "I20240109"
@@ -127,11 +128,11 @@ def plain_loop(url: str, folder: DataFolder, config: CaptionsConfig, num_views: 
 
 
 def _views(folder: DataFolder, week: str, num: int) -> Iterator[dict[str, Any]]:
-    with open_table(folder, stages.table_path(folder, "grants", week)) as table:
+    with open_table(folder, table_path(folder, "grants", week)) as table:
         titles = {
             row["patent_number"]: row["title"] for row in table.read(columns=["patent_number", "title"]).to_pylist()
         }
-    with open_table(folder, stages.table_path(folder, "views", week)) as table:
+    with open_table(folder, table_path(folder, "views", week)) as table:
         rows = (row for batch in table.iter_batches(batch_size=32) for row in batch.to_pylist())
         for _, view in zip(range(num), rows, strict=False):
             yield view | {"title": titles[view["patent_number"]]}
@@ -152,7 +153,7 @@ def caption_week(url: str, folder: DataFolder, week: str, config: CaptionsConfig
 
 def _caption_here(url: str, folder: DataFolder, week: str, config: CaptionsConfig, results: Any) -> None:
     started = time.perf_counter()
-    report = stages.caption_views(folder, week, config, endpoints=() if config.endpoints else (url,))
+    report = caption_views(folder, week, config, endpoints=() if config.endpoints else (url,))
     seconds = time.perf_counter() - started
     used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     # Not getrusage, whose peak is that of the process that started this one, where it was larger.

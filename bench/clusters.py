@@ -17,9 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from flows.runners import WorkersConfig
 from flows.weeks import WeeksConfig, walk_weeks
 from patentdata.specimens import SpecimenConfig, write_week
+from tasks.running.runners import WorkersConfig
 from tests.flows.dask_cluster import dask_cluster
 from tests.flows.walks import hashes
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.classes import USPC
+from model.dataset.classes import USPC
 
 _NUM_DIFFERENT = 512
 _VIEWS_A_PATENT = 4

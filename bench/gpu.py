@@ -5,7 +5,7 @@
 
 Draws a dataset (`bench.drawn_views`; nothing is downloaded), and takes one part after the other, first what tells most:
 
-    clip        `model.train.train` with the preset of that name, B pairs a step
+    clip        `model.training.train.train` with the preset of that name, B pairs a step
     designclip  likewise: B/2 pairs and another view of each, so B images a step
     open_clip   `train_one_epoch` of open_clip_train over B pairs that lie on the GPU: nothing is read
 
@@ -37,14 +37,14 @@ from rich.table import Table
 
 from bench.drawn_views import write_dataset
 from bench.open_clip_training import OpenClipTraining
-from model.clip import load_clip
-from model.config import TrainConfig
+from model.clip.loading import load_clip
+from model.clip.source import ModelSource
 from model.errors import TrainingStoppedError
 from model.files import write_json
-from model.recording import read_timings
-from model.run import RunFolder
-from model.source import ModelSource
-from model.train import train
+from model.training.config import TrainConfig
+from model.training.run.folder import RunFolder
+from model.training.run.metrics import read_timings
+from model.training.train import train
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,9 +22,10 @@ from pathlib import Path
 
 from lxml import etree
 
-from patentdata import classes, references, st36, viewpoints
-from patentdata.documents import document_kind, split_documents
-from patentdata.grants import parse_grant
+from patentdata import classes
+from patentdata.grants import references, st36, viewpoints
+from patentdata.grants.documents import document_kind, split_documents
+from patentdata.grants.parsing import parse_grant
 
 _DEFAULT = Path(os.environ.get("DESIGNCLIP_REAL_DATA", "../shared/data"))
 

@@ -31,12 +31,12 @@ import torch
 from PIL import Image
 
 from bench.drawn_views import write_dataset
-from model.classes import USPC
-from model.clip import Preprocess
-from model.data import ImageReader, Views, normalise, read_views
-from model.dataset import open_dataset
-from model.sampling import Sampler, batch_draws
-from model.tokens import quicken
+from model.clip.tokenizer import quicken
+from model.dataset.classes import USPC
+from model.dataset.folder import open_dataset
+from model.dataset.images import ImageReader, Preprocess, normalise
+from model.dataset.views import Views, read_views
+from model.training.sampling import Sampler, batch_draws
 
 _MIN_AREA = 0.9
 

@@ -8,15 +8,16 @@ from typing import Any
 
 import torch
 
-from model.batches import Batch, Stream
-from model.clip import Clip
-from model.config import TrainConfig
-from model.data import ImageReader, Views
-from model.learner import Learner
-from model.losses import class_weights
-from model.recording import Readings
-from model.tokens import quicken
-from model.train import reproducible
+from model.clip.loading import Clip
+from model.clip.tokenizer import quicken
+from model.dataset.images import ImageReader
+from model.dataset.views import Views
+from model.training.batches import Batch, Stream
+from model.training.config import TrainConfig
+from model.training.run.metrics import Readings
+from model.training.step.learner import Learner
+from model.training.step.losses import class_weights
+from model.training.train import reproducible
 
 
 class OwnTraining:

@@ -20,7 +20,7 @@ import time
 import numpy as np
 import torch
 
-from model.metrics import Answers, best_ranks, scores_of_features
+from model.evaluation.measures.metrics import Answers, best_ranks, scores_of_features
 
 METHODS = ("counting", "argsort")
 

@@ -18,11 +18,14 @@ from pathlib import Path
 
 from lxml import etree
 
-from patentdata import archives, stages
-from patentdata.archives import ArchivesConfig
-from patentdata.catalog import list_weeks
-from patentdata.folder import DataFolder
+from patentdata.archives import designs
+from patentdata.archives.designs import ArchivesConfig
+from patentdata.archives.sources import list_weeks
+from patentdata.archives.stage import keep_archive
+from patentdata.grants.stage import parse_archive
 from patentdata.specimens import SpecimenConfig, write_week
+from patentdata.store.folder import DataFolder
+from patentdata.store.weeks import kept_path, table_path
 
 _ROUNDS = 3
 
@@ -44,16 +47,16 @@ def measure(num_patents: int) -> dict[str, float]:
         write_week(Path(place), "I20240102", config, truth=False)
         folder = DataFolder(Path(place) / "data")
         (week,) = list_weeks(place)
-        stages.keep_archive(folder, week, ArchivesConfig())
-        with folder.open(stages.kept_path(folder, week.week)) as archive:
+        keep_archive(folder, week, ArchivesConfig())
+        with folder.open(kept_path(folder, week.week)) as archive:
             documents = [
-                next(iter(archives.unpack_member(read(), ArchivesConfig(), endings=(".xml",)).values()))
-                for _, read in archives.read_kept(archive)
+                next(iter(designs.unpack_member(read(), ArchivesConfig(), endings=(".xml",)).values()))
+                for _, read in designs.read_kept(archive)
             ]
 
         def run_stage() -> None:
-            folder.remove(stages.table_path(folder, "grants", week.week))
-            stages.parse_archive(folder, week.week)
+            folder.remove(table_path(folder, "grants", week.week))
+            parse_archive(folder, week.week)
 
         of_stage = best_seconds(run_stage)
         of_parse = best_seconds(lambda: [etree.fromstring(document) for document in documents])

@@ -36,12 +36,13 @@ import torch
 from bench.drawn_views import write_dataset
 from bench.open_clip_training import ImageFiles, OpenClipTraining, Pairs, read_files
 from bench.own_training import OwnTraining
-from model.clip import Clip, load_clip
-from model.config import TrainConfig
-from model.data import ImageReader, Views, read_views
-from model.dataset import open_dataset
-from model.source import ModelSource
-from model.tokens import quicken
+from model.clip.loading import Clip, load_clip
+from model.clip.source import ModelSource
+from model.clip.tokenizer import quicken
+from model.dataset.folder import open_dataset
+from model.dataset.images import ImageReader
+from model.dataset.views import Views, read_views
+from model.training.config import TrainConfig
 
 _NUM_FILES = 512  # views that are image files too, for open_clip_train
 

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from patentdata.figures import describe_figures
-from patentdata.references import expand_references
+from patentdata.grants.figure_descriptions import describe_figures
+from patentdata.grants.references import expand_references
 
 _DEFAULT = Path(os.environ.get("DESIGNCLIP_REAL_DATA", "../shared/data")) / "viewpoints" / "train.txt"
 

@@ -32,8 +32,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 import numpy as np
 
-from patentdata.sheets import read_sheet
-from patentdata.splitting import SplitSheet, split_sheet
+from patentdata.views.sheets import read_sheet
+from patentdata.views.splitting import SplitSheet, split_sheet
 
 _DEFAULT = Path(os.environ.get("DESIGNCLIP_REAL_DATA", "../shared/data"))
 _THUMBNAIL_PX = 1500

@@ -19,14 +19,18 @@ from typing import TypeVar
 
 import pyarrow.parquet as pq
 
-from patentdata import stages
-from patentdata.archives import ArchivesConfig
+from patentdata.archives.designs import ArchivesConfig
+from patentdata.archives.sources import list_weeks
+from patentdata.archives.stage import keep_archive
 from patentdata.captions.config import CaptionsConfig
-from patentdata.catalog import list_weeks
-from patentdata.dataset import DatasetConfig, build_dataset
-from patentdata.folder import DataFolder
+from patentdata.captions.stage import caption_views
+from patentdata.dataset.stage import DatasetConfig, build_dataset
+from patentdata.grants.stage import parse_archive
 from patentdata.specimens import SpecimenConfig, write_week
-from patentdata.views import ViewsConfig
+from patentdata.store.folder import DataFolder
+from patentdata.store.weeks import WEEKLY_STAGES, table_path
+from patentdata.views.patent_views import ViewsConfig
+from patentdata.views.stage import split_archive
 from patentdata.worker import prepare_worker
 
 _WEEKS = ("I20240102", "I20240109", "I20240116")
@@ -45,24 +49,24 @@ def measure(source: str) -> dict[str, object]:
     prepare_worker()
     with tempfile.TemporaryDirectory() as place:
         folder = DataFolder(place)
-        seconds = dict.fromkeys(stages.WEEKLY_STAGES, 0.0)
+        seconds = dict.fromkeys(WEEKLY_STAGES, 0.0)
         num_sheets = num_patents = 0
         weeks = list_weeks(source)
         for i, archive in enumerate(weeks):
             calls: dict[str, Callable[[], object]] = {
-                "archives": lambda archive=archive: stages.keep_archive(folder, archive, ArchivesConfig()),
-                "grants": lambda week=archive.week: stages.parse_archive(folder, week),
-                "views": lambda week=archive.week: stages.split_archive(folder, week, ViewsConfig()),
-                "captions": lambda week=archive.week: stages.caption_views(folder, week, CaptionsConfig()),
+                "archives": lambda archive=archive: keep_archive(folder, archive, ArchivesConfig()),
+                "grants": lambda week=archive.week: parse_archive(folder, week),
+                "views": lambda week=archive.week: split_archive(folder, week, ViewsConfig()),
+                "captions": lambda week=archive.week: caption_views(folder, week, CaptionsConfig()),
             }
             taken = {stage: timed(call)[0] for stage, call in calls.items()}
             if i:
                 seconds = {stage: seconds[stage] + taken[stage] for stage in seconds}
-                num_sheets += stages.split_archive(folder, archive.week, ViewsConfig()).tally("sheets").num_out
-                num_patents += stages.parse_archive(folder, archive.week).tally("grants").num_out
+                num_sheets += split_archive(folder, archive.week, ViewsConfig()).tally("sheets").num_out
+                num_patents += parse_archive(folder, archive.week).tally("grants").num_out
         names = [archive.week for archive in weeks]
         of_dataset, _ = timed(lambda: build_dataset(folder, names, DatasetConfig()))
-        views = [Path(stages.table_path(folder, "views", week)) for week in names]
+        views = [Path(table_path(folder, "views", week)) for week in names]
         rows = [pq.read_metadata(path).num_rows for path in views]
         of_walk = sum(seconds.values())
         return {

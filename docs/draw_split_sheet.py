@@ -10,11 +10,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from patentdata.grants import parse_grant
-from patentdata.report import Report
-from patentdata.sheets import read_sheet
+from patentdata.grants.parsing import parse_grant
 from patentdata.specimens import SpecimenConfig, draw_patent
-from patentdata.views import ViewsConfig, patent_views
+from patentdata.store.report import Report
+from patentdata.views.patent_views import ViewsConfig, patent_views
+from patentdata.views.sheets import read_sheet
 
 _NUMBER = 900033
 _INK = {"box": "#0b6e99", "label_box": "#c2410c"}

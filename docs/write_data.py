@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from patentdata import records
-from patentdata.parquet import describe_schema
+from patentdata.store import schemas
+from patentdata.store.parquet import describe_schema
 
 _TABLES = {
-    "grants": (records.GRANTS, "`grants/WEEK.parquet`: one row a patent, in order of number."),
-    "views": (records.VIEWS, "`views/WEEK.parquet`: one row a figure, in order of patent and sheet."),
-    "captions": (records.CAPTIONS, "`captions/WEEK.parquet`: one row a view, in the order of the views."),
+    "grants": (schemas.GRANTS, "`grants/WEEK.parquet`: one row a patent, in order of number."),
+    "views": (schemas.VIEWS, "`views/WEEK.parquet`: one row a figure, in order of patent and sheet."),
+    "captions": (schemas.CAPTIONS, "`captions/WEEK.parquet`: one row a view, in the order of the views."),
     "dataset": (
-        records.DATASET,
+        schemas.DATASET,
         "`datasets/NAME/{train,validation,test}-WEEK.parquet`: one row a captioned view; `dataset.json` beside them.",
     ),
 }
@@ -21,7 +21,8 @@ def data_page() -> str:
     parts = [
         "# The data",
         "",
-        "Written from the schemas in `patentdata/records.py` by `make docs`; each field carries its description in the "
+        "Written from the schemas in `patentdata/store/schemas.py` by `make docs`; each field carries its description "
+        "in the "
         "files too, as Arrow field metadata. Every file's footer says what made it, under the key `designclip`: stage, "
         "version, settings, fingerprints of the inputs, the stage's report, the hash of the rows, and a seal over the "
         "whole file.",

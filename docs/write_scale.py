@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from flows import rebuild_plan as plan
-from flows.rebuild_plan import Rate
+from flows.preflight import rates as plan
+from flows.preflight.rates import Rate
 
 _YEARS = "2007 to 2022"
 PATENTS = Rate(500_000, "patents", "published by IMPACT; a recount of its release gives 434,498")

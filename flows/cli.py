@@ -15,19 +15,8 @@ from collections.abc import Iterator
 
 import typer
 
-from flows import console
-from flows.commands import (
-    captions,
-    measuring,
-    operations,
-    rebuilding,
-    retraining,
-    searching,
-    sources,
-    stages,
-    training,
-    walks,
-)
+from flows.commands import captions, evaluate, operations, rebuild, refresh, retrain, search, stages, train, weeks
+from flows.terminal import output
 
 app = typer.Typer(
     help="US design patents, from the weekly archives of the USPTO to a trained and measured CLIP model.\n\n"
@@ -39,15 +28,15 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 for subject in (
-    walks,
-    rebuilding,
-    sources,
+    refresh,
+    rebuild,
+    weeks,
     stages,
     captions,
-    training,
-    measuring,
-    retraining,
-    searching,
+    train,
+    evaluate,
+    retrain,
+    search,
     operations,
 ):
     app.add_typer(subject.app)
@@ -63,19 +52,19 @@ def main() -> None:
         with _stopping_on_signals():
             app()
     except _StoppedError as stopped:
-        console.say_error("stopped; run the same command again to go on")
+        output.say_error("stopped; run the same command again to go on")
         if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(128 + stopped.number)  # threads in the middle of a sheet are not waited for; files appear whole
         raise
     except (PatentDataError, ModelError) as error:
-        console.say_error(str(error))
+        output.say_error(str(error))
         sys.exit(2 if isinstance(error, ConfigError | ModelConfigError) else 1)
     except Exception as error:
         if os.environ.get("DESIGNCLIP_DEBUG"):
             raise
-        console.say_error(f"unexpected {type(error).__name__}: {error}; set DESIGNCLIP_DEBUG=1 to see where")
+        output.say_error(f"unexpected {type(error).__name__}: {error}; set DESIGNCLIP_DEBUG=1 to see where")
         sys.exit(1)
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from prefect import flow
 
-from flows.artifacts import publish
-from flows.progress import listener
-from flows.refresh import local_dir
-from flows.runners import call_task
-from model.evaluation_config import EvaluationConfig
-from patentdata.folder import DataFolder
+from flows.publishing import publish
+from model.evaluation.config import EvaluationConfig
+from patentdata.store.folder import DataFolder
 from tasks.evaluation import evaluate_model
+from tasks.running.local_copies import local_dir
+from tasks.running.progress import listener
+from tasks.running.runners import call_task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,18 +10,18 @@ from typing import Any, Literal
 
 from prefect import flow
 
-from flows.progress import listening
-from flows.rebuild_plan import Stopwatch, write_speed
-from flows.refresh import RefreshConfig, WalkResult, WeeksFailedError, refresh
-from flows.runners import call_task, open_runner
-from flows.weeks import WeekOutcome
-from model.config import TrainConfig
-from patentdata import stages
+from flows.outcomes import WalkResult, WeekOutcome, WeeksFailedError
+from flows.preflight.rates import Stopwatch, write_speed
+from flows.refresh import RefreshConfig, refresh
+from model.training.config import TrainConfig
 from patentdata.errors import ConfigError, PatentDataError
-from patentdata.folder import DataFolder
-from patentdata.impact_layout import locked_layout
-from patentdata.reconciliation import Account, reconcile, write_account
+from patentdata.rebuild.account import Account, reconcile, write_account
+from patentdata.rebuild.impact_layout import locked_layout
+from patentdata.store.folder import DataFolder
+from patentdata.store.weeks import weeks_of
 from tasks.impact import write_week, write_year
+from tasks.running.progress import listening
+from tasks.running.runners import call_task, open_runner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def rebuild(config: RebuildConfig) -> RebuildResult:
 
 def _walk(folder: DataFolder, config: RebuildConfig) -> WalkResult:
     """The refresh of the years, timed."""
-    watch = Stopwatch(stages.weeks_of(folder, "views"), time.monotonic)
+    watch = Stopwatch(weeks_of(folder, "views"), time.monotonic)
     try:
         with listening(watch):
             return refresh.fn(config)

@@ -10,17 +10,18 @@ from typing import Any
 
 from prefect import flow
 
-from flows.artifacts import publish, publish_decision
-from flows.progress import listener
-from flows.refresh import TINY_TRAINING, local_dir, train_and_measure
-from flows.runners import call_task
-from model.champion import Decision, Hall, num_train_patents
-from model.config import TrainConfig
-from model.dataset import Dataset, open_dataset
-from model.evaluation_config import EvaluationConfig
+from flows.publishing import publish, publish_decision
+from flows.steps import TINY_TRAINING, train_and_measure
+from model.dataset.folder import Dataset, open_dataset
+from model.evaluation.champion import Decision, Hall, num_train_patents
+from model.evaluation.config import EvaluationConfig
+from model.training.config import TrainConfig
 from patentdata.errors import ConfigError
-from patentdata.folder import DataFolder
+from patentdata.store.folder import DataFolder
 from tasks.evaluation import evaluate_model
+from tasks.running.local_copies import local_dir
+from tasks.running.progress import listener
+from tasks.running.runners import call_task
 
 DEFAULT_METRIC = "retrieval/text_to_image/R@10"
 

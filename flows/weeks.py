@@ -5,28 +5,30 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from prefect import Task
 
-from flows.caption_runner import open_caption_runner
-from flows.fetching import Fetching, num_at_once, state_of_offer
-from flows.progress import listener
-from flows.runners import Future, Runner, WorkersConfig, open_runner
-from patentdata import stages
-from patentdata.archives import ArchivesConfig
+from flows.outcomes import WeekOutcome
+from patentdata.archives.designs import ArchivesConfig
+from patentdata.archives.downloads import DownloadsConfig
+from patentdata.archives.fetching import Fetching, num_at_once
+from patentdata.archives.kept import state_of_offer
+from patentdata.archives.portal import PortalConfig
+from patentdata.archives.sources import list_weeks
+from patentdata.archives.weekly_archive import WeeklyArchive
 from patentdata.captions.config import CaptionsConfig
-from patentdata.catalog import WeeklyArchive, list_weeks
-from patentdata.downloads import DownloadsConfig
 from patentdata.errors import ConfigError, PatentDataError, SourceError
-from patentdata.folder import DataFolder
-from patentdata.portal import PortalConfig
-from patentdata.report import Report
-from patentdata.views import ViewsConfig
+from patentdata.store.folder import DataFolder
+from patentdata.store.weeks import WEEKLY_STAGES, kept_weeks
+from patentdata.views.patent_views import ViewsConfig
 from tasks.archives import keep_archive
 from tasks.captions import caption_views
 from tasks.grants import parse_archive
+from tasks.running.caption_runner import open_caption_runner
+from tasks.running.progress import listener
+from tasks.running.runners import Future, Runner, WorkersConfig, open_runner
 from tasks.views import split_archive
 
 _LOG = logging.getLogger(__name__)
@@ -64,38 +66,8 @@ class WeeksConfig:
     workers: WorkersConfig = WorkersConfig()
 
     def __post_init__(self) -> None:
-        if unknown := set(self.only_stages) - set(stages.WEEKLY_STAGES):
-            raise ConfigError(
-                f"no stage {', '.join(sorted(unknown))}; the stages are {', '.join(stages.WEEKLY_STAGES)}"
-            )
-
-
-@dataclass
-class WeekOutcome:
-    """What became of one week.
-
-    Attributes:
-        week: "I20210105".
-        reports: Stage → its report, in the order of the walk; ends before the stage that failed, but where an archive
-            kept before took the place of one that could not be fetched.
-        failed_stage: The stage that failed, or None.
-        error: Why, in one sentence.
-    """
-
-    week: str
-    reports: dict[str, Report] = field(default_factory=dict)
-    failed_stage: str | None = None
-    error: str | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether what lies in the data folder of the week is whole, though a new issue of it may not be there."""
-        return self.error is None or (self.failed_stage == "archives" and "captions" in self.reports)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        reports = {stage: report.to_dict() for stage, report in self.reports.items()}
-        return {"week": self.week, "failed_stage": self.failed_stage, "error": self.error, "stages": reports}
+        if unknown := set(self.only_stages) - set(WEEKLY_STAGES):
+            raise ConfigError(f"no stage {', '.join(sorted(unknown))}; the stages are {', '.join(WEEKLY_STAGES)}")
 
 
 def walk_weeks(config: WeeksConfig) -> list[WeekOutcome]:
@@ -112,13 +84,13 @@ def walk_weeks(config: WeeksConfig) -> list[WeekOutcome]:
     folder = DataFolder(config.data_dir)
     years = config.years or None
     offered = {week.week: week for week in _offered(config)}
-    kept = [week for week in stages.kept_weeks(folder) if years is None or int(week[1:5]) in years]
+    kept = [week for week in kept_weeks(folder) if years is None or int(week[1:5]) in years]
     outcomes = {week: WeekOutcome(week) for week in sorted({*offered, *kept})}
     if not outcomes:
         raise SourceError(f"no week to walk in {config.source or config.data_dir}; name a --source of weekly archives")
     steps = {week: list(_steps(config, folder, week, offered.get(week))) for week in outcomes}
     listener().on_weeks(list(outcomes), sum(len(of_week) for of_week in steps.values()))
-    fetching = Fetching(num_at_once(offered.values(), config.workers))
+    fetching = Fetching(num_at_once(offered.values(), config.workers.num_known_workers))
     with (
         open_runner(config.workers) as runner,
         open_caption_runner(runner, config.workers, folder, config.captions) as caption_runner,
@@ -140,7 +112,7 @@ def _steps(config: WeeksConfig, folder: DataFolder, week: str, archive: WeeklyAr
         ("views", split_archive, {"week": week, "config": config.views}),
         ("captions", caption_views, {"week": week, "config": config.captions}),
     ]
-    wanted = config.only_stages or stages.WEEKLY_STAGES
+    wanted = config.only_stages or WEEKLY_STAGES
     for stage, task, parameters in steps:
         if stage in wanted and (stage != "archives" or archive is not None):
             yield stage, task, {"folder": folder, **parameters}

@@ -11,10 +11,10 @@ from typing import Any
 import jinja2
 
 
-def page_environment() -> jinja2.Environment:
+def page_environment(folder: Path) -> jinja2.Environment:
     """The templates of this package; every value is escaped, and a name that is not there is an error."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -11,9 +11,6 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from model.errors import ConfigError
 from model.files import read_json, sha256_of_json
 
-CAPTION_COLUMNS = ("text", "shape", "function", "title")
-
-
 RESULT_UNTOUCHED = {"changes_result": False}  # such a setting may differ between a run and its resumption
 
 _TYPES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", NoneType: "none"}

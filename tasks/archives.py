@@ -1,6 +1,6 @@
 """Stage archives as a task."""
 
-from patentdata import stages
-from tasks.retry import stage_task
+from patentdata.archives import stage
+from tasks.running.retry import stage_task
 
-keep_archive = stage_task(stages.keep_archive, stage="archives", of="{archive.week}")
+keep_archive = stage_task(stage.keep_archive, stage="archives", of="{archive.week}")

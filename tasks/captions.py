@@ -1,6 +1,6 @@
 """Stage captions as a task."""
 
-from patentdata import stages
-from tasks.retry import stage_task
+from patentdata.captions import stage
+from tasks.running.retry import stage_task
 
-caption_views = stage_task(stages.caption_views, stage="captions", of="{week}")
+caption_views = stage_task(stage.caption_views, stage="captions", of="{week}")

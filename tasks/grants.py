@@ -1,6 +1,6 @@
 """Stage grants as a task."""
 
-from patentdata import stages
-from tasks.retry import stage_task
+from patentdata.grants import stage
+from tasks.running.retry import stage_task
 
-parse_archive = stage_task(stages.parse_archive, stage="grants", of="{week}")
+parse_archive = stage_task(stage.parse_archive, stage="grants", of="{week}")

@@ -1,6 +1,6 @@
 """Stage training as a task: in a child process, so that a fault of CUDA or a lack of memory ends that process alone."""
 
-from model.child import train_in_child
-from tasks.retry import stage_task
+from model.child_process import train_in_child
+from tasks.running.retry import stage_task
 
 train_model = stage_task(train_in_child, stage="training", of="{run_dir.name}")

@@ -1,6 +1,6 @@
 """Stage views as a task."""
 
-from patentdata import stages
-from tasks.retry import stage_task
+from patentdata.views import stage
+from tasks.running.retry import stage_task
 
-split_archive = stage_task(stages.split_archive, stage="views", of="{week}")
+split_archive = stage_task(stage.split_archive, stage="views", of="{week}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from patentdata.captions.server import Server, serving
+from patentdata.captions.vllm.server import Server, serving
 from tests.tiny_llava import TINY_SERVER, write_tiny_llava
 
 _REPOSITORY = Path(__file__).resolve().parents[1]

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.refresh import refresh
-from model.data import read_views
-from model.dataset import open_dataset
-from patentdata import records
+from model.dataset.folder import open_dataset
+from model.dataset.views import read_views
+from patentdata.store import schemas
 from tests.flows.walks import draw_archives, small_walk
 
 
@@ -36,4 +36,4 @@ def test_the_model_reads_every_view_that_was_written(dataset_dir):
 
 def test_files_of_the_dataset_have_the_fields_that_are_documented(dataset_dir):
     for path in dataset_dir.glob("*.parquet"):
-        assert pq.read_schema(path).names == records.DATASET.names
+        assert pq.read_schema(path).names == schemas.DATASET.names

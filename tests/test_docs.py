@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from flows import console
 from flows.cli import app
+from flows.commands.settings import build
 from flows.refresh import RefreshConfig
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
@@ -47,4 +47,4 @@ def test_the_settings_on_the_front_page_are_settings():
     (settings,) = re.findall(r"```toml\n(.*?)```", (_REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
     values = tomllib.loads(settings)
     assert set(values) == {"weeks", "dataset", "training"}
-    console.build(RefreshConfig, {**values, "weeks": {**values["weeks"], "data_dir": "data"}})
+    build(RefreshConfig, {**values, "weeks": {**values["weeks"], "data_dir": "data"}})

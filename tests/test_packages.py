@@ -17,8 +17,8 @@ def test_from_outside_the_repository_a_package_is_ours(package, tmp_path):
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("patentdata.stages", ("prefect", "torch", "open_clip", "transformers")),
-        ("model.train", ("prefect", "patentdata")),
+        ("patentdata.captions.stage", ("prefect", "torch", "open_clip", "transformers")),
+        ("model.training.train", ("prefect", "patentdata")),
     ],
 )
 def test_what_a_library_loads_is_only_what_it_may_know(package, forbidden):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from patentdata.captions import prompts
-from patentdata.captions.server import ServerConfig
+from patentdata.captions.config import ServerConfig
 
 IMAGE_PX = 56
 _PATCH_PX = 14

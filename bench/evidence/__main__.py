@@ -28,8 +28,8 @@ from bench.evidence.runs import Run, make_all, plan
 from bench.evidence.scale import SCALES, Scale
 from bench.evidence.specimens import make_dataset
 from bench.evidence.summary import Evidence, summarise, tables
-from model.data import read_views
-from model.dataset import open_dataset
+from model.dataset.folder import open_dataset
+from model.dataset.views import read_views
 from model.errors import ModelError
 from model.files import held_alone, write_json, write_text
 

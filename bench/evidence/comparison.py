@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.bootstrap import Bootstrap, interval, p_value
+from model.evaluation.measures.bootstrap import Bootstrap, interval, p_value
 
 TAIL, MIDDLE, HEAD, ALL = "tail", "middle", "head", "all"
 THIRDS = (TAIL, MIDDLE, HEAD)

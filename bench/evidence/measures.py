@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.classes import USPC
-from model.classification import ranks_of_truth
-from model.classifier import CLASSIFIER_CONFIG, load_classifier
-from model.clip import Clip, load_clip
-from model.data import ImageReader, Views
-from model.embed import embed_images, embed_texts
-from model.evaluation_config import PROMPTS
-from model.metrics import Answers, all_ranks, scores_of_features
-from model.retrieval import number_texts
-from model.source import ModelSource
-from model.zero_shot import prompts_of
+from model.clip.embeddings import embed_images, embed_texts
+from model.clip.loading import Clip, load_clip
+from model.clip.saved_head import CLASSIFIER_CONFIG, load_classifier
+from model.clip.source import ModelSource
+from model.dataset.classes import USPC
+from model.dataset.images import ImageReader
+from model.dataset.views import Views
+from model.evaluation.config import PROMPTS
+from model.evaluation.measures.metrics import Answers, all_ranks, scores_of_features
+from model.evaluation.protocols.classification import ranks_of_truth
+from model.evaluation.protocols.ranking import number_texts
+from model.evaluation.protocols.zero_shot import prompts_of
 
 VERSION = 1  # counts up when an equal model would get other values
 

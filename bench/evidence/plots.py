@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from bench.evidence.arms import BOTH, EVEN, LOSS
 from bench.evidence.comparison import ALL, HEAD, MIDDLE, TAIL
 from bench.evidence.measures import ACCURACIES
-from model.classes import USPC
-from model.data import Views, decode_grey, pad_to_square
+from model.dataset.classes import USPC
+from model.dataset.images import decode_grey, pad_to_square
+from model.dataset.views import Views
 
 _INK, _MUTED, _GRID = "#1d2733", "#9aa5b1", "#e4e8ec"
 _COLOURS = {TAIL: "#b3541e", MIDDLE: "#6a4c93", HEAD: "#0b6e99", ALL: _MUTED}

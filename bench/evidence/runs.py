@@ -24,15 +24,15 @@ import torch
 from bench.evidence.arms import UNTRAINED, arms
 from bench.evidence.measures import VERSION, measure
 from bench.evidence.scale import SCALES, Scale
-from model.clip import choose_device
-from model.config import TrainConfig
-from model.data import read_views
-from model.dataset import Dataset, open_dataset
-from model.done import training_identity
+from model.clip.loading import choose_device
+from model.dataset.folder import Dataset, open_dataset
+from model.dataset.views import read_views
 from model.errors import ModelError, TrainingError
 from model.files import read_json, remove, write_json
-from model.run import RunFolder
-from model.train import train
+from model.training.config import TrainConfig
+from model.training.done import training_identity
+from model.training.run.folder import RunFolder
+from model.training.train import train
 
 Done = Callable[[float], None]
 """Called with the share of all steps that is done."""

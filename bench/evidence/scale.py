@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from model.classes import USPC
-from model.config import TrainConfig
+from model.dataset.classes import USPC
+from model.training.config import TrainConfig
 
 _SMALL_RESNET = f"local-dir:{Path(__file__).parent / 'architecture'}"
 

@@ -14,16 +14,19 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from bench.evidence.scale import Scale
-from patentdata import stages
-from patentdata.archives import ArchivesConfig
+from patentdata.archives.designs import ArchivesConfig
+from patentdata.archives.sources import list_weeks
+from patentdata.archives.stage import keep_archive
 from patentdata.captions.config import CaptionsConfig
-from patentdata.catalog import list_weeks
-from patentdata.dataset import DatasetConfig, build_dataset
-from patentdata.folder import DataFolder
+from patentdata.captions.stage import caption_views
+from patentdata.dataset.splits import SplitConfig
+from patentdata.dataset.stage import DatasetConfig, build_dataset
+from patentdata.grants.stage import parse_archive
 from patentdata.specimens import SpecimenConfig, write_week
-from patentdata.splits import SplitConfig
-from patentdata.training_images import TrainingImageConfig
-from patentdata.views import ViewsConfig
+from patentdata.store.folder import DataFolder
+from patentdata.views.patent_views import ViewsConfig
+from patentdata.views.square_images import TrainingImageConfig
+from patentdata.views.stage import split_archive
 from patentdata.worker import prepare_worker
 
 Advance = Callable[[int, int], None]  # weeks done, weeks in all
@@ -90,10 +93,10 @@ def _walk(source: Path, data_dir: Path, week: str, config: SpecimenConfig) -> No
     _draw(source, week, config)
     folder = DataFolder(str(data_dir))
     (archive,) = (archive for archive in list_weeks(str(source)) if archive.week == week)
-    stages.keep_archive(folder, archive, ArchivesConfig())
-    stages.parse_archive(folder, week)
-    stages.split_archive(folder, week, ViewsConfig())
-    stages.caption_views(folder, week, CaptionsConfig())
+    keep_archive(folder, archive, ArchivesConfig())
+    parse_archive(folder, week)
+    split_archive(folder, week, ViewsConfig())
+    caption_views(folder, week, CaptionsConfig())
 
 
 def _draw(source: Path, week: str, config: SpecimenConfig) -> None:

@@ -13,8 +13,8 @@ from bench.evidence.claims import claims
 from bench.evidence.comparison import ALL, HEAD, MIDDLE, TAIL, THIRDS, Figure, Resampling, third_of_class
 from bench.evidence.measures import ACCURACIES, MEASURES, QUERIES, SAME_PATENT
 from bench.evidence.scale import Scale
-from model.classes import USPC
-from model.data import Views
+from model.dataset.classes import USPC
+from model.dataset.views import Views
 from model.errors import TrainingError
 
 _PARTS = (TAIL, MIDDLE, HEAD, ALL)

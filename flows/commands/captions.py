@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from flows import console
 from flows.commands.options import (
     Captioner,
     ConfigFile,
@@ -21,6 +20,8 @@ from flows.commands.options import (
     caption_settings,
     walk_stage,
 )
+from flows.commands.settings import read_toml
+from flows.terminal import bars, output
 
 app = typer.Typer()
 
@@ -59,14 +60,14 @@ def captions(
         return _write_page(data_dir, report, week or [], compare, as_json)
     if week or compare:
         raise typer.BadParameter("--week and --compare belong to --report; name the page to write")
-    of_weeks = console.read_toml(config).get("weeks", {})
+    of_weeks = read_toml(config).get("weeks", {})
     settings = {"captions": caption_settings(of_weeks.get("captions", {}), locals())}
     walk_stage("captions", data_dir, None, years, workers, as_json, settings=settings)
 
 
 def _write_page(data_dir: str, report: Path, weeks: list[str], compare: str | None, as_json: bool) -> None:
     from patentdata.captions.page import CaptionPageConfig, write_caption_report
-    from patentdata.folder import DataFolder
+    from patentdata.store.folder import DataFolder
 
     summary = write_caption_report(
         DataFolder(data_dir),
@@ -74,13 +75,13 @@ def _write_page(data_dir: str, report: Path, weeks: list[str], compare: str | No
         report,
         config=CaptionPageConfig(),
         compare=None if compare is None else DataFolder(compare),
-        progress=console.counter("weeks read"),
+        progress=bars.counter("weeks read"),
     )
     if as_json:
-        console.show_json(summary)
+        output.show_json(summary)
     else:
         num_captions, num_views = summary["num_captions"], summary["num_views"]
-        console.say(
+        output.say(
             f"{num_captions:,} captions for {num_views:,} views, {num_views - num_captions:,} without one: "
             f"open {report.resolve()}"
         )

@@ -11,11 +11,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows import console
 from flows.commands.options import DataDir, Json, Workers
+from flows.commands.settings import build
+from flows.terminal import output, tables
 
 if TYPE_CHECKING:
-    from patentdata.impact_compare import Comparison
+    from patentdata.rebuild.impact_compare import Comparison
 
 app = typer.Typer()
 
@@ -23,9 +24,9 @@ app = typer.Typer()
 @app.command()
 def status(data_dir: DataDir, as_json: Json = False) -> None:
     """Show each week and stage of a data folder: state, counts, drops."""
-    from flows.status import read_status
+    from flows.preflight.status import read_status
 
-    console.show_status(read_status(data_dir), as_json)
+    tables.show_status(read_status(data_dir), as_json)
 
 
 @app.command()
@@ -36,7 +37,7 @@ def doctor(data_dir: DataDir = "data", as_json: Json = False) -> None:
 
     Example: `designclip doctor -d data`
     """
-    from flows.doctor import examine, summary
+    from flows.preflight.doctor import examine, summary
 
     findings = []
     table = Table("", "what", box=None)
@@ -47,7 +48,7 @@ def doctor(data_dir: DataDir = "data", as_json: Json = False) -> None:
         findings.append(finding)
         table.add_row(marks[finding.state], finding.name, escape(finding.found), escape(finding.advice))
     told = summary(findings)
-    console.show_json(told) if as_json else console.show_table(table)
+    output.show_json(told) if as_json else output.show_table(table)
     if not told["is_well"]:
         raise typer.Exit(1)
 
@@ -63,19 +64,19 @@ def compare(
 
     Example: `designclip compare 2021.csv -d data --out compare.html`
     """
-    from patentdata.folder import DataFolder
-    from patentdata.impact_compare import compare as compare_table
-    from patentdata.impact_compare import write_page
+    from patentdata.rebuild.impact_compare import compare as compare_table
+    from patentdata.rebuild.impact_compare import write_page
+    from patentdata.store.folder import DataFolder
 
     folder = DataFolder(data_dir)
     found = compare_table(table, folder)
     if out is not None:
         write_page(found, table.name, folder, out)
     if as_json:
-        return console.show_json(found.to_dict())
+        return output.show_json(found.to_dict())
     _show_comparison(found)
     if out is not None:
-        console.say(f"Open {out.resolve()}")
+        output.say(f"Open {out.resolve()}")
 
 
 def _show_comparison(found: Comparison) -> None:
@@ -85,14 +86,14 @@ def _show_comparison(found: Comparison) -> None:
         reasons = found.reasons(column)
         why = ", ".join(f"{num:,} {reason}" for reason, num in reasons.most_common())
         table.add_row(column, f"{found.equal[column]:,}", f"{reasons.total():,}", why)
-    console.show_table(table)
+    output.show_table(table)
     one_sided = Counter(item.reason for item in found.one_sided)
     if one_sided:
-        console.show_table(_table_of_one_sided(one_sided))
+        output.show_table(_table_of_one_sided(one_sided))
 
 
 def _table_of_one_sided(one_sided: Counter[str]) -> Table:
-    from patentdata.impact_compare import PRESENCE_REASONS
+    from patentdata.rebuild.impact_compare import PRESENCE_REASONS
 
     table = Table("patents", "on one side only, because", title_justify="left")
     for reason, num in one_sided.most_common():
@@ -116,7 +117,7 @@ def specimens(
     """Draw a week of design patents that never were, packed as the Red Book packs them, with the truth beside it."""
     from patentdata.specimens import SpecimenConfig, write_week
 
-    config = console.build(
+    config = build(
         SpecimenConfig,
         {
             "num_patents": patents,
@@ -128,4 +129,4 @@ def specimens(
         },
     )
     path = write_week(out, week, config, container=container)
-    console.show_json({"archive": str(path)}) if as_json else console.say(f"Drew {patents} patents: {path}")
+    output.show_json({"archive": str(path)}) if as_json else output.say(f"Drew {patents} patents: {path}")

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows import console
+from flows.commands.settings import build, parse_years
+from flows.terminal import tables
+from flows.terminal.bars import Bars
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -53,9 +55,9 @@ RunName = Annotated[str, typer.Option("--run", help="Name of the run under runs/
 
 def run_flow(flow: Flow[..., Any], config: Any, prefect: bool) -> Any:
     """Run a flow with progress bars: under Prefect, or as the plain function it is."""
-    from flows.progress import listening
+    from tasks.running.progress import listening
 
-    with console.Bars() as bars, listening(bars):
+    with Bars() as bars, listening(bars):
         return flow(config) if prefect else flow.fn(config)
 
 
@@ -80,12 +82,12 @@ def walk_stage(
 ) -> None:
     """Run one stage of every week and show what it did; `settings` are more of `WeeksConfig`."""
     from flows.weeks import WeeksConfig, walk_weeks
-    from patentdata.folder import DataFolder
+    from patentdata.store.folder import DataFolder
 
-    values = {"data_dir": data_dir, "source": source, "years": console.parse_years(years), "only_stages": (stage,)}
-    config = console.build(WeeksConfig, (settings or {}) | values | {"workers": {"num_workers": workers}})
-    from flows.progress import listening
+    values = {"data_dir": data_dir, "source": source, "years": parse_years(years), "only_stages": (stage,)}
+    config = build(WeeksConfig, (settings or {}) | values | {"workers": {"num_workers": workers}})
+    from tasks.running.progress import listening
 
-    with DataFolder(data_dir).locked(), console.Bars() as bars, listening(bars):
+    with DataFolder(data_dir).locked(), Bars() as bars, listening(bars):
         outcomes = walk_weeks(config)
-    console.show_outcomes(outcomes, as_json)
+    tables.show_outcomes(outcomes, as_json)

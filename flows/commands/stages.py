@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from flows import console
 from flows.commands.options import ConfigFile, DataDir, Json, Workers, Years, walk_stage
+from flows.commands.settings import build, read_toml
+from flows.terminal import bars, output, tables
 
 app = typer.Typer()
 
@@ -30,9 +31,9 @@ def grants(
         return walk_stage("grants", data_dir, None, years, workers, as_json)
     if not files or out is None:
         raise typer.BadParameter("name FILES and --out, or --data-dir")
-    from patentdata.loose_grants import write_grants
+    from patentdata.grants.loose_files import write_grants
 
-    console.show_reports([write_grants(files, out)], as_json)
+    tables.show_reports([write_grants(files, out)], as_json)
 
 
 @app.command()
@@ -64,9 +65,9 @@ def views(
         return walk_stage("views", data_dir, None, years, workers, as_json)
     if sheets is None or jsonl is None:
         raise typer.BadParameter("name --data-dir, or both --sheets and --jsonl, or --report")
-    from patentdata.loose_sheets import write_figures
+    from patentdata.views.loose_sheets import write_figures
 
-    console.show_reports([write_figures(sheets, jsonl, progress=console.counter("sheets"))], as_json)
+    tables.show_reports([write_figures(sheets, jsonl, progress=bars.counter("sheets"))], as_json)
 
 
 @app.command()
@@ -77,31 +78,31 @@ def dataset(
     as_json: Json = False,
 ) -> None:
     """Freeze the captioned views of every whole week into a dataset."""
-    from flows.refresh import freeze
-    from flows.status import whole_weeks
-    from patentdata.dataset import DatasetConfig
-    from patentdata.folder import DataFolder
+    from flows.preflight.status import whole_weeks
+    from flows.steps import freeze
+    from patentdata.dataset.stage import DatasetConfig
+    from patentdata.store.folder import DataFolder
 
     folder = DataFolder(data_dir)
-    settings = console.build(DatasetConfig, {"name": name} | console.read_toml(config).get("dataset", {}))
+    settings = build(DatasetConfig, {"name": name} | read_toml(config).get("dataset", {}))
     with folder.locked():
         report = freeze(folder, whole_weeks(folder), settings)
-    console.show_reports([report], as_json)
+    tables.show_reports([report], as_json)
 
 
 def _write_contact_sheets(data_dir: str, report: Path, weeks: list[str], limit: int, as_json: bool) -> None:
-    from patentdata.contact_sheets import write_contact_sheets
-    from patentdata.folder import DataFolder
-    from patentdata.sheet_cards import ContactSheetsConfig
+    from patentdata.store.folder import DataFolder
+    from patentdata.views.contact_sheets.cards import ContactSheetsConfig
+    from patentdata.views.contact_sheets.page import write_contact_sheets
 
-    config = console.build(ContactSheetsConfig, {"limit": limit})
+    config = build(ContactSheetsConfig, {"limit": limit})
     summary = write_contact_sheets(
-        DataFolder(data_dir), weeks, report, config=config, progress=console.counter("sheets drawn")
+        DataFolder(data_dir), weeks, report, config=config, progress=bars.counter("sheets drawn")
     )
     if as_json:
-        console.show_json(summary)
+        output.show_json(summary)
     else:
-        console.say(
+        output.say(
             f"{summary['num_shown']:,} of {summary['num_sheets']:,} sheets, {summary['num_doubtful']:,} to look at: "
             f"open {report.resolve()}"
         )

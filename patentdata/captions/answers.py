@@ -8,8 +8,7 @@ import unicodedata
 from dataclasses import dataclass, replace
 from typing import Any
 
-from patentdata import tokens
-from patentdata.captions import quality
+from patentdata.captions import clip_tokens, quality
 from patentdata.captions.prompts import Prompt
 
 # Why a view has no caption. The first group is the server's doing, and is asked again on occasion.
@@ -157,7 +156,7 @@ def read_answer(answer: str | None, prompt: Prompt, *, is_cut: bool = False) -> 
     if shape.casefold() == function.casefold():
         raise UnusableAnswerError("repetition")
     caption = _fitted(shape, function)
-    if is_cut or not tokens.fits((shape, function)):
+    if is_cut or not clip_tokens.fits((shape, function)):
         raise UnusableAnswerError("too_long", replace(caption, is_shortened=True))
     return caption
 
@@ -245,36 +244,36 @@ def shorten(text: str, max_tokens: int) -> str:
     >>> shorten("A round lid. It has a handle.", 7)
     'A round lid.'
     """
-    if tokens.num_tokens(text) <= max_tokens:
+    if clip_tokens.num_tokens(text) <= max_tokens:
         return text
     sentences = _SENTENCE_END.split(text)
     for num in range(len(sentences) - 1, 0, -1):
         beginning = " ".join(sentences[:num])
-        if tokens.num_tokens(beginning) <= max_tokens:
+        if clip_tokens.num_tokens(beginning) <= max_tokens:
             return beginning
     words = sentences[0].split()
     low, high = 1, min(len(words), max_tokens)  # a word is a token or more
     while low < high:
         middle = (low + high + 1) // 2
-        if tokens.num_tokens(_ended(words[:middle])) <= max_tokens:
+        if clip_tokens.num_tokens(_ended(words[:middle])) <= max_tokens:
             low = middle
         else:
             high = middle - 1
     shortened = _ended(words[:low])
-    while tokens.num_tokens(shortened) > max_tokens:  # one endless word
+    while clip_tokens.num_tokens(shortened) > max_tokens:  # one endless word
         shortened = shortened[: len(shortened) // 2] + "."
     return shortened
 
 
 def _fitted(shape: str, function: str) -> Texts:
     """Each text, and both together, within what CLIP reads."""
-    shape_alone, function_alone = (shorten(text, tokens.CONTEXT_LENGTH) for text in (shape, function))
+    shape_alone, function_alone = (shorten(text, clip_tokens.CONTEXT_LENGTH) for text in (shape, function))
     text = f"{shape_alone} {function_alone}"
     is_shortened = (shape_alone, function_alone) != (shape, function)
-    if not tokens.fits((text,)):
+    if not clip_tokens.fits((text,)):
         # Function, as a rule the shorter one, is kept as far as half of the room; shape takes what is left.
-        end = shorten(function_alone, tokens.CONTEXT_LENGTH // 2)
-        room = tokens.CONTEXT_LENGTH - tokens.num_tokens(end) + 2  # one pair of marks stands around both
+        end = shorten(function_alone, clip_tokens.CONTEXT_LENGTH // 2)
+        room = clip_tokens.CONTEXT_LENGTH - clip_tokens.num_tokens(end) + 2  # one pair of marks stands around both
         text, is_shortened = f"{shorten(shape_alone, room)} {end}", True
     return Texts(text=text, shape=shape_alone, function=function_alone, is_shortened=is_shortened)
 

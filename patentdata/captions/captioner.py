@@ -1,4 +1,4 @@
-"""What every captioner is: views in, rows of `records.CAPTIONS` out."""
+"""What every captioner is: views in, rows of `schemas.CAPTIONS` out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 Row = dict[str, Any]
 
-# What a captioner is told about a view: columns of `records.VIEWS`, beside "image" where it looks, and of the grant.
+# What a captioner is told about a view: columns of `schemas.VIEWS`, beside "image" where it looks, and of the grant.
 VIEW_COLUMNS = (
     "view_id",
     "patent_number",
@@ -39,7 +39,7 @@ class Captioner(Protocol):
     def settings(self) -> Mapping[str, Any]: ...
 
     def caption(self, views: Iterable[Row]) -> Iterator[Row]:
-        """One row of `records.CAPTIONS` for each view, in the order of the views.
+        """One row of `schemas.CAPTIONS` for each view, in the order of the views.
 
         Args:
             views: Rows with `VIEW_COLUMNS` and `GRANT_COLUMNS` (and "image", a PNG, where `needs_images`), drawn only

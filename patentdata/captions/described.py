@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from patentdata import classes, tokens
+from patentdata import classes
+from patentdata.captions import clip_tokens
 from patentdata.captions.captioner import Row, cache_key
 from patentdata.errors import ConfigError
 
@@ -129,12 +130,13 @@ class DescribedConfig:
         max_tokens: Longest text in CLIP tokens, start and end included; longer titles are shortened.
     """
 
-    max_tokens: int = tokens.CONTEXT_LENGTH
+    max_tokens: int = clip_tokens.CONTEXT_LENGTH
 
     def __post_init__(self) -> None:
-        if not 40 <= self.max_tokens <= tokens.CONTEXT_LENGTH:
+        if not 40 <= self.max_tokens <= clip_tokens.CONTEXT_LENGTH:
             raise ConfigError(
-                f"max_tokens is {self.max_tokens}; choose 40 (room for viewpoint and class) to {tokens.CONTEXT_LENGTH}"
+                f"max_tokens is {self.max_tokens}; choose 40 (room for viewpoint and class) to "
+                f"{clip_tokens.CONTEXT_LENGTH}"
             )
 
 
@@ -162,7 +164,7 @@ class Described:
         words = (view.get("title") or "").split()
         num_words = min(len(words), self.config.max_tokens)  # a word is a token or more
         texts = describe(" ".join(words[:num_words]), wording, class_title)
-        while not tokens.fits(texts.values(), self.config.max_tokens):
+        while not clip_tokens.fits(texts.values(), self.config.max_tokens):
             num_words -= 1  # the title is the only part without bound
             texts = describe(" ".join(words[:num_words]), wording, class_title)
         source = json.dumps([DESCRIBED_PROMPT, wording, words, class_title, asdict(self.config)])
@@ -177,7 +179,7 @@ class Described:
             "answer": None,
             "temperature": None,
             "num_answers": 0,
-            "num_tokens": tokens.num_tokens(texts["text"]),
+            "num_tokens": clip_tokens.num_tokens(texts["text"]),
             "finish_reason": "stop" if num_words == len(words) else "length",
             "image_sha256": view["image_sha256"],
             "cache_key": cache_key(view["image_sha256"], source, model=None, sampling={}),

@@ -19,15 +19,15 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from patentdata import stages, tokens
-from patentdata.captions import quality
+from patentdata.captions import clip_tokens, quality
 from patentdata.captions.captioner import GRANT_COLUMNS, VIEW_COLUMNS, Row
 from patentdata.captions.quality import MEASURES, Commonest, Quality
 from patentdata.errors import ConfigError, OutputError
-from patentdata.folder import DataFolder
-from patentdata.pages import page_environment
-from patentdata.parquet import open_table
-from patentdata.sheet_cards import shortened, thumbnail
+from patentdata.pages import page_environment, shortened
+from patentdata.store.folder import DataFolder
+from patentdata.store.parquet import open_table
+from patentdata.store.weeks import state_of, table_path, weeks_of
+from patentdata.views.contact_sheets.cards import thumbnail
 
 _ROWS_A_BATCH = 1_024
 _NUM_CLASSES = 8  # in the table of the classes with the most repeated captions
@@ -179,7 +179,7 @@ class Gathered:
             self.without.setdefault(reason, Lowest(max(1, self.config.num_worst // 2))).add(draw, card)
             return
         self.samples.add(draw, card)
-        if row["num_tokens"] > tokens.CONTEXT_LENGTH:
+        if row["num_tokens"] > clip_tokens.CONTEXT_LENGTH:
             self.longest.add(-row["num_tokens"], card)
         if quality.repeats_itself(text):
             self.looping.add(draw, card)
@@ -245,7 +245,7 @@ def write_caption_report(
     """
     if out.is_dir():
         raise ConfigError(f"{out} is a folder; name an HTML file")
-    weeks = sorted(set(weeks)) or stages.weeks_of(folder, "captions")
+    weeks = sorted(set(weeks)) or weeks_of(folder, "captions")
     if not weeks:
         raise ConfigError(f"{folder.url} holds no captions; run the captions stage first")
     gathered = Gathered(config)
@@ -287,13 +287,13 @@ def kept_and_lost(text: str) -> tuple[str, str]:
     >>> kept_and_lost("A chair.")
     ('A chair.', '')
     """
-    if tokens.fits([text]):
+    if clip_tokens.fits([text]):
         return text, ""
     words = text.split()
-    low, high = 0, min(len(words), tokens.CONTEXT_LENGTH)  # a word is a token or more
+    low, high = 0, min(len(words), clip_tokens.CONTEXT_LENGTH)  # a word is a token or more
     while low < high:
         middle = (low + high + 1) // 2
-        if tokens.fits([" ".join(words[:middle])]):
+        if clip_tokens.fits([" ".join(words[:middle])]):
             low = middle
         else:
             high = middle - 1
@@ -327,15 +327,15 @@ def _made_words(caption: Row) -> str:
 
 def _cards_of(folder: DataFolder, week: str) -> Iterator[Card]:
     """Every caption of a week with what is known of its view and patent, in order."""
-    state, _ = stages.state_of(folder, "captions", week)
+    state, _ = state_of(folder, "captions", week)
     if state != "done":
         raise OutputError(f"the captions of {week} are {state}; run the captions stage on {folder.url} first")
-    with open_table(folder, stages.table_path(folder, "grants", week)) as table:
+    with open_table(folder, table_path(folder, "grants", week)) as table:
         columns = ["patent_number", *GRANT_COLUMNS]
         grants = {row["patent_number"]: row for row in table.read(columns=columns).to_pylist()}
     with (
-        open_table(folder, stages.table_path(folder, "captions", week)) as captions,
-        open_table(folder, stages.table_path(folder, "views", week)) as views,
+        open_table(folder, table_path(folder, "captions", week)) as captions,
+        open_table(folder, table_path(folder, "views", week)) as views,
     ):
         for caption, view in zip(_rows(captions), _rows(views, list(VIEW_COLUMNS)), strict=True):
             if caption["view_id"] != view["view_id"]:
@@ -344,7 +344,7 @@ def _cards_of(folder: DataFolder, week: str) -> Iterator[Card]:
 
 
 def _captions_elsewhere(folder: DataFolder, week: str) -> dict[str, Row]:
-    path = stages.table_path(folder, "captions", week)
+    path = table_path(folder, "captions", week)
     if not folder.exists(path):
         return {}
     with open_table(folder, path) as table:
@@ -368,7 +368,7 @@ def _add_pictures(folder: DataFolder, cards: list[Card], config: CaptionPageConf
 def _pictures(folder: DataFolder, week: str, view_ids: set[str], side_px: int) -> dict[str, tuple[str, int, int]]:
     """View → its picture as a data address, with width and height; row groups without a wanted view are not read."""
     found = {}
-    with open_table(folder, stages.table_path(folder, "views", week)) as table:
+    with open_table(folder, table_path(folder, "views", week)) as table:
         for group in range(table.num_row_groups):
             names = table.read_row_group(group, columns=["view_id"]).column(0).to_pylist()
             places = [place for place, name in enumerate(names) if name in view_ids]
@@ -405,7 +405,7 @@ def _render(
     yield from environment.get_template("page.html").generate(
         title=f"{weeks[0]}" if len(weeks) == 1 else f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}",
         weeks=weeks,
-        limit=tokens.CONTEXT_LENGTH,
+        limit=clip_tokens.CONTEXT_LENGTH,
         measures=MEASURES,
         total=total,
         openings=total.openings.top(5),

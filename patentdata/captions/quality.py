@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from patentdata import tokens
+from patentdata.captions import clip_tokens
 from patentdata.captions.captioner import Row
-from patentdata.report import Report
+from patentdata.store.report import Report
 
 PREFIX = "quality_"  # of these counts in a stage's report
 
@@ -78,14 +78,15 @@ MEASURES = (
     Measure(
         name="over_length",
         of="captions",
-        title=f"over {tokens.CONTEXT_LENGTH} tokens",
-        says=f"Captions whose whole text is longer than {tokens.CONTEXT_LENGTH} CLIP tokens, start and end included: "
+        title=f"over {clip_tokens.CONTEXT_LENGTH} tokens",
+        says=f"Captions whose whole text is longer than {clip_tokens.CONTEXT_LENGTH} CLIP tokens, start and end "
+        "included: "
         "CLIP does not read their end.",
     ),
     Measure(
         name="parts_over_length",
         of="with_parts",
-        title=f"shape or function over {tokens.CONTEXT_LENGTH} tokens",
+        title=f"shape or function over {clip_tokens.CONTEXT_LENGTH} tokens",
         says="Of the captions that hold shape or function as texts of their own, those where one of them is too long.",
     ),
     Measure(
@@ -268,7 +269,7 @@ class Quality:
     distinct: DistinctInClass = field(default_factory=DistinctInClass)
 
     def add(self, caption: Row, *, patent_number: str, title: str | None = None, uspc_class: str | None = None) -> None:
-        """Count one row of `records.CAPTIONS`; rows of one patent come one after another."""
+        """Count one row of `schemas.CAPTIONS`; rows of one patent come one after another."""
         self.nums["views"] += 1
         text = caption["text"]
         if not (text and text.strip()):
@@ -327,7 +328,7 @@ def measuring(captions: Iterable[Row], grants: Mapping[str, Mapping[str, Any]], 
     """Hand caption rows on as they are, and count their quality into `report` after the last.
 
     Args:
-        captions: Rows of `records.CAPTIONS`, the views of a patent one after another.
+        captions: Rows of `schemas.CAPTIONS`, the views of a patent one after another.
         grants: Patent number → its grant, with "title" and "uspc_class".
     """
     quality = Quality()
@@ -360,8 +361,8 @@ def faults_of(caption: Row, title: str | None) -> list[str]:
     text = caption["text"]
     parts = [caption[part] for part in ("shape", "function") if caption.get(part)]
     found = {
-        "over_length": _num_tokens(caption) > tokens.CONTEXT_LENGTH,
-        "parts_over_length": not tokens.fits(parts),
+        "over_length": _num_tokens(caption) > clip_tokens.CONTEXT_LENGTH,
+        "parts_over_length": not clip_tokens.fits(parts),
         "with_title": holds_title(text, title),
         "canvas_words": calls_picture_square(text, title),
         "looping": repeats_itself(text),
@@ -443,7 +444,7 @@ def repeats_itself(text: str) -> bool:
 def _num_tokens(caption: Row) -> int:
     """The caption's own count where the row has it."""
     num = caption.get("num_tokens")
-    return tokens.num_tokens(caption["text"]) if num is None else num
+    return clip_tokens.num_tokens(caption["text"]) if num is None else num
 
 
 def _words(text: str | None) -> list[str]:

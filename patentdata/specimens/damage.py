@@ -16,8 +16,8 @@ import numpy as np
 from patentdata.errors import ConfigError
 from patentdata.specimens.config import DAMAGE, SpecimenConfig
 from patentdata.specimens.design import SpecimenPatent
+from patentdata.specimens.drawing.tiff import with_tag
 from patentdata.specimens.packing import Member, pack_documents
-from patentdata.specimens.tiff import with_tag
 
 _BOMB_BYTES = 64 * 2**20  # what the bomb unpacks to; a thousand times what it takes
 _ARCHIVE_KINDS = ("truncated_archive", "html_archive", "empty_archive")

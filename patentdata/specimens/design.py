@@ -8,14 +8,23 @@ from functools import lru_cache
 
 import numpy as np
 
-from patentdata.specimens import articles, wording
+from patentdata.specimens import wording
 from patentdata.specimens.classes import CLASSES, KINDS, Kind, printed_uspc
 from patentdata.specimens.config import SpecimenConfig
-from patentdata.specimens.figures import Look, Shown, choose_figures, draw_lines, draw_look, draw_sheets, front_page
+from patentdata.specimens.drawing.figures import (
+    Look,
+    Shown,
+    choose_figures,
+    draw_lines,
+    draw_look,
+    draw_sheets,
+    front_page,
+)
+from patentdata.specimens.drawing.sheets import Sheet
+from patentdata.specimens.drawing.tiff import encode_tiff, millimetres
 from patentdata.specimens.grant_xml import Citation, Grant, Image, grant_xml
-from patentdata.specimens.sheets import Sheet
-from patentdata.specimens.solids import BROKEN, Part
-from patentdata.specimens.tiff import encode_tiff, millimetres
+from patentdata.specimens.shapes import articles
+from patentdata.specimens.shapes.solids import BROKEN, Part
 
 _SIBLING_SHARE = 0.12  # patents that are variants of the one before, same title and owner
 _CITABLE = 300  # how far back specimens cite specimens

@@ -12,7 +12,7 @@ from bench.evidence.claims import MAX_HEAD_LOSS, claims
 from bench.evidence.comparison import Difference, Resampling, third_of_class
 from bench.evidence.runs import Run, plan
 from bench.evidence.scale import SCALES
-from model.dataset import Dataset
+from model.dataset.folder import Dataset
 from model.files import write_json
 
 SMALL = SCALES["small"]

@@ -10,10 +10,10 @@ import torch
 
 from bench import train
 from bench.open_clip_training import OpenClipTraining, build_optimizer
-from model.clip import load_clip
-from model.config import TrainConfig
-from model.optimisation import build_optimizer as our_optimizer
-from model.source import ModelSource
+from model.clip.loading import load_clip
+from model.clip.source import ModelSource
+from model.training.config import TrainConfig
+from model.training.step.optimizer import build_optimizer as our_optimizer
 from tests.model.conftest import MICRO_CLIP
 
 

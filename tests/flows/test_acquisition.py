@@ -13,16 +13,17 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from flows.offer import read_offer
-from flows.refresh import RefreshConfig, WeeksFailedError, refresh
-from flows.runners import WorkersConfig
+from flows.outcomes import WeeksFailedError
+from flows.preflight.source_listing import read_offer
+from flows.refresh import RefreshConfig, refresh
 from flows.weeks import WeeksConfig, walk_weeks
 from patentdata.errors import SourceDownError
-from patentdata.folder import DataFolder
 from patentdata.specimens import SpecimenConfig, write_week
+from patentdata.store.folder import DataFolder
+from tasks.running.runners import WorkersConfig
 from tests.flows.walks import hashes, times
-from tests.patentdata.portal_server import BRISK, KEY, SIGNATURE, Fault, PortalServer, portal_of
-from tests.patentdata.red_book import design, tar_of
+from tests.patentdata.archives.portal_server import BRISK, KEY, SIGNATURE, Fault, PortalServer, portal_of
+from tests.patentdata.archives.red_book import design, tar_of
 
 WEEKS = ("I20240102", "I20240109", "I20240116")
 THREADS = WorkersConfig(kind="threads", num_workers=2)

@@ -20,21 +20,21 @@ import pytest
 from prefect.client.orchestration import get_client
 from rich.console import Console
 
-from flows import console
-from flows.artifacts import pace_in_words
-from flows.caption_quality import quality_table
-from flows.progress import Listener, listening
 from flows.refresh import refresh
-from flows.runners import WorkersConfig
+from flows.terminal import bars as bars_module
+from flows.terminal.caption_quality import quality_table
 from flows.weeks import WeeksConfig, walk_weeks
-from patentdata import stages
-from patentdata.captions import server as server_module
-from patentdata.captions.config import CaptionsConfig, RequestsConfig, SamplingConfig
-from patentdata.captions.journal import journal_path
-from patentdata.captions.server import Server, ServerConfig
-from patentdata.folder import DataFolder
+from patentdata.captions.config import CaptionsConfig, RequestsConfig, SamplingConfig, ServerConfig
+from patentdata.captions.vllm import server
+from patentdata.captions.vllm.journal import journal_path
+from patentdata.captions.vllm.server import Server
+from patentdata.store.folder import DataFolder
+from patentdata.store.weeks import state_of
+from tasks.running.caption_progress import pace_in_words
+from tasks.running.progress import Listener, listening
+from tasks.running.runners import WorkersConfig
 from tests.flows.walks import WEEKS, draw_archives, small_walk
-from tests.patentdata.captions.endpoint import MODEL, Endpoint, says
+from tests.patentdata.captions.vllm.endpoint import MODEL, Endpoint, says
 
 THREADS = WorkersConfig(kind="threads", num_workers=1)
 REPOSITORY = Path(__file__).parents[2]
@@ -175,7 +175,7 @@ def test_the_summary_of_a_run_shows_the_quality_of_its_captions(data_dir, endpoi
     endpoint.on_question = lambda asked: says('{"shape": "The lid is square.", "function": "It covers."}')
     caption(data_dir, by_model(endpoint.url))
     folder, num_views = DataFolder(data_dir), len(rows_of(data_dir, "views"))
-    reports = [stages.state_of(folder, "captions", week)[1] for week in WEEKS]
+    reports = [state_of(folder, "captions", week)[1] for week in WEEKS]
     Console(width=100).print(quality_table(report for report in reports if report))
     shown = " ".join(capsys.readouterr().out.split())
     assert re.search(rf"say square or rectangular │ 100.0 % │ {num_views} │ {num_views}", shown), shown
@@ -190,8 +190,8 @@ def test_rate_and_time_left_are_told_in_words():
 
 def test_the_bar_shows_rate_and_time_left(monkeypatch):
     shown = io.StringIO()
-    monkeypatch.setattr(console, "_ERR", Console(file=shown, force_terminal=True, width=100))
-    with console.Bars() as bars:
+    monkeypatch.setattr(bars_module, "STDERR", Console(file=shown, force_terminal=True, width=100))
+    with bars_module.Bars() as bars:
         bars.on_captions(0, 400)
         time.sleep(1.1)
         bars.on_captions(50, 400)
@@ -209,7 +209,7 @@ def test_one_week_that_cannot_be_captioned_stops_no_other(data_dir, endpoint):
 
 _SERVED = """
 import sys, threading, time
-from tests.patentdata.captions.endpoint import Endpoint
+from tests.patentdata.captions.vllm.endpoint import Endpoint
 
 port, model, starts_s, answers_s, lives_s = int(sys.argv[1]), sys.argv[2], *map(float, sys.argv[3:])
 
@@ -238,7 +238,7 @@ def own(monkeypatch) -> list[str]:
         started.append(model)
         return stand_in(model, port)
 
-    monkeypatch.setattr(server_module, "server_command", command)
+    monkeypatch.setattr(server, "server_command", command)
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     return started
 
@@ -276,7 +276,7 @@ def test_a_run_with_nothing_to_caption_starts_no_server(data_dir, own):
 
 def test_a_server_that_does_not_start_is_the_error_of_every_week_that_needs_it(data_dir, monkeypatch):
     broken = [sys.executable, "-c", "import sys; sys.exit('OSError: no such model')"]
-    monkeypatch.setattr(server_module, "server_command", lambda *_: broken)
+    monkeypatch.setattr(server, "server_command", lambda *_: broken)
     for error in caption(data_dir, by_model(model=MODEL)):
         assert error is not None
         assert f"the vLLM server for {MODEL} ended while it started (exit code 1): OSError: no such model" in error
@@ -292,7 +292,7 @@ def test_a_week_given_up_while_its_own_server_starts_again_goes_on_when_that_is_
         starts.append({"answers_s": 0.4, "lives_s": 4} if not starts else {"starts_s": 5})
         return stand_in(model, port, **starts[-1])
 
-    monkeypatch.setattr(server_module, "server_command", command)
+    monkeypatch.setattr(server, "server_command", command)
     impatient = RequestsConfig(num_in_flight=1, num_tries=2, max_outage_s=1, first_wait_s=0.1, longest_wait_s=0.2)
     assert caption(data_dir, by_model(model=MODEL, requests=impatient)) == [None, None]
     assert len(starts) == 2
@@ -301,8 +301,7 @@ def test_a_week_given_up_while_its_own_server_starts_again_goes_on_when_that_is_
 
 
 _CAPTIONS = """
-from patentdata.captions import server
-from tests.flows.test_caption_walk import stand_in
+from patentdata.captions.vllm import server
 
 server.server_command = lambda model, revision, port, config: stand_in(model, port, answers_s=0.5)
 
@@ -345,7 +344,7 @@ def ctrl_c() -> Iterator[None]:
 
 def test_a_walk_broken_off_while_its_server_starts_ends_at_once(data_dir, monkeypatch, ctrl_c, leashes):
     deaf = [sys.executable, "-c", "import time; time.sleep(600)"]
-    monkeypatch.setattr(server_module, "server_command", lambda *_: deaf)
+    monkeypatch.setattr(server, "server_command", lambda *_: deaf)
 
     class Impatient(Listener):
         has_lost_patience = False
@@ -405,7 +404,7 @@ def test_a_real_model_gives_every_view_a_caption_or_a_reason(undisturbed):
         assert row["finish_reason"] not in ("timeout", "server_error")
     folder = DataFolder(undisturbed)
     for week in WEEKS:
-        state, report = stages.state_of(folder, "captions", week)
+        state, report = state_of(folder, "captions", week)
         assert state == "done" and report is not None
         report.check()
 

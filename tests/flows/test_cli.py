@@ -12,7 +12,7 @@ from patentdata.specimens import draw_patent
 from patentdata.specimens.config import SpecimenConfig
 from tests.flows.command_line import run
 from tests.flows.walks import draw_archives
-from tests.patentdata.grant_xml import grant_xml
+from tests.patentdata.grants.grant_xml import grant_xml
 
 
 @pytest.fixture(scope="module")

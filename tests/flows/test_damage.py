@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from flows.runners import WorkersConfig
-from flows.status import read_status
-from flows.weeks import WeekOutcome, WeeksConfig, walk_weeks
-from patentdata.folder import DataFolder
+from flows.outcomes import WeekOutcome
+from flows.preflight.status import read_status
+from flows.weeks import WeeksConfig, walk_weeks
 from patentdata.specimens import DAMAGE, SpecimenConfig, SpecimenPatent, draw_patent, write_week
 from patentdata.specimens.packing import pack_documents
+from patentdata.store.folder import DataFolder
+from tasks.running.runners import WorkersConfig
 from tests.flows.test_cli import run
 from tests.flows.walks import hashes
 

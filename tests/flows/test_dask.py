@@ -10,9 +10,9 @@ import pytest
 from distributed import Client
 
 from flows.refresh import refresh
-from flows.runners import WorkersConfig
 from flows.weeks import WeeksConfig, walk_weeks
 from patentdata.errors import PatentDataError
+from tasks.running.runners import WorkersConfig
 from tests.flows.dask_cluster import dask_cluster
 from tests.flows.walks import draw_archives, hashes, small_walk
 

@@ -11,8 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from patentdata.folder import DataFolder
-from patentdata.parquet import read_made
+from patentdata.store.folder import DataFolder
+from patentdata.store.parquet import read_made
 from tests.flows.prefect_site import Site, prefect_site
 from tests.flows.walks import BRIEF_TRAINING, draw_archives
 
@@ -164,7 +164,7 @@ CustomWebhookNotificationBlock(name="alerts", url=sys.argv[1], json_data=told).s
 
 def test_a_failed_run_is_told_through_the_notification_block(site, webhook):
     url, messages = webhook
-    for command in (["-c", _SAVE_BLOCK, url], *([["-m", "flows.notifications", "custom-webhook/alerts"]] * 2)):
+    for command in (["-c", _SAVE_BLOCK, url], *([["-m", "flows.commands.notifications", "custom-webhook/alerts"]] * 2)):
         subprocess.run([sys.executable, *command], cwd=site.folder, env=site.environment, check=True)
     assert len(site.post("/automations/filter")) == 3  # these two, and the trigger of the retraining
     site.prefect("deployment", "run", "evaluate/any", "--param", _NO_SUCH_MODEL)
@@ -174,7 +174,7 @@ def test_a_failed_run_is_told_through_the_notification_block(site, webhook):
 
 def test_notification_through_a_block_that_is_not_there_says_what_to_do(site):
     told = subprocess.run(
-        [sys.executable, "-m", "flows.notifications", "slack-webhook/none"],
+        [sys.executable, "-m", "flows.commands.notifications", "slack-webhook/none"],
         cwd=site.folder,
         env=site.environment,
         capture_output=True,

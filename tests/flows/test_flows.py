@@ -11,13 +11,14 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-from flows import console
+from flows.commands.settings import build
 from flows.evaluate import EvaluateConfig, evaluate
+from flows.outcomes import WeeksFailedError
 from flows.rebuild import RebuildConfig, rebuild
-from flows.refresh import WeeksFailedError, refresh
+from flows.refresh import refresh
 from flows.retrain import RetrainConfig, retrain
-from flows.runners import WorkersConfig
 from patentdata.errors import ConfigError
+from tasks.running.runners import WorkersConfig
 from tests.flows.walks import BRIEF_TRAINING, draw_archives, hashes, small_walk
 
 pytestmark = pytest.mark.timeout(900)  # torch starts in child processes, slowly on a busy machine
@@ -112,7 +113,7 @@ def test_a_deployment_names_a_flow_and_parameters_it_takes(deployment):
     module, _, name = deployment["entrypoint"].rpartition(".")
     flow = getattr(importlib.import_module(module), name)
     hints = inspect.get_annotations(flow.fn, eval_str=True)
-    config = console.build(hints["config"], deployment["parameters"]["config"])
+    config = build(hints["config"], deployment["parameters"]["config"])
     assert isinstance(config, hints["config"])
 
 

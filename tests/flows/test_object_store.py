@@ -7,18 +7,19 @@ import time
 import pytest
 from moto.server import ThreadedMotoServer
 
-from flows.local_copies import copied, put_back, working_folder
-from flows.refresh import freeze, refresh
-from flows.runners import WorkersConfig
+from flows.refresh import refresh
+from flows.steps import freeze
 from flows.weeks import WeeksConfig, walk_weeks
-from patentdata import stages
 from patentdata.captions.config import CaptionsConfig
-from patentdata.captions.journal import journal_path
-from patentdata.dataset import DatasetConfig
-from patentdata.folder import DataFolder
+from patentdata.captions.stage import caption_views
+from patentdata.captions.vllm.journal import journal_path
+from patentdata.dataset.stage import DatasetConfig
 from patentdata.specimens import SpecimenConfig, write_week
+from patentdata.store.folder import DataFolder
+from tasks.running.local_copies import copied, put_back, working_folder
+from tasks.running.runners import WorkersConfig
 from tests.flows.walks import BESIDE_THE_RESULT, WEEKS, draw_archives, small_walk
-from tests.patentdata.captions.endpoint import Endpoint
+from tests.patentdata.captions.vllm.endpoint import Endpoint
 
 
 @pytest.fixture
@@ -159,9 +160,9 @@ def test_captions_by_a_model_killed_half_way_go_on_from_the_journal_of_this_mach
         num_kept = journal_path(remote, WEEKS[0]).read_bytes().count(b"\n")
         assert num_kept >= 3
         endpoint.delay_s = endpoint.num_asked = 0
-        num_views = stages.caption_views(remote, WEEKS[0], config).tally("views").num_in
+        num_views = caption_views(remote, WEEKS[0], config).tally("views").num_in
         assert endpoint.num_asked == num_views - num_kept
-        stages.caption_views(local, WEEKS[0], config)
+        caption_views(local, WEEKS[0], config)
     written = {path: content for path, content in objects(local).items() if not path.endswith(".lock")}
     assert objects(remote) == written
     assert not list(remote.kept_here("captions").glob("*.journal"))
@@ -169,7 +170,7 @@ def test_captions_by_a_model_killed_half_way_go_on_from_the_journal_of_this_mach
 
 @pytest.mark.parametrize("num_bytes", [0, 1_000, 12 << 20])
 def test_an_object_appears_whole_or_not_at_all(bucket, monkeypatch, num_bytes):
-    monkeypatch.setattr("patentdata.folder._PUT_BYTES", 5 << 20)
+    monkeypatch.setattr("patentdata.store.folder._PUT_BYTES", 5 << 20)
     folder, data = DataFolder(bucket), bytes(range(256)) * (num_bytes // 256)
     path = folder.path("archives", "I20240102.tar")
 
@@ -178,7 +179,7 @@ def test_an_object_appears_whole_or_not_at_all(bucket, monkeypatch, num_bytes):
         raise OSError("the connection was cut")
 
     with monkeypatch.context() as broken:
-        broken.setattr("patentdata.folder.shutil.copyfileobj", copy_half)
+        broken.setattr("patentdata.store.folder.shutil.copyfileobj", copy_half)
         with pytest.raises(OSError, match="the connection was cut"), folder.writing(path) as file:
             file.write(data)
     assert objects(folder) == {}

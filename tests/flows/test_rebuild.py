@@ -13,22 +13,24 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from flows.progress import Listener, listening
+from flows.outcomes import WeeksFailedError
+from flows.preflight.rates import Stopwatch, read_speed, write_speed
+from flows.preflight.rebuild_plan import plan_rebuild
 from flows.rebuild import RebuildConfig, rebuild
-from flows.rebuild_plan import Stopwatch, plan_rebuild, read_speed, write_speed
-from flows.refresh import WeeksFailedError
-from flows.runners import WorkersConfig
 from flows.weeks import WeeksConfig
-from patentdata import reconciliation
+from patentdata.archives.portal_limits import LimitsConfig
 from patentdata.errors import ConfigError, ReconciliationError, SourceError
-from patentdata.folder import DataFolder
-from patentdata.limits import LimitsConfig
-from patentdata.parquet import read_report
-from patentdata.reconciliation import missing_weeks, reconcile
-from patentdata.report import Report
+from patentdata.rebuild import account
+from patentdata.rebuild.account import reconcile
+from patentdata.store.folder import DataFolder
+from patentdata.store.parquet import read_report
+from patentdata.store.report import Report
+from patentdata.store.weeks import missing_weeks
+from tasks.running.progress import Listener, listening
+from tasks.running.runners import WorkersConfig
 from tests.flows.test_cli import run
 from tests.flows.walks import WEEKS, draw_archives, hashes, times
-from tests.patentdata.portal_server import KEY, PortalServer, portal_of
+from tests.patentdata.archives.portal_server import KEY, PortalServer, portal_of
 
 TODAY = datetime.date(2026, 11, 21)
 THREADS = WorkersConfig(kind="threads", num_workers=2)
@@ -239,7 +241,7 @@ def test_an_output_that_is_no_input_of_the_next_stage_is_a_bug(rebuilt, monkeypa
             report.tally("views").num_in -= 1
         return report
 
-    monkeypatch.setattr(reconciliation, "read_report", lose_one)
+    monkeypatch.setattr(account, "read_report", lose_one)
     with pytest.raises(ReconciliationError, match=r"I20240102: \d+ views went out, but \d+ came into captions"):
         reconcile(DataFolder(rebuilt[0]), WEEKS, years=[2024], today=TODAY)
 

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from flows.refresh import RefreshConfig, WeeksFailedError, refresh
-from flows.runners import WorkersConfig
-from flows.status import read_status
+from flows.outcomes import WeeksFailedError
+from flows.preflight.status import read_status
+from flows.refresh import RefreshConfig, refresh
 from flows.weeks import walk_weeks
-from patentdata import stages
-from patentdata.folder import DataFolder
-from patentdata.views import ViewsConfig
+from patentdata.store.folder import DataFolder
+from patentdata.store.weeks import WEEKLY_STAGES, kept_weeks
+from patentdata.views.patent_views import ViewsConfig
+from tasks.running.runners import WorkersConfig
 from tests.flows.walks import WEEKS, draw_archives, hashes, small_walk, times
 
 pytestmark = pytest.mark.timeout(900)  # torch starts in child processes, slowly on a busy machine
@@ -131,7 +132,7 @@ def test_a_broken_week_stops_no_other_and_heals_when_it_is_mended(source, walked
     data_dir = tmp_path / "data"
     with pytest.raises(WeeksFailedError, match=r"1 of 2 weeks failed.*I20240102 archives: .*web page, not an archive"):
         refresh.fn(weekly(here, data_dir))
-    assert stages.kept_weeks(DataFolder(data_dir)) == [WEEKS[1]]
+    assert kept_weeks(DataFolder(data_dir)) == [WEEKS[1]]
     (here / f"{WEEKS[0]}.tar").write_bytes((source / f"{WEEKS[0]}.tar").read_bytes())
     result = refresh.fn(weekly(here, data_dir))
     assert result.failures == []
@@ -162,7 +163,7 @@ def test_a_stage_alone_refuses_inputs_that_are_stale(copied, source):
 
 def _stage_hashes(data_dir: Path) -> dict[str, str]:
     """Hashes of the weekly stages, but for the notes, which name the folder an archive came from."""
-    stages_of_weeks = tuple(f"{stage}/" for stage in stages.WEEKLY_STAGES)
+    stages_of_weeks = tuple(f"{stage}/" for stage in WEEKLY_STAGES)
     return {
         path: sha256
         for path, sha256 in hashes(data_dir).items()

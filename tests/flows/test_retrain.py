@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from flows.refresh import freeze
 from flows.retrain import RetrainConfig, retrain
+from flows.steps import freeze
 from flows.weeks import walk_weeks
-from model.champion import Hall
+from model.evaluation.champion import Hall
 from patentdata.errors import ConfigError
-from patentdata.folder import DataFolder
+from patentdata.store.folder import DataFolder
 from tests.flows.test_cli import run
 from tests.flows.walks import BRIEF_TRAINING, WEEKS, draw_archives, hashes, small_walk
 

@@ -6,13 +6,13 @@ import hashlib
 from pathlib import Path
 
 from flows.refresh import RefreshConfig
-from flows.runners import WorkersConfig
 from flows.weeks import WeeksConfig
-from model.config import TrainConfig
-from model.evaluation_config import EvaluationConfig
-from patentdata.dataset import DatasetConfig
+from model.evaluation.config import EvaluationConfig
+from model.training.config import TrainConfig
+from patentdata.dataset.splits import SplitConfig
+from patentdata.dataset.stage import DatasetConfig
 from patentdata.specimens import SpecimenConfig, write_week
-from patentdata.splits import SplitConfig
+from tasks.running.runners import WorkersConfig
 
 WEEKS = ("I20240102", "I20240109")
 BESIDE_THE_RESULT = {"timings.jsonl", "training.html"}  # how fast a training run went, which differs from run to run

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.config import TrainConfig
-from tests.model.drawings import draw_dataset
+from model.training.config import TrainConfig
+from tests.model.dataset.drawings import draw_dataset
 
 MICRO_CLIP = {
     "model_cfg": {

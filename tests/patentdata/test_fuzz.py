@@ -22,19 +22,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from patentdata import archives, grants, loose_grants
-from patentdata.archives import ArchivesConfig
+from patentdata.archives import designs
+from patentdata.archives.designs import ArchivesConfig
 from patentdata.classes import canonical_locarno, canonical_patent_number, canonical_uspc
 from patentdata.errors import PatentDataError, SheetError
-from patentdata.figures import describe_figures
-from patentdata.report import Report
-from patentdata.sheets import read_sheet
+from patentdata.grants import loose_files, parsing
+from patentdata.grants.figure_descriptions import describe_figures
+from patentdata.grants.viewpoints import read_viewpoint
 from patentdata.specimens import SpecimenConfig, SpecimenPatent, draw_patent
-from patentdata.splitting import ViewsConfig, split_sheet
-from patentdata.viewpoints import read_viewpoint
-from patentdata.views import patent_views
-from tests.patentdata.grant_xml import grant_xml, patdoc_xml
-from tests.patentdata.red_book import WEEK, packed, tar_of, zip_of
+from patentdata.store.report import Report
+from patentdata.views.patent_views import patent_views
+from patentdata.views.sheets import read_sheet
+from patentdata.views.splitting import ViewsConfig, split_sheet
+from tests.patentdata.archives.red_book import WEEK, packed, tar_of, zip_of
+from tests.patentdata.grants.grant_xml import grant_xml, patdoc_xml
 
 _TIMES = float(os.environ.get("DESIGNCLIP_FUZZ", "1"))
 _ROOM_BYTES = 3 << 30  # what any case may take beside what the tests have anyway
@@ -172,7 +173,7 @@ def documents(draw: st.DrawFn) -> bytes:
 @given(data=documents())
 def test_a_file_of_grants_becomes_rows_and_counted_reasons(data):
     report = Report("grants", "fuzz")
-    rows = list(grants.read_grants(data, name="fuzz", report=report))
+    rows = list(parsing.read_grants(data, name="fuzz", report=report))
     report.check()
     assert len(rows) == report.tally("documents").num_out
     for row in rows:
@@ -238,12 +239,12 @@ def keep(data: bytes) -> None:
     report = Report("archives", "fuzz")
     kept = io.BytesIO()
     try:
-        archives.keep_designs(io.BytesIO(data), kept, name="fuzz.tar", config=BOUNDS, report=report)
+        designs.keep_designs(io.BytesIO(data), kept, name="fuzz.tar", config=BOUNDS, report=report)
     except PatentDataError as error:
         assert len(str(error)) < 1000 and "\n" not in str(error)
         return
     report.check()
-    members = archives.read_kept(io.BytesIO(kept.getvalue()))
+    members = designs.read_kept(io.BytesIO(kept.getvalue()))
     assert len(members) == report.tally("members").num_out
     for stem, read in members:
         assert stem.upper().startswith("USD")
@@ -252,7 +253,7 @@ def keep(data: bytes) -> None:
 
 def unpack(data: bytes) -> None:
     try:
-        files = archives.unpack_member(data, BOUNDS)
+        files = designs.unpack_member(data, BOUNDS)
     except PatentDataError:
         return
     assert sum(map(len, files.values())) <= BOUNDS.max_unpacked_bytes
@@ -347,7 +348,7 @@ def test_a_loose_file_of_any_kind_gives_grants_or_a_sentence(data, tmp_path_fact
     path = folder / "file"
     path.write_bytes(data.draw(damaged(whole)))
     try:
-        report = loose_grants.write_grants([path], folder / "grants.parquet")
+        report = loose_files.write_grants([path], folder / "grants.parquet")
     except PatentDataError as error:
         assert "\n" not in str(error)
     else:
@@ -430,7 +431,7 @@ def test_any_page_is_split_into_boxes_within_it(page, orientation, label):
             assert 0 <= x0 < x1 <= page.shape[1] and 0 <= y0 < y1 <= page.shape[0]
 
 
-GRANT = grants.parse_grant(XML[0], source_archive=WEEK, source_member="USD0900001-20240102/USD0900001-20240102.XML")
+GRANT = parsing.parse_grant(XML[0], source_archive=WEEK, source_member="USD0900001-20240102/USD0900001-20240102.XML")
 DRAWINGS = {name: data for name, data in files_of(PATENTS[0]).items() if name.endswith(".TIF")}
 
 
@@ -449,7 +450,7 @@ def test_a_patent_whose_sheets_are_damaged_gives_views_and_counted_reasons(data)
 def test_every_specimen_is_sound_before_it_is_damaged():
     for data in ARCHIVES:
         report, kept = Report("archives"), io.BytesIO()
-        archives.keep_designs(io.BytesIO(data), kept, name="sound", config=BOUNDS, report=report)
+        designs.keep_designs(io.BytesIO(data), kept, name="sound", config=BOUNDS, report=report)
         assert report.tally("members").num_out == len(MEMBERS)
     assert all(read(data) is not None for data in SHEETS)
     assert zipfile.is_zipfile(io.BytesIO(SMALL_MEMBER))

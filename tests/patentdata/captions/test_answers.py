@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patentdata import tokens
+from patentdata.captions import clip_tokens
 from patentdata.captions.answers import (
     LASTING_REASONS,
     UnusableAnswerError,
@@ -94,7 +94,7 @@ def test_the_free_answer_keeps_its_length_and_loses_its_blanks():
 def test_a_shortened_text_fits_and_ends_as_a_sentence(max_tokens):
     text = "A tall cabinet with two doors, " + "ornamented by fluted panels and a carved cornice, " * 12 + "on feet."
     shortened = shorten(text, max_tokens)
-    assert tokens.num_tokens(shortened) <= max_tokens
+    assert clip_tokens.num_tokens(shortened) <= max_tokens
     assert shortened.endswith(".")
     assert not shortened.endswith((" a.", " and.", " by.", ",."))
 
@@ -125,12 +125,12 @@ def test_whatever_is_answered_it_is_a_caption_that_clip_can_read_or_has_a_reason
         texts = error.shortened
     assert texts.shape and texts.function
     for text in (texts.text, texts.shape, texts.function):
-        assert tokens.num_tokens(text) <= 77
+        assert clip_tokens.num_tokens(text) <= 77
         assert text == text.strip() and text.isprintable()
 
 
 def test_one_endless_word_is_shortened_too():
-    assert tokens.num_tokens(shorten("qx" * 4000, 77)) <= 77
+    assert clip_tokens.num_tokens(shorten("qx" * 4000, 77)) <= 77
 
 
 def test_unicode_is_composed_and_stray_characters_go():

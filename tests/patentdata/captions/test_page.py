@@ -11,8 +11,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from patentdata import records, stages
-from patentdata.archives import ArchivesConfig
+from patentdata.archives.designs import ArchivesConfig
+from patentdata.archives.sources import list_weeks
+from patentdata.archives.stage import keep_archive
+from patentdata.captions.clip_tokens import num_tokens
 from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.page import (
     CaptionPageConfig,
@@ -24,17 +26,20 @@ from patentdata.captions.page import (
     write_caption_report,
 )
 from patentdata.captions.quality import PREFIX, Quality, Share
-from patentdata.catalog import list_weeks
+from patentdata.captions.stage import caption_views
 from patentdata.errors import ConfigError, OutputError
-from patentdata.folder import DataFolder
-from patentdata.parquet import Claim, open_table, read_made, read_report, write_table
+from patentdata.grants.stage import parse_archive
 from patentdata.specimens import SpecimenConfig, write_week
-from patentdata.tokens import num_tokens
-from patentdata.views import ViewsConfig
+from patentdata.store import schemas
+from patentdata.store.folder import DataFolder
+from patentdata.store.parquet import Claim, open_table, read_made, read_report, write_table
+from patentdata.store.weeks import state_of, table_path
+from patentdata.views.patent_views import ViewsConfig
+from patentdata.views.stage import split_archive
 
 WEEKS = ("I20240102", "I20240109")
 _HOSTILE = "</pre><script>alert('x')</script><img src=x onerror=alert(1)> & \N{RIGHT-TO-LEFT OVERRIDE}\x00"
-_SCHEMA = records.CAPTIONS
+_SCHEMA = schemas.CAPTIONS
 for _name in ("prompt_text", "answer"):
     if _name not in _SCHEMA.names:
         _SCHEMA = _SCHEMA.append(pa.field(_name, pa.string()))
@@ -48,10 +53,10 @@ def walked(tmp_path_factory) -> DataFolder:
     for place, week in enumerate(WEEKS):
         write_week(source, week, SpecimenConfig(num_patents=3, first_number=900_001 + 3 * place, drawing_scale=0.5))
     for archive in list_weeks(str(source)):
-        stages.keep_archive(folder, archive, ArchivesConfig())
-        stages.parse_archive(folder, archive.week)
-        stages.split_archive(folder, archive.week, ViewsConfig())
-        stages.caption_views(folder, archive.week, CaptionsConfig())
+        keep_archive(folder, archive, ArchivesConfig())
+        parse_archive(folder, archive.week)
+        split_archive(folder, archive.week, ViewsConfig())
+        caption_views(folder, archive.week, CaptionsConfig())
     return folder
 
 
@@ -66,13 +71,13 @@ def _copy(folder: DataFolder, to: Path) -> DataFolder:
 
 
 def _captions(folder: DataFolder, week: str = WEEKS[0]) -> list[dict]:
-    with open_table(folder, stages.table_path(folder, "captions", week)) as table:
+    with open_table(folder, table_path(folder, "captions", week)) as table:
         return table.read().to_pylist()
 
 
 def _recaption(folder: DataFolder, texts: list[str | None], week: str = WEEKS[0], **columns: object) -> None:
     """Give the first views of a week other captions, as a model would have given them."""
-    path = stages.table_path(folder, "captions", week)
+    path = table_path(folder, "captions", week)
     made, report = read_made(folder, path), read_report(folder, path)
     rows = _captions(folder, week)
     for row, text in zip(rows, texts, strict=False):
@@ -113,7 +118,7 @@ def test_the_page_counts_every_view_of_all_weeks_and_shows_samples_with_their_pi
 
 def test_the_measures_on_the_page_are_those_that_the_stage_reported(walked, tmp_path):
     _, summary = _page(walked, tmp_path / "page.html", weeks=[WEEKS[0]])
-    counts = stages.state_of(walked, "captions", WEEKS[0])[1].counts
+    counts = state_of(walked, "captions", WEEKS[0])[1].counts
     for name, share in summary["measures"].items():
         assert counts[PREFIX + name] == share["num"]
     assert counts[PREFIX + "views"] == summary["num_views"]
@@ -198,7 +203,7 @@ def test_two_folders_show_the_same_views_captioned_both_ways(folder, walked, tmp
 
 def test_views_with_another_picture_in_the_other_folder_are_counted_and_not_paired(folder, walked, tmp_path):
     other = _copy(walked, tmp_path / "other")
-    Path(stages.table_path(other, "captions", WEEKS[1])).unlink()
+    Path(table_path(other, "captions", WEEKS[1])).unlink()
     _recaption(other, ["Another."], image_sha256="0" * 64)
     page, summary = _page(folder, tmp_path / "page.html", compare=other)
     assert summary["compared"]["num_unpaired"] == len(_captions(folder, WEEKS[1])) + 1
@@ -206,19 +211,19 @@ def test_views_with_another_picture_in_the_other_folder_are_counted_and_not_pair
 
 
 def test_a_picture_that_cannot_be_read_is_said_so(folder, tmp_path):
-    path = stages.table_path(folder, "views", WEEKS[0])
+    path = table_path(folder, "views", WEEKS[0])
     with open_table(folder, path) as table:
         rows = table.read().to_pylist()
     made, report = read_made(folder, path), read_report(folder, path)
     claim = Claim(**{name: made[name] for name in ("stage", "version", "config", "inputs")})
-    write_table(folder, path, records.VIEWS, [[row | {"image": b"no PNG"} for row in rows]], claim, report)
-    stages.caption_views(folder, WEEKS[0], CaptionsConfig())
+    write_table(folder, path, schemas.VIEWS, [[row | {"image": b"no PNG"} for row in rows]], claim, report)
+    caption_views(folder, WEEKS[0], CaptionsConfig())
     page, _ = _page(folder, tmp_path / "page.html", weeks=[WEEKS[0]])
     assert "The picture cannot be read." in page
 
 
 def test_captions_older_than_their_views_are_refused(folder, tmp_path):
-    stages.split_archive(folder, WEEKS[0], ViewsConfig(max_pixels=30_000_000))
+    split_archive(folder, WEEKS[0], ViewsConfig(max_pixels=30_000_000))
     with pytest.raises(OutputError, match="the captions of I20240102 are stale; run the captions stage"):
         _page(folder, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()

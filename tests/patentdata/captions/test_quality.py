@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from patentdata.captions.clip_tokens import num_tokens
 from patentdata.captions.quality import (
     MEASURES,
     PREFIX,
@@ -24,8 +25,7 @@ from patentdata.captions.quality import (
     repeats_itself,
     shares_of,
 )
-from patentdata.report import Report
-from patentdata.tokens import num_tokens
+from patentdata.store.report import Report
 
 
 def row(text: str | None, number: str = "D1", **changes) -> dict:

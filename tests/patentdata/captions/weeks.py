@@ -11,11 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from patentdata import records
 from patentdata.captions.config import CaptionsConfig, RequestsConfig, SamplingConfig
-from patentdata.folder import DataFolder
-from patentdata.parquet import Claim, fingerprint, open_table, write_table
-from patentdata.report import Report
+from patentdata.store import schemas
+from patentdata.store.folder import DataFolder
+from patentdata.store.parquet import Claim, fingerprint, open_table, write_table
+from patentdata.store.report import Report
 
 WEEK = "I20240102"
 DAY = datetime.date(2024, 1, 2)
@@ -59,7 +59,7 @@ def write_views(
     """Grants and views of one week, three views a patent; as if the stages before had run."""
     numbers = [f"D{900_000 + i}" for i in range((num_views + 2) // 3)]
     grants = [
-        dict.fromkeys(records.GRANTS.names)
+        dict.fromkeys(schemas.GRANTS.names)
         | {"patent_number": number, "title": title, "grant_date": DAY, "uspc_class": "D6", "figures": [], "images": []}
         for number in numbers
     ]
@@ -67,7 +67,7 @@ def write_views(
     for i in range(num_views):
         png = image(i)
         views.append(
-            dict.fromkeys(records.VIEWS.names)
+            dict.fromkeys(schemas.VIEWS.names)
             | {
                 "view_id": f"{numbers[i // 3]}-{i % 3 + 1}",
                 "patent_number": numbers[i // 3],
@@ -83,10 +83,10 @@ def write_views(
             }
         )
     path = folder.path("grants", f"{week}.parquet")
-    write_table(folder, path, records.GRANTS, [grants], Claim(stage="grants", version=1), Report("grants", week))
+    write_table(folder, path, schemas.GRANTS, [grants], Claim(stage="grants", version=1), Report("grants", week))
     claim = Claim(stage="views", version=1, inputs={"grants": fingerprint(folder, path)})
     batches = [views[at : at + 64] for at in range(0, num_views, 64)]
-    write_table(folder, folder.path("views", f"{week}.parquet"), records.VIEWS, batches, claim, Report("views", week))
+    write_table(folder, folder.path("views", f"{week}.parquet"), schemas.VIEWS, batches, claim, Report("views", week))
 
 
 def captions_of(folder: DataFolder, week: str = WEEK) -> list[dict[str, Any]]:

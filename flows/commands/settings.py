@@ -1,0 +1,59 @@
+"""Settings from TOML files and command-line options, checked by type and name."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+
+from patentdata.errors import ConfigError
+
+SettingsT = TypeVar("SettingsT")
+
+
+def read_toml(path: Path | None) -> dict[str, Any]:
+    """The tables of a settings file; empty without one. Raises ConfigError."""
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no TOML: {error}") from error
+
+
+def build(kind: type[SettingsT], values: dict[str, Any]) -> SettingsT:
+    """Settings from plain values, types and names checked. Raises ConfigError that names the setting."""
+    try:
+        return _strict_adapter(kind).validate_python((values,))[0]
+    except pydantic.ValidationError as error:
+        shown = []
+        for problem in error.errors(include_url=False):
+            place = ".".join(str(part) for part in problem["loc"] if not isinstance(part, int))
+            message = problem["msg"].removeprefix("Value error, ")
+            shown.append(f"{place}: {message}" if place else message)
+        raise ConfigError("; ".join(shown)) from None
+
+
+def _strict_adapter(kind: type[SettingsT]) -> pydantic.TypeAdapter[tuple[SettingsT]]:
+    """Refuses unknown names at any depth; pydantic takes that wish for a container, not for a bare dataclass."""
+    return pydantic.TypeAdapter(tuple[kind], config=pydantic.ConfigDict(extra="forbid"))  # type: ignore[valid-type, arg-type]
+
+
+def parse_years(text: str) -> tuple[int, ...]:
+    """Years from "2021", "2007-2022" or "2007-2010,2015". Raises ConfigError.
+
+    >>> parse_years("2007-2009,2015")
+    (2007, 2008, 2009, 2015)
+    """
+    years: set[int] = set()
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        match = re.fullmatch(r"(\d{4})(?:\s*[-–]\s*(\d{4}))?", part)
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise ConfigError(f"{part!r} names no years; write 2021, 2007-2022 or 2007-2010,2015")
+        years.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return tuple(sorted(years))

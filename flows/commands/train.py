@@ -1,0 +1,128 @@
+"""Commands of training."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.commands.options import ConfigFile, Json, RunName
+from flows.commands.settings import build, read_toml
+from flows.terminal.bars import Bars
+from flows.terminal.tables import show_push, show_training
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    data_dir: Annotated[str, typer.Option("--data-dir", "-d", help="The data folder, on this machine.")] = "data",
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="Name of the dataset under datasets/, or its folder.")
+    ] = "designs",
+    run: RunName = "",
+    config: ConfigFile = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="What the settings do not say: clip, patentclip, designclip, designclip-as-published, -as-released or "
+            "arcface."
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting, such as num_steps=500; repeatable, and wins.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model on a frozen dataset, or go on where an earlier call stopped.
+
+    Settings are those of the settings file, in its table [training] or without any table, then --preset, then --set;
+    without a file, those of a small model for two cores. Stop it with Ctrl-C or SIGTERM: it leaves a checkpoint, and
+    the same command goes on.
+
+    Examples: `designclip train --dataset designs --config train.toml`, or
+    `designclip train --preset clip --set architecture=ViT-B-32 --set pretrained=openai --set num_processes=0`
+
+    An image tower for image retrieval, each patent a class, needs no captions:
+    `designclip train --preset arcface --run arcface --set architecture=ViT-B-32 --set pretrained=openai`
+
+    On several machines: `torchrun … -m model.training.train --dataset FOLDER --run-dir FOLDER --config train.toml`
+    """
+    from model.child_process import train_in_child
+    from model.training.config import TrainConfig
+
+    given = _tiny() if config is None else _of_training(read_toml(config))
+    if preset is not None:
+        given["preset"] = preset
+    train_config = build(TrainConfig, given | dict(map(_setting, settings or [])))
+    dataset_dir = Path(dataset) if _is_folder(dataset) else Path(data_dir) / "datasets" / dataset
+    run_dir = Path(data_dir) / "runs" / (run or dataset_dir.resolve().name)
+    with Bars() as bars:
+        summary = train_in_child(dataset_dir, run_dir, train_config, progress=bars.on_training)
+    show_training(summary, run_dir, as_json)
+
+
+@app.command()
+def push(
+    run: Annotated[str, typer.Argument(help="Name of a run under runs/, or the folder of a run or a model.")],
+    repository: Annotated[str, typer.Argument(help="Repository of the hub, such as my-team/designclip.")],
+    data_dir: Annotated[str, typer.Option("--data-dir", "-d", help="The data folder, on this machine.")] = "data",
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Send a trained model to a repository of the Hugging Face hub, for `hf-hub:` names of open_clip.
+
+    The token comes from HF_TOKEN or from `hf auth login`, and is never shown.
+
+    Example: `designclip push designs my-team/designclip --dry-run`
+    """
+    from model.clip.push import push_model
+
+    folder = Path(run) if Path(run).is_dir() else Path(data_dir) / "runs" / run
+    sent = push_model(folder, repository, is_private=private, is_dry_run=dry_run)
+    show_push(sent, as_json)
+
+
+def _tiny() -> dict[str, Any]:
+    """The small model's settings, its method left to the preset."""
+    from flows.steps import TINY_TRAINING
+    from model.training.presets import PRESETS
+
+    values = TINY_TRAINING.to_dict()
+    return {name: value for name, value in values.items() if name not in PRESETS[TINY_TRAINING.preset]}
+
+
+def _of_training(tables: dict[str, Any]) -> dict[str, Any]:
+    """The table [training]; without one, what stands in no table.
+
+    >>> _of_training({"training": {"beta": 1.0}, "dataset": {}}), _of_training({"beta": 1.0, "dataset": {}})
+    ({'beta': 1.0}, {'beta': 1.0})
+    """
+    plain = {name: value for name, value in tables.items() if not isinstance(value, dict)}
+    return dict(tables.get("training", plain))
+
+
+def _is_folder(dataset: str) -> bool:
+    return (Path(dataset) / "dataset.json").is_file()
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Name and value of "name=value"; a value is as in TOML, without quotes a text, and none is no value.
+
+    >>> _setting("num_steps=500"), _setting("architecture=ViT-B-32"), _setting("max_grad_norm=none")
+    (('num_steps', 500), ('architecture', 'ViT-B-32'), ('max_grad_norm', None))
+    """
+    from patentdata.errors import ConfigError
+
+    name, sign, value = (part.strip() for part in text.partition("="))
+    if not name or not sign:
+        raise ConfigError(f"--set {text!r} sets nothing; write name=value, such as --set num_steps=500")
+    if value.lower() == "none":
+        return name, None
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value

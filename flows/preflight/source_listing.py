@@ -1,0 +1,160 @@
+"""What a source offers and what is here: which weeks are missing, and what fetching them would cost."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from flows.preflight.rates import Rate, arrival_of, share_of_designs
+from flows.weeks import WeeksConfig
+from patentdata.archives.kept import state_of_offer
+from patentdata.archives.portal import Portal
+from patentdata.archives.sources import list_weeks
+from patentdata.archives.weekly_archive import WeeklyArchive
+from patentdata.store.folder import DataFolder
+from patentdata.store.weeks import kept_weeks, missing_weeks
+
+_WEEK = datetime.timedelta(days=7)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeekOffered:
+    """A week as the source offers it and the data folder holds it.
+
+    Attributes:
+        week: "I20210105".
+        state: "here", "missing" (offered and not here), "changed" (offered in another issue or content than is here, or
+            to be read farther than it was) or "not offered" (here, and no longer at the source).
+        file_name: As offered; None where it is not.
+        num_bytes: Size of the archive, as offered.
+        num_bytes_to_fetch: Bytes that would be moved, about; 0 where nothing is to do.
+        downloads_left: Times the portal still gives the file to this key within a year; None elsewhere.
+        num_numbers_missing: Patent numbers between the first and the last of the week that are not in it: withdrawn
+            ones, or lost ones. None where the week is not here.
+        num_numbers_before: Likewise, between the last of the week before and the first of this one; None where the week
+            before is not here.
+    """
+
+    week: str
+    state: str
+    file_name: str | None
+    num_bytes: int | None
+    num_bytes_to_fetch: int
+    downloads_left: int | None = None
+    num_numbers_missing: int | None = None
+    num_numbers_before: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """All weeks of a source and a data folder.
+
+    Attributes:
+        weeks: One a week, in order of date.
+        without_archive: Tuesdays between the first and the last week that nobody has an archive of.
+        share: Which share of an archive's bytes is moved.
+        speed: How fast.
+    """
+
+    weeks: list[WeekOffered]
+    without_archive: list[str]
+    share: Rate
+    speed: Rate
+
+    @property
+    def num_to_fetch(self) -> int:
+        return sum(week.state in ("missing", "changed") for week in self.weeks)
+
+    @property
+    def num_bytes_to_fetch(self) -> int:
+        return sum(week.num_bytes_to_fetch for week in self.weeks)
+
+    @property
+    def seconds_to_fetch(self) -> float:
+        return self.num_bytes_to_fetch / self.speed.value
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "weeks": [vars(week) for week in self.weeks],
+            "without_archive": self.without_archive,
+            "num_to_fetch": self.num_to_fetch,
+            "num_bytes_to_fetch": self.num_bytes_to_fetch,
+            "seconds_to_fetch": round(self.seconds_to_fetch, 1),
+            "share": self.share.to_dict(),
+            "speed": self.speed.to_dict(),
+        }
+
+
+def read_offer(config: WeeksConfig, *, bytes_per_s: float | None = None) -> Offer:
+    """Compare what a source lists with what a data folder holds; no archive is opened.
+
+    Args:
+        config: Source, data folder and years.
+        bytes_per_s: How fast archives arrive; None assumes it.
+
+    Raises:
+        SourceError: The source cannot be listed.
+    """
+    folder, years = DataFolder(config.data_dir), config.years or None
+    offered: dict[str, WeeklyArchive] = {}
+    if config.source is not None:
+        listed = list_weeks(config.source, years=years, portal=config.portal, downloads=config.downloads)
+        offered = {archive.week: archive for archive in listed}
+    kept = [week for week in kept_weeks(folder) if years is None or int(week[1:5]) in years]
+    notes = {week: folder.read_json(folder.path("archives", f"{week}.json")) or {} for week in kept}
+    share = share_of_designs(notes)
+    if config.archives.whole or (offered and all(archive.kind == "folder" for archive in offered.values())):
+        share = Rate(1.0, "of an archive's bytes", "archives are read whole")
+    left = _downloads_left(config, offered.values())
+    weeks = []
+    for week in sorted({*offered, *notes}):
+        archive, note = offered.get(week), notes.get(week)
+        state = state_of_offer(archive, note, whole=config.archives.whole)
+        to_fetch = 0
+        if archive is not None and state in ("missing", "changed"):
+            to_fetch = round(share.value * (archive.num_bytes or 0))
+        weeks.append(
+            WeekOffered(
+                week=week,
+                state=state,
+                file_name=archive.file_name if archive else None,
+                num_bytes=archive.num_bytes if archive else None,
+                num_bytes_to_fetch=to_fetch,
+                downloads_left=left.get(archive.file_name) if archive else None,
+                num_numbers_missing=_numbers(note).get("num_missing"),
+                num_numbers_before=_numbers_between(notes.get(_week_before(week)), note),
+            )
+        )
+    speed = arrival_of(offered.values(), bytes_per_s)
+    return Offer(weeks=weeks, without_archive=_without_archive([week.week for week in weeks]), share=share, speed=speed)
+
+
+def _downloads_left(config: WeeksConfig, offered: Iterable[WeeklyArchive]) -> dict[str, int]:
+    names = [archive.file_name for archive in offered if archive.kind == "portal"]
+    return Portal(config.portal, config.downloads).downloads_left(names) if names else {}
+
+
+def _numbers(note: dict[str, Any] | None) -> dict[str, Any]:
+    complete = (note or {}).get("complete")
+    return complete.get("numbers", {}) if isinstance(complete, dict) else {}
+
+
+def _numbers_between(before: dict[str, Any] | None, note: dict[str, Any] | None) -> int | None:
+    """Patent numbers between two weeks in a row; those of a year's weeks follow each other without a break."""
+    last, first = _numbers(before).get("last"), _numbers(note).get("first")
+    return max(first - last - 1, 0) if last is not None and first is not None else None
+
+
+def _week_before(week: str) -> str:
+    return f"I{datetime.datetime.strptime(week[1:], '%Y%m%d') - _WEEK:%Y%m%d}"
+
+
+def _without_archive(weeks: list[str]) -> list[str]:
+    if not weeks:
+        return []
+    last = datetime.datetime.strptime(weeks[-1][1:], "%Y%m%d").date()
+    years = range(int(weeks[0][1:5]), last.year + 1)
+    return [week for week in missing_weeks(years, weeks, last) if week > weeks[0]]

@@ -1,0 +1,58 @@
+"""What a data folder holds, read from the files themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from patentdata.store.folder import DataFolder
+from patentdata.store.report import Report
+from patentdata.store.weeks import WEEKLY_STAGES, kept_weeks, state_of, weeks_of
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One stage of a week: "done", "stale" (its inputs have changed since), "damaged" or "missing"."""
+
+    stage: str
+    state: str
+    report: Report | None
+
+
+@dataclass(frozen=True)
+class WeekStatus:
+    """All stages of a week, in the order of the walk."""
+
+    week: str
+    stages: list[StageStatus]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "week": self.week,
+            "stages": {
+                stage.stage: {"state": stage.state, "report": stage.report.to_dict() if stage.report else None}
+                for stage in self.stages
+            },
+        }
+
+
+def read_status(data_dir: str) -> list[WeekStatus]:
+    """State of every stage of every week in the data folder, in order of date."""
+    folder = DataFolder(data_dir)
+    weeks = set(kept_weeks(folder))
+    for stage in WEEKLY_STAGES[1:]:
+        weeks |= set(weeks_of(folder, stage))
+    return [
+        WeekStatus(week, [StageStatus(stage, *state_of(folder, stage, week)) for stage in WEEKLY_STAGES])
+        for week in sorted(weeks)
+    ]
+
+
+def whole_weeks(folder: DataFolder) -> list[str]:
+    """Weeks whose stages are all done, in order of date."""
+    return [
+        week
+        for week in kept_weeks(folder)
+        if all(state_of(folder, stage, week)[0] == "done" for stage in WEEKLY_STAGES)
+    ]

@@ -1,0 +1,44 @@
+"""Steps that several flows share: freezing a dataset, and training and measuring a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from model.evaluation.config import EvaluationConfig
+from model.training.config import TrainConfig
+from patentdata.dataset.stage import DatasetConfig
+from patentdata.store.folder import DataFolder
+from patentdata.store.report import Report
+from tasks.dataset import freeze_dataset
+from tasks.evaluation import evaluate_model
+from tasks.running.local_copies import copied
+from tasks.running.progress import listener
+from tasks.running.runners import call_task
+from tasks.training import train_model
+
+# Small enough for two cores; a real run names an architecture.
+TINY_TRAINING = TrainConfig(
+    architecture="designclip-tiny", batch_size=64, num_steps=80, learning_rate=1e-3, warmup_steps=10
+)
+
+
+def freeze(folder: DataFolder, weeks: list[str], config: DatasetConfig) -> Report:
+    """Freeze a dataset of whole weeks."""
+    listener().on_dataset(config.name)
+    return call_task(freeze_dataset, folder=folder, weeks=weeks, config=config)
+
+
+def train_and_measure(
+    folder: DataFolder, dataset: str, run_dir: Path, training: TrainConfig, evaluation: EvaluationConfig
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train a model on a dataset and measure it there: summary of the run, content of `evaluation.json`."""
+    dataset_dir = copied(folder, "datasets", dataset)
+    trained = call_task(
+        train_model, dataset_dir=dataset_dir, run_dir=run_dir, config=training, progress=listener().on_training
+    )
+    listener().on_evaluation(str(run_dir))
+    measured = call_task(
+        evaluate_model, model=str(run_dir), dataset_dir=dataset_dir, out_dir=run_dir, config=evaluation
+    )
+    return trained, measured

@@ -1,0 +1,124 @@
+"""Training and evaluation in a process of their own, which may die without taking its caller with it.
+
+What is done already is given back without a process: starting one takes seconds, looking at the files does not.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from model.errors import ConfigError, ModelError, TrainingError
+from model.evaluation.config import EvaluationConfig
+from model.evaluation.done import finished_evaluation
+from model.training.config import TrainConfig
+from model.training.done import finished_training
+
+Progress = Callable[[int, int, dict[str, Any]], None]
+
+_NUM_LAST_LINES = 20
+_BAD_ARGUMENTS = 2
+
+
+def train_in_child(
+    dataset_dir: str | Path, run_dir: str | Path, config: TrainConfig, *, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Train in a child process and return the summary; that of a finished run needs no process.
+
+    Args:
+        dataset_dir: Folder of the dataset.
+        run_dir: Folder of the run.
+        config: How to train.
+        progress: Called after each step with the steps done, the steps in all, and the step's metrics.
+
+    Raises:
+        ModelError: The child failed; the message is its own, or its last lines where it left none.
+    """
+    summary = finished_training(dataset_dir, run_dir, config)
+    if summary is not None:
+        return summary
+    with _settings_file(config) as settings:
+        arguments = ["--dataset", str(dataset_dir), "--run-dir", str(run_dir), "--config", str(settings)]
+        return _run("model.training.train", arguments, progress)
+
+
+def evaluate_in_child(
+    model: str | Path,
+    dataset_dir: str | Path,
+    out_dir: str | Path,
+    config: EvaluationConfig,
+    *,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Evaluate in a child process and return what `evaluation.json` holds. Raises ModelError.
+
+    A finished evaluation of a local model needs no process. `progress` hears of each part done: how much, of how much,
+    and under "doing" of what.
+    """
+    results = finished_evaluation(model, dataset_dir, out_dir, config)
+    if results is not None:
+        return results
+    with _settings_file(config) as settings:
+        arguments = ["--model", str(model), "--dataset", str(dataset_dir), "--out", str(out_dir)]
+        return _run("model.evaluation.evaluate", [*arguments, "--config", str(settings)], progress)
+
+
+@contextlib.contextmanager
+def _settings_file(config: TrainConfig | EvaluationConfig) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="designclip-") as folder:
+        path = Path(folder) / "config.json"
+        path.write_text(json.dumps(config.to_dict()))
+        yield path
+
+
+def _run(module: str, arguments: list[str], progress: Progress | None) -> dict[str, Any]:
+    child = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    try:
+        summary, errors, last_lines = _follow(child, progress)
+    finally:
+        if child.poll() is None:
+            child.terminate()
+        code = child.wait()
+    if code == 0 and summary is not None:
+        return summary
+    if code < 0:
+        raise TrainingError(f"the process of {module} was ended by signal {-code}; run again to go on where it was")
+    kind = ConfigError if code == _BAD_ARGUMENTS else ModelError
+    raise kind(errors[-1] if errors else f"the process of {module} failed:\n" + "\n".join(last_lines))
+
+
+def _follow(
+    child: subprocess.Popen[str], progress: Progress | None
+) -> tuple[dict[str, Any] | None, list[str], list[str]]:
+    """The child's summary, if it came to one, its errors in sentences, and its last lines that were no JSON."""
+    summary = None
+    errors: list[str] = []
+    last_lines: collections.deque[str] = collections.deque(maxlen=_NUM_LAST_LINES)
+    for line in child.stdout or ():
+        try:
+            values = json.loads(line)
+        except ValueError:
+            last_lines.append(line.rstrip())
+            if line.startswith("error: "):  # torchrun says much behind it
+                errors.append(line.rstrip().removeprefix("error: "))
+            continue
+        if not isinstance(values, dict):
+            continue
+        if "summary" in values:
+            summary = values["summary"]
+        elif progress is not None and "step" in values:
+            progress(values["step"], values["num_steps"], values)
+    return summary, errors, list(last_lines)

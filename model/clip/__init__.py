@@ -1,0 +1,1 @@
+"""CLIP models: loading, heads, tokenizers, embeddings."""

@@ -1,0 +1,220 @@
+"""Features of a split under a model: computed once, stored as Parquet, reused while model and dataset are the same.
+
+Images and texts lie in files of their own, so that other captions leave the images alone:
+
+    FOLDER/DATASET-SPLIT-images.parquet        view_id, features, norm
+    FOLDER/DATASET-SPLIT-KIND.parquet          text, features; each distinct text once
+    FOLDER/DATASET-SPLIT-classes.parquet       view_id, logits; of a model with a head of its own
+
+FOLDER is `embeddings/` in the run of a model that was trained here, and `embeddings/NAME-FINGERPRINT/` beside the
+dataset for any other model. A file says in its footer what it depends on; one that says something else is made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from model.clip.loading import Clip
+from model.dataset.folder import Dataset
+from model.dataset.images import ImageReader
+from model.dataset.views import Views
+from model.files import sha256_of_json, written_aside
+from model.progress import Advance
+
+VERSION = 2  # counts up when equal inputs would give other features
+_IDENTITY = b"designclip"
+_ROWS_A_GROUP = 8192
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """Image features of views, row by row.
+
+    Attributes:
+        features: (num_views, embed_dim) float32, unit length.
+        norms: (num_views,) float32, lengths before that; features × norms are what the model gave.
+    """
+
+    features: np.ndarray
+    norms: np.ndarray
+
+
+def embeddings_folder(dataset: Dataset, *, run_dir: Path | None, name: str, fingerprint: str) -> Path:
+    """Where the features of a model lie.
+
+    Args:
+        run_dir: The training run it belongs to; None where it was not trained here.
+        name: Of the model, for people.
+        fingerprint: Of the model, hexadecimal.
+    """
+    if run_dir is not None:
+        return run_dir / "embeddings"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"
+    return dataset.folder / "embeddings" / f"{plain[:60]}-{fingerprint[:12]}"
+
+
+@torch.inference_mode()
+def encode_images(clip: Clip, views: Views, *, batch_size: int, num_workers: int = 1) -> Iterator[np.ndarray]:
+    """Image features of all views as the model gives them: (at most batch_size, embed_dim) float32 at a time."""
+    model: Any = clip.model.eval()
+    device = model.logit_scale.device
+    with contextlib.closing(ImageReader(views, clip.preprocess, num_workers=num_workers)) as reader:
+        for first in range(0, len(views), batch_size):
+            images = reader.read(range(first, min(first + batch_size, len(views))))
+            yield model.encode_image(images.to(device)).float().cpu().numpy()
+
+
+def embed_images(clip: Clip, views: Views, *, batch_size: int, num_workers: int = 1) -> np.ndarray:
+    """Image features of all views: (num_views, embed_dim) float32, unit length."""
+    parts = encode_images(clip, views, batch_size=batch_size, num_workers=num_workers)
+    return np.concatenate([_to_unit_length(part)[0] for part in parts])
+
+
+@torch.inference_mode()
+def embed_texts(clip: Clip, texts: Sequence[str], *, batch_size: int, advance: Advance | None = None) -> np.ndarray:
+    """Text features: (num_texts, embed_dim) float32, unit length. Each distinct text is computed once."""
+    model: Any = clip.model.eval()
+    device = model.logit_scale.device
+    distinct = list(dict.fromkeys(texts))
+    parts = []
+    for first in range(0, len(distinct), batch_size):
+        tokens = clip.tokenizer(distinct[first : first + batch_size]).to(device)
+        parts.append(model.encode_text(tokens, normalize=True).float().cpu())
+        if advance is not None:
+            advance(min(first + batch_size, len(distinct)), len(distinct), "texts")
+    place = {text: number for number, text in enumerate(distinct)}
+    return torch.cat(parts).numpy()[[place[text] for text in texts]]
+
+
+def _to_unit_length(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features at unit length, and the lengths they had; one of length 0 stays as it is."""
+    norms = np.linalg.norm(features, axis=1).astype(np.float32)
+    return features / np.maximum(norms, 1e-12)[:, None], norms
+
+
+def image_features_of(
+    path: Path,
+    views: Views,
+    *,
+    identity: dict[str, Any],
+    load: Callable[[], Clip],
+    batch_size: int,
+    num_workers: int,
+    advance: Advance | None = None,
+) -> ImageFeatures:
+    """Image features of `views`, from `path` where it holds them, else computed and stored there.
+
+    Args:
+        path: Parquet file: view_id, features, norm.
+        identity: What the features depend on: fingerprints of model and dataset, and the split.
+        load: Gives the model; not called where the stored features serve.
+        advance: Hears of each batch done.
+    """
+    identity = {"version": VERSION, **identity}
+    stored = _read(path, identity, key="view_id", keys=views.view_ids)
+    if stored is not None:
+        return ImageFeatures(_matrix(stored.column("features")), stored.column("norm").to_numpy())
+    parts = []
+    num_done = 0
+    for part in encode_images(load(), views, batch_size=batch_size, num_workers=num_workers):
+        parts.append(_to_unit_length(part))
+        num_done += len(part)
+        if advance is not None:
+            advance(num_done, len(views), f"images of {views.split}")
+    made = ImageFeatures(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
+    columns = {"view_id": list(views.view_ids), "features": _rows(made.features), "norm": made.norms}
+    _write(path, pa.table(columns), identity)
+    return made
+
+
+def class_logits_of(
+    path: Path, views: Views, *, identity: dict[str, Any], classify: Callable[[], np.ndarray]
+) -> np.ndarray:
+    """Class logits of `views`, from `path` where it holds them, else from `classify` and stored there.
+
+    Args:
+        path: Parquet file: view_id, logits.
+        identity: What the logits depend on: fingerprints of model and dataset, the split, and the classes.
+        classify: Gives (num_views, num_classes) float32.
+    """
+    identity = {"version": VERSION, **identity}
+    stored = _read(path, identity, key="view_id", keys=views.view_ids)
+    if stored is not None:
+        return _matrix(stored.column("logits"))
+    logits = classify()
+    _write(path, pa.table({"view_id": list(views.view_ids), "logits": _rows(logits)}), identity)
+    return logits
+
+
+def text_features_of(
+    path: Path,
+    texts: Sequence[str],
+    *,
+    identity: dict[str, Any],
+    load: Callable[[], Clip],
+    batch_size: int,
+    advance: Advance | None = None,
+) -> np.ndarray:
+    """Text features, from `path` where it holds these texts, else computed and stored there.
+
+    Args:
+        path: Parquet file: text, features; each distinct text once, in order of first appearance.
+        identity: What the features depend on beside the texts: the fingerprint of the model.
+        load: Gives the model; not called where the stored features serve.
+
+    Returns:
+        (num_texts, embed_dim) float32, unit length; equal texts have equal rows.
+    """
+    distinct = list(dict.fromkeys(texts))
+    identity = {"version": VERSION, **identity, "texts": sha256_of_json(distinct)}
+    stored = _read(path, identity, key="text", keys=distinct)
+    if stored is not None:
+        features = _matrix(stored.column("features"))
+    else:
+        features = embed_texts(load(), distinct, batch_size=batch_size, advance=advance)
+        _write(path, pa.table({"text": distinct, "features": _rows(features)}), identity)
+    place = {text: number for number, text in enumerate(distinct)}
+    return features[[place[text] for text in texts]]
+
+
+def _read(path: Path, identity: dict[str, Any], *, key: str, keys: Sequence[str]) -> pa.Table | None:
+    """The stored table; None where there is none, or it is damaged, of something else, or of other rows."""
+    try:
+        metadata = (pq.read_schema(path).metadata or {}).get(_IDENTITY)
+        if metadata is None or json.loads(metadata) != identity:
+            return None
+        table = pq.read_table(path)
+    except (FileNotFoundError, pa.ArrowException, OSError, ValueError):
+        return None
+    return table if table.column(key).to_pylist() == list(keys) else None
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of fixed-size lists as (num_rows, list size) float32."""
+    size = column.type.list_size
+    return np.concatenate([chunk.flatten().to_numpy().reshape(-1, size) for chunk in column.chunks])
+
+
+def _write(path: Path, table: pa.Table, identity: dict[str, Any]) -> None:
+    with written_aside(path) as aside:
+        pq.write_table(
+            table.replace_schema_metadata({_IDENTITY: json.dumps(identity)}),
+            aside,
+            compression="zstd",
+            row_group_size=_ROWS_A_GROUP,
+        )
+
+
+def _rows(matrix: np.ndarray) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), matrix.shape[1])

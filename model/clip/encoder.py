@@ -1,0 +1,175 @@
+"""A model under measurement: found by name, loaded when it is first needed, its features computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from model.clip.embeddings import (
+    ImageFeatures,
+    class_logits_of,
+    embed_texts,
+    embeddings_folder,
+    image_features_of,
+    text_features_of,
+)
+from model.clip.loading import Clip, find_model, fingerprint_clip, load_clip
+from model.clip.source import ModelSource, fingerprint_source
+from model.dataset.folder import Dataset
+from model.dataset.views import Views
+from model.files import sha256_of_json
+from model.progress import Advance
+
+
+@dataclass
+class Entrant:
+    """A model, with a place where its features are kept.
+
+    Attributes:
+        name: For people; holds no path, so that equal models give equal pages.
+        source: Where it comes from.
+        fingerprint: Stands for its weights and its architecture.
+        device: Where it runs.
+        untrained_seed: Of fresh weights in the same architecture; None for the model as it is.
+        advance: Hears of each batch that is embedded.
+    """
+
+    name: str
+    source: ModelSource
+    fingerprint: str
+    device: torch.device
+    batch_size: int = 128
+    num_workers: int = 2
+    untrained_seed: int | None = None
+    advance: Advance | None = None
+    _clip: Clip | None = field(default=None, repr=False)
+
+    @property
+    def run_dir(self) -> Path | None:
+        """The training run it belongs to; None where it belongs to none."""
+        return self.source.run_dir
+
+    @property
+    def is_untrained(self) -> bool:
+        return self.untrained_seed is not None
+
+    def load(self) -> Clip:
+        """The model, on its device."""
+        if self._clip is None:
+            self._clip = load_clip(
+                self.source, device=self.device, load_weights=not self.is_untrained, seed=self.untrained_seed or 0
+            )
+        return self._clip
+
+    def untrained(self, seed: int) -> Entrant:
+        """The same architecture with fresh weights."""
+        return Entrant(
+            name=f"{self.name}, untrained",
+            source=self.source,
+            fingerprint=self.fingerprint,
+            device=self.device,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            untrained_seed=seed,
+            advance=self.advance,
+        )
+
+    def image_features(self, dataset: Dataset, views: Views) -> ImageFeatures:
+        """Image features of a split, row by row."""
+        return image_features_of(
+            self._path(dataset, f"{views.split}-images"),
+            views,
+            identity={**self._identity, "dataset": dataset.fingerprint, "split": views.split},
+            load=self.load,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            advance=self.advance,
+        )
+
+    def text_features(self, dataset: Dataset, texts: Sequence[str], *, kind: str) -> np.ndarray:
+        """Text features: (num_texts, embed_dim) float32, unit length.
+
+        Args:
+            kind: Name of this list of texts in the file's name, such as "test-text".
+        """
+        return text_features_of(
+            self._path(dataset, kind),
+            texts,
+            identity=self._identity,
+            load=self.load,
+            batch_size=self.batch_size,
+            advance=self.advance,
+        )
+
+    def class_logits(
+        self, dataset: Dataset, views: Views, classes: Sequence[str], *, classify: Callable[[], np.ndarray]
+    ) -> np.ndarray:
+        """Class logits of a split, row by row: (num_views, num_classes) float32.
+
+        Args:
+            classes: Their codes, in the order of the columns.
+            classify: Gives the logits where they are not kept yet.
+        """
+        return class_logits_of(
+            self._path(dataset, f"{views.split}-classes"),
+            views,
+            identity={
+                **self._identity,
+                "dataset": dataset.fingerprint,
+                "split": views.split,
+                "classes": sha256_of_json(list(classes)),
+            },
+            classify=classify,
+        )
+
+    def query_features(self, texts: Sequence[str]) -> np.ndarray:
+        """Text features that are not kept, such as those of a question somebody types."""
+        return embed_texts(self.load(), texts, batch_size=self.batch_size)
+
+    @property
+    def _identity(self) -> dict[str, str | int | None]:
+        return {"model": self.fingerprint, "untrained_seed": self.untrained_seed}
+
+    def _path(self, dataset: Dataset, kind: str) -> Path:
+        folder = embeddings_folder(dataset, run_dir=self.run_dir, name=self.name, fingerprint=self.fingerprint)
+        if self.is_untrained:
+            folder = folder / "untrained"
+        return folder / f"{dataset.name}-{kind}.parquet"
+
+
+def find_entrant(
+    model: str | Path,
+    device: torch.device,
+    *,
+    batch_size: int = 128,
+    num_workers: int = 2,
+    advance: Advance | None = None,
+) -> Entrant:
+    """Resolve the name of a model; one that is not local is loaded to take its fingerprint.
+
+    Args:
+        model: A run folder, a model folder, "local-dir:FOLDER", "hf-hub:NAME", or "ARCHITECTURE/TAG".
+
+    Raises:
+        ArchitectureError: Nothing of that name is known, or its files cannot be loaded.
+    """
+    source = find_model(model)
+    fingerprint = fingerprint_source(source) if source.folder is not None else None
+    clip = None
+    if fingerprint is None:
+        clip = load_clip(source, device=device)
+        fingerprint = fingerprint_clip(clip)
+    return Entrant(
+        source.label,
+        source,
+        fingerprint,
+        device,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        advance=advance,
+        _clip=clip,
+    )

@@ -1,0 +1,114 @@
+"""A trained model on its way to a repository of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from model.clip.source import CONFIG_NAME, WEIGHTS_NAME
+from model.errors import ArchitectureError, ConfigError, ModelError
+from model.files import read_json
+
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_NEEDED = (CONFIG_NAME, WEIGHTS_NAME, "README.md")
+
+
+class PushError(ModelError):
+    """The hub does not take a model; the message says what it said."""
+
+
+def push_model(folder: Path, repository: str, *, is_private: bool = False, is_dry_run: bool = False) -> dict[str, Any]:
+    """Upload a model folder; whoever names `hf-hub:REPOSITORY` to open_clip then gets the model.
+
+    The address of the hub and the token are read from the environment by huggingface_hub (HF_ENDPOINT, HF_TOKEN).
+
+    Args:
+        folder: Of a finished run, or of a model itself.
+        repository: "owner/name"; made where there is none.
+        is_private: Whether a new repository is.
+        is_dry_run: List the files and send nothing; the hub is not asked.
+
+    Returns:
+        repository, files (name → bytes), and the address of the commit; None for a dry run.
+
+    Raises:
+        ConfigError: The repository has a name that none can have.
+        ArchitectureError: There is no whole model in the folder.
+        PushError: The hub cannot be reached or refuses.
+    """
+    if not _REPOSITORY.fullmatch(repository):
+        raise ConfigError(f"{repository!r} is no repository; write OWNER/NAME, such as my-team/designclip")
+    model = folder / "model" if (folder / "model" / CONFIG_NAME).is_file() else folder
+    missing = [name for name in _NEEDED if not (model / name).is_file()]
+    if missing:
+        raise ArchitectureError(f"{model}: no {', '.join(missing)} there; name a finished run or its model folder")
+    files = {path.name: path.stat().st_size for path in sorted(model.iterdir()) if path.is_file()}
+    files = {name: size for name, size in files.items() if not name.startswith(".")}
+    card = (model / "README.md").read_text(encoding="utf-8") + figures_of(read_json(folder / "evaluation.json"))
+    files["README.md"] = len(card.encode())
+    address = None if is_dry_run else _upload(model, repository, list(files), card, is_private=is_private)
+    return {"repository": repository, "files": files, "address": address}
+
+
+def figures_of(evaluation: dict[str, Any] | None) -> str:
+    """What a run was measured to do, as tables of Markdown for its card; empty where nothing was measured.
+
+    Args:
+        evaluation: What `evaluation.json` holds.
+    """
+    if evaluation is None:
+        return ""
+    dataset = evaluation["dataset"]
+    lines = [
+        "",
+        "## Measured",
+        "",
+        f"On {dataset['name']}, split {dataset['split']}; intervals over patents, 95 %.",
+        "",
+    ]
+    for task in evaluation["tasks"].values():
+        for table in task["tables"].values():
+            columns = table["columns"]
+            lines += [
+                f"### {table['title']}",
+                "",
+                "| | " + " | ".join(columns) + " |",
+                "|---" * (len(columns) + 1) + "|",
+            ]
+            for name, figure in table["figures"].items():
+                cells = [_cell(figure.get(column), figure["unit"]) for column in columns]
+                lines.append(f"| {name} | " + " | ".join(cells) + " |")
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(value: dict[str, Any] | None, unit: str) -> str:
+    if value is None:
+        return ""
+    scale, sign = (100, " %") if unit == "share" else (1, "")
+    low_to_high = f" ({scale * value['low']:.1f}–{scale * value['high']:.1f})" if "low" in value else ""
+    return f"{scale * value['value']:.1f}{sign}{low_to_high}"
+
+
+def _upload(model: Path, repository: str, names: list[str], card: str, *, is_private: bool) -> str:
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfUriError, HFValidationError, HTTPError, LocalTokenNotFoundError
+
+    try:
+        hub = HfApi()
+        hub.create_repo(repository, private=is_private, exist_ok=True)
+        contents: dict[str, Any] = {name: str(model / name) for name in names} | {"README.md": card.encode()}
+        commit = hub.create_commit(
+            repository,
+            [CommitOperationAdd(name, content) for name, content in contents.items()],
+            commit_message="Model of a designclip run",
+        )
+    except LocalTokenNotFoundError as error:
+        raise PushError("the hub wants a token; set HF_TOKEN, or run `hf auth login`") from error
+    except (HTTPError, HFValidationError, HfUriError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise PushError(
+            f"the hub does not take {repository}: {reason}; check the name, HF_TOKEN and its rights, or try later"
+        ) from error
+    return str(commit.commit_url)

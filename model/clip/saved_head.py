@@ -1,0 +1,53 @@
+"""The classification head beside an exported model: stock open_clip passes it over, this project finds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import safetensors.torch
+
+from model.clip.heads import ClipWithHead, FusionHead
+from model.clip.loading import Clip, load_clip
+from model.clip.source import ModelSource
+from model.dataset.classes import ClassTable
+from model.errors import ArchitectureError
+from model.files import read_json, write_json, written_aside
+
+CLASSIFIER_WEIGHTS, CLASSIFIER_CONFIG = "classifier.safetensors", "classifier.json"
+
+
+def save_classifier(head: FusionHead, table: ClassTable, folder: Path) -> None:
+    """Write a head and the classes it tells into a model folder."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
+    with written_aside(folder / CLASSIFIER_WEIGHTS) as aside:
+        aside.write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
+    write_json(folder / CLASSIFIER_CONFIG, {"classes": table.to_dict()})
+
+
+def read_class_table(folder: Path) -> ClassTable | None:
+    """The classes that the head beside a model tells; None where there is no head."""
+    values = read_json(folder / CLASSIFIER_CONFIG)
+    has_weights = (folder / CLASSIFIER_WEIGHTS).is_file()
+    return ClassTable.from_dict(values["classes"]) if values is not None and has_weights else None
+
+
+def load_classifier(folder: str | Path, *, clip: Clip | None = None) -> tuple[ClipWithHead, ClassTable]:
+    """A model with its head, which tells classes from images alone, and the table of these classes.
+
+    Args:
+        folder: Model folder of a run that was trained with a classification term.
+        clip: That very model, where it is loaded already; else it is loaded, onto the CPU.
+
+    Raises:
+        ArchitectureError: The folder holds no such head.
+    """
+    folder = Path(folder)
+    table = read_class_table(folder)
+    if table is None:
+        raise ArchitectureError(
+            f"{folder}: no {CLASSIFIER_CONFIG} and {CLASSIFIER_WEIGHTS} there; train with classification_weight above 0"
+        )
+    clip = clip or load_clip(ModelSource(f"local-dir:{folder}"))
+    model = ClipWithHead(clip.model, num_classes=len(table))
+    model.head.load_state_dict(safetensors.torch.load_file(str(folder / CLASSIFIER_WEIGHTS)))
+    return model.eval(), table

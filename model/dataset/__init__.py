@@ -1,0 +1,1 @@
+"""The dataset as training, evaluation and search read it."""

@@ -1,0 +1,170 @@
+"""Decoding, resizing and normalising the images of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from model.dataset.views import Views
+from model.errors import DatasetError
+
+_WHITE = 255
+
+_MILD_SHRINKAGE = 1.25
+
+_PARTS_A_WORKER = 4  # of a batch: a slow one leaves others for its neighbours
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How an image becomes a model's input.
+
+    Attributes:
+        size_px: (height, width) of the input.
+        mean: Of each channel, for values from 0 to 1.
+        std: Of each channel, for values from 0 to 1.
+        interpolation: Kept for the exported configuration alone; training always shrinks by area.
+        resize_mode: Kept for the exported configuration alone; the dataset's images are square.
+    """
+
+    size_px: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    resize_mode: str
+
+
+def decode_grey(jpeg: bytes | np.ndarray, *, view_id: str = "") -> np.ndarray:
+    """Decode an image to (height_px, width_px) uint8, 0 is ink and 255 is paper.
+
+    Raises:
+        DatasetError: The bytes are no image.
+    """
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE) if len(jpeg) else None
+    if image is None:
+        raise DatasetError(f"view {view_id}: its image cannot be decoded; build the dataset again")
+    return image
+
+
+def pad_to_square(image: np.ndarray) -> np.ndarray:
+    """Put an image in the middle of a white square as wide as its longer side; a square is given back as it is."""
+    height, width = image.shape
+    if height == width:
+        return image
+    top, left = max(width - height, 0) // 2, max(height - width, 0) // 2
+    bottom, right = max(width - height, 0) - top, max(height - width, 0) - left
+    return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=_WHITE)
+
+
+def resize(image: np.ndarray, size_px: tuple[int, int], *, out: np.ndarray | None = None) -> np.ndarray:
+    """Resize to (height, width), so that thin lines stay.
+
+    By area where the image shrinks by more than a quarter; bilinear where it shrinks less, at a sixth of the time: no
+    pixel is skipped there, and at 256 → 224 px a line one pixel wide keeps its ink within 7 %. Bicubic where it grows.
+
+    Args:
+        image: (height_px, width_px) uint8.
+        size_px: (height, width) wanted.
+        out: (height, width) uint8 to write to.
+    """
+    height, width = size_px
+    shrinkage = max(image.shape[0] / height, image.shape[1] / width)
+    if min(image.shape[0] / height, image.shape[1] / width) < 1:
+        how = cv2.INTER_CUBIC
+    else:
+        how = cv2.INTER_LINEAR if shrinkage <= _MILD_SHRINKAGE else cv2.INTER_AREA
+    return cv2.resize(image, (width, height), dst=out, interpolation=how)
+
+
+def crop(image: np.ndarray, draw: np.ndarray, *, min_area: float) -> np.ndarray:
+    """Cut a square whose area is a share in [min_area, 1] of the square image.
+
+    Args:
+        image: (side_px, side_px) uint8.
+        draw: Three numbers in [0, 1): area, then place from top and from left.
+        min_area: Least share of the area that is kept.
+    """
+    side = image.shape[0]
+    kept = max(1, round(side * float(np.sqrt(min_area + (1 - min_area) * draw[0]))))
+    top, left = (int(share * (side - kept + 1)) for share in draw[1:])
+    return image[top : top + kept, left : left + kept]
+
+
+def normalise(images: np.ndarray | torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
+    """Turn grey images into a model's input, on the device they lie on.
+
+    Args:
+        images: (batch, height_px, width_px) uint8.
+        preprocess: Whose mean and std to use.
+
+    Returns:
+        (batch, channels, height_px, width_px) float32; every channel shows the same grey.
+    """
+    grey = torch.as_tensor(images).unsqueeze(1)
+    mean = torch.tensor(preprocess.mean, device=grey.device).view(1, -1, 1, 1)
+    std = torch.tensor(preprocess.std, device=grey.device).view(1, -1, 1, 1)
+    return torch.addcmul(-mean / std, grey.float(), 1 / (255 * std))  # one pass of (grey / 255 - mean) / std
+
+
+class ImageReader:
+    """Reads images of `views` as a model takes them, on a few threads (OpenCV lets go of the interpreter)."""
+
+    def __init__(self, views: Views, preprocess: Preprocess, *, num_workers: int) -> None:
+        self._views = views
+        self._preprocess = preprocess
+        self._num_workers = num_workers
+        self._pool = ThreadPoolExecutor(num_workers, thread_name_prefix="decode")
+        cv2.setNumThreads(1)  # the pool has the cores already
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def read(self, rows: Sequence[int], draws: np.ndarray | None = None, *, min_area: float = 1.0) -> torch.Tensor:
+        """Read some rows as a model takes them: (num_rows, channels, height_px, width_px) float32.
+
+        Takes what `read_grey` takes.
+        """
+        return normalise(self.read_grey(rows, draws, min_area=min_area), self._preprocess)
+
+    def read_grey(
+        self, rows: Sequence[int], draws: np.ndarray | None = None, *, min_area: float = 1.0, pin_memory: bool = False
+    ) -> torch.Tensor:
+        """Read some rows as grey images, a twelfth of the bytes that `read` gives.
+
+        Args:
+            rows: Rows of `views`, in the order wanted.
+            draws: (num_rows, 3) in [0, 1) for a random crop each; None for the whole images.
+            min_area: Least share of the area that a crop keeps.
+            pin_memory: Put them where a GPU can fetch them by itself.
+
+        Returns:
+            (num_rows, height_px, width_px) uint8.
+
+        Raises:
+            DatasetError: An image cannot be decoded.
+        """
+        height, width = self._preprocess.size_px
+        images = torch.empty(len(rows), height, width, dtype=torch.uint8, pin_memory=pin_memory)
+        places = images.numpy()
+
+        def read_part(part: range) -> None:
+            for place in part:
+                self._read_one(int(rows[place]), None if draws is None else draws[place], min_area, places[place])
+
+        size = max(1, len(rows) // (_PARTS_A_WORKER * self._num_workers))
+        parts = [range(first, min(first + size, len(rows))) for first in range(0, len(rows), size)]
+        for _ in self._pool.map(read_part, parts):
+            pass
+        return images
+
+    def _read_one(self, row: int, draw: np.ndarray | None, min_area: float, out: np.ndarray) -> None:
+        jpeg = self._views.images.view(row)
+        image = pad_to_square(decode_grey(jpeg, view_id=self._views.view_id(row)))
+        if draw is not None:
+            image = crop(image, draw, min_area=min_area)
+        resize(image, self._preprocess.size_px, out=out)

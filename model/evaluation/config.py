@@ -1,0 +1,109 @@
+"""Settings of evaluation, checked when they are built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from model.dataset.folder import CAPTION_COLUMNS
+from model.settings import RESULT_UNTOUCHED, Config, require
+
+TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "linear_probe", "fine_tuned", "deep_patent")
+CHEAP_TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "fine_tuned")  # need no image of training
+LEAKS = ("patents", "families", "images", "front_pages", "titles", "other_training")
+SCHEMES = ("uspc", "locarno")
+PROMPTS = (
+    "a patent drawing of {}.",
+    "a line drawing of {}.",
+    "a design for {}.",
+    "the ornamental design of an article: {}.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig(Config):
+    """What is measured, and on what.
+
+    Attributes:
+        tasks: Names of tasks: "retrieval" is text → image and image → text, "zero_shot" and "linear_probe" classify,
+            "fine_tuned" classifies with the model's own head, "image_retrieval" finds the other views of a patent,
+            "prior_art" finds what the examiner cited, "deep_patent" finds patents as DeepPatent's lists ask for them.
+        split: Split of the dataset that is queried and searched.
+        against: A second model, named as for `--model`, that the first is compared with query by query.
+        untrained: Whether the same architecture with fresh weights is measured beside the model.
+        caption: Column that is the text of a view; a view without it is asked for by its `text`.
+        cutoffs: The k of recall@k, ascending.
+        max_queries: At most so many views, drawn with `seed`, serve as queries; the gallery stays whole.
+        gallery_size: Size of the small galleries that text retrieval is measured on beside the whole split: one view
+            each of so many patents.
+        num_galleries: How many of them are drawn; 0 draws none.
+        schemes: Classifications: "uspc", "locarno".
+        prompts: Texts for a class, its title in place of {}; their features are averaged.
+        prior_art_splits: Further splits whose patents are searched for prior art.
+        probe_strengths: Values of C (the inverse of the penalty) that the linear probe chooses from, ascending.
+        probe_max_views: The linear probe learns from at most so many training views, drawn with `seed`.
+        stop_on: Leak checks that end the evaluation where they find something; the others warn.
+        num_resamples: Bootstrap resamples (over patents) behind each interval.
+        num_examples: Queries shown at each end of the report's gallery of best and worst.
+        max_chunk_mb: Memory for the scores that exist at once.
+    """
+
+    tasks: tuple[str, ...] = CHEAP_TASKS
+    split: str = "test"
+    against: str | None = field(default=None, metadata=RESULT_UNTOUCHED)  # its fingerprint stands for it
+    untrained: bool = True
+    caption: str = "text"
+    cutoffs: tuple[int, ...] = (1, 5, 10)
+    max_queries: int | None = None
+    gallery_size: int = 5000
+    num_galleries: int = 5
+    schemes: tuple[str, ...] = SCHEMES
+    prompts: tuple[str, ...] = PROMPTS
+    prior_art_splits: tuple[str, ...] = ()
+    probe_strengths: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0, 1000.0)
+    probe_max_views: int = 100_000
+    stop_on: tuple[str, ...] = ("patents", "families")
+    num_resamples: int = 1000
+    num_examples: int = 5
+    seed: int = 0
+    device: str = "auto"
+    batch_size: int = field(default=128, metadata=RESULT_UNTOUCHED)
+    max_chunk_mb: int = field(default=64, metadata=RESULT_UNTOUCHED)
+    num_workers: int = field(default=2, metadata=RESULT_UNTOUCHED)
+
+    def __post_init__(self) -> None:
+        self._require_names("tasks", TASKS, at_least=1)
+        self._require_names("stop_on", LEAKS)
+        self._require_names("schemes", SCHEMES, at_least=1)
+        require(bool(self.split), 'split is empty; name one of the dataset\'s splits, such as "test"')
+        require(
+            self.split not in self.prior_art_splits and len(set(self.prior_art_splits)) == len(self.prior_art_splits),
+            f"prior_art_splits is {self.prior_art_splits}; name each split once, and none that is searched anyway",
+        )
+        require(self.against is None or bool(self.against), "against is empty; name a second model, or leave it out")
+        require(
+            self.caption in CAPTION_COLUMNS, f"caption is {self.caption!r}; use one of {', '.join(CAPTION_COLUMNS)}"
+        )
+        require(
+            bool(self.cutoffs) and min(self.cutoffs) >= 1 and list(self.cutoffs) == sorted(set(self.cutoffs)),
+            f"cutoffs is {self.cutoffs}; use ascending numbers from 1, such as (1, 5, 10)",
+        )
+        require(
+            bool(self.prompts) and all(prompt.count("{}") == 1 for prompt in self.prompts),
+            f"prompts is {self.prompts}; each needs one {{}} where the title of the class goes",
+        )
+        strengths = self.probe_strengths
+        require(
+            bool(strengths) and min(strengths) > 0 and list(strengths) == sorted(set(strengths)),
+            f"probe_strengths is {strengths}; use ascending positive numbers, such as (1.0, 10.0)",
+        )
+        require(self.max_queries is None or self.max_queries >= 1, f"max_queries is {self.max_queries}; use 1 or more")
+        require(self.gallery_size >= 2, f"gallery_size is {self.gallery_size}; it must be at least 2")
+        for name in ("batch_size", "max_chunk_mb", "num_resamples", "num_workers", "probe_max_views"):
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("num_examples", "num_galleries", "seed"):
+            require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must not be negative")
+
+    def _require_names(self, setting: str, known: tuple[str, ...], *, at_least: int = 0) -> None:
+        names = getattr(self, setting)
+        usable = len(names) >= at_least and len(set(names)) == len(names) and set(names) <= set(known)
+        require(usable, f"{setting} is {names}; choose from {', '.join(known)}, each at most once")

@@ -1,0 +1,108 @@
+"""The page of an evaluation: one self-contained HTML file, equal bytes for equal results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from model.charts import draw_classes, draw_confusion, draw_loss_curve, draw_recall_curves
+from model.evaluation.context import Example
+from model.evaluation.measures.result_table import COLUMNS
+from model.pages import data_uri, page_environment, toml_table
+
+HEADINGS = {
+    "retrieval": "Text and image retrieval",
+    "zero_shot": "Zero-shot classification",
+    "linear_probe": "Linear probe",
+    "fine_tuned": "Fine-tuned classification",
+    "image_retrieval": "Image retrieval",
+    "prior_art": "Prior art",
+    "deep_patent": "DeepPatent",
+}
+LEADS = {
+    "retrieval": "Find the drawing that a caption describes, and the caption of a drawing.",
+    "zero_shot": "A view is taken for the class whose title it is nearest to; nothing is learned.",
+    "linear_probe": "What a linear classifier learns from the frozen image features of the training split.",
+    "fine_tuned": "The classes as the model's own head tells them, from the images alone.",
+    "image_retrieval": "With one view of a patent, find its other views among those of all patents.",
+    "prior_art": "With the views of a patent, find the designs that its examiner cited.",
+    "deep_patent": "With one drawing of a patent, find its others in DeepPatent's database.",
+}
+
+
+def render_report(
+    results: Mapping[str, Any],
+    examples: Mapping[str, Sequence[Example]],
+    training_metrics: Sequence[Mapping[str, Any]],
+) -> str:
+    """The page as HTML text.
+
+    Args:
+        results: What `evaluation.json` holds, but for `files`.
+        examples: Task → queries to show.
+        training_metrics: Metrics of the training run, one dict a step; empty where they are not known.
+    """
+    environment = page_environment(Path(__file__).parent)
+    environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
+    environment.filters["number"] = lambda value: f"{value:,g}" if isinstance(value, float) else f"{value:,}"
+    environment.filters["jpeg_uri"] = lambda data: data_uri("image/jpeg", data)
+    tasks = results["tasks"]
+    return environment.get_template("page.html").render(
+        results=results,
+        headings={task: HEADINGS.get(task, task) for task in tasks},
+        leads={task: LEADS.get(task, "") for task in tasks},
+        columns=COLUMNS,
+        examples={task: _by_heading(shown) for task, shown in examples.items()},
+        charts={task: _charts(section) for task, section in tasks.items()},
+        commands={task: command_of(results, task) for task in tasks},
+        config_toml=toml_table("evaluation", results["config"]),
+        loss_chart=data_uri("image/svg+xml", draw_loss_curve(training_metrics)) if training_metrics else None,
+        num_steps=len(training_metrics),
+        found_leaks=[check for check in results["checks"] if check["num_found"]],
+    )
+
+
+def command_of(results: Mapping[str, Any], task: str) -> str:
+    """The command that measures a task again."""
+    against = " --against MODEL2" if results["against"] else ""
+    return (
+        f"designclip evaluate --data-dir DATA --model MODEL --dataset {results['dataset']['name']} --run NAME "
+        f"--tasks {task}{against} --config evaluation.toml"
+    )
+
+
+def _by_heading(examples: Sequence[Example]) -> list[tuple[str, list[Example]]]:
+    return [(heading, list(group)) for heading, group in groupby(examples, key=lambda example: example.heading)]
+
+
+def _charts(section: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The charts of a task: where they lie, and what they show for those who do not see them."""
+    charts = []
+    curves = section.get("curves", {})
+    if curves:
+        titles = [section["tables"][name]["title"] for name in curves]
+        charts.append(_chart(draw_recall_curves(curves, titles), "Recall at k over k, beside the baselines", ""))
+    for name, by_class in section.get("by_class", {}).items():
+        title = section["tables"][name]["title"]
+        charts.append(
+            _chart(
+                draw_classes(by_class),
+                f"{title}: accuracy of each class over its number of training views",
+                f"{title}: accuracy of each class against its number of training views; larger dots are more views of "
+                "the measured split.",
+            )
+        )
+        charts.append(
+            _chart(
+                draw_confusion(by_class),
+                f"{title}: what each class is taken for",
+                f"{title}: what the views of each class are taken for.",
+            )
+        )
+    return charts
+
+
+def _chart(svg: bytes, alt: str, caption: str) -> dict[str, str]:
+    return {"uri": data_uri("image/svg+xml", svg), "alt": alt, "caption": caption}

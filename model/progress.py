@@ -1,0 +1,10 @@
+"""How the library reports progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Advance = Callable[[int, int, str], None]  # rows done, rows in all, what they are
+
+Progress = Callable[[int, int, dict[str, Any]], None]

@@ -1,0 +1,1 @@
+"""Searching designs by text or picture."""

@@ -1,0 +1,301 @@
+"""A small web page on the loopback that searches a dataset: type or drop a picture, and follow patents and citations.
+
+Everything a request names is looked up in the gallery; nothing of it becomes a path. The pages ask for nothing outside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, Response
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from model.dataset.query_image import MAX_BYTES, QueryError, read_query_image
+from model.errors import ConfigError, ModelError
+from model.pages import page_environment
+from model.search.gallery import Filters, GalleryView, Hit
+from model.search.search import MAX_QUERY_CHARS, Search
+
+HOST = "127.0.0.1"
+_MAX_PAGE_RESULTS = 200
+
+
+class ServeError(ModelError):
+    """The page cannot be served, such as where its port is in use."""
+
+
+class _TooLargeError(Exception):
+    """A body beyond the bound."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig:
+    """Settings of the page.
+
+    Attributes:
+        port: On the loopback; 0 takes any that is free.
+        num_results: Shown where the page does not ask for another number.
+        max_upload_mb: Largest picture taken.
+    """
+
+    port: int = 8321
+    num_results: int = 24
+    max_upload_mb: int = MAX_BYTES >> 20
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:
+            raise ConfigError(f"port is {self.port}; choose 1024 to 65535, or 0 for any that is free")
+        if not 1 <= self.num_results <= _MAX_PAGE_RESULTS:
+            raise ConfigError(f"num_results is {self.num_results}; choose 1 to {_MAX_PAGE_RESULTS}")
+        if not 1 <= self.max_upload_mb <= MAX_BYTES >> 20:
+            raise ConfigError(f"max_upload_mb is {self.max_upload_mb}; choose 1 to {MAX_BYTES >> 20}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What stands in the form of the page, as somebody typed it."""
+
+    q: str = ""
+    view: str = ""
+    cls: str = ""
+    granted_from: str = ""
+    granted_to: str = ""
+    k: str = ""
+    a_patent_once: bool = False
+
+    @classmethod
+    def of(cls, request: Request) -> Form:
+        """From the query of an address; names that the form does not have are passed over."""
+        asked = request.query_params
+        return cls(
+            q=asked.get("q", "")[:MAX_QUERY_CHARS],
+            view=asked.get("view", "")[:200],
+            cls=asked.get("class", "")[:40],
+            granted_from=asked.get("from", "")[:40],
+            granted_to=asked.get("to", "")[:40],
+            k=asked.get("k", "")[:10],
+            a_patent_once=asked.get("once") == "1",
+        )
+
+    def filters(self) -> Filters:
+        """Raises QueryError."""
+        return Filters.parse([self.cls], self.granted_from, self.granted_to)
+
+    def num_results(self, otherwise: int) -> int:
+        """Raises QueryError."""
+        if not self.k:
+            return otherwise
+        if not (self.k.isascii() and self.k.isdigit() and 1 <= int(self.k) <= _MAX_PAGE_RESULTS):
+            raise QueryError(f"{self.k!r} is no number of results; choose 1 to {_MAX_PAGE_RESULTS}")
+        return int(self.k)
+
+
+def bind(port: int) -> socket.socket:
+    """A socket on the loopback that holds its port from now on; raises ServeError where that cannot be had."""
+    holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        holder.bind((HOST, port))
+    except OSError as error:
+        holder.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ServeError(
+                f"port {port} is in use; end what uses it, or choose another, 0 for any free one"
+            ) from None
+        raise ServeError(f"port {port} cannot be used ({error.strerror}); choose another, such as 8321") from None
+    return holder
+
+
+def serve(search: Search, config: ServeConfig, holder: socket.socket, *, on_ready: Callable[[str], None]) -> None:
+    """Answer on a bound socket until the process is told to stop.
+
+    Args:
+        on_ready: Called with the address of the page.
+    """
+    import uvicorn
+
+    search.entrant.load()  # else the first who asks would wait for it
+    server = uvicorn.Server(
+        uvicorn.Config(
+            make_app(search, config), log_level="warning", server_header=False, timeout_graceful_shutdown=3, ws="none"
+        )
+    )
+    holder.listen()  # whoever comes before the server is up waits
+    with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+        on_ready(f"http://{HOST}:{holder.getsockname()[1]}/")
+        server.run(sockets=[holder])
+
+
+def make_app(search: Search, config: ServeConfig) -> FastAPI:
+    """The pages as an application."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    pages = _Pages(search, config)
+    app.get("/")(pages.home)
+    app.post("/picture")(pages.by_picture)
+    app.get("/picture")(pages.picture)
+    app.get("/favicon.ico")(lambda: Response(status_code=204))
+    app.get("/patent")(pages.patent)
+    app.exception_handler(404)(pages.not_found)
+    return app
+
+
+class _Pages:
+    """Answers to requests; models and gallery are asked by one request at a time."""
+
+    def __init__(self, search: Search, config: ServeConfig) -> None:
+        self._search = search
+        self._gallery = search.gallery
+        self._config = config
+        self._lock = threading.Lock()
+        environment = page_environment(Path(__file__).parent)
+        environment.globals["address"] = _address
+        environment.globals["alt"] = _alt
+        self._template = environment.get_template("serve.html")
+        self._results = environment.get_template("serve_results.html").module.results  # type: ignore[attr-defined]
+
+    def home(self, request: Request) -> Response:
+        form = Form.of(request)
+        hits: list[Hit] | None = None
+        sentence, like = "", None
+        try:
+            filters, k = form.filters(), form.num_results(self._config.num_results)
+            if form.view:
+                row = self._gallery.row_of(form.view)
+                if row is None:
+                    raise QueryError(f"there is no view {form.view!r} in this dataset")
+                like = self._gallery.view(row)
+                hits = self._ask(lambda: self._search.by_view(row, k, filters, a_patent_once=form.a_patent_once))
+            elif form.q.strip():
+                hits = self._ask(lambda: self._search.by_text(form.q, k, filters, a_patent_once=form.a_patent_once))
+        except QueryError as error:
+            sentence = str(error)
+        return self._page("home", form, status=400 if sentence else 200, hits=hits, sentence=sentence, like=like)
+
+    async def by_picture(self, request: Request) -> Response:
+        """Results for the picture that is the request's body, as a part of the page."""
+        from starlette.concurrency import run_in_threadpool
+
+        if not request.headers.get("content-type", "").startswith(("image/", "application/octet-stream")):
+            return self._part([], "send the bytes of a TIFF, PNG or JPEG picture", status=415)
+        try:
+            data = await self._body(request)
+        except _TooLargeError:
+            sentence = f"the picture has more than {self._config.max_upload_mb} MiB; make it smaller"
+            return self._part([], sentence, status=413)
+        return await run_in_threadpool(self._find_picture, data, Form.of(request))
+
+    def picture(self, view: str = "") -> Response:
+        row = self._gallery.row_of(view)
+        if row is None:
+            return self._page("missing", Form(), status=404, sentence="There is no such view in this dataset.")
+        headers = {
+            **_HEADERS,
+            "Cache-Control": "private, max-age=3600",
+            "Content-Security-Policy": "default-src 'none'",
+        }
+        return Response(self._gallery.jpeg(row), media_type="image/jpeg", headers=headers)
+
+    def patent(self, number: str = "") -> Response:
+        rows = self._gallery.rows_of(number)
+        if not rows:
+            return self._page("missing", Form(), status=404, sentence="There is no such patent in this dataset.")
+        views = [self._gallery.view(row) for row in rows]
+        here: list[GalleryView] = []
+        elsewhere: list[str] = []
+        for cited in dict.fromkeys(number for view in views for number in view.cited_by_examiner):
+            found = self._gallery.rows_of(cited)
+            if found:
+                here.append(self._gallery.view(found[0]))
+            else:
+                elsewhere.append(cited)
+        return self._page("patent", Form(), views=views, here=here, elsewhere=elsewhere)
+
+    def not_found(self, request: Request, _: Exception) -> Response:
+        return self._page("missing", Form(), status=404, sentence="There is no such page.")
+
+    def _find_picture(self, data: bytes, form: Form) -> Response:
+        try:
+            filters, k = form.filters(), form.num_results(self._config.num_results)
+            hits = self._ask(
+                lambda: self._search.by_image(
+                    read_query_image(data, self._search.image), k, filters, a_patent_once=form.a_patent_once
+                )
+            )
+        except QueryError as error:
+            return self._part([], str(error), status=400)
+        return self._part(hits, "", status=200)
+
+    def _ask(self, question: Callable[[], list[Hit]]) -> list[Hit]:
+        with self._lock:
+            return question()
+
+    async def _body(self, request: Request) -> bytes:
+        most = self._config.max_upload_mb << 20
+        stated = request.headers.get("content-length", "")
+        if stated.isdigit() and int(stated) > most:
+            raise _TooLargeError
+        data = bytearray()
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > most:
+                raise _TooLargeError
+        return bytes(data)
+
+    def _part(self, hits: list[Hit], sentence: str, *, status: int) -> Response:
+        headers = {**_HEADERS, **_NOT_KEPT, **_policy("")}
+        return HTMLResponse(str(self._results(hits, sentence)), status_code=status, headers=headers)
+
+    def _page(self, kind: str, form: Form, *, status: int = 200, **values: Any) -> Response:
+        nonce = secrets.token_urlsafe(16)
+        html = self._template.render(
+            kind=kind,
+            form=form,
+            nonce=nonce,
+            search=self._search,
+            gallery=self._gallery,
+            num_results=self._config.num_results,
+            max_results=_MAX_PAGE_RESULTS,
+            max_upload_mb=self._config.max_upload_mb,
+            **{"hits": None, "sentence": "", "like": None, "views": [], "here": [], "elsewhere": [], **values},
+        )
+        return HTMLResponse(html, status_code=status, headers={**_HEADERS, **_NOT_KEPT, **_policy(nonce)})
+
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_NOT_KEPT = {"Cache-Control": "no-store"}
+
+
+def _policy(nonce: str) -> dict[str, str]:
+    """What a page may do: its own style and script, pictures of its own, and nothing else."""
+    own = f"style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; form-action 'self'; "
+    rules = f"default-src 'none'; img-src 'self' blob:; {own if nonce else ''}base-uri 'none'; frame-ancestors 'none'"
+    return {"Content-Security-Policy": rules}
+
+
+def _address(path: str, **asked: str) -> str:
+    """An address on this server; a view is named as it is spelled, whatever signs it holds."""
+    return f"/{path}?{urlencode(asked)}"
+
+
+def _alt(view: GalleryView) -> str:
+    """What a picture shows, in words."""
+    words = [view.title or "Untitled", view.figure]
+    if view.viewpoint and view.viewpoint != "none":
+        words.append(f"{view.viewpoint} view".replace("_", " "))
+    return ", ".join(word for word in words if word)

@@ -1,0 +1,198 @@
+"""The batches of a run: what each step trains on, and the reading of it ahead of time.
+
+What a step is about (`BatchPlan`) is a pure function of the settings, the seed and the step, and spans all processes:
+each knows the classes, patents and captions of the whole batch, and reads the images of its own part alone.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from model.clip.tokenizer import Tokenizer
+from model.dataset.classes import ClassTable, class_table
+from model.dataset.images import ImageReader
+from model.dataset.views import Views
+from model.errors import ConfigError
+from model.training.config import TrainConfig
+from model.training.distributed import ALONE, Processes
+from model.training.sampling import Sampler, batch_draws
+
+_NUM_DRAWS = 8  # crop of the view (3), crop of the other view (3), which caption, whether the head sees it
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """What a step trains on, over all processes.
+
+    Attributes:
+        rows: (num_pairs,) rows of the views.
+        other_rows: (num_pairs,) rows of other views of the same patents; None without the multi-view term.
+        texts: The caption drawn for each view.
+        draws: (num_pairs, 8) in [0, 1).
+        targets: On the CPU.
+    """
+
+    rows: np.ndarray
+    other_rows: np.ndarray | None
+    texts: list[str]
+    draws: np.ndarray
+    targets: Targets
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one process reads of a step.
+
+    Attributes:
+        plan: Of the whole step.
+        images: (num_images, height_px, width_px) uint8: the views, then their other views where there are any.
+        tokens: (num_pairs, context_length) int64.
+        sees_text: (num_pairs,) bool, False where the class is told from the view alone.
+    """
+
+    plan: BatchPlan
+    images: torch.Tensor
+    tokens: torch.Tensor
+    sees_text: torch.Tensor
+
+    @property
+    def num_pairs(self) -> int:
+        return len(self.tokens)
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; from pinned memory the copy goes on beside other work."""
+        moved = (values.to(device, non_blocking=True) for values in (self.images, self.tokens, self.sees_text))
+        return Batch(self.plan, *moved)
+
+    def part(self, pairs: slice) -> Batch:
+        """Some of the pairs, with their other views."""
+        views, others = self.images[: self.num_pairs], self.images[self.num_pairs :]
+        images = torch.cat([views[pairs], others[pairs]]) if len(others) else views[pairs]
+        return Batch(self.plan, images, self.tokens[pairs], self.sees_text[pairs])
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The batches of all steps of a run.
+
+    Attributes:
+        views: The training views.
+        config: Sampler, classes, captions, crops.
+        processes: Who shares each batch.
+    """
+
+    views: Views
+    config: TrainConfig
+    processes: Processes = ALONE
+
+    def __post_init__(self) -> None:
+        if self.num_pairs % self.processes.num:
+            raise ConfigError(
+                f"a batch of {self.num_pairs} cannot be shared by {self.processes.num} processes; set batch_size to a "
+                "multiple of them"
+            )
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs a step, over all processes."""
+        return self.sampler.num_rows
+
+    @property
+    def num_steps(self) -> int:
+        """Length of the run."""
+        return self.config.num_steps or self.config.num_epochs * self.sampler.num_steps_per_epoch
+
+    @cached_property
+    def classes(self) -> ClassTable:
+        return class_table(self.config.class_scheme)
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        config = self.config
+        return Sampler(
+            classes=self.views.class_ids(self.classes),
+            patents=self.views.patent_ids,
+            num_classes=len(self.classes),
+            sampler=config.sampler,
+            beta=config.beta,
+            batch_size=config.batch_size,
+            seed=config.seed,
+        )
+
+    def plan(self, step: int) -> BatchPlan:
+        """What step `step`, counted from 0, trains on."""
+        rows = self.sampler.rows(step)
+        draws = batch_draws(step, num_rows=len(rows), num_draws=_NUM_DRAWS, seed=self.config.seed)
+        texts = self.views.texts_of(rows.tolist(), self.config.caption, draws[:, 6].tolist())
+        other_rows, has_other = self._other_rows(rows, step)
+        targets = Targets(
+            classes=torch.from_numpy(self.sampler.classes[rows].astype(np.int64)),
+            patents=torch.from_numpy(self.sampler.patents[rows].astype(np.int64)),
+            texts=torch.from_numpy(np.unique(np.asarray(texts), return_inverse=True)[1]),
+            has_other_view=torch.from_numpy(has_other),
+        )
+        return BatchPlan(rows, other_rows, texts, draws, targets)
+
+    def _other_rows(self, rows: np.ndarray, step: int) -> tuple[np.ndarray | None, np.ndarray]:
+        if self.config.multi_view_weight == 0:
+            return None, np.zeros(len(rows), bool)
+        return self.sampler.other_views(rows, step)
+
+    def read(self, step: int, images: ImageReader, tokenizer: Tokenizer, *, pin_memory: bool = False) -> Batch:
+        """This process's part of a step."""
+        plan = self.plan(step)
+        part = self.processes.part_of(len(plan.rows))
+        rows, crops = plan.rows[part], plan.draws[part, :3]
+        if plan.other_rows is not None:
+            rows = np.concatenate([rows, plan.other_rows[part]])
+            crops = np.concatenate([crops, plan.draws[part, 3:6]])
+        area = self.config.min_crop_area
+        grey = images.read_grey(
+            rows.tolist(), crops if area < 1 else None, min_area=area, pin_memory=pin_memory
+        )  # (num_images, height, width)
+        tokens = tokenizer(plan.texts[part])
+        sees_text = torch.from_numpy(plan.draws[part, 7] >= self.config.text_dropout)
+        return Batch(plan, grey, tokens.pin_memory() if pin_memory else tokens, sees_text)
+
+    def read_ahead(
+        self, first_step: int, images: ImageReader, tokenizer: Tokenizer, *, pin_memory: bool = False
+    ) -> Iterator[Batch]:
+        """The batches from `first_step` to the last, some of them read while one is used."""
+        waiting: collections.deque[Future[Batch]] = collections.deque()
+        with ThreadPoolExecutor(1, thread_name_prefix="batch") as ahead:
+            try:
+                for step in range(first_step, self.num_steps):
+                    waiting.append(ahead.submit(self.read, step, images, tokenizer, pin_memory=pin_memory))
+                    if len(waiting) > self.config.num_batches_ahead:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                ahead.shutdown(cancel_futures=True)
+
+
+class Targets(NamedTuple):
+    """What is known of the pairs of a step, over all processes.
+
+    Attributes:
+        classes: (num_pairs,) int64 number of each pair's class; -1 where unknown.
+        patents: (num_pairs,) int64 that stands for the patent.
+        texts: (num_pairs,) int64 that stands for the caption.
+        has_other_view: (num_pairs,) bool; where not, the other view is the view itself.
+    """
+
+    classes: torch.Tensor
+    patents: torch.Tensor
+    texts: torch.Tensor
+    has_other_view: torch.Tensor
+
+    def to(self, device: torch.device) -> Targets:
+        return Targets(*(values.to(device, non_blocking=True) for values in self))

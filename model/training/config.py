@@ -1,0 +1,237 @@
+"""Settings of training, checked when they are built."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from model.dataset.folder import CAPTION_COLUMNS
+from model.settings import RESULT_UNTOUCHED, Config, require
+from model.training.presets import PRESETS
+
+CAPTIONS = (*CAPTION_COLUMNS, "shape_or_function")  # the last draws one of the two at each step
+PRECISIONS = ("fp32", "bf16")
+LOSSES = ("clip", "siglip")
+SAMPLERS = ("uniform", "class", "item")
+CLASS_SCHEMES = ("uspc", "locarno")
+TOWERS = ("image", "text")
+TRACKERS = ("none", "tensorboard", "wandb", "mlflow")
+
+_BY_PRESET: Any = None  # the preset fills it in
+
+_AT_LEAST_ONE = (
+    "batch_size",
+    "num_epochs",
+    "num_workers",
+    "num_batches_ahead",
+    "checkpoint_every_steps",
+    "num_checkpoints",
+    "divergence_steps",
+)
+_NOT_NEGATIVE = (
+    "beta",
+    "contrastive_weight",
+    "classification_weight",
+    "multi_view_weight",
+    "arcface_weight",
+    "weight_decay",
+    "warmup_steps",
+    "lora_rank",
+    "num_processes",
+)
+_POSITIVE = ("learning_rate", "epsilon", "lora_alpha", "arcface_scale")
+_SHARES = ("text_dropout", "lora_dropout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Config):
+    """How a model is trained.
+
+    The settings of the method that are not given are those of the preset; what is recorded, and what decides whether a
+    run is the same, are the values and not the name.
+
+    Attributes:
+        preset: "clip", "patentclip", "designclip", "designclip-as-published", "designclip-as-released" or "arcface".
+        architecture: An open_clip architecture ("ViT-B-32"), "designclip-tiny", "local-dir:FOLDER" or "hf-hub:NAME".
+        pretrained: open_clip tag ("openai") or a weights file to start from; "" draws fresh weights.
+        loss: "clip", or "siglip" for the contrastive term as SigLIP has it.
+        sampler: "uniform", or by class: "class" draws a class by f^-β and then a view of it, "item" draws views by the
+            f^-β of their class.
+        beta: Strength of class-aware sampling and weights; 0 corrects nothing.
+        class_scheme: Classes are those of "uspc" (33) or "locarno" (32).
+        contrastive_weight: Of the term between views and captions.
+        classification_weight: Of the classes told from view and caption; 0 builds no head.
+        multi_view_weight: Of the term between views of one patent; 0 reads no second view.
+        arcface_weight: Of the term that tells patents by their views, each a class of its own (ArcFace).
+        arcface_scale: ArcFace's s.
+        arcface_margin: ArcFace's m, in radians.
+        weigh_contrastive: Whether the contrastive and multi-view terms weigh each item by the f^-β of its class.
+        weigh_classification: Likewise for classification.
+        multi_positive: Items of one batch with the same caption or patent are positives, not negatives.
+        text_dropout: Share of the items whose class is told from the view alone.
+        caption: Column that is the text of a view, or "shape_or_function" to draw one of them at each step;
+            a view without it is trained on `text`.
+        min_crop_area: Least share of the image's area that the random crop keeps; 1 never crops.
+        frozen: Towers that do not learn, of "image" and "text"; where no term reads captions, "text" rests anyway.
+        lora_rank: Of the low-rank additions that learn in place of the towers' weights; 0 trains the weights.
+        lora_alpha: The additions are scaled by lora_alpha / lora_rank.
+        lora_dropout: Of what goes into the additions.
+        precision: "fp32", or "bf16" for autocast (weights and optimiser stay in fp32).
+        device: "auto" takes CUDA where there is one; else as torch names it.
+        compile: Compile the towers with torch.compile.
+        batch_size: Pairs a step, over all processes; a smaller training split is one batch.
+        micro_batch_size: Most pairs that one process takes through the model at once; the step is that of the whole
+            batch, at the price of a second forward pass. None takes all at once.
+        num_epochs: Passes over the training split; ignored where `num_steps` is given.
+        num_steps: Length of the run in optimiser steps.
+        learning_rate: Peak, reached after the warm-up; falls to zero along a cosine.
+        warmup_steps: Steps of linear warm-up; at most half of the run.
+        max_grad_norm: Gradients are scaled down to this norm; None leaves them.
+        max_logit_scale: Upper bound of the logit scale itself, not of its logarithm.
+        ema_decay: Of the moving average of the weights, which is then what is exported; None takes no average.
+        divergence_factor: A run is stopped when its loss stays above so many times its median; None never.
+        divergence_steps: For how many steps on end.
+        seed: Of the fresh weights, the draws of views, crops and captions, and dropout.
+        num_workers: Threads that decode images, for each process.
+        num_batches_ahead: Batches that are read while one is trained on.
+        num_processes: How many processes train together; 0 is one a GPU. Changes the result by rounding alone.
+        checkpoint_every_steps: Distance between checkpoints; the last step always writes one.
+        num_checkpoints: How many of the latest checkpoints are kept.
+        tracker: Where metrics go beside the run's own files: "none", "tensorboard", "wandb" or "mlflow".
+    """
+
+    preset: str = field(default="designclip", metadata=RESULT_UNTOUCHED)
+    architecture: str = "ViT-B-32"
+    pretrained: str | None = _BY_PRESET
+    loss: str = _BY_PRESET
+    sampler: str = _BY_PRESET
+    beta: float = _BY_PRESET
+    class_scheme: str = _BY_PRESET
+    contrastive_weight: float = _BY_PRESET
+    classification_weight: float = _BY_PRESET
+    multi_view_weight: float = _BY_PRESET
+    arcface_weight: float = _BY_PRESET
+    arcface_scale: float = 30.0
+    arcface_margin: float = 0.5
+    weigh_contrastive: bool = _BY_PRESET
+    weigh_classification: bool = _BY_PRESET
+    multi_positive: bool = _BY_PRESET
+    text_dropout: float = _BY_PRESET
+    caption: str = _BY_PRESET
+    min_crop_area: float = 0.9
+    frozen: tuple[str, ...] = ()
+    lora_rank: int = 0
+    lora_alpha: int = 16
+    lora_dropout: float = 0.0
+    precision: str = "fp32"
+    device: str = "auto"
+    compile: bool = False
+    batch_size: int = 128
+    micro_batch_size: int | None = None
+    num_epochs: int = 10
+    num_steps: int | None = None
+    learning_rate: float = 5e-4
+    betas: tuple[float, float] = (0.9, 0.98)
+    epsilon: float = 1e-6
+    weight_decay: float = 0.2
+    warmup_steps: int = 500
+    max_grad_norm: float | None = None
+    max_logit_scale: float = 100.0
+    ema_decay: float | None = None
+    divergence_factor: float | None = 10.0
+    divergence_steps: int = 50
+    seed: int = 0
+    num_workers: int = field(default=2, metadata=RESULT_UNTOUCHED)
+    num_batches_ahead: int = field(default=2, metadata=RESULT_UNTOUCHED)
+    num_processes: int = field(default=1, metadata=RESULT_UNTOUCHED)
+    checkpoint_every_steps: int = field(default=500, metadata=RESULT_UNTOUCHED)
+    num_checkpoints: int = field(default=2, metadata=RESULT_UNTOUCHED)
+    tracker: str = field(default="none", metadata=RESULT_UNTOUCHED)
+
+    @property
+    def reads_captions(self) -> bool:
+        """Whether any term does; without one the text tower rests, and views need no caption."""
+        return self.contrastive_weight > 0 or self.classification_weight > 0
+
+    @property
+    def still_towers(self) -> tuple[str, ...]:
+        """Towers that do not learn."""
+        return self.frozen if self.reads_captions else tuple(dict.fromkeys((*self.frozen, "text")))
+
+    def __post_init__(self) -> None:
+        require(bool(self.architecture), 'architecture is empty; name an open_clip architecture, such as "ViT-B-32"')
+        self._fill_from_preset()
+        self._check_method()
+        self._check_numbers()
+        self._check_adaptation()
+
+    def _fill_from_preset(self) -> None:
+        _require_one_of("preset", self.preset, tuple(PRESETS))
+        for name, value in PRESETS[self.preset].items():
+            carries_weights = name == "pretrained" and ":" in self.architecture
+            if getattr(self, name) is None and not carries_weights:
+                object.__setattr__(self, name, value)
+
+    def _check_method(self) -> None:
+        _require_one_of("precision", self.precision, PRECISIONS)
+        _require_one_of("caption", self.caption, CAPTIONS)
+        _require_one_of("loss", self.loss, LOSSES)
+        _require_one_of("sampler", self.sampler, SAMPLERS)
+        _require_one_of("class_scheme", self.class_scheme, CLASS_SCHEMES)
+        _require_one_of("tracker", self.tracker, TRACKERS)
+        weights = (self.contrastive_weight, self.classification_weight, self.multi_view_weight, self.arcface_weight)
+        require(any(weights), "every term has the weight 0; give one of them weight, such as contrastive_weight = 1")
+
+    def _check_numbers(self) -> None:
+        for name in _AT_LEAST_ONE:
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in _NOT_NEGATIVE:
+            require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must not be negative")
+        for name in _POSITIVE:
+            require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be positive")
+        for name in _SHARES:
+            require(0 <= getattr(self, name) <= 1, f"{name} is {getattr(self, name)}; use a share from 0 to 1")
+        for name in ("num_steps", "micro_batch_size"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"{name} is {value}; use at least 1")
+        require(
+            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
+            f"betas is {self.betas}; use two numbers from 0 to below 1, such as (0.9, 0.98)",
+        )
+        require(
+            self.max_grad_norm is None or self.max_grad_norm > 0,
+            f"max_grad_norm is {self.max_grad_norm}; use a positive number, or None for no clipping",
+        )
+        require(
+            self.ema_decay is None or 0 < self.ema_decay < 1,
+            f"ema_decay is {self.ema_decay}; use a number between 0 and 1, such as 0.999, or None for no average",
+        )
+        require(
+            self.divergence_factor is None or self.divergence_factor > 1,
+            f"divergence_factor is {self.divergence_factor}; use more than 1, such as 10, or None to never stop",
+        )
+        require(
+            0 <= self.arcface_margin < math.pi / 2,
+            f"arcface_margin is {self.arcface_margin}; use radians from 0 to below π/2, such as 0.5",
+        )
+        require(self.max_logit_scale >= 1, f"max_logit_scale is {self.max_logit_scale}; use at least 1, such as 100")
+        require(0 < self.min_crop_area <= 1, f"min_crop_area is {self.min_crop_area}; use a share in (0, 1]")
+        require(0 <= self.seed < 2**63, f"seed is {self.seed}; use a whole number from 0")
+
+    def _check_adaptation(self) -> None:
+        unknown = [tower for tower in self.frozen if tower not in TOWERS]
+        require(not unknown, f"frozen is {self.frozen}; choose from {', '.join(TOWERS)}")
+        is_all_frozen = set(self.still_towers) == set(TOWERS)
+        require(
+            not is_all_frozen or self.classification_weight > 0,
+            "no tower learns and there is no head; leave a tower out of frozen, or set classification_weight",
+        )
+        require(
+            not (is_all_frozen and self.lora_rank),
+            "lora_rank is set, but no tower learns; leave one of them out of frozen",
+        )
+
+
+def _require_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    require(value in choices, f"{name} is {value!r}; use one of {', '.join(choices)}")

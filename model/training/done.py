@@ -1,0 +1,39 @@
+"""When a training run is done: what identifies it, and whether a folder holds it finished."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from model.clip.source import ModelSource, fingerprint_source
+from model.dataset.folder import Dataset, open_dataset
+from model.files import held_alone
+from model.training.config import TrainConfig
+from model.training.run.folder import RunFolder
+
+TRAINING_VERSION = 3  # of what training writes; counts up when equal inputs would give other bytes
+
+
+def training_identity(dataset: Dataset, config: TrainConfig) -> dict[str, Any]:
+    """All that a trained model depends on. Raises ArchitectureError where a local model to start from is not there."""
+    return {
+        "version": TRAINING_VERSION,
+        "dataset_fingerprint": dataset.fingerprint,
+        "initial_weights": fingerprint_source(ModelSource(config.architecture, config.pretrained or None)),
+        "config_hash": config.config_hash,
+        "config": config.result_settings,
+    }
+
+
+def finished_training(dataset_dir: str | Path, run_dir: str | Path, config: TrainConfig) -> dict[str, Any] | None:
+    """The summary of a run that `model.train.train` would give back at once; None where it would train.
+
+    Raises:
+        ModelError: The dataset or the model to start from is not there.
+    """
+    identity = training_identity(open_dataset(dataset_dir), config)
+    run = RunFolder(Path(run_dir))
+    if not run.folder.is_dir():
+        return None
+    with held_alone(run.folder):
+        return run.finished_summary(identity) if run.page.is_file() else None

@@ -1,0 +1,169 @@
+"""A trained model as a folder that stock open_clip loads, with its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from open_clip.tokenizer import HFTokenizer
+
+from model.clip.heads import FusionHead
+from model.clip.loading import Clip
+from model.clip.saved_head import save_classifier
+from model.clip.source import CONFIG_NAME, WEIGHTS_NAME
+from model.dataset.classes import ClassTable
+from model.files import hash_folder, remove, write_json, write_text, written_aside
+from model.training.step.objective import TERMS
+
+_CARD = """\
+---
+library_name: open_clip
+pipeline_tag: zero-shot-image-classification
+tags:
+- clip
+- design-patents
+---
+# {architecture}, trained on {dataset}
+
+A CLIP model for drawings of US design patents, {trained_on}.
+
+| | |
+|---|---|
+| Architecture | {architecture} |
+| Started from | {started_from} |
+| Parameters | {num_parameters:,} |
+| Dataset | {dataset}, fingerprint `{fingerprint}` |
+| Training views | {num_views:,} of {num_patents:,} patents |
+| Loss | {terms} |
+| Drawn | {drawn} |
+| Steps | {num_steps:,} of batch {batch_size}, {precision}, AdamW, learning rate {learning_rate:g} |
+| Images | 8-bit grey on white, square, {height} × {width} px, the same grey in every channel |
+
+```python
+import open_clip
+
+model, _, preprocess = open_clip.create_model_and_transforms("local-dir:PATH/TO/THIS/FOLDER")
+tokenizer = open_clip.get_tokenizer("local-dir:PATH/TO/THIS/FOLDER")
+```
+
+From a repository of the hub the name is `hf-hub:OWNER/NAME`. Pad a drawing to a white square first: open_clip's
+`preprocess` would crop it, and some of its lines with it.
+{classifier}
+## Licence
+
+The weights are under the terms of those they started from ({started_from}); fresh weights are their trainer's. The
+drawings and texts of US design patents are in the public domain, but for parts that a patent marks as copyrighted.
+
+## Limits
+
+{has_seen} It says nothing about whether a design is
+new, protected or infringed.
+"""
+_CLASSIFIER = """
+`classifier.safetensors` tells the {scheme} class of a drawing from the image alone; open_clip passes it over:
+
+```python
+from model.clip.saved_head import load_classifier
+
+model, classes = load_classifier("PATH/TO/THIS/FOLDER")
+logits = model.classify(images)  # (num_images, {num_classes}), in the order of classes.codes
+```
+"""
+
+
+_DRAWN = {
+    "uniform": "each view as often as any other",
+    "item": "views by the f^-β of their class, f its number of views, β = {beta:g}",
+    "class": "a class by f^-β, f its number of views, then a view of it, β = {beta:g}",
+}
+_WITH_CAPTIONS = (
+    "trained on views and their captions",
+    "The model has seen line drawings with captions made by rule or by a model.",
+)
+_IMAGES_ALONE = (
+    "its image tower trained to tell patents by their views",
+    "The image tower has seen line drawings; the text tower was left as it was, and the two no longer agree.",
+)
+
+
+def export_model(
+    clip: Clip,
+    folder: Path,
+    *,
+    summary: dict[str, Any],
+    head: FusionHead | None = None,
+    classes: ClassTable | None = None,
+) -> dict[str, str]:
+    """Write a model folder; an older one of that name makes way first.
+
+    Args:
+        clip: What to export; its weights are written as float32 where they are.
+        folder: Becomes the model folder.
+        summary: Of the run, for the card.
+        head: Saved beside the model where there is one.
+        classes: That the head tells.
+
+    Returns:
+        File name → SHA-256, in the order of the names.
+    """
+    remove(folder)
+    folder.mkdir(parents=True)
+    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in clip.model.state_dict().items()}
+    with written_aside(folder / WEIGHTS_NAME) as aside:
+        aside.write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
+    preprocess_cfg = {
+        "mean": list(clip.preprocess.mean),
+        "std": list(clip.preprocess.std),
+        "interpolation": clip.preprocess.interpolation,
+        "resize_mode": clip.preprocess.resize_mode,
+    }
+    write_json(folder / CONFIG_NAME, {"model_cfg": clip.model_cfg, "preprocess_cfg": preprocess_cfg})
+    if isinstance(clip.tokenizer, HFTokenizer):  # open_clip looks for its files beside the weights
+        clip.tokenizer.save_pretrained(str(folder))
+    num_classes = None
+    if head is not None and classes is not None:
+        num_classes = len(classes)
+        save_classifier(head, classes, folder)
+    write_text(folder / "README.md", _card(clip, summary, num_classes=num_classes))
+    return hash_folder(folder)
+
+
+def _card(clip: Clip, summary: dict[str, Any], *, num_classes: int | None) -> str:
+    config = summary["config"]
+    weights = {term: config[f"{term}_weight"] for term in TERMS}
+    terms = [f"{term.replace('_', '-')} {weight:g}" for term, weight in weights.items() if weight]
+    reads_captions = weights["contrastive"] or weights["classification"]
+    trained_on, has_seen = _WITH_CAPTIONS if reads_captions else _IMAGES_ALONE
+    classifier = _CLASSIFIER.format(scheme=config["class_scheme"].upper(), num_classes=num_classes)
+    return _CARD.format(
+        architecture=_public_name(config["architecture"]),
+        started_from=_started_from(config),
+        num_parameters=summary["num_parameters"],
+        dataset=summary["dataset"]["name"],
+        fingerprint=summary["dataset"]["fingerprint"],
+        num_views=summary["dataset"]["num_views"],
+        num_patents=summary["dataset"]["num_patents"],
+        terms=", ".join(terms) + (", SigLIP's form" if config["loss"] == "siglip" else ""),
+        drawn=_DRAWN[config["sampler"]].format(beta=config["beta"]),
+        num_steps=summary["num_steps"],
+        batch_size=summary["batch_size"],
+        precision=config["precision"],
+        learning_rate=config["learning_rate"],
+        height=clip.preprocess.size_px[0],
+        width=clip.preprocess.size_px[1],
+        trained_on=trained_on,
+        has_seen=has_seen,
+        classifier="" if num_classes is None else classifier,
+    )
+
+
+def _public_name(architecture: str) -> str:
+    """An architecture without the path of this machine's folder."""
+    return Path(architecture).name if architecture.startswith("local-dir:") else architecture
+
+
+def _started_from(config: dict[str, Any]) -> str:
+    if ":" in config["architecture"]:
+        return f"{_public_name(config['architecture'])} and its weights"
+    return Path(config["pretrained"]).name if config["pretrained"] else "fresh weights"

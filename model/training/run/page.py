@@ -1,0 +1,168 @@
+"""The page of a training run: one self-contained HTML file, made from what lies in the run's folder.
+
+Unlike the report of an evaluation it holds speed and memory, so no two runs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from model.charts import ACCENT, INK, MUTED, plain, svg_of
+from model.files import write_text
+from model.pages import data_uri, page_environment, toml_table
+from model.training.run.folder import RunFolder
+from model.training.run.metrics import read_metrics, read_timings
+
+_TERMS = {
+    "contrastive": "Views and captions",
+    "classification": "Classes",
+    "multi_view": "Views of one patent",
+    "arcface": "Patents (ArcFace)",
+}
+_MOST_POINTS = 2000  # of a line; more could not be told apart
+_GIGABYTE = 1e9
+
+
+def write_training_page(run: RunFolder, summary: dict[str, Any]) -> None:
+    """Write `training.html` of a finished run.
+
+    Args:
+        run: Holds metrics and timings.
+        summary: What `training.json` holds.
+    """
+    write_text(run.page, render_training_page(summary, read_metrics(run.metrics), read_timings(run)))
+
+
+def render_training_page(
+    summary: dict[str, Any], metrics: Sequence[dict[str, Any]], timings: Sequence[dict[str, Any]]
+) -> str:
+    """The page as HTML text.
+
+    Args:
+        summary: What `training.json` holds.
+        metrics: One dict a step.
+        timings: One dict a step that was timed; may be empty.
+    """
+    environment = page_environment(Path(__file__).parent)
+    environment.filters["percent"] = lambda share: f"{100 * share:.2f}"
+    return environment.get_template("page.html").render(
+        summary=summary,
+        config=summary["config"],
+        settings=toml_table("training", summary["config"]),
+        terms=[
+            {"title": title, "weight": summary["config"][f"{name}_weight"], "last": _last(metrics, name)}
+            for name, title in _TERMS.items()
+            if name in metrics[0]
+        ],
+        loss_chart=data_uri("image/svg+xml", draw_losses(metrics)),
+        shares_chart=data_uri("image/svg+xml", draw_class_shares(summary["class_shares"])),
+        course_chart=data_uri("image/svg+xml", draw_course(metrics)),
+        speed_chart=data_uri("image/svg+xml", draw_speed(timings)) if timings else None,
+        speed=_speed(timings),
+    )
+
+
+def _last(metrics: Sequence[dict[str, Any]], name: str) -> float:
+    return statistics.mean(row[name] for row in metrics[-max(1, len(metrics) // 10) :])
+
+
+def _speed(timings: Sequence[dict[str, Any]]) -> dict[str, float] | None:
+    """Median speed, share of the time that training waited for batches, highest memory; None without timings."""
+    if not timings:
+        return None
+    seconds = sum(row["seconds"] for row in timings)
+    return {
+        "pairs_per_s": statistics.median(row["pairs_per_s"] for row in timings),
+        "wait_share": sum(row["wait_s"] for row in timings) / seconds,
+        "minutes": seconds / 60,
+        "memory_gb": max(row["memory_bytes"] for row in timings) / _GIGABYTE,
+    }
+
+
+def draw_losses(metrics: Sequence[dict[str, Any]]) -> bytes:
+    """The loss and each of its terms over the steps, as SVG."""
+    names = {"loss": "Loss, weighted sum", **{name: title for name, title in _TERMS.items() if name in metrics[0]}}
+    figure = Figure(figsize=(9.0, 2.5 * -(-len(names) // 2)), layout="constrained")
+    panels = figure.subplots(-(-len(names) // 2), 2, squeeze=False).flatten()
+    for axes, (name, title) in zip(panels, names.items(), strict=False):
+        _line(axes, metrics, name, is_smoothed=True)
+        axes.set_title(title, fontsize=10, color=INK, loc="left")
+        _from_zero(axes)
+    for axes in panels[len(names) :]:
+        axes.remove()
+    return svg_of(figure)
+
+
+def draw_course(metrics: Sequence[dict[str, Any]]) -> bytes:
+    """Learning rate, logit scale and gradient norm over the steps, as SVG."""
+    names = {"learning_rate": "Learning rate", "logit_scale": "Logit scale", "grad_norm": "Norm of the gradient"}
+    figure = Figure(figsize=(9.0, 2.3), layout="constrained")
+    for axes, (name, title) in zip(figure.subplots(1, 3), names.items(), strict=True):
+        _line(axes, metrics, name, is_smoothed=False)
+        axes.set_title(title, fontsize=10, color=INK, loc="left")
+        _from_zero(axes)
+    return svg_of(figure)
+
+
+def draw_speed(timings: Sequence[dict[str, Any]]) -> bytes:
+    """Pairs a second and memory over the steps, as SVG."""
+    figure = Figure(figsize=(9.0, 2.3), layout="constrained")
+    speed, memory = figure.subplots(1, 2)
+    _line(speed, timings, "pairs_per_s", is_smoothed=True)
+    speed.set_title("Pairs a second", fontsize=10, color=INK, loc="left")
+    in_gigabytes = [{"step": row["step"], "memory": row["memory_bytes"] / _GIGABYTE} for row in timings]
+    _line(memory, in_gigabytes, "memory", is_smoothed=False)
+    memory.set_title("Memory in GB", fontsize=10, color=INK, loc="left")
+    for axes in (speed, memory):
+        _from_zero(axes)
+    return svg_of(figure)
+
+
+def draw_class_shares(shares: Sequence[dict[str, Any]]) -> bytes:
+    """For each class its share of the training views, of the draws asked for and of those drawn, as SVG."""
+    places = np.arange(len(shares))
+    num_views = sum(row["num_views"] for row in shares)
+    figure = Figure(figsize=(9.0, 2.8), layout="constrained")
+    axes = figure.subplots()
+    axes.bar(
+        places - 0.2, [100 * row["num_views"] / num_views for row in shares], 0.4, color="#d5dbe1", label="in the data"
+    )
+    axes.bar(places + 0.2, [100 * row["drawn"] for row in shares], 0.4, color=ACCENT, label="drawn")
+    axes.plot(places + 0.2, [100 * row["asked"] for row in shares], "_", color=INK, ms=9, mew=1.6, label="asked for")
+    axes.set_xticks(places, [row["class"] for row in shares], rotation=90 if len(shares) > 12 else 0)
+    axes.set_xlim(-0.7, len(shares) - 0.3)
+    axes.set_ylabel("share in %")
+    axes.legend(frameon=False, fontsize=9, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    plain(axes)
+    return svg_of(figure)
+
+
+def _line(axes: Axes, rows: Sequence[dict[str, Any]], name: str, *, is_smoothed: bool) -> None:
+    """One number over the steps; `is_smoothed` puts its running mean over it."""
+    stride = -(-len(rows) // _MOST_POINTS)
+    steps = np.array([row["step"] for row in rows])
+    values = np.array([row[name] for row in rows], dtype=float)
+    window = max(1, len(values) // 25) if is_smoothed else 1
+    if window > 1:
+        axes.plot(steps[::stride], values[::stride], color=MUTED, linewidth=0.7, label="each step")
+    sums = np.cumsum(np.insert(values, 0, 0.0))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(0, ends - window)
+    means = (sums[ends] - sums[starts]) / (ends - starts)
+    label = f"mean of {window} steps" if window > 1 else "each step"
+    axes.plot(steps[::stride], means[::stride], color=ACCENT, linewidth=1.8, label=label)
+    if window > 1:
+        axes.legend(frameon=False, fontsize=8, loc="lower right", ncols=2, bbox_to_anchor=(1, 0.97))
+    axes.set_xlabel("step", fontsize=9)
+    plain(axes)
+
+
+def _from_zero(axes: Axes) -> None:
+    axes.set_ylim(0, 1.08 * axes.get_ylim()[1])

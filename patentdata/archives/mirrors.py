@@ -1,0 +1,196 @@
+"""Mirrors of weekly archives on a web server: with a directory index, or with a file that lists them.
+
+An archive's name is never guessed. A server without an index is asked for one of three usual names of a listing, and
+the listing's own address can be the source.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import datetime
+import email.utils
+import functools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+import lxml.html
+import requests
+import urllib3
+from lxml import etree
+
+from patentdata.archives.downloads import (
+    DownloadsConfig,
+    InterruptionError,
+    ListedFile,
+    passing_trouble,
+    patiently,
+    plain_session,
+    refuse_web_page,
+    send,
+    shown_url,
+)
+from patentdata.archives.remote_file import RemoteFile
+from patentdata.errors import SourceChangedError, SourceDownError, SourceError
+
+LISTING_NAMES = ("SHA256SUMS", "index.json", "weeks.txt")
+_LISTING_ENDINGS = (".json", ".txt", "sums")
+_MOST_LISTING_BYTES = 16 << 20
+_QUESTIONS_AT_ONCE = 8
+
+
+def list_mirror(url: str, *, config: DownloadsConfig, wanted: Callable[[str], bool]) -> list[ListedFile]:
+    """Files that a web address lists, with what the server states of each.
+
+    Args:
+        url: A folder of archives, or a file that lists them: plain text with one address or name a line (`sha256sum`'s
+            output is such), or JSON.
+        config: Patience.
+        wanted: Whether a file of this name counts; of the others nothing is asked.
+
+    Raises:
+        SourceError: Nothing lists them there.
+    """
+    session = plain_session()
+    is_listing = urlsplit(url).path.lower().endswith(_LISTING_ENDINGS)
+    folder = url if is_listing or urlsplit(url).path.endswith("/") else _with_slash(url)
+    for address in [folder] if is_listing else [folder, *(urljoin(folder, name) for name in LISTING_NAMES)]:
+        page = patiently(config, lambda address=address: _page(session, address, config))  # type: ignore[misc]
+        listed = {file.url: file for file in _read_listing(page, address) if wanted(file.name)}
+        if listed:
+            return _all_as_stated(session, listed.values(), config)
+    hint = "" if is_listing else f"; put one of {', '.join(LISTING_NAMES)} there, or name the listing itself as source"
+    raise SourceError(f"nothing at {shown_url(url)} lists weekly archives such as I20210105.tar{hint}")
+
+
+def open_mirrored(file: ListedFile, *, config: DownloadsConfig, to_end: bool = False) -> RemoteFile:
+    """A file's bytes. Reading raises SourceError.
+
+    Args:
+        file: The file as listed.
+        config: Patience.
+        to_end: It will be read to its end, so nothing that comes early is lost.
+    """
+    session = plain_session(receive_buffer_bytes=0 if to_end else config.receive_buffer_bytes)
+
+    def ask(headers: dict[str, str]) -> requests.Response:
+        response = send(session, "GET", file.url, name=file.name, config=config, headers=headers)
+        if response.status_code in (200, 206, 416):
+            refuse_web_page(response, who=_host(file.url), name=file.name)
+            return response
+        response.close()
+        _refuse(response, file.url, file.name, config)
+        raise AssertionError("unreachable")
+
+    return RemoteFile(
+        file.name, ask, config=config, head_first=file.name.lower().endswith(".zip"), on_close=session.close
+    )
+
+
+def _page(session: requests.Session, url: str, config: DownloadsConfig) -> bytes:
+    """What an address holds, bounded; nothing where it does not exist or shows nothing to a stranger."""
+    name = f"the listing {shown_url(url)}"
+    failure: SourceError
+    with send(session, "GET", url, name=name, config=config) as response:
+        if response.status_code in (401, 403, 404, 410):
+            return b""
+        if response.status_code != 200:
+            _refuse(response, url, name, config)
+        try:
+            return response.raw.read(_MOST_LISTING_BYTES, decode_content=True)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            failure = InterruptionError(f"the connection was cut within {name} ({type(error).__name__})")
+    raise failure
+
+
+def _all_as_stated(session: requests.Session, files: Iterable[ListedFile], config: DownloadsConfig) -> list[ListedFile]:
+    """Listed files with what the server states of each, some asked about at a time; the first failure ends it."""
+    with concurrent.futures.ThreadPoolExecutor(_QUESTIONS_AT_ONCE) as pool:
+        asked = [pool.submit(patiently, config, functools.partial(_as_stated, session, file, config)) for file in files]
+        try:
+            return [future.result() for future in asked]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # the others would each be waited for as long
+            raise
+
+
+def _as_stated(session: requests.Session, file: ListedFile, config: DownloadsConfig) -> ListedFile:
+    """A listed file with the size, time and mark that the server states of it now, where it states any."""
+    with send(session, "HEAD", file.url, name=file.name, config=config, allow_redirects=True) as response:
+        passing_trouble(response, who=_host(file.url), name=file.name, config=config)
+        if response.status_code != 200:
+            return file
+        size, modified = response.headers.get("Content-Length", ""), response.headers.get("Last-Modified", "")
+        with contextlib.suppress(ValueError, TypeError):
+            moment = email.utils.parsedate_to_datetime(modified).astimezone(datetime.UTC)
+            file = replace(file, modified=moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        return replace(
+            file,
+            num_bytes=int(size) if size.isdecimal() else file.num_bytes,
+            etag=response.headers.get("ETag", file.etag),
+        )
+
+
+def _read_listing(page: bytes, url: str) -> Iterator[ListedFile]:
+    """Files that an index page, a JSON document or lines of text name."""
+    text = page.decode("utf-8", "replace").lstrip("\ufeff")
+    head = text.lstrip()[:1]
+    if head == "<":
+        with contextlib.suppress(etree.ParserError, ValueError):
+            for link in lxml.html.document_fromstring(page).iter("a"):
+                yield _linked(link.get("href", ""), url)
+    elif head in ("{", "["):
+        with contextlib.suppress(ValueError, RecursionError):
+            yield from _in_json(json.loads(text), url)
+    else:
+        for line in text.splitlines():
+            words = line.split()
+            if words and not words[0].startswith("#"):
+                is_hashed = len(words) > 1 and re.fullmatch(r"[0-9a-fA-F]{64}", words[0])
+                yield replace(_linked(words[-1].lstrip("*"), url), sha256=words[0].lower() if is_hashed else None)
+
+
+def _in_json(value: Any, url: str) -> Iterator[ListedFile]:
+    """Every text in a JSON document, and the size beside it where an object gives one."""
+    if isinstance(value, str):
+        yield _linked(value, url)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _in_json(item, url)
+    elif isinstance(value, dict):
+        size = next((value[name] for name in ("size", "bytes", "num_bytes") if isinstance(value.get(name), int)), None)
+        for item in value.values():
+            yield from (replace(file, num_bytes=file.num_bytes or size) for file in _in_json(item, url))
+
+
+def _linked(link: str, url: str) -> ListedFile:
+    """What a link of a page at `url` leads to."""
+    with contextlib.suppress(ValueError):
+        address = urljoin(url, link)
+        if urlsplit(address).scheme in ("http", "https"):
+            return ListedFile(name=unquote(urlsplit(address).path.rpartition("/")[2]), url=address)
+    return ListedFile(name="", url=url)
+
+
+def _refuse(response: requests.Response, url: str, name: str, config: DownloadsConfig) -> None:
+    """Raise for an answer that is none."""
+    status, host = response.status_code, _host(url)
+    passing_trouble(response, who=host, name=name, config=config)
+    if status in (404, 410):
+        raise SourceChangedError(f"{host} does not have {name} ({status}), though it lists it; run again")
+    if status in (401, 403):
+        raise SourceDownError(f"{host} does not hand out {name} ({status}); check user and password in its address")
+    raise SourceError(f"{host} answered {status} for {name}; check the source")
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _with_slash(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(path=parts.path + "/").geturl()

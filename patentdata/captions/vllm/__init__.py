@@ -1,0 +1,1 @@
+"""Captions by a vision-language model behind vLLM."""

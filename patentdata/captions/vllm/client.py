@@ -1,0 +1,409 @@
+"""Captions seen by a model: many views asked about at a time, rows in the order of the views, each with its own fate.
+
+An event loop in a thread of its own keeps the endpoints busy. The caller's thread reads views, hands them over, and
+takes finished rows from the head of a queue. Two bounds keep memory flat: views whose picture is held, and rows that
+wait for a slower one before them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
+
+import stamina
+
+from patentdata.captions import clip_tokens
+from patentdata.captions.answers import TRANSIENT_REASONS, Texts, UnusableAnswerError, read_answer
+from patentdata.captions.captioner import Row, cache_key
+from patentdata.captions.config import CaptionsConfig
+from patentdata.captions.prompts import PROMPTS, Question
+from patentdata.captions.vllm.endpoints import (
+    Completion,
+    Endpoint,
+    Endpoints,
+    LostError,
+    RejectedError,
+    SchemaRefusedError,
+)
+from patentdata.captions.vllm.identity import ModelIdentity
+from patentdata.captions.vllm.images import ImageWorkers
+from patentdata.captions.vllm.journal import Journal
+from patentdata.errors import SourceError
+
+_LOG = logging.getLogger(__name__)
+
+_NUM_AHEAD = 32  # views prepared or being prepared beyond what the endpoints can take
+_ROWS_A_VIEW = 16  # finished rows that may wait, for each view whose picture may be held
+_RETRY_NAME = "designclip ask"
+
+ResultT = TypeVar("ResultT")
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    return getattr(record, "stamina.callable", None) != _RETRY_NAME
+
+
+# A failing server gives a warning a view and try otherwise; they are counted as reasons instead.
+logging.getLogger("stamina").addFilter(_is_not_ours)
+
+
+class Seen:
+    """Captions by a model behind endpoints.
+
+    Args:
+        config: Settings.
+        model: Which model makes the captions.
+        urls: Endpoints that serve it.
+        journal: Where finished rows are kept, and found; None keeps none.
+    """
+
+    name = "vllm"
+    needs_images = True
+
+    def __init__(
+        self, config: CaptionsConfig, model: ModelIdentity, urls: Iterable[str], journal: Journal | None = None
+    ) -> None:
+        self._config = config
+        self._model = model
+        self._urls = tuple(urls)
+        self._journal = journal
+        self._prompt = PROMPTS[config.prompt]
+        self.num_asked = 0  # views that went to an endpoint, rather than being found in the journal
+        self.most_images_held = 0
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return settings_of(self._config, self._model)
+
+    def caption(self, views: Iterable[Row]) -> Iterator[Row]:
+        """See `Captioner`.
+
+        Raises:
+            SourceError: No endpoint is to be had, or the endpoints answer nothing any more.
+            OutputError: The journal cannot be written.
+        """
+        num_slots = self._config.requests.num_in_flight * max(1, len(self._urls)) + _NUM_AHEAD
+        slots = _Slots(num_slots)
+        pending: deque[Future[Row] | Row] = deque()
+        with _event_loop() as loop:
+            asking = _Asking(self._config, self._model, self._urls, self._journal)
+            try:
+                for view in views:
+                    question = self._prompt.ask(view)
+                    key = self._key(view, question)
+                    known = self._journal.get(key) if self._journal else None
+                    if known is not None:
+                        pending.append({**known, "view_id": view["view_id"]})
+                    else:
+                        slots.take()
+                        self.num_asked += 1
+                        future = asyncio.run_coroutine_threadsafe(asking.row(view, question, key), loop)
+                        future.add_done_callback(lambda _: slots.give_back())
+                        pending.append(future)
+                    while pending and (len(pending) >= num_slots * _ROWS_A_VIEW or _is_done(pending[0])):
+                        yield _result(pending.popleft())
+                while pending:
+                    yield _result(pending.popleft())
+                asking.check_answered()
+            finally:
+                self.most_images_held = slots.most_taken
+                _call(loop, _cancel_all())
+                _call(loop, asking.close())
+
+    def _key(self, view: Row, question: Question) -> str:
+        sampling = {**asdict(self._config.sampling), **_image_settings(self._config, self._model)}
+        prompt = f"{self._prompt.name}\n{question.text}"
+        return cache_key(
+            view["image_sha256"], prompt, model=self._model.name, revision=self._model.revision, sampling=sampling
+        )
+
+
+def settings_of(config: CaptionsConfig, model: ModelIdentity) -> Mapping[str, Any]:
+    """Everything that changes a caption seen by a model, as JSON values."""
+    return {
+        "captioner": Seen.name,
+        "prompt": PROMPTS[config.prompt].name,
+        "model": model.name,
+        "revision": model.revision,
+        "sampling": asdict(config.sampling),
+        **_image_settings(config, model),
+    }
+
+
+def _image_settings(config: CaptionsConfig, model: ModelIdentity) -> dict[str, Any]:
+    return {"image": asdict(replace(config.image, size_px=model.size_px))}
+
+
+class _Asking:
+    """The half that lives in the event loop: pictures, endpoints, answers."""
+
+    def __init__(
+        self, config: CaptionsConfig, model: ModelIdentity, urls: tuple[str, ...], journal: Journal | None
+    ) -> None:
+        self._config = config
+        self._model = model
+        self._journal = journal
+        self._prompt = PROMPTS[config.prompt]
+        self._urls = urls
+        self._workers = ImageWorkers(config.image, model.size_px, config.requests.num_image_workers)
+        self._endpoints: Endpoints | None = None
+        self._opening = asyncio.Lock()
+        self._num_answered = 0
+        self._num_lost = self._num_lost_in_a_row = 0
+        self._last_reason = ""
+
+    async def row(self, view: Row, question: Question, key: str) -> Row:
+        """The finished row of one view; put into the journal unless it may come out otherwise another time."""
+        image, reason = await self._workers.prepare(view.pop("image", None))
+        row = self._blank_row(view, question, key)
+        if image is None:
+            row["finish_reason"] = reason
+        else:
+            await self._fill(row, image, question)
+        if row["finish_reason"] in TRANSIENT_REASONS:
+            self._count_lost(row["finish_reason"])
+        elif self._journal is not None:
+            self._journal.add(row)
+        return row
+
+    def check_answered(self) -> None:
+        """Raise SourceError where views were asked about and none had an answer."""
+        if self._num_lost >= 2 and not self._num_answered:
+            raise self._nothing_usable(self._num_lost)
+
+    async def close(self) -> None:
+        if self._endpoints is not None:
+            await self._endpoints.__aexit__()
+        await asyncio.to_thread(self._workers.close)
+
+    def _blank_row(self, view: Row, question: Question, key: str) -> Row:
+        return {
+            "view_id": view["view_id"],
+            "text": None,
+            "shape": None,
+            "function": None,
+            "captioner": Seen.name,
+            "model": self._model.name,
+            "revision": self._model.revision,
+            "prompt": self._prompt.name,
+            "prompt_text": question.text,
+            "answer": None,
+            "temperature": None,
+            "num_answers": 0,
+            "num_tokens": None,
+            "finish_reason": None,
+            "image_sha256": view["image_sha256"],
+            "cache_key": key,
+        }
+
+    async def _fill(self, row: Row, image: str, question: Question) -> None:
+        """Ask until there is a caption, at one temperature after the other."""
+        shortened: tuple[Texts, Row] | None = None
+        reason = ""
+        for num, temperature in enumerate(self._config.sampling.temperatures):
+            wants_shorter = reason == "too_long"
+            try:
+                asked, completion = await self._ask(image, question, num, wants_shorter)
+            except LostError as error:
+                row["finish_reason"] = error.reason
+                return
+            except RejectedError:
+                row["finish_reason"] = "rejected"
+                return
+            finally:
+                row["num_answers"] = num + 1
+            self._num_answered += 1
+            self._num_lost_in_a_row = 0
+            answer = _storable(completion.content)
+            row |= {"prompt_text": asked, "answer": answer, "temperature": temperature}
+            try:
+                _set_texts(row, read_answer(answer, self._prompt, is_cut=completion.is_cut))
+                return
+            except UnusableAnswerError as error:
+                row["finish_reason"] = reason = error.reason
+                if error.shortened is not None:
+                    shortened = error.shortened, dict(row)
+        if shortened is not None:
+            texts, row_then = shortened
+            row |= {**row_then, "num_answers": row["num_answers"]}
+            _set_texts(row, texts)
+
+    async def _ask(self, image: str, question: Question, num: int, wants_shorter: bool) -> tuple[str, Completion]:
+        """One answer, and the text that was asked; failures of servers are tried again elsewhere or later.
+
+        Raises:
+            LostError: Every try failed.
+            RejectedError: See there.
+        """
+        endpoints = await self._open_endpoints()
+        requests = self._config.requests
+        failed: Endpoint | None = None
+        async for attempt in stamina.retry_context(
+            on=LostError,
+            attempts=requests.num_tries,
+            timeout=None,
+            wait_initial=requests.first_wait_s,
+            wait_max=requests.longest_wait_s,
+            wait_jitter=requests.first_wait_s,
+        ).with_name(_RETRY_NAME, (), {}):
+            with attempt:
+                try:
+                    return await self._ask_any(endpoints, failed, image, question, num, wants_shorter)
+                except LostError as error:
+                    failed = error.endpoint
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    async def _ask_any(
+        self,
+        endpoints: Endpoints,
+        avoid: Endpoint | None,
+        image: str,
+        question: Question,
+        num: int,
+        wants_shorter: bool,
+    ) -> tuple[str, Completion]:
+        while True:
+            async with endpoints.one(avoid) as endpoint:
+                with_schema = self._prompt.schema is not None and endpoint.knows_schemas
+                asked = question.text if with_schema or self._prompt.schema is None else question.plain_text
+                asked = f"{asked}\n{question.shorter}" if wants_shorter and question.shorter else asked
+                try:
+                    completion = await endpoints.complete(endpoint, self._body(image, asked, num, with_schema))
+                except SchemaRefusedError:
+                    continue
+                except SourceError as error:
+                    endpoints.fail(error)
+                    raise
+                if completion is not None:
+                    return asked, completion
+
+    def _body(self, image: str, text: str, num: int, with_schema: bool) -> dict[str, Any]:
+        sampling = self._config.sampling
+        temperature = sampling.temperatures[num]
+        picture = {"type": "image_url", "image_url": {"url": image}}
+        body: dict[str, Any] = {
+            "messages": [{"role": "user", "content": [picture, {"type": "text", "text": text}]}],
+            "max_tokens": sampling.max_tokens,
+            "temperature": temperature,
+            "top_p": sampling.top_p,
+        }
+        if temperature:
+            body["seed"] = sampling.seed + num
+        if with_schema:
+            schema = {"name": "caption", "schema": self._prompt.schema, "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return body
+
+    async def _open_endpoints(self) -> Endpoints:
+        """The endpoints, opened by the first view that needs one."""
+        async with self._opening:
+            if self._endpoints is None:
+                endpoints = Endpoints(self._urls, self._config.requests, self._config.model)
+                self._endpoints = await endpoints.__aenter__()
+        return self._endpoints
+
+    def _count_lost(self, reason: str) -> None:
+        self._num_lost += 1
+        self._num_lost_in_a_row += 1
+        self._last_reason = reason
+        if self._num_lost_in_a_row >= self._config.requests.max_lost_in_a_row and self._endpoints is not None:
+            self._endpoints.fail(self._nothing_usable(self._num_lost_in_a_row))
+            assert self._endpoints.failure is not None
+            raise self._endpoints.failure
+
+    def _nothing_usable(self, num: int) -> SourceError:
+        shown = ", ".join(Endpoint(url).shown for url in self._urls)
+        return SourceError(
+            f"{shown}: {num} views in a row got no usable answer (last: {self._last_reason}); captions done so far are "
+            "kept: look at the server's log and run again"
+        )
+
+
+def _set_texts(row: Row, texts: Texts) -> None:
+    row |= {
+        "text": texts.text,
+        "shape": texts.shape,
+        "function": texts.function,
+        "num_tokens": clip_tokens.num_tokens(texts.text),
+        "finish_reason": "length" if texts.is_shortened else "stop",
+    }
+
+
+def _storable(text: str) -> str:
+    """`text` without halves of surrogate pairs, which JSON can carry and UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode()
+
+
+class _Slots:
+    """Views whose picture may be in memory at a time."""
+
+    def __init__(self, num: int) -> None:
+        self._free = threading.Semaphore(num)
+        self._lock = threading.Lock()
+        self._num_taken = 0
+        self.most_taken = 0
+
+    def take(self) -> None:
+        self._free.acquire()
+        with self._lock:
+            self._num_taken += 1
+            self.most_taken = max(self.most_taken, self._num_taken)
+
+    def give_back(self) -> None:
+        with self._lock:
+            self._num_taken -= 1
+        self._free.release()
+
+
+def _is_done(pending: Future[Row] | Row) -> bool:
+    return not isinstance(pending, Future) or pending.done()
+
+
+def _result(pending: Future[Row] | Row) -> Row:
+    return pending.result() if isinstance(pending, Future) else pending
+
+
+@contextmanager
+def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop in a thread; what still runs in it at the end is cancelled."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="captions", daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        _call(loop, _cancel_all())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+def _call(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+    return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+
+async def _cancel_all() -> None:
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def ask_served(config: CaptionsConfig, urls: Iterable[str]) -> Any:
+    """What the endpoints serve; raises SourceError where they serve another model than `config` names, or nothing."""
+
+    async def ask() -> Any:
+        async with Endpoints(tuple(urls), config.requests, config.model) as endpoints:
+            return endpoints.served
+
+    with _event_loop() as loop:
+        return _call(loop, ask())

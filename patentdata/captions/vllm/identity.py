@@ -1,0 +1,89 @@
+"""Which model makes a caption: a name and a revision that two different models never share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fsspec.implementations.local import LocalFileSystem
+
+from patentdata.captions.config import CaptionsConfig
+from patentdata.captions.vllm.images import USUAL_SIZE_PX, input_size_px
+from patentdata.store.hashes import sha256_of
+
+if TYPE_CHECKING:
+    from patentdata.captions.vllm.endpoints import ServedModel
+
+_SNAPSHOT = re.compile(r"models--([^/]+)/snapshots/([0-9a-f]{40})/?\Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelIdentity:
+    """What stands in a caption's key.
+
+    Attributes:
+        name: Hub name, or the name of the model's folder.
+        revision: Hub revision, or "sha256:…" over the files of a folder; None where nobody can tell.
+        size_px: Side of the square that the model is shown.
+    """
+
+    name: str
+    revision: str | None
+    size_px: int
+
+
+def identity_of(
+    config: CaptionsConfig, served: ServedModel | None = None, *, is_served_here: bool = False
+) -> ModelIdentity | None:
+    """The model that `config` names, or that is served; None where it names none and no server was asked.
+
+    Args:
+        config: Settings.
+        served: What the endpoints say; needed where `config` names no model, and to learn a revision.
+        is_served_here: Whether the server is of this program's own, so that the hub cache of this machine is its own.
+    """
+    if config.model is None and served is None:
+        return None
+    model = config.model or (served.root if served else "")
+    folder = _folder_of(model, config.revision, is_served_here)
+    name, revision = model, config.revision
+    if Path(model).is_dir():
+        name, revision = Path(model).resolve().name, fingerprint_of(Path(model))
+    for path in (str(folder or ""), served.root if served else "", model):
+        if found := _SNAPSHOT.search(path):
+            if path == model:
+                name = found[1].replace("--", "/")
+            revision = config.revision or found[2]
+            break
+    size_px = config.image.size_px or (folder and input_size_px(folder)) or USUAL_SIZE_PX
+    return ModelIdentity(name=name, revision=revision, size_px=size_px)
+
+
+def fingerprint_of(model_folder: Path) -> str:
+    """SHA-256 over names and contents of a model's files, hidden ones left out; remembered while they do not change."""
+    files = LocalFileSystem()
+    parts = [
+        (path.relative_to(model_folder).as_posix(), sha256_of(files, str(path.resolve())))
+        for path in sorted(model_folder.rglob("*"))
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(model_folder).parts)
+    ]
+    return f"sha256:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
+
+
+def _folder_of(model: str, revision: str | None, is_served_here: bool) -> Path | None:
+    """Where the model's files lie on this machine, if they do."""
+    if Path(model).is_dir():
+        return Path(model)
+    if not is_served_here:
+        return None
+    import huggingface_hub
+
+    try:
+        found = huggingface_hub.try_to_load_from_cache(model, "config.json", revision=revision)
+    except huggingface_hub.errors.HFValidationError:
+        return None
+    return Path(found).parent if isinstance(found, str) else None

@@ -1,0 +1,110 @@
+"""The picture of a view that a model is shown, made by worker processes."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import multiprocessing
+import os
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from patentdata.captions.config import CaptionImageConfig
+from patentdata.errors import SheetError
+from patentdata.views.square_images import TrainingImageConfig, decode_png, fit_square, ink_box
+from patentdata.worker import prepare_worker
+
+USUAL_SIZE_PX = 336  # LLaVA-1.5's input
+_MAX_ENLARGEMENT = 4.0
+_MAX_WORKERS = 4
+
+
+def data_url(png: bytes, size_px: int, margin_share: float) -> tuple[str | None, str]:
+    """A view as a grey PNG in a data URL, cut to its ink, padded to a white square and area-resized; or why not.
+
+    Returns:
+        The URL and "", or None and "broken_image" or "no_ink".
+    """
+    square = TrainingImageConfig(size_px=size_px, margin_share=margin_share, max_enlargement=_MAX_ENLARGEMENT)
+    try:
+        page = decode_png(png)
+    except SheetError:
+        return None, "broken_image"
+    left, top, width, height = ink_box(page)
+    if not width:
+        return None, "no_ink"
+    drawing = fit_square(page[top : top + height, left : left + width], square)
+    is_encoded, shown = cv2.imencode(".png", drawing, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    assert is_encoded, "a grey uint8 array is always encodable"
+    return "data:image/png;base64," + base64.b64encode(shown.tobytes()).decode("ascii"), ""
+
+
+def input_size_px(model_folder: Path) -> int | None:
+    """Side of the picture that a model reads, from its preprocessor_config.json; None where that does not say."""
+    try:
+        config = json.loads((model_folder / "preprocessor_config.json").read_text())
+        sizes: Any = config.get("crop_size") or config.get("size")
+        size = sizes if isinstance(sizes, int) else sizes.get("height") or sizes.get("shortest_edge")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return size if isinstance(size, int) and 28 <= size <= 2048 else None
+
+
+class ImageWorkers:
+    """Worker processes that prepare pictures; started at the first one.
+
+    A picture that kills its worker is "broken_image", and costs no other picture its place.
+    """
+
+    def __init__(self, config: CaptionImageConfig, size_px: int, num_workers: int) -> None:
+        self._arguments = (size_px, config.margin_share)
+        self._num_workers = num_workers or min(_MAX_WORKERS, len(os.sched_getaffinity(0)))
+        self._executor: Executor | None = None
+        self._alone = asyncio.Lock()
+
+    async def prepare(self, png: bytes | None) -> tuple[str | None, str]:
+        """See `data_url`."""
+        if not png:
+            return None, "broken_image"
+        try:
+            return await self._run(png)
+        except BrokenExecutor:
+            pass
+        async with self._alone:  # one at a time, so that the picture to blame is known
+            for _ in range(2):  # the first may fail for a worker broken by another picture meanwhile
+                try:
+                    return await self._run(png)
+                except BrokenExecutor:
+                    continue
+        return None, "broken_image"
+
+    async def _run(self, png: bytes) -> tuple[str | None, str]:
+        executor = self._executor = self._executor or _executor(self._num_workers)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(executor, data_url, png, *self._arguments)
+        except BrokenExecutor:
+            if self._executor is executor:
+                self._executor = None
+            raise
+
+    def close(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor = None
+
+
+def _executor(num_workers: int) -> Executor:
+    if multiprocessing.current_process().daemon:  # as in a Dask worker, which may have no children
+        return ThreadPoolExecutor(num_workers, initializer=_prepare_worker)
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(num_workers, mp_context=context, initializer=_prepare_worker, initargs=(True,))
+
+
+def _prepare_worker(is_process: bool = False) -> None:
+    cv2.setNumThreads(1)
+    if is_process:
+        prepare_worker()

@@ -1,0 +1,1 @@
+"""Stage dataset: views and captions, selected, split and frozen."""

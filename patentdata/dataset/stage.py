@@ -1,0 +1,409 @@
+"""Stage dataset: captioned views of many weeks, divided by family, with their training images, frozen under a name.
+
+A dataset is a folder of Parquet files, one a week and split, and `dataset.json`, which names them with their hashes and
+is written last: where it stands and agrees with the files, the dataset is done. A week's files depend on that week's
+tables and on where its patents fell, so that a new week, or another rule that leaves an old week where it was, rewrites
+nothing of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from patentdata import classes
+from patentdata.dataset import selection, splits
+from patentdata.dataset.selection import SelectionConfig, select_views
+from patentdata.dataset.splits import SPLITS, Assignment, SplitConfig, assign_splits
+from patentdata.errors import ConfigError, OutputError, SheetError
+from patentdata.store import schemas
+from patentdata.store.folder import DataFolder
+from patentdata.store.parquet import Claim, Rows, fingerprint, is_done, open_table, plain, read_report, write_table
+from patentdata.store.report import Report, Tally
+from patentdata.views.square_images import TrainingImageConfig, training_image
+
+_VERSION = 1
+_SOURCES = ("grants", "views", "captions")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MANIFEST = "dataset.json"
+_ROWS_A_BATCH = 128  # full-resolution images held at a time
+_ROWS_A_GROUP = 1024
+
+Progress = Callable[[int, int], None]  # weeks done, weeks in all
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetConfig:
+    """What is frozen, and how.
+
+    Attributes:
+        name: Folder of the dataset within `datasets/`; what a training run names.
+        image: How views become training images.
+        split: How patents are divided.
+        selection: Which views are good enough.
+    """
+
+    name: str = "designs"
+    image: TrainingImageConfig = field(default_factory=TrainingImageConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"dataset name {self.name!r} cannot be a folder; use letters, digits, dots, dashes and underscores"
+            )
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """One file of the dataset: the views of one week and split."""
+
+    file_name: str
+    split: str
+    week: str
+    rows: Rows  # as `select_views` gives them
+    claim: Claim
+
+
+def build_dataset(
+    folder: DataFolder,
+    weeks: Sequence[str],
+    config: DatasetConfig,
+    *,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Freeze the captioned views of `weeks` as the dataset `config.name`.
+
+    A dataset that is already what this call would make is left alone. Otherwise only files that are missing, damaged or
+    stale are written, and files that belong to it no longer are removed. Equal inputs and settings give equal bytes,
+    whatever the number of threads.
+
+    Args:
+        folder: The data folder.
+        weeks: Weeks ("I20210105") whose grants, views and captions are there; in any order.
+        config: Settings.
+        num_threads: Threads that make images; by default a few more than there are cores.
+        progress: Hears of each week done.
+
+    Returns:
+        Tallies of views and patents, and counts by split.
+
+    Raises:
+        ConfigError: No week is named.
+        OutputError: A table of a week is missing or damaged, or its captions are older than its views.
+    """
+    weeks = sorted(set(weeks))
+    if not weeks:
+        raise ConfigError("no week to make a dataset of; name at least one, such as I20210105")
+    claim = _claim_of(folder, weeks, config)
+    manifest = _read_manifest(folder, config.name)
+    if manifest and _clear_damaged(folder, config.name, manifest) and manifest["made"] == claim.to_dict():
+        return Report.from_dict(manifest["report"])
+    report = Report("dataset", config.name)
+    report.tally("views")
+    report.tally("patents")
+    assigned = _assign(folder, weeks, config.split, report)
+    folder.remove(folder.path("datasets", config.name, _MANIFEST))
+    files: list[dict[str, Any]] = []
+    counts = _Counts()
+    with ThreadPoolExecutor(num_threads) as executor:
+        for num_done, week in enumerate(weeks, start=1):
+            for shard in _plan_week(folder, week, assigned[week], config, claim, report):
+                file = _write_shard(folder, shard, config, executor, report, counts)
+                files += [file] if file else []
+            if progress:
+                progress(num_done, len(weeks))
+    _balance_patents(report, counts)
+    report.check()
+    files.sort(key=lambda file: (SPLITS.index(file["split"]), file["week"]))
+    _remove_others(folder, config.name, {file["name"] for file in files})
+    _write_manifest(folder, config, weeks, claim, files, counts, report)
+    return report
+
+
+def _claim_of(folder: DataFolder, weeks: list[str], config: DatasetConfig) -> Claim:
+    inputs = {
+        f"{stage}/{week}": fingerprint(folder, _source(folder, stage, week)) for week in weeks for stage in _SOURCES
+    }
+    return Claim(stage="dataset", version=_VERSION, config=plain(config), inputs=inputs)
+
+
+def _source(folder: DataFolder, stage: str, week: str) -> str:
+    return folder.path(stage, f"{week}.parquet")
+
+
+def _rows_of(folder: DataFolder, stage: str, week: str, columns: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Rows of one table, a batch in memory at a time."""
+    path = _source(folder, stage, week)
+    try:
+        with open_table(folder, path) as table:
+            for batch in table.iter_batches(columns=list(columns)):
+                yield from batch.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise OutputError(f"{path} is damaged ({error}); run the {stage} stage again") from error
+
+
+def _assign(
+    folder: DataFolder, weeks: list[str], config: SplitConfig, report: Report
+) -> dict[str, dict[str, Assignment]]:
+    """Week → patent number → where it goes; a number granted in two weeks stays in the first."""
+    week_of: dict[str, str] = {}
+    tally = report.tally("patents")
+
+    def grants() -> Iterator[dict[str, Any]]:
+        for week in weeks:
+            for row in _rows_of(folder, "grants", week, splits.GRANT_COLUMNS):
+                tally.num_in += 1
+                if week_of.setdefault(row["patent_number"], week) == week:
+                    yield row
+                else:
+                    tally.drop("granted_in_an_earlier_week", row["patent_number"], week)
+
+    by_week: dict[str, dict[str, Assignment]] = {week: {} for week in weeks}
+    sizes: Counter[str] = Counter()
+    for assignment in assign_splits(grants(), config):
+        by_week[week_of[assignment.patent_number]][assignment.patent_number] = assignment
+        sizes[assignment.family] += 1
+        if assignment.split is None:
+            tally.drop(assignment.reason, assignment.patent_number)
+    report.count("families", len(sizes))
+    report.count("largest_family", max(sizes.values(), default=0))
+    return by_week
+
+
+def _plan_week(
+    folder: DataFolder,
+    week: str,
+    assignments: Mapping[str, Assignment],
+    config: DatasetConfig,
+    claim: Claim,
+    report: Report,
+) -> Iterator[_Shard]:
+    """The files that one week gives, one for each split it has views in."""
+    captions = {row["view_id"]: row for row in _rows_of(folder, "captions", week, selection.CAPTION_COLUMNS)}
+    grants = {row["patent_number"]: row for row in _rows_of(folder, "grants", week, selection.GRANT_COLUMNS)}
+    selected = select_views(
+        _rows_of(folder, "views", week, selection.VIEW_COLUMNS),
+        captions=captions,
+        grants=grants,
+        assignments=assignments,
+        config=config.selection,
+        report=report,
+    )
+    inputs = {stage: claim.inputs[f"{stage}/{week}"] for stage in _SOURCES}
+    for split, rows in selected.items():
+        members = sorted(assignment for assignment in assignments.values() if assignment.split == split)
+        if rows:
+            yield _Shard(
+                file_name=f"{split}-{week}.parquet",
+                split=split,
+                week=week,
+                rows=rows,
+                claim=Claim(
+                    stage="dataset",
+                    version=_VERSION,
+                    config={"image": plain(config.image), "selection": plain(config.selection)},
+                    inputs=inputs | {"members": _sha256(members)},
+                ),
+            )
+
+
+class _Counts:
+    """What the dataset holds, by split."""
+
+    def __init__(self) -> None:
+        self.patents: dict[str, set[str]] = {split: set() for split in SPLITS}
+        self.families: dict[str, set[str]] = {split: set() for split in SPLITS}
+        self.by_column: dict[str, dict[str, Counter[str]]] = {
+            column: {split: Counter() for split in SPLITS} for column in ("uspc_class", "locarno_class", "viewpoint")
+        }
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        split = row["split"]
+        self.patents[split].add(row["patent_number"])
+        self.families[split].add(row["family"])
+        for column, of_split in self.by_column.items():
+            value = row[column] or "none"
+            of_split[split][value[:2] if column == "locarno_class" and row[column] else value] += 1
+
+    def to_dict(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Column → split → value → number of views, sorted by value."""
+        return {
+            column: {split: dict(sorted(counter.items())) for split, counter in of_split.items()}
+            for column, of_split in self.by_column.items()
+        }
+
+
+def _write_shard(
+    folder: DataFolder,
+    shard: _Shard,
+    config: DatasetConfig,
+    executor: ThreadPoolExecutor,
+    report: Report,
+    counts: _Counts,
+) -> dict[str, Any] | None:
+    """Write a file unless it is done, and enter it in the report; None where no view of it had a usable image."""
+    path = folder.path("datasets", config.name, shard.file_name)
+    if not is_done(folder, path, shard.claim):
+        shard_report = Report("dataset", shard.file_name)
+        batches = _with_images(folder, shard, config.image, executor, shard_report.tally("views"))
+        write_table(folder, path, schemas.DATASET, batches, shard.claim, shard_report)
+    written = read_report(folder, path).tally("views")
+    tally = report.tally("views")
+    tally.num_out += written.num_out
+    tally.drops += written.drops
+    without_image = {drop.subject for drop in written.drops}
+    for row in shard.rows:
+        if row["view_id"] not in without_image:
+            counts.add(row)
+    if not written.num_out:
+        return None
+    return {
+        "name": shard.file_name,
+        "split": shard.split,
+        "week": shard.week,
+        "num_rows": written.num_out,
+        "num_bytes": folder.fs.size(path),
+        "sha256": folder.sha256(path),
+    }
+
+
+def _with_images(
+    folder: DataFolder, shard: _Shard, config: TrainingImageConfig, executor: ThreadPoolExecutor, tally: Tally
+) -> Iterator[Rows]:
+    """The shard's rows with their images, in order, as row groups."""
+    rows = {row["view_id"]: row for row in shard.rows}
+    wanted = pa.array(list(rows), pa.string())
+    group: Rows = []
+    with open_table(folder, _source(folder, "views", shard.week)) as table:
+        for batch in table.iter_batches(batch_size=_ROWS_A_BATCH, columns=["view_id", "image"]):
+            views = batch.filter(pc.is_in(batch.column("view_id"), wanted)).to_pylist()
+            images = executor.map(partial(_image_or_reason, config=config), [view["image"] for view in views])
+            for view, (image, reason, detail) in zip(views, images, strict=True):
+                tally.num_in += 1
+                if image is None:
+                    tally.drop(reason, view["view_id"], detail)
+                    continue
+                tally.num_out += 1
+                group.append(rows[view["view_id"]] | {"image": image})
+                if len(group) == _ROWS_A_GROUP:
+                    yield group
+                    group = []
+    yield group
+
+
+def _image_or_reason(png: bytes | None, config: TrainingImageConfig) -> tuple[bytes | None, str, str]:
+    try:
+        image = training_image(png or b"", config)
+    except SheetError as error:
+        return None, "unreadable_image", str(error)
+    return image, "" if image else "no_ink", ""
+
+
+def _balance_patents(report: Report, counts: _Counts) -> None:
+    """Count patents out, and the ones whose every view stayed out."""
+    tally = report.tally("patents")
+    for split in SPLITS:
+        tally.num_out += len(counts.patents[split])
+        report.count(f"patents_{split}", len(counts.patents[split]))
+        report.count(f"views_{split}", counts.by_column["viewpoint"][split].total())
+    if num_without := tally.num_in - tally.num_out - len(tally.drops):
+        tally.leave_out("no_view_left", num_without)
+
+
+def _remove_others(folder: DataFolder, name: str, kept: set[str]) -> None:
+    for file_name in folder.names("datasets", name):
+        if file_name.endswith(".parquet") and file_name not in kept:
+            folder.remove(folder.path("datasets", name, file_name))
+
+
+def _read_manifest(folder: DataFolder, name: str) -> dict[str, Any] | None:
+    """What `dataset.json` says; None where it is missing or not as it was written."""
+    manifest = folder.read_json(folder.path("datasets", name, _MANIFEST))
+    if not isinstance(manifest, dict) or manifest.pop("fingerprint", None) != _sha256(manifest):
+        return None
+    return manifest
+
+
+def _clear_damaged(folder: DataFolder, name: str, manifest: Mapping[str, Any]) -> bool:
+    """Remove files whose bytes are not the ones the manifest speaks of; True where none was missing or removed."""
+    names = {file_name for file_name in folder.names("datasets", name) if file_name.endswith(".parquet")}
+    is_intact = names == {file["name"] for file in manifest["files"]}
+    for file in manifest["files"]:
+        path = folder.path("datasets", name, file["name"])
+        if file["name"] in names and folder.sha256(path) != file["sha256"]:
+            folder.remove(path)
+            is_intact = False
+    return is_intact
+
+
+def _write_manifest(
+    folder: DataFolder,
+    config: DatasetConfig,
+    weeks: list[str],
+    claim: Claim,
+    files: list[dict[str, Any]],
+    counts: _Counts,
+    report: Report,
+) -> None:
+    num_rows = {split: sum(file["num_rows"] for file in files if file["split"] == split) for split in SPLITS}
+    manifest = {
+        "name": config.name,
+        "made": claim.to_dict(),
+        "weeks": weeks,
+        "files": files,
+        "num_views": num_rows,
+        "num_patents": {split: len(counts.patents[split]) for split in SPLITS},
+        "num_families": {split: len(counts.families[split]) for split in SPLITS},
+        "counts": counts.to_dict(),
+        "dropped": {unit: tally.dropped for unit, tally in report.tallies.items()},
+        "classes": {  # in the order that fixes class numbers
+            "uspc": [{"symbol": symbol, "title": title} for symbol, title in classes.USPC_TITLES.items()],
+            "locarno": [{"symbol": symbol, "title": title} for symbol, title in classes.LOCARNO_TITLES.items()],
+        },
+        "split_rule": split_rule(config.split),
+        "notes": [
+            f"The split {split} is empty: {_why_empty(config.split)}." for split in SPLITS if not num_rows[split]
+        ],
+        "report": report.to_dict(),
+    }
+    folder.write_json(folder.path("datasets", config.name, _MANIFEST), {"fingerprint": _sha256(manifest), **manifest})
+
+
+def split_rule(config: SplitConfig) -> str:
+    """The rule by which patents were divided, in words."""
+    families = (
+        f"Families, not patents, are divided: patents of one day at most {config.max_number_gap} numbers apart that "
+        "share a title or a name, and patents of one application, priority or registration. Patents with "
+        "relatives on two sides are left out."
+    )
+    if config.kind == "temporal":
+        validation = f"granted from {config.validation_from} on: validation; " if config.validation_from else ""
+        return f"By day of grant; {validation}from {config.test_from} on: test; before: train. {families}"
+    return (
+        f"By hash of the family with seed {config.seed}: test {config.test_share:g}, validation "
+        f"{config.validation_share:g}, train the rest; a split still empty when its share amounts to one family takes "
+        f"the next. {families}"
+    )
+
+
+def _why_empty(config: SplitConfig) -> str:
+    if config.kind == "temporal":
+        return "no usable view was granted in its days"
+    return "it has a share of 0, or the data hold too few families; add weeks or raise its share"
+
+
+def _sha256(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Stage grants: the XML of patents, parsed into rows."""

@@ -1,0 +1,133 @@
+"""Design grants as rows, from single documents and from whole weekly files.
+
+Where each field stands is known to `st36` (v4.0–v4.7, 2005 on) and `st32` (v2.5, 2002–2004).
+
+>>> from patentdata.grants import parse_grant
+>>> row = parse_grant(xml, source_archive="I20210105", source_member="USD0907292-20210105.XML")  # doctest: +SKIP
+>>> row["patent_number"], row["uspc"], row["figures"][0]["viewpoint"]  # doctest: +SKIP
+('D907292', 'D28/47', 'perspective')
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from patentdata.classes import canonical_patent_number
+from patentdata.grants import st32, st36
+from patentdata.grants.documents import (
+    MAX_DOCUMENT_BYTES,
+    DocumentError,
+    NotADesignError,
+    document_kind,
+    kind_of_grant,
+    parse_document,
+    split_documents,
+)
+from patentdata.grants.figure_descriptions import describe_figures
+from patentdata.store.report import Report
+from patentdata.store.schemas import GRANTS
+
+__all__ = [
+    "DocumentError",
+    "NotADesignError",
+    "document_kind",
+    "parse_grant",
+    "printed_number",
+    "read_grants",
+    "split_documents",
+]
+
+_KEYS = GRANTS.names
+_DESIGN_NUMBER = re.compile(r"D[1-9]\d*$")
+
+
+def parse_grant(xml: bytes, *, source_archive: str, source_member: str) -> dict[str, Any]:
+    """One row of `schemas.GRANTS` from one design document, v2.5 or v4.0–v4.7.
+
+    Patent number, grant date and title must be there; anything else that is missing or unreadable is null or empty.
+
+    Args:
+        xml: The document's bytes as published.
+        source_archive: Archive or file it came from, such as "I20210105".
+        source_member: Its place there: a member's name, or "byte 12345".
+
+    Raises:
+        NotADesignError: The document is a grant of another kind, or no grant.
+        DocumentError: It cannot be parsed, or lacks what a row needs. Both are `GrantParseError`s; the message begins
+            with "ARCHIVE!MEMBER:" and `reason` is the word to count it by.
+    """
+    source = f"{source_archive}!{source_member}"
+    root = parse_document(xml, source=source)
+    standard = {"us-patent-grant": st36, "PATDOC": st32}.get(root.tag)
+    if standard is None:
+        kind = "sequence_cwu" if root.tag == "sequence-cwu" else "other_root"
+        raise NotADesignError(kind, f"{source}: <{root.tag}> is no patent grant")
+    fields = standard.read_fields(root)
+    kind = kind_of_grant(fields["kind"] or "", fields.pop("application_type") or "")
+    if kind != "design":
+        raise NotADesignError(kind, f"{source}: a grant of kind {fields['kind'] or 'unknown'} ({kind}) is no design")
+    number = fields["patent_number"]
+    for field, element in standard.REQUIRED.items():
+        if not fields[field]:
+            raise DocumentError(f"no_{field}", f"{source}: no {element} in the grant{f' {number}' if number else ''}")
+    if not _DESIGN_NUMBER.match(number):
+        raise DocumentError("no_patent_number", f"{source}: {number!r} is no number of a design patent")
+    paragraphs = fields.pop("paragraphs")
+    fields["figures"], fields["other_paragraphs"] = describe_figures(
+        paragraphs, title=fields["title"], num_figures=fields["num_figures"]
+    )
+    fields["source_archive"] = source_archive
+    fields["source_member"] = source_member
+    fields["xml_sha256"] = hashlib.sha256(xml).hexdigest()
+    return {key: fields[key] for key in _KEYS}
+
+
+def read_grants(
+    source: bytes | BinaryIO, *, name: str, report: Report, max_document_bytes: int = MAX_DOCUMENT_BYTES
+) -> Iterator[dict[str, Any]]:
+    """Rows of every design in a file of one document or of a whole week, in file order.
+
+    Every document is counted in the report's tally "documents"; one that becomes no row is dropped with its reason, and
+    named by patent number where that can be read, and by its byte offset.
+
+    Args:
+        source: The file, opened in binary mode, or its bytes. Read forward once; memory stays flat.
+        name: What to call the file in rows and messages, such as "ipg050104".
+        report: Counted into while the rows are drawn; balanced when the last one is.
+    """
+    tally = report.tally("documents")
+    for offset, data in split_documents(source, max_bytes=max_document_bytes):
+        tally.num_in += 1
+        member = f"byte {offset}"
+        try:
+            row = _parse_bounded(data, name, member, max_document_bytes)
+        except DocumentError as refusal:
+            number = printed_number(data)
+            tally.drop(refusal.reason, f"{number} ({member})" if number else member, str(refusal))
+        else:
+            tally.num_out += 1
+            yield row
+
+
+def _parse_bounded(data: bytes, name: str, member: str, max_bytes: int) -> dict[str, Any]:
+    """`parse_grant`, without parsing what is plainly no design."""
+    kind = document_kind(data)
+    if kind not in {"design", "unknown", "other_root"}:
+        raise NotADesignError(kind, f"{name}!{member}: a document of kind {kind} is no design")
+    if len(data) > max_bytes:
+        raise DocumentError("too_large", f"{name}!{member}: the document is larger than {max_bytes} bytes")
+    return parse_grant(data, source_archive=name, source_member=member)
+
+
+_PRINTED_NUMBER = re.compile(
+    rb"<publication-reference\b[^>]*>.{0,400}?<doc-number>\s*([\w/]+)|<B110>\s*<DNUM>\s*<PDAT>\s*([\w/]+)", re.DOTALL
+)
+
+
+def printed_number(data: bytes) -> str | None:
+    """The patent number of a document that may be damaged, read from its first bytes; None where none stands there."""
+    match = _PRINTED_NUMBER.search(data[:16384])
+    return canonical_patent_number((match[1] or match[2]).decode("ascii", "replace")) if match else None

@@ -1,0 +1,1 @@
+"""Drawing specimens: projection, pen, figures and sheets."""

@@ -1,0 +1,171 @@
+"""The data folder: any fsspec address, one sub-folder a stage, files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import filelock
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from patentdata.errors import OutputError
+from patentdata.store.hashes import cache_folder, sha256_of
+
+_PARTIAL = ".partial"
+_REFUSALS_TO_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR}
+_PUT_BYTES = 64 << 20
+
+
+class DataFolder:
+    """A folder of the file system or of an object store, addressed by parts relative to it.
+
+    Args:
+        url: `./data`, `s3://bucket/prefix`, or any other fsspec address. Made at the first write.
+
+    >>> DataFolder("/tmp/data").path("grants", "I20210105.parquet")
+    '/tmp/data/grants/I20210105.parquet'
+    """
+
+    def __init__(self, url: str | Path) -> None:
+        self.url = str(url)
+        self.fs, root = fsspec.core.url_to_fs(self.url)
+        self.root: str = root.rstrip("/") or "/"
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.fs, LocalFileSystem)
+
+    def __reduce__(self) -> tuple[type[DataFolder], tuple[str]]:
+        return DataFolder, (self.url,)
+
+    def path(self, *parts: str) -> str:
+        """The file system's own path of a file within the folder."""
+        return "/".join((self.root, *parts))
+
+    def kept_here(self, kind: str) -> Path:
+        """Where this machine keeps what a data folder on an object store cannot hold: in the user's cache folder."""
+        address = self.fs.unstrip_protocol(self.root)
+        return cache_folder() / kind / hashlib.sha256(address.encode()).hexdigest()[:16]
+
+    def exists(self, path: str) -> bool:
+        return self.fs.isfile(path)
+
+    def names(self, *parts: str) -> list[str]:
+        """Names of the finished files directly in a sub-folder, sorted; empty where it does not exist.
+
+        Raises OutputError where it cannot be listed.
+        """
+        self.fs.invalidate_cache()
+        path = self.path(*parts)
+        try:
+            names = [entry["name"].rsplit("/", 1)[-1] for entry in self.fs.ls(path, detail=True)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise OutputError(f"cannot list {path}: {error.strerror or error}") from error
+        return sorted(name for name in names if name and not name.startswith("."))
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a finished file for reading; raises OutputError where it does not exist."""
+        try:
+            return self.fs.open(path, "rb")
+        except FileNotFoundError:
+            raise OutputError(f"{path} is not there; run the stage that writes it") from None
+
+    @contextlib.contextmanager
+    def writing(self, path: str) -> Iterator[BinaryIO]:
+        """Write a file that appears when the block ends without an error, and not otherwise.
+
+        Locally the bytes go to a hidden neighbour, which is synced and renamed; for an object store they are gathered
+        in a temporary file and put there in one piece.
+        """
+        if not self.is_local:
+            with tempfile.TemporaryFile() as file:
+                yield file
+                file.seek(0)
+                self._put(file, path)
+            return
+        target = Path(path)
+        partial = target.with_name(f".{target.name}{_PARTIAL}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            if error.errno not in _REFUSALS_TO_WRITE:  # from what is read inside the block
+                raise
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+    def _put(self, file: BinaryIO, path: str) -> None:
+        self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        target = self.fs.open(path, "wb", block_size=_PUT_BYTES, autocommit=False)
+        try:
+            shutil.copyfileobj(file, target, _PUT_BYTES)
+            target.close()
+        except BaseException:
+            target.discard()
+            target.closed = True  # closing it would put there what has come so far
+            raise
+        target.commit()
+        self.fs.invalidate_cache()
+
+    def write_json(self, path: str, values: Any) -> None:
+        """Write values as JSON with a fixed layout, so that equal values are equal bytes."""
+        with self.writing(path) as file:
+            file.write((json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode())
+
+    def read_json(self, path: str) -> Any:
+        """The values of a JSON file, or None where it is missing or no JSON."""
+        try:
+            with self.fs.open(path, "rb") as file:
+                return json.load(file)
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def remove(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(path)
+
+    def sha256(self, path: str) -> str:
+        """SHA-256 of a file; see `sha256_of`."""
+        return sha256_of(self.fs, path)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one run; a second run leaves with one sentence. Object stores are not locked.
+
+        Leftovers of a run that was killed are cleared away.
+        """
+        if not self.is_local:
+            yield
+            return
+        try:
+            Path(self.root).mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(Path(self.root) / ".lock", timeout=0)
+            lock.acquire()
+        except filelock.Timeout:
+            raise OutputError(f"another run is writing to {self.root}; wait for it to end, then run again") from None
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.root}: {error.strerror or error}") from error
+        try:
+            for leftover in Path(self.root).glob(f"*/**/.*{_PARTIAL}"):
+                leftover.unlink(missing_ok=True)
+            yield
+        finally:
+            lock.release()

@@ -1,0 +1,1 @@
+"""Stage views: drawing sheets, split into single figures."""

@@ -1,0 +1,1 @@
+"""A page that shows split sheets to a person."""

@@ -1,0 +1,269 @@
+"""One drawing sheet as a contact sheet shows it: made small, its views marked on it and told in plain words."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from patentdata.pages import LONGEST_LABEL, shortened
+from patentdata.store.report import Drop
+from patentdata.views.sheets import turn, turn_box
+
+SECTIONS = ("doubtful", "left_out", "plain")  # in the order of the page
+FLAG_WORDS = {
+    "copies_no_figure": "matches no figure of the other sheets",
+    "nothing_recognised": "no label was recognised",
+    "repeated_label": "another view bears the same label",
+    "touching_figures": "touches a neighbour, so the cut may be wrong",
+    "two_labels": "two labels stand at it",
+    "undeclared_label": "the grant declares no such figure",
+}
+DROP_WORDS = {
+    "broken_sheet": "the drawing cannot be read",
+    "no_grant": "its patent has no readable grant",
+    "repeated_sheet": "another drawing bears the same sheet number",
+    "sheet_missing": "the grant lists it, the archive lacks it",
+    "sheet_without_ink": "no ink was found on it",
+}
+_GREY_LEVELS = 16  # enough for thin lines made small, and half the bytes of 256
+_INK_GAIN = 1.7  # lines of 3 px fade when a sheet is made six times smaller
+_NUM_COLOURS = 5
+_LABEL_HEIGHT_PX, _LABEL_WIDTH_PX = 13, 90  # CSS pixels of a label shown beside what was read
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactSheetsConfig:
+    """Settings of the page.
+
+    Attributes:
+        limit: Most sheets drawn; the doubtful ones come first, and the page says how many it leaves out.
+        doubtful_below: A view with a lower score is doubtful even without a flag.
+        doubtful_px: Longest side of a doubtful sheet on the page, in CSS pixels.
+        plain_px: The same for the other sheets.
+    """
+
+    limit: int = 600
+    doubtful_below: float = 0.5
+    doubtful_px: int = 400
+    plain_px: int = 240
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise ValueError(f"limit is {self.limit}; draw at least 1 sheet")
+        if not 0 <= self.doubtful_below <= 1:
+            raise ValueError(f"doubtful_below is {self.doubtful_below}; scores lie between 0 and 1")
+        if not (32 <= self.doubtful_px <= 2000 and 32 <= self.plain_px <= 2000):
+            raise ValueError(
+                f"doubtful_px is {self.doubtful_px} and plain_px {self.plain_px}; give both between 32 and 2000"
+            )
+
+
+class Missing(NamedTuple):
+    """A figure that the grant declares and no sheet shows."""
+
+    patent_number: str
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """One sheet of a week and what became of it.
+
+    Attributes:
+        week: The week ("I20210105").
+        patent_number: Canonical number, or the member's name where no grant was read.
+        title: Title of the patent; empty where no grant was read.
+        number: Sheet counted from 1 as printed; 0 is the front-page drawing.
+        member: Member of the kept archive that holds it.
+        views: Rows of `schemas.VIEWS` on it, without the images.
+        missing: Declared figures found nowhere whose neighbours in the grant are here.
+        drop: Why it gave no views; null where it did.
+    """
+
+    week: str
+    patent_number: str
+    title: str
+    number: int
+    member: str
+    views: tuple[dict[str, Any], ...] = ()
+    missing: tuple[Missing, ...] = ()
+    drop: Drop | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.patent_number}-sheet-{self.number}"
+
+    @property
+    def lowest_score(self) -> float:
+        """Of its views; 0 where a figure is missing."""
+        return 0.0 if self.missing else min((view["score"] for view in self.views), default=0.0)
+
+    def section(self, config: ContactSheetsConfig) -> str:
+        """Which of `SECTIONS` it belongs to."""
+        if self.drop:
+            return "left_out"
+        return "doubtful" if self.missing or any(doubts_of(view, config) for view in self.views) else "plain"
+
+
+def doubts_of(view: Mapping[str, Any], config: ContactSheetsConfig) -> list[str]:
+    """Why a view is doubtful, in plain words; empty where it is not."""
+    doubts = [FLAG_WORDS.get(flag, flag.replace("_", " ")) for flag in view["flags"]]
+    if not doubts and view["score"] < config.doubtful_below:
+        doubts.append("the splitter is not sure of it")
+    return doubts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A part of an upright sheet made small: its own size in pixels, and the size it is shown at in CSS pixels."""
+
+    width: int
+    height: int
+    shown_width: int
+    shown_height: int
+    uri: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """One view as it is drawn and told; boxes are x, y, width, height in pixels of the upright sheet."""
+
+    colour: str
+    box: tuple[int, int, int, int]
+    label_box: tuple[int, int, int, int] | None
+    label_picture: Picture | None
+    tag: str
+    left_percent: float
+    top_percent: float
+    name: str
+    is_front_page: bool
+    viewpoint: str
+    score: float
+    sentence: str
+    doubts: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One sheet on the page; without a picture, `trouble` says why."""
+
+    sheet: Sheet
+    is_doubtful: bool
+    heading: str
+    marks: list[Mark]
+    doubts: list[str]
+    alt: str
+    picture: Picture | None
+    trouble: str
+
+
+def make_card(sheet: Sheet, page: np.ndarray | None, trouble: str, config: ContactSheetsConfig) -> Card:
+    """What the page shows of one sheet.
+
+    Args:
+        sheet: The sheet and its views.
+        page: (height_px, width_px) uint8 as published; null where it cannot be shown.
+        trouble: Why there is no page.
+        config: Settings.
+    """
+    is_doubtful = sheet.section(config) == "doubtful"
+    rotation_cw = sheet.views[0]["rotation_cw"] if sheet.views else 0
+    picture, marks = None, []
+    if page is not None:
+        upright = turn(page, rotation_cw)
+        picture = _picture(upright, (config.doubtful_px if is_doubtful else config.plain_px) / max(upright.shape))
+        marks = [_mark(place, view, upright, config) for place, view in enumerate(sheet.views)]
+    doubts = []
+    for figure in sheet.missing:
+        label, text = shortened(figure.label, LONGEST_LABEL), shortened(figure.text)
+        doubts.append(f"FIG. {label} is declared, but was found on no sheet{': ' if text else ''}{text}")
+    if sheet.drop:
+        doubts.append(f"Left out: {DROP_WORDS.get(sheet.drop.reason, sheet.drop.reason.replace('_', ' '))}")
+    place = "front page" if sheet.number == 0 else f"sheet {sheet.number}"
+    shown = "; ".join(f"{mark.name}, {mark.viewpoint}" if mark.viewpoint else mark.name for mark in marks)
+    return Card(
+        sheet=sheet,
+        is_doubtful=is_doubtful,
+        heading=f"{sheet.patent_number}, {place}",
+        marks=marks,
+        doubts=doubts,
+        alt=f"{sheet.patent_number}, {place}: {shown or 'no views'}",
+        picture=picture,
+        trouble=trouble,
+    )
+
+
+def _mark(place: int, view: Mapping[str, Any], upright: np.ndarray, config: ContactSheetsConfig) -> Mark:
+    published = upright.shape if view["rotation_cw"] % 180 == 0 else upright.shape[::-1]
+    x0, y0, x1, y1 = turn_box(view["box"], view["rotation_cw"], published)
+    label_box = label_picture = None
+    if view["label_box"]:
+        left, top, right, bottom = turn_box(view["label_box"], view["rotation_cw"], published)
+        label_box = (left, top, right - left, bottom - top)
+        lettering = upright[top:bottom, left:right]
+        scale = min(_LABEL_HEIGHT_PX / (bottom - top), _LABEL_WIDTH_PX / (right - left))
+        label_picture = _picture(lettering, scale, density=2)
+    doubts = doubts_of(view, config)
+    name, viewpoint, label = _told(view)
+    return Mark(
+        colour="doubt" if doubts else f"c{place % _NUM_COLOURS}",
+        box=(x0, y0, x1 - x0, y1 - y0),
+        label_box=label_box,
+        label_picture=label_picture,
+        tag=f"{'⚠ ' if doubts else ''}{label}{' · ' if viewpoint else ''}{viewpoint}",
+        left_percent=round(100 * x0 / upright.shape[1], 2),
+        top_percent=round(100 * y0 / upright.shape[0], 2),
+        name=name,
+        is_front_page=view["is_front_page"],
+        viewpoint=viewpoint,
+        score=view["score"],
+        sentence=shortened(view["description"] or ""),
+        doubts=doubts,
+    )
+
+
+def _told(view: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Name, viewpoint and short label of a view."""
+    if view["is_front_page"]:
+        copied = ", ".join(name.removeprefix(f"{view['patent_number']}-") for name in view["front_page_of"])
+        return "Front page", f"copies FIG. {shortened(copied, LONGEST_LABEL)}" if copied else "", "front page"
+    viewpoint = "" if view["viewpoint"] == "none" else view["viewpoint"].replace("_", " ")
+    if view["viewpoint_direction"]:
+        viewpoint += f", {shortened(view['viewpoint_direction'], LONGEST_LABEL)}"
+    if view["figure_label"] is None:
+        return "No label", viewpoint, "?"
+    label = shortened(view["figure_label"], LONGEST_LABEL)
+    return f"FIG. {label}", viewpoint, label
+
+
+def _picture(part: np.ndarray, scale: float, density: int = 1) -> Picture:
+    """A part of an upright sheet, shown at `scale` CSS pixels to the pixel and held at `density` times as many."""
+    height, width = part.shape
+    shown_width, shown_height = max(1, round(width * scale)), max(1, round(height * scale))
+    png = thumbnail(part, shown_width * density, shown_height * density)
+    return Picture(
+        width=width,
+        height=height,
+        shown_width=shown_width,
+        shown_height=shown_height,
+        uri=f"data:image/png;base64,{base64.b64encode(png).decode()}",
+    )
+
+
+def thumbnail(page: np.ndarray, width: int, height: int) -> bytes:
+    """PNG of a page made small by area, in few greys, its thin lines kept dark; equal pages give equal bytes."""
+    small = cv2.resize(page, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+    ink = np.minimum((255 - small) * _INK_GAIN, 255)
+    step = 255 / (_GREY_LEVELS - 1)
+    grey = 255 - np.round(np.round(ink / step) * step).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(grey).save(stream, "PNG", optimize=False, compress_level=6)
+    return stream.getvalue()

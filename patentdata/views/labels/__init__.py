@@ -1,0 +1,1 @@
+"""Figure labels on drawing sheets: found and read."""

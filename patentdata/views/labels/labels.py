@@ -1,0 +1,339 @@
+"""Figure labels: their grammar, and where they stand on a sheet."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from patentdata.views.ink import SCALE, Ink
+from patentdata.views.labels.lettering import Line, find_lines, shortened
+from patentdata.views.labels.recogniser import Reading, read_line
+from patentdata.views.sheets import PAPER
+
+_LIKE_I = str.maketrans("1L|!T/\\JÌÍİ丨", "IIIIIIIIIIII")
+_LIKE_G = str.maketrans("6COQ0", "GGGGG")
+_LIKE_FIG = ("PIG", "EIG", "JIG", "TIG", "IG")
+_LIKE_DIGIT = str.maketrans("OoIlL|!QDSZB", "001111100528")
+_LABEL = re.compile(
+    r"^[^A-Za-z0-9]*(?P<word>[A-Za-z1|!/\\][A-Za-z1|!/\\60]{1,7}?)s?[^A-Za-z0-9]*"
+    r"(?P<number>[0-9OoIlS|][0-9OoIlSZB|]{0,2})(?P<suffix>-?[A-Za-z]?(?:\([A-Za-z0-9]{1,2}\))?['’′\"]{0,3})[^A-Za-z0-9]*$"
+)
+_LIKELY = 0.8  # lines up to this unlikeliness are always read: 19 of 20 labels, and one other line in six sheets
+_SURE = 0.8  # confidence of a number that needs no second look
+_MIN_BARE_CONFIDENCE, _MAX_BARE_FOREIGN = 0.8, 0.03  # for a bare "1.1" to be a label
+_UNLIKELY = 2.5  # beyond, nothing is read once a label is found
+_ALONE = 0.01  # share of other ink around a line that stands alone
+_MIN_LONE_CONFIDENCE, _MAX_LONE_CROWDING = 0.5, 0.01  # … where nothing else is near
+_NARROW = 2.2  # width over height; narrower pictures get the careful look at once
+_MIN_UNUSUAL_CONFIDENCE = 0.6  # for a label that stands on its head
+_MIN_WORD, _MIN_WORD_CONFIDENCE = 3, 0.7  # of text that tells how a sheet lies
+_SOME_TEXT = 8  # letters of it
+_LABEL_WITHIN = re.compile(r"F\s?[I1l|]\s?G(?:URE)?[\s.,-]*[0-9]{1,3}", re.IGNORECASE)
+_MAX_STRAY = 3  # characters before or after a label that were drawing
+_WORD_ALONE = re.compile(r"^[^A-Za-z0-9]*(?P<word>[A-Za-z1|!/\\]{3,7})[^A-Za-z0-9]*$")
+_HAGUE = re.compile(r"^[^A-Za-z0-9]*(?P<number>[0-9]{1,2}\.[0-9]{1,2})\.?$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """A figure label on a sheet.
+
+    Attributes:
+        number: "3", "2A", "1(a)", Hague "1.1"; null for the word "FIGURE" alone.
+        box: x0, y0, x1, y1 in half-resolution pixels of the sheet as published.
+        members: Components of the sheet's `Ink` that are its letters.
+        rotation_cw: Degrees clockwise that turn the lettering upright.
+        confidence: 0 to 1, of the least certain character.
+        foreign: Share of other ink in the margin around it, 0 to 1.
+        text: As read.
+    """
+
+    number: str | None
+    box: tuple[int, int, int, int]
+    members: np.ndarray = field(repr=False)
+    rotation_cw: int
+    confidence: float
+    foreign: float
+    text: str
+
+    @property
+    def height(self) -> int:
+        """Of the lettering, half-resolution pixels."""
+        return min(self.box[2] - self.box[0], self.box[3] - self.box[1])
+
+
+def normalised(label: str | None) -> str | None:
+    """A label as labels are compared: capitals, digits and points alone.
+
+    >>> normalised("Fig. 2a"), normalised("1(a)"), normalised("FIGURE")
+    ('2A', '1A', None)
+    """
+    if label is None:
+        return None
+    bare = re.sub(r"^\W*(FIGURES?|FIGS?)(?![A-Z])", "", label.upper())
+    return re.sub(r"[^0-9A-Z.]", "", bare).strip(".") or None
+
+
+class ParsedLabel(NamedTuple):
+    """What a line of text says as a label."""
+
+    number: str | None
+    kind: str  # "figure"; "word", a FIGURE without a number; "hague", a bare 1.1
+    start: int  # the number's place in the text without blanks; the whole text where there is none
+    end: int
+
+
+def parse_label(text: str) -> ParsedLabel | None:
+    """A line of text as a label, allowing for a recogniser's usual slips; null for other text.
+
+    >>> parse_label("F1G. 3").number, parse_label("Figure 12A").number, parse_label("1.1").kind, parse_label("SALE 50")
+    ('3', '12A', 'hague', None)
+    """
+    bare = re.sub(r"\s+", "", text)
+    if match := _HAGUE.match(bare):
+        return ParsedLabel(match["number"], "hague", *match.span("number"))
+    if (match := _LABEL.match(bare)) and _is_figure_word(match["word"]):
+        suffix = match["suffix"].replace("’", "'").replace("′", "'").lstrip("-")
+        number = match["number"].translate(_LIKE_DIGIT) + suffix
+        return ParsedLabel(number, "figure", match.start("number"), match.end("suffix"))
+    if (match := _WORD_ALONE.match(bare)) and _is_figure_word(match["word"], num_slips=0):
+        return ParsedLabel(None, "word", 0, len(bare))
+    return None
+
+
+def _is_figure_word(word: str, num_slips: int = 1) -> bool:
+    """Whether `word` is FIG, FIGS or FIGURE, give or take the letters a recogniser confuses."""
+    letters = word.upper()
+    letters = letters[:1] + letters[1:2].translate(_LIKE_I) + letters[2:3].translate(_LIKE_G) + letters[3:]
+    if not num_slips:
+        return letters in ("FIG", "FIGS", "FIGURE", "FIGURES")
+    if letters.startswith("F"):
+        return letters in ("FG", "FI") or _distance(letters, "FIG") <= 1 or _distance(letters, "FIGURE") <= 2
+    return letters in _LIKE_FIG or _distance(letters, "FIGURE") <= 1
+
+
+def _distance(a: str, b: str) -> int:
+    """Levenshtein distance."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        last, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (x != y))
+    return row[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSearch:
+    """How much is read on a sheet in search of labels.
+
+    Attributes:
+        max_readings: Lines read in the two usual directions: upright, and turned 90° clockwise to read.
+        max_strangers: Of these, lines that do not look like labels, read once one is found.
+        max_unusual_readings: Further lines read upside down and turned the other way, where nothing was found.
+        is_thorough: Read lines, too, that do not look like the labels found; for sheets that seem to lack one.
+    """
+
+    max_readings: int = 32
+    max_strangers: int = 3
+    max_unusual_readings: int = 12
+    is_thorough: bool = False
+
+
+def find_labels(page: np.ndarray, ink: Ink, search: LabelSearch = LabelSearch()) -> tuple[list[Label], int | None]:
+    """Labels of a sheet, and how to turn it upright.
+
+    Lines are read in order of their likeliness. Once a label is found, the less likely ones are read only where they
+    look like it.
+
+    Args:
+        page: (height_px, width_px) uint8, 0 is ink.
+        ink: Its components.
+        search: Bounds of the work.
+
+    Returns:
+        Labels of the prevailing direction, and the degrees clockwise that turn them upright; without labels, those that
+        turn other text upright, or null where there is none.
+    """
+    lines = find_lines(ink, is_turned=False) + find_lines(ink, is_turned=True)
+    lines.sort(key=_unlikeliness)
+    found: list[Label] = []
+    words: list[Label] = []
+    text_lengths = {0: 0, 90: 0}
+    num_read = num_strangers = 0
+    for line in lines:
+        if num_read >= search.max_readings:
+            break
+        if any(_overlap(line.box, label.box) for label in found):
+            continue
+        if found and not search.is_thorough and _unlikeliness(line) > _UNLIKELY:
+            break
+        if found and _unlikeliness(line) > _LIKELY:
+            if num_strangers >= search.max_strangers or not (search.is_thorough or _is_like_any(line, found)):
+                continue
+            num_strangers += 1  # given back where it proves to be a label
+        num_read += 1
+        rotation_cw = 90 if line.is_turned else 0
+        reading = _read(page, ink, line, rotation_cw)
+        if (within := _within(reading, ink, line)) is not None:
+            line, reading = within, _read(page, ink, within, rotation_cw)
+        text_lengths[rotation_cw] += _length_of_text(reading)
+        if (label := _as_label(reading, line, rotation_cw)) is not None:
+            (words if label.number is None else found).append(label)
+            num_strangers = 0
+    is_silent = not found and not words and max(text_lengths.values()) < _SOME_TEXT
+    if is_silent:
+        for line in lines[: search.max_unusual_readings]:
+            rotation_cw = 270 if line.is_turned else 180
+            label = _as_label(_read(page, ink, line, rotation_cw), line, rotation_cw)
+            if label is not None and label.number is not None and label.confidence > _MIN_UNUSUAL_CONFIDENCE:
+                found.append(label)
+    labels = _prevailing(found or words)
+    if labels:
+        return labels, labels[0].rotation_cw
+    if max(text_lengths.values()) < _SOME_TEXT or text_lengths[0] == text_lengths[90]:
+        return [], None
+    return [], 0 if text_lengths[0] > text_lengths[90] else 90
+
+
+def _length_of_text(reading: Reading) -> int:
+    """Number of letters and digits, where they are clear and make a word; else 0."""
+    if len(reading.text) < _MIN_WORD or np.mean(reading.confidences) < _MIN_WORD_CONFIDENCE:
+        return 0
+    length = sum(character.isascii() and character.isalpha() for character in reading.text)
+    return length if length >= _MIN_WORD else 0
+
+
+def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _within(reading: Reading, ink: Ink, line: Line) -> Line | None:
+    """The label within a line that holds a little more: a letter-like piece of drawing before or after it."""
+    match = _LABEL_WITHIN.search(reading.text)
+    if match is None or parse_label(reading.text) is not None:
+        return None
+    start, end = match.span()
+    if start > _MAX_STRAY or len(reading.text) - end > _MAX_STRAY:
+        return None
+    places = (0.0, *reading.places, 1.0)
+    return shortened(
+        ink,
+        line,
+        (places[start] + places[start + 1]) / 2 if start else 0.0,
+        (places[end] + places[end + 1]) / 2 if end < len(reading.text) else 1.0,
+    )
+
+
+def _is_like_any(line: Line, labels: list[Label]) -> bool:
+    return any(_are_alike(line, label) for label in labels)
+
+
+def _are_alike(line: Line, label: Label) -> bool:
+    """Whether a line could be another label in the hand of one already found."""
+    if line.is_turned != (label.rotation_cw in (90, 270)):
+        return False
+    width, height = sorted((label.box[2] - label.box[0], label.box[3] - label.box[1]), reverse=True)
+    aspect = (line.width / line.height) / (width / height)
+    size = line.height / height
+    if 0.8 < size < 1.25 and 0.55 < aspect < 1.8:
+        return True
+    return line.foreign < _ALONE and 0.5 < size < 2.0 and 0.5 < aspect < 2.0
+
+
+def _unlikeliness(line: Line) -> float:
+    """Low for a line with the looks of a label: alone on its ground, a few letters, three times as wide as high."""
+    num = len(line.members)
+    odd = 0.4 * max(0, 3 - num) + 0.5 * max(0, num - 8)
+    shape = 0.5 * max(0.0, abs(line.width / line.height - 3.5) - 1.0)
+    return min(20 * line.foreign, 4.0) + min(8 * line.crowding, 1.0) + odd + shape
+
+
+def _read(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int) -> Reading:
+    """What a line says, read again with more care where a label is in doubt."""
+    picture = _picture(page, ink, line, rotation_cw)
+    if picture.shape[1] <= _NARROW * picture.shape[0]:
+        return read_line(picture)
+    reading = read_line(picture, is_quick=True)
+    if _is_doubtful(reading, parse_label(reading.text)):
+        reading = read_line(picture)
+    return reading
+
+
+def _as_label(reading: Reading, line: Line, rotation_cw: int) -> Label | None:
+    parsed = parse_label(reading.text)
+    if parsed is None:
+        return None
+    confidence = _confidence(reading, parsed)
+    enough = _MIN_LONE_CONFIDENCE if line.crowding < _MAX_LONE_CROWDING else _MIN_BARE_CONFIDENCE
+    if parsed.kind == "hague" and (confidence < enough or line.foreign > _MAX_BARE_FOREIGN):
+        return None
+    return Label(
+        number=parsed.number,
+        box=line.box,
+        members=line.members,
+        rotation_cw=rotation_cw,
+        confidence=confidence,
+        foreign=line.foreign,
+        text=reading.text,
+    )
+
+
+def _confidence(reading: Reading, parsed: ParsedLabel) -> float:
+    """Of the least certain character of the number."""
+    inked = [
+        confidence
+        for character, confidence in zip(reading.text, reading.confidences, strict=True)
+        if not character.isspace()
+    ]
+    return min(inked[parsed.start : parsed.end])
+
+
+def _is_doubtful(reading: Reading, parsed: ParsedLabel | None) -> bool:
+    """Whether a second, slower look is worth while."""
+    if parsed is not None:
+        return parsed.kind != "figure" or _confidence(reading, parsed) < _SURE
+    text = reading.text.upper()
+    return any(part in text for part in ("FI", "IG", "FG", "GUR"))
+
+
+def _picture(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int) -> np.ndarray:
+    """The line cut out with a little paper around it, upright, ink of large neighbours removed."""
+    x0, y0, x1, y1 = line.box
+    margin = max(1, round(0.12 * line.height))
+    x0, y0 = max(0, x0 - margin), max(0, y0 - margin)
+    x1, y1 = min(ink.ids.shape[1], x1 + margin), min(ink.ids.shape[0], y1 + margin)
+    ids = ink.ids[y0:y1, x0:x1]
+    picture: np.ndarray = page[y0 * SCALE : y1 * SCALE, x0 * SCALE : x1 * SCALE]
+    others = np.setdiff1d(ids[ids > 0], line.members + 1)
+    if len(others):
+        sides = ink.boxes[others - 1, 2:] - ink.boxes[others - 1, :2]
+        large = others[sides.max(axis=1) > line.height * 0.6]
+        if len(large):
+            hidden: np.ndarray = np.isin(ids, large).astype(np.uint8)
+            hidden = cv2.resize(hidden, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_NEAREST)
+            picture = picture.copy()
+            picture[hidden[: picture.shape[0], : picture.shape[1]] > 0] = PAPER
+    return np.ascontiguousarray(np.rot90(picture, -(rotation_cw // 90)))
+
+
+def _prevailing(labels: list[Label]) -> list[Label]:
+    """Labels that read in the direction of most; a number read twice counts where it stands clearest."""
+    if not labels:
+        return []
+    weights: dict[int, float] = {}
+    for label in labels:
+        weights[label.rotation_cw] = weights.get(label.rotation_cw, 0.0) + label.confidence
+    rotation_cw = max(weights, key=lambda rotation: weights[rotation])
+    same = [label for label in labels if label.rotation_cw == rotation_cw]
+    if any(label.number is not None and "." not in label.number for label in same):
+        same = [label for label in same if label.number is None or "." not in label.number]
+    if any(label.number is not None for label in same):
+        same = [label for label in same if label.number is not None]
+    best: dict[str | None, Label] = {}
+    for label in sorted(same, key=lambda label: (label.foreign > 0.03, -label.height, -label.confidence)):
+        best.setdefault(normalised(label.number), label)
+    return list(best.values())

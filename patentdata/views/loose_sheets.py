@@ -1,0 +1,94 @@
+"""Figures of loose sheets: a folder of TIFFs, without grants, to one JSON line a sheet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from patentdata.errors import ConfigError, SheetError
+from patentdata.store.folder import DataFolder
+from patentdata.store.report import Report
+from patentdata.views.patent_views import SHEET_FILE
+from patentdata.views.sheets import read_sheet
+from patentdata.views.splitting import DEFAULT_CONFIG, SplitSheet, ViewsConfig, split_sheet
+
+
+def write_figures(sheets: Path, out: Path, *, progress: Callable[[int, int], None] | None = None) -> Report:
+    """Split every TIFF of a folder and its sub-folders; lines in order of the files' names.
+
+    Raises:
+        ConfigError: The folder is not there, or holds no TIFF.
+        OutputError: The lines cannot be written.
+    """
+    if not sheets.is_dir():
+        raise ConfigError(f"no folder {sheets}; name one that holds drawing sheets as TIFF files")
+    report = Report("views", sheets.name)
+    folder = DataFolder(out.resolve().parent)
+    with folder.writing(folder.path(out.name)) as file:
+        for line in split_folder(sheets, report=report, progress=progress):
+            file.write((json.dumps(line) + "\n").encode())
+    report.check()
+    if not report.tally("sheets").num_in:
+        raise ConfigError(f"{sheets} holds no TIFF file")
+    return report
+
+
+def split_folder(
+    folder: Path,
+    *,
+    config: ViewsConfig = DEFAULT_CONFIG,
+    report: Report | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Split every TIFF of a folder and its sub-folders, in order of the files' names.
+
+    Args:
+        folder: Where the sheets lie.
+        config: Settings.
+        report: Gets the tally "sheets".
+        progress: Called with the number of sheets done and of all sheets.
+
+    Yields:
+        One dict a sheet: `patent`, `sheet`, `file`, `width`, `height`, `rotation_cw_to_upright` and `figures`, each
+        with `label`, `label_box`, `figure_box`, `score` and `flags`. A file that cannot be read gives none and is
+        dropped.
+    """
+    report = Report("views") if report is None else report
+    tally = report.tally("sheets")
+    files = [path for path in Path(folder).rglob("*") if path.suffix.lower() in (".tif", ".tiff") and path.is_file()]
+    files.sort(key=lambda path: (path.name, path))
+    for num_done, path in enumerate(files, 1):
+        tally.num_in += 1
+        try:
+            page = read_sheet(path.read_bytes(), name=path.name, max_pixels=config.max_pixels)
+        except SheetError as error:
+            tally.drop("broken_sheet", path.name, str(error))
+        else:
+            tally.num_out += 1
+            yield _line(path.name, page.shape, split_sheet(page, config=config))
+        if progress is not None:
+            progress(num_done, len(files))
+
+
+def _line(file_name: str, shape: tuple[int, ...], sheet: SplitSheet) -> dict[str, Any]:
+    match = SHEET_FILE.search(file_name)
+    return {
+        "patent": match["patent"] if match else Path(file_name).stem,
+        "sheet": int(match["sheet"]) if match else 1,
+        "file": file_name,
+        "width": shape[1],
+        "height": shape[0],
+        "rotation_cw_to_upright": sheet.rotation_cw,
+        "figures": [
+            {
+                "label": figure.label,
+                "label_box": list(figure.label_box) if figure.label_box else None,
+                "figure_box": list(figure.box),
+                "score": figure.score,
+                "flags": list(figure.flags),
+            }
+            for figure in sheet.figures
+        ],
+    }

@@ -1,0 +1,254 @@
+"""Sheets split into views: every figure found, named and cut out, and matched with what the grant says of it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from patentdata.errors import SheetError
+from patentdata.store.report import Report
+from patentdata.views.front_page import Silhouette, copied_figures, silhouette
+from patentdata.views.grouping import group_ink
+from patentdata.views.labels.labels import normalised
+from patentdata.views.sheets import read_sheet, to_png
+from patentdata.views.splitting import (
+    DEFAULT_CONFIG,
+    Split,
+    SplitFigure,
+    SplitSheet,
+    ViewsConfig,
+    cut_view,
+    score_with,
+    split_page,
+    split_sheet,
+)
+
+__all__ = [
+    "VERSION",
+    "SplitFigure",
+    "SplitSheet",
+    "ViewsConfig",
+    "patent_views",
+    "sheet_number",
+    "split_sheet",
+]
+
+VERSION = 2  # raise it when equal sheets give other views
+_PX_PER_MM = 300 / 25.4  # drawings are published at 300 dpi
+_SIZE_TOLERANCE_PX = 3.5
+SHEET_FILE = re.compile(r"(?P<patent>(?:US)?D0*(?P<number>\d+))(?:-\d{8})?-D(?P<sheet>\d{5})\.TIFF?$", re.IGNORECASE)
+
+
+def sheet_number(file_name: str) -> int | None:
+    """Number of the sheet in a drawing's name, 0 for the front page; null where the name has none.
+
+    >>> sheet_number("USD0907292-20210105-D00003.TIF")
+    3
+    """
+    match = SHEET_FILE.search(file_name)
+    return int(match["sheet"]) if match else None
+
+
+def patent_views(
+    grant: Mapping[str, Any],
+    drawings: Mapping[str, bytes],
+    *,
+    config: ViewsConfig = DEFAULT_CONFIG,
+    report: Report | None = None,
+) -> list[dict[str, Any]]:
+    """Every view of one grant: the front-page drawing first, then sheet by sheet in reading order.
+
+    Args:
+        grant: A row with the keys of `schemas.GRANTS`.
+        drawings: File name → bytes of the TIFF, in order.
+        config: Settings.
+        report: Gets the tallies "sheets", "front_pages" and "figures", and counts of flags.
+
+    Returns:
+        Rows with the keys of `schemas.VIEWS`. A view is named by patent and label ("D907292-3"), the front page
+        "D907292-0", a view without a label by sheet and place ("D907292-s5.1"), and a second view with a label that an
+        earlier one bears by both ("D907292-3-s5.1").
+    """
+    report = Report("views") if report is None else report
+    return _PatentSplitter(grant, config, report).rows(drawings)
+
+
+class _PatentSplitter:
+    """The views of one grant, with the accounts they are entered in."""
+
+    def __init__(self, grant: Mapping[str, Any], config: ViewsConfig, report: Report) -> None:
+        self.grant, self.config, self.report = grant, config, report
+        self.number = grant["patent_number"]
+        self.figures = {normalised(figure["label"]): figure for figure in grant["figures"]}
+        self.declared = [figure["label"] for figure in grant["figures"]]
+        self.images = {image["file_name"].lower(): image for image in grant["images"]}
+
+    def rows(self, drawings: Mapping[str, bytes]) -> list[dict[str, Any]]:
+        self._count_missing(drawings)
+        front: tuple[str, np.ndarray] | None = None
+        splits: list[tuple[int, Split]] = []
+        seen: set[int] = set()
+        for place, (file_name, data) in enumerate(drawings.items()):
+            number = sheet_number(file_name)
+            number = place if number is None else number
+            tally = self.report.tally("sheets" if number else "front_pages")
+            tally.num_in += 1
+            if number in seen:
+                tally.drop("repeated_sheet", file_name, "another file of this patent bears the same sheet number")
+                continue
+            seen.add(number)
+            try:
+                page = read_sheet(data, name=file_name, max_pixels=self.config.max_pixels)
+            except SheetError as error:
+                tally.drop("broken_sheet", file_name, str(error))
+                continue
+            self._compare_size(file_name, page)
+            if number == 0:
+                front = (file_name, page)
+                continue
+            split = split_page(page, self._orientation(file_name), self.declared, self.config)
+            if not split.groups:
+                tally.drop("sheet_without_ink", file_name)
+                continue
+            tally.num_out += 1
+            splits.append((number, split))
+        rows, silhouettes = self._view_rows(splits)
+        self._count_figures(rows)
+        return self._front_rows(front, rows, silhouettes) + rows
+
+    def _orientation(self, file_name: str) -> str | None:
+        return (self.images.get(file_name.lower()) or {}).get("orientation")
+
+    def _compare_size(self, file_name: str, page: np.ndarray) -> None:
+        """Count a drawing that is not as large as the grant says; published ones agree within 3 pixels."""
+        image = self.images.get(file_name.lower()) or {}
+        for stated_mm, size_px in zip((image.get("height_mm"), image.get("width_mm")), page.shape, strict=True):
+            if stated_mm is not None and abs(stated_mm * _PX_PER_MM - size_px) > _SIZE_TOLERANCE_PX:
+                self.report.count("size_disagrees")
+                return
+
+    def _count_missing(self, drawings: Mapping[str, bytes]) -> None:
+        """Sheets that the grant lists and the archive lacks come in and are dropped; unlisted ones are counted."""
+        there = {name.lower() for name in drawings}
+        listed = [image["file_name"] for image in self.grant["images"]]
+        for file_name in listed:
+            if file_name.lower() not in there:
+                tally = self.report.tally("front_pages" if sheet_number(file_name) == 0 else "sheets")
+                tally.num_in += 1
+                tally.drop("sheet_missing", file_name)
+        if unlisted := there - {name.lower() for name in listed}:
+            self.report.count("unlisted_sheets", len(unlisted))
+
+    def _view_rows(self, splits: list[tuple[int, Split]]) -> tuple[list[dict[str, Any]], list[Silhouette]]:
+        rows, silhouettes, names = [], [], set()
+        labels = iter(self._labels([figure for _, split in splits for figure in split.sheet.figures]))
+        for number, split in splits:
+            for place, figure in enumerate(split.sheet.figures, 1):
+                label, flags = next(labels)
+                name = f"{self.number}-{label}" if label else f"{self.number}-s{number}.{place}"
+                if name in names:
+                    name, flags = f"{name}-s{number}.{place}", flags | {"repeated_label"}
+                names.add(name)
+                picture = cut_view(split, place - 1)
+                silhouettes.append(silhouette(picture))
+                rows.append(self._row(name, number, label, figure, split.sheet.rotation_cw, picture, flags))
+        return rows, silhouettes
+
+    def _labels(self, figures: Sequence[SplitFigure]) -> list[tuple[str | None, set[str]]]:
+        """Label, as the grant prints it where it declares it, and flags of each figure of the grant.
+
+        Where just as many figures lack a declared label as declared labels lack a figure, they are paired in order.
+        """
+        read = [normalised(figure.label) for figure in figures]
+        left = [label for label in self.declared if normalised(label) not in read]
+        open_places = [place for place, label in enumerate(read) if label not in self.figures]
+        inferred = dict(zip(open_places, left, strict=True)) if len(left) == len(open_places) else {}
+        labels: list[tuple[str | None, set[str]]] = []
+        for place, (figure, label) in enumerate(zip(figures, read, strict=True)):
+            flags = set(figure.flags)
+            if label in self.figures:
+                labels.append((self.figures[label]["label"], flags))
+            elif place in inferred:
+                is_sole = len(self.declared) == 1 and label is None  # a sole figure shows "FIGURE", or nothing
+                flags -= {"nothing_recognised", "label_without_number"}
+                labels.append((inferred[place], flags if is_sole else flags | {"inferred_label"}))
+            else:
+                labels.append((figure.label, flags | ({"undeclared_label"} if label else set())))
+        return labels
+
+    def _row(
+        self,
+        name: str,
+        number: int,
+        label: str | None,
+        figure: SplitFigure,
+        rotation_cw: int,
+        picture: np.ndarray,
+        flags: set[str],
+    ) -> dict[str, Any]:
+        declared = self.figures.get(normalised(label)) or {}
+        png = to_png(picture)
+        for flag in flags:
+            self.report.count(f"flag_{flag}")
+        return {
+            "view_id": name,
+            "patent_number": self.number,
+            "grant_date": self.grant["grant_date"],
+            "sheet_number": number,
+            "figure_label": label,
+            "viewpoint": declared.get("viewpoint") or "none",
+            "viewpoint_direction": declared.get("viewpoint_direction"),
+            "description": declared.get("text"),
+            "box": list(figure.box),
+            "label_box": list(figure.label_box) if figure.label_box else None,
+            "rotation_cw": rotation_cw,
+            "width": picture.shape[1],
+            "height": picture.shape[0],
+            "image": png,
+            "image_sha256": hashlib.sha256(png).hexdigest(),
+            "is_front_page": False,
+            "front_page_of": [],
+            "score": score_with(figure, flags),
+            "flags": sorted(flags),
+        }
+
+    def _front_rows(
+        self, front: tuple[str, np.ndarray] | None, rows: list[dict[str, Any]], silhouettes: list[Silhouette]
+    ) -> list[dict[str, Any]]:
+        if front is None:
+            return []
+        file_name, page = front
+        tally = self.report.tally("front_pages")
+        groups = group_ink(page, []).groups
+        if not groups:
+            tally.drop("sheet_without_ink", file_name)
+            return []
+        tally.num_out += 1
+        copied = [rows[place]["view_id"] for place in copied_figures(page, silhouettes)]
+        flags = () if copied else ("copies_no_figure",)
+        whole = SplitFigure(label=None, label_box=None, box=groups[0].box, score=1.0 if copied else 0.5, flags=flags)
+        row = self._row(
+            f"{self.number}-0",
+            0,
+            None,
+            whole,
+            0,
+            page[groups[0].box[1] : groups[0].box[3], groups[0].box[0] : groups[0].box[2]],
+            set(flags),
+        )
+        return [row | {"is_front_page": True, "front_page_of": copied}]
+
+    def _count_figures(self, rows: list[dict[str, Any]]) -> None:
+        tally = self.report.tally("figures")
+        found = {normalised(row["figure_label"]) for row in rows}
+        for label in self.declared:
+            tally.num_in += 1
+            if normalised(label) in found:
+                tally.num_out += 1
+            else:
+                tally.drop("figure_not_found", f"{self.number} FIG. {label}")
+        self.report.count("undeclared_figures", len(found - set(self.figures) - {None}))

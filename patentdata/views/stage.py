@@ -1,0 +1,61 @@
+"""Stage views: one row a figure, cut from its sheet and matched with its grant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from patentdata.archives import designs
+from patentdata.archives.designs import read_drawings
+from patentdata.errors import ArchiveError
+from patentdata.store import schemas
+from patentdata.store.folder import DataFolder
+from patentdata.store.parquet import Claim, Rows, fingerprint, is_done, open_table, plain, read_report, write_table
+from patentdata.store.report import Report
+from patentdata.store.weeks import in_groups, kept_path, kept_sha256, require_done, table_path
+from patentdata.views import patent_views
+from patentdata.views.patent_views import ViewsConfig
+
+
+def split_archive(folder: DataFolder, week: str, config: ViewsConfig) -> Report:
+    """Stage views: one row a figure, cut from its sheet and matched with the grant, in order of patent and sheet.
+
+    Raises:
+        OutputError: The archive or the grants of the week are missing, damaged or stale.
+    """
+    require_done(folder, "grants", week)
+    path = table_path(folder, "views", week)
+    grants_path = table_path(folder, "grants", week)
+    inputs = {"archive": kept_sha256(folder, week), "grants": fingerprint(folder, grants_path)}
+    claim = Claim(stage="views", version=patent_views.VERSION, config=plain(config), inputs=inputs)
+    if is_done(folder, path, claim):
+        return read_report(folder, path)
+    report = Report("views", week)
+    with open_table(folder, grants_path) as table:
+        rows = table.read().to_pylist()
+    with folder.open(kept_path(folder, week)) as archive:
+        members = dict(designs.read_kept(archive))
+        batches = in_groups(_views_of(rows, members, config, report))
+        write_table(folder, path, schemas.VIEWS, batches, claim, report)
+    return report
+
+
+def _views_of(
+    rows: Rows, members: dict[str, Callable[[], bytes]], config: ViewsConfig, report: Report
+) -> Iterator[dict[str, Any]]:
+    """Views of every grant in order; sheets of members that gave no grant are counted as dropped."""
+    report.tally("sheets")
+    report.tally("figures")
+    for grant in rows:
+        stem = grant["source_member"].partition("/")[0]
+        drawings = read_drawings(members.pop(stem)())
+        yield from patent_views.patent_views(grant, drawings, config=config, report=report)
+    for stem, read in members.items():
+        try:
+            drawings = read_drawings(read())
+        except ArchiveError:
+            drawings = {}
+        for file_name in drawings or {stem: b""}:
+            tally = report.tally("front_pages" if patent_views.sheet_number(file_name) == 0 else "sheets")
+            tally.num_in += 1
+            tally.drop("no_grant", file_name)

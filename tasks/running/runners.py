@@ -1,0 +1,227 @@
+"""Where tasks run: in this program's threads or processes, on a Dask cluster, or under Prefect.
+
+A flow hands tasks to a runner and gets futures. What a task does is the same in each, so the bytes are the same too.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import contextlib
+import functools
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from prefect import Task
+from prefect.context import FlowRunContext
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
+
+from patentdata.errors import PatentDataError
+from patentdata.worker import prepare_worker
+
+
+class Future(Protocol):
+    """What a runner gives for a task."""
+
+    def result(self) -> Any:
+        """The task's value; raises what the task raised."""
+
+    def add_done_callback(self, fn: Any, /) -> None:
+        """Have `fn` called with this future once it is done."""
+
+
+class Runner(Protocol):
+    """Takes tasks."""
+
+    def submit(self, task: Task[..., Any], **parameters: Any) -> Future:
+        """Run a task with these parameters, now or as soon as a worker is free."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkersConfig:
+    """How many weeks go side by side, and where.
+
+    Attributes:
+        kind: "processes" (one core a worker), "threads", or "dask".
+        num_workers: Tasks at a time; 0 takes as many as there are cores.
+        dask_address: Scheduler of a Dask cluster, "tcp://host:8786"; needed for "dask" alone.
+        num_caption_weeks: Weeks that a model is asked about at a time, on this machine and beside the other tasks; with
+            two, the model is busy while the last answers of a week come in.
+    """
+
+    kind: Literal["processes", "threads", "dask"] = "processes"
+    num_workers: int = 0
+    dask_address: str | None = None
+    num_caption_weeks: int = 2
+
+    def __post_init__(self) -> None:
+        if self.num_caption_weeks < 1:
+            raise ValueError(f"num_caption_weeks is {self.num_caption_weeks}; name 1 or more")
+        if self.num_workers < 0:
+            raise ValueError(f"num_workers is {self.num_workers}; name a number, or 0 for one a core")
+        if (self.kind == "dask") != (self.dask_address is not None):
+            raise ValueError('dask_address belongs to kind "dask"; give both, such as tcp://127.0.0.1:8786, or neither')
+
+    @property
+    def num_workers_here(self) -> int:
+        return self.num_workers or len(os.sched_getaffinity(0))
+
+    @property
+    def num_known_workers(self) -> int | None:
+        """Workers that run at a time; None on a cluster, whose size its scheduler alone knows."""
+        return None if self.kind == "dask" else self.num_workers_here
+
+
+@contextlib.contextmanager
+def open_runner(config: WorkersConfig) -> Iterator[Runner]:
+    """A runner for the length of a block: Prefect's within a flow run, a pool of this program's outside of one."""
+    if FlowRunContext.get() is not None:
+        with _prefect_task_runner(config) as task_runner:
+            yield _PrefectRunner(task_runner)
+        return
+    if config.kind == "dask":
+        with _dask_client(config.dask_address) as client, client.get_executor() as executor:
+            yield _PoolRunner(executor)
+        return
+    if config.kind == "threads":
+        runner = _PoolRunner(concurrent.futures.ThreadPoolExecutor(config.num_workers_here))
+    else:
+        runner = _ProcessRunner(config.num_workers_here)
+    try:
+        yield runner
+    except (KeyboardInterrupt, SystemExit):
+        runner.drop_waiting()
+        _end_now(runner.executor)
+        raise
+    except BaseException:
+        runner.drop_waiting()
+        runner.executor.shutdown(cancel_futures=True)
+        raise
+    else:
+        runner.executor.shutdown()
+
+
+def _end_now(executor: concurrent.futures.Executor) -> None:
+    """Drop what waits, and end worker processes in the middle of their work; threads cannot be ended."""
+    if not isinstance(executor, concurrent.futures.ProcessPoolExecutor):
+        return executor.shutdown(wait=False, cancel_futures=True)
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+    executor.shutdown(cancel_futures=True)  # waits for the pool's own thread, which gives its semaphores back
+
+
+def _dask_client(address: str | None) -> Any:
+    """A client of a Dask scheduler. Raises PatentDataError where none answers."""
+    import distributed
+
+    try:
+        return distributed.Client(address)
+    except OSError:
+        raise PatentDataError(
+            f"no Dask scheduler answers at {address}; start one with `dask scheduler` and workers, or name another"
+        ) from None
+
+
+def call_task(task: Task[..., Any], **parameters: Any) -> Any:
+    """Run one task to its end: as a task run within a flow run, as a plain call outside of one."""
+    return task(**parameters) if FlowRunContext.get() is not None else task.fn(**parameters)
+
+
+class _PoolRunner:
+    def __init__(self, executor: concurrent.futures.Executor) -> None:
+        self.executor = executor
+
+    def submit(self, task: Task[..., Any], **parameters: Any) -> Future:
+        return self.executor.submit(task.fn, **parameters)  # a stage's own function: workers import no Prefect
+
+    def drop_waiting(self) -> None:
+        """Nothing waits here: the pool takes all at once."""
+
+
+class WorkerKilledError(PatentDataError):
+    """A worker process ended in the middle of its work, and the tasks of those beside it were lost with it."""
+
+
+_KILLED = (
+    "a worker process was killed, which is what the system does where memory runs out; run again, and with fewer "
+    "workers if it happens again"
+)
+
+
+class _ProcessRunner(_PoolRunner):
+    """Hands worker processes no more than they work at; when one is killed, the rest goes to new ones.
+
+    A pool that loses a worker loses all it was given. So few tasks fail, and the others come through.
+    """
+
+    def __init__(self, num_workers: int) -> None:
+        super().__init__(self._new_pool(num_workers))
+        self._num_workers = self._num_free = num_workers
+        self._waiting: collections.deque[tuple[concurrent.futures.Future[Any], Callable[[], Any]]] = collections.deque()
+        self._lock = threading.RLock()  # a task may be done before it is handed out whole
+
+    def submit(self, task: Task[..., Any], **parameters: Any) -> Future:
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        with self._lock:
+            self._waiting.append((future, functools.partial(task.fn, **parameters)))
+        self._hand_out()
+        return future
+
+    def drop_waiting(self) -> None:
+        """Hand nothing more out."""
+        with self._lock:
+            self._waiting.clear()
+
+    def _hand_out(self) -> None:
+        with self._lock:
+            while self._num_free and self._waiting:
+                future, work = self._waiting.popleft()
+                self._num_free -= 1
+                try:
+                    done = self.executor.submit(work)
+                except concurrent.futures.BrokenExecutor:
+                    self.executor = self._new_pool(self._num_workers)
+                    done = self.executor.submit(work)
+                done.add_done_callback(functools.partial(self._pass_on, future))
+
+    def _pass_on(self, future: concurrent.futures.Future[Any], done: concurrent.futures.Future[Any]) -> None:
+        with self._lock:
+            self._num_free += 1
+        self._hand_out()
+        error = None if done.cancelled() else done.exception()
+        if done.cancelled():
+            future.cancel()
+        elif isinstance(error, concurrent.futures.BrokenExecutor):
+            future.set_exception(WorkerKilledError(_KILLED))
+        elif error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(done.result())
+
+    @staticmethod
+    def _new_pool(num_workers: int) -> concurrent.futures.Executor:
+        return concurrent.futures.ProcessPoolExecutor(
+            num_workers, mp_context=multiprocessing.get_context("spawn"), initializer=prepare_worker
+        )
+
+
+class _PrefectRunner:
+    def __init__(self, task_runner: TaskRunner[Any]) -> None:
+        self._task_runner = task_runner
+
+    def submit(self, task: Task[..., Any], **parameters: Any) -> Future:
+        return self._task_runner.submit(task, parameters)
+
+
+def _prefect_task_runner(config: WorkersConfig) -> TaskRunner[Any]:
+    if config.kind == "dask":
+        from prefect_dask import DaskTaskRunner
+
+        _dask_client(config.dask_address).close()  # Prefect's runner would say less
+        return DaskTaskRunner(address=config.dask_address)
+    kind = ThreadPoolTaskRunner if config.kind == "threads" else ProcessPoolTaskRunner
+    return kind(max_workers=config.num_workers_here)

@@ -1,0 +1,137 @@
+"""Features: of unit length, the same in any batch, computed once."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from model.clip.embeddings import embed_images, embed_texts, embeddings_folder, image_features_of, text_features_of
+from model.clip.encoder import find_entrant
+from model.clip.loading import load_clip
+from model.clip.source import ModelSource
+from model.dataset.folder import open_dataset
+from model.dataset.views import read_views
+
+
+@pytest.fixture(scope="module")
+def dataset(shapes):
+    return open_dataset(shapes)
+
+
+@pytest.fixture(scope="module")
+def views(dataset):
+    return read_views(dataset, "test")
+
+
+@pytest.fixture(scope="module")
+def clip(micro_clip):
+    return load_clip(ModelSource(micro_clip))
+
+
+class Loader:
+    """Gives a model, and counts how often it was asked for."""
+
+    def __init__(self, clip):
+        self.clip = clip
+        self.num_loads = 0
+
+    def __call__(self):
+        self.num_loads += 1
+        return self.clip
+
+
+def test_features_have_unit_length_and_do_not_depend_on_the_batch(clip, views):
+    whole, parts = embed_images(clip, views, batch_size=100), embed_images(clip, views, batch_size=3, num_workers=3)
+
+    assert whole.shape == (16, 16) and whole.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(whole, parts, atol=1e-5)
+
+
+def test_equal_texts_have_equal_features(clip):
+    features = embed_texts(clip, ["a chair", "a lamp", "a chair"], batch_size=2)
+
+    assert (features[0] == features[2]).all() and not np.allclose(features[0], features[1])
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
+
+
+def test_stored_image_features_serve_until_what_they_depend_on_differs(clip, views, tmp_path):
+    load = Loader(clip)
+
+    def features(model):
+        path, terms = tmp_path / "test.parquet", {"batch_size": 8, "num_workers": 1}
+        return image_features_of(path, views, identity={"model": model}, load=load, **terms)
+
+    first, again = features("a"), features("a")
+    np.testing.assert_array_equal(first.features, again.features)
+    np.testing.assert_array_equal(first.norms, again.norms)
+    assert load.num_loads == 1
+    features("b")
+    assert load.num_loads == 2
+    (tmp_path / "test.parquet").write_bytes(b"no Parquet")
+    features("b")
+    assert load.num_loads == 3
+    assert pq.read_schema(tmp_path / "test.parquet").names == ["view_id", "features", "norm"]
+
+
+def test_features_times_their_lengths_are_what_the_model_gave(clip, views, tmp_path):
+    made = image_features_of(tmp_path / "f", views, identity={}, load=lambda: clip, batch_size=16, num_workers=1)
+    reader_rows = embed_images(clip, views, batch_size=16)
+
+    np.testing.assert_allclose(made.features, reader_rows, atol=1e-6)
+    assert (made.norms > 0).all() and not np.allclose(made.norms, 1)
+
+
+def test_other_texts_are_computed_and_equal_ones_are_not(clip, tmp_path):
+    load = Loader(clip)
+
+    def features(texts):
+        return text_features_of(tmp_path / "t", texts, identity={"model": "a"}, load=load, batch_size=8)
+
+    first = features(["a chair", "a lamp", "a chair"])
+    again = features(["a chair", "a lamp", "a lamp"])  # the same distinct texts
+    assert load.num_loads == 1
+    np.testing.assert_array_equal(first[[0, 1, 1]], again)
+    features(["a cup"])
+    assert load.num_loads == 2
+
+
+def test_another_caption_leaves_the_images_alone(micro_clip, dataset, views, tmp_path):
+    entrant = find_entrant(micro_clip, torch.device("cpu"))
+    entrant.image_features(dataset, views)
+    again = find_entrant(micro_clip, torch.device("cpu"))
+    again.load = Loader(None)  # type: ignore[method-assign]
+
+    again.image_features(dataset, views)
+    assert again.load.num_loads == 0
+    with pytest.raises(AttributeError):
+        again.text_features(dataset, ["a caption never asked for"], kind="test-other")
+    assert again.load.num_loads == 1
+
+
+def test_an_untrained_model_has_features_of_its_own(micro_clip, dataset, views):
+    entrant = find_entrant(micro_clip, torch.device("cpu"))
+    one, other = (entrant.untrained(seed).image_features(dataset, views).features for seed in (0, 1))
+
+    assert not np.allclose(one, other)
+
+
+def test_features_of_a_run_lie_in_the_run_and_those_of_another_model_beside_the_dataset(dataset, tmp_path):
+    terms = {"name": "hf-hub:some/model", "fingerprint": "abcdef0123456789"}
+
+    assert embeddings_folder(dataset, run_dir=tmp_path, **terms) == tmp_path / "embeddings"
+    beside = embeddings_folder(dataset, run_dir=None, **terms)
+    assert beside == dataset.folder / "embeddings" / "hf-hub-some-model-abcdef012345"
+
+
+def test_a_rebuilt_dataset_is_embedded_again(micro_clip, dataset, views):
+    entrant = find_entrant(micro_clip, torch.device("cpu"))
+    entrant.image_features(dataset, views)
+    entrant.load = Loader(entrant.load())  # type: ignore[method-assign]
+    entrant.image_features(dataclasses.replace(dataset, fingerprint="other"), views)
+
+    assert entrant.load.num_loads == 1

@@ -1,0 +1,190 @@
+"""The classification head, and the one forward pass that feeds it."""
+
+from __future__ import annotations
+
+import copy
+
+import open_clip
+import pytest
+import torch
+
+from model.clip.heads import ClipWithHead, FusionHead
+from model.clip.loading import load_clip
+from model.clip.source import ModelSource
+
+NUM_CLASSES = 33
+
+
+def small_head(*, seed: int = 0) -> FusionHead:
+    return FusionHead(image_width=24, text_width=16, num_classes=5, width=64, seed=seed).eval()
+
+
+def draw_tokens(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def model(micro_clip):
+    """An open_clip model of a few thousand weights, with its images and token ids."""
+    clip = load_clip(ModelSource(micro_clip)).model
+    images = draw_tokens(6, 3, 32, 32, seed=1)
+    ids = torch.zeros(4, 16, dtype=torch.int64)
+    ids[:, :5] = torch.tensor([49406, 320, 0, 1125, 49407])  # 0 is a word of CLIP's as well as its padding
+    return clip, images, ids
+
+
+@pytest.mark.parametrize(
+    ("architecture", "image_width", "text_width", "embed_dim"),
+    [
+        ("RN50", 2048, 512, 1024),
+        ("RN101", 2048, 512, 512),
+        ("ViT-B-32", 768, 512, 512),
+        ("ViT-L-14", 1024, 768, 768),
+        ("ViT-B-16-SigLIP", 768, 768, 768),
+    ],
+)
+def test_heads_fit_the_towers_of_open_clip(architecture, image_width, text_width, embed_dim):
+    clip = open_clip.create_model(architecture, load_weights=False, device="meta", output_dict=True)
+    height, width = (clip.visual.image_size,) * 2 if isinstance(clip.visual.image_size, int) else clip.visual.image_size
+    model = ClipWithHead(clip, num_classes=NUM_CLASSES)
+
+    output = model(
+        torch.zeros(6, 3, height, width, device="meta"),
+        torch.zeros(4, clip.context_length, dtype=torch.int64, device="meta"),
+        torch.ones(4, dtype=torch.bool, device="meta"),
+    )
+
+    assert model.head.image_in.in_features == image_width and model.head.text_in.in_features == text_width
+    assert {name: tuple(output[name].shape) for name in ("image_features", "text_features", "class_logits")} == {
+        "image_features": (6, embed_dim),
+        "text_features": (4, embed_dim),
+        "class_logits": (4, NUM_CLASSES),
+    }
+    assert ("logit_bias" in output) == ("SigLIP" in architecture)
+    assert sum(weight.numel() for weight in model.head.parameters()) < 1e6
+
+
+@pytest.mark.parametrize("width", [4, 0])
+def test_the_features_beside_the_classes_are_open_clips_own(model, tmp_path, width):
+    clip, images, ids = model
+    if width:  # a small ResNet, whose tokens are the places of its last layer
+        clip = open_clip.model.CLIP(
+            16,
+            {"image_size": 64, "layers": [1, 1, 1, 1], "width": width, "head_width": 16},
+            {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+            output_dict=True,
+        )
+        images = draw_tokens(6, 3, 64, 64, seed=1)
+    clip.eval()
+
+    output = ClipWithHead(clip, num_classes=5).eval()(images, ids)
+    expected = clip(images, ids)
+
+    for name in ("image_features", "text_features", "logit_scale"):
+        assert torch.equal(output[name], expected[name])
+
+
+def test_a_tower_without_tokens_gives_its_features_as_the_only_one(model):
+    clip, images, ids = model
+
+    class Pooled(torch.nn.Module):
+        image_size = 32
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.mean(dim=(2, 3)).repeat(1, 6)[:, :16]
+
+    clip.visual = Pooled()
+    model = ClipWithHead(clip, num_classes=5)
+
+    assert model.head.image_in.in_features == 16
+    assert model(images, ids)["class_logits"].shape == (4, 5)
+
+
+def test_images_alone_are_classified_as_if_their_text_were_left_out(model):
+    clip, images, ids = model
+    model = ClipWithHead(clip, num_classes=5).eval()
+
+    alone = model.classify(images[:4])
+    without = model(images, ids, torch.zeros(4, dtype=torch.bool))["class_logits"]
+    beside = model(images, ids, torch.ones(4, dtype=torch.bool))["class_logits"]
+    some = model(images, ids, torch.tensor([True, False, True, False]))["class_logits"]
+
+    torch.testing.assert_close(alone, without)
+    assert not torch.allclose(alone, beside)
+    torch.testing.assert_close(some, torch.stack([beside[0], alone[1], beside[2], alone[3]]))
+
+
+def test_padding_behind_a_text_tells_nothing(model):
+    clip, _, ids = model
+    model = ClipWithHead(clip, num_classes=5).eval()
+    _, tokens = model._encode_texts(ids)
+    mask = model._text_mask(ids, tokens)
+
+    assert mask.sum(dim=1).tolist() == [5] * 4  # up to the end mark; the word 0 within is no padding
+    image_tokens = draw_tokens(4, 3, model.head.image_in.in_features, seed=2)
+    other = torch.where(mask[..., None], tokens, tokens + 100)
+    torch.testing.assert_close(
+        model.head(image_tokens, tokens, text_mask=mask), model.head(image_tokens, other, text_mask=mask)
+    )
+
+
+def test_a_text_that_is_left_out_gets_no_gradient():
+    texts = draw_tokens(3, 4, 16, seed=3).requires_grad_()
+
+    small_head()(draw_tokens(3, 7, 24, seed=4), texts, keep_text=torch.tensor([True, False, True])).sum().backward()
+
+    assert (texts.grad[1] == 0).all() and (texts.grad[[0, 2]] != 0).any()
+
+
+def test_the_order_of_an_images_tokens_is_nothing_to_the_head():
+    head, tokens = small_head(), draw_tokens(2, 9, 24, seed=5)
+
+    torch.testing.assert_close(head(tokens), head(tokens.flip(1)))
+
+
+def test_equal_seeds_give_equal_heads_and_leave_the_callers_random_state():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, same, other = small_head(seed=1), small_head(seed=1), small_head(seed=2)
+
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), same.parameters(), strict=True))
+    assert not torch.equal(first.query, other.query)
+
+
+def test_building_a_head_leaves_the_model_as_it_was(model):
+    clip, _, _ = model
+    clip.train()
+    before = copy.deepcopy(clip.state_dict())
+
+    ClipWithHead(clip, num_classes=5)
+
+    assert clip.training
+    assert all(torch.equal(clip.state_dict()[name], value) for name, value in before.items())
+
+
+def test_every_weight_of_the_head_and_both_towers_learn_from_the_classes(model):
+    clip, images, ids = model
+    model = ClipWithHead(clip, num_classes=5)
+
+    torch.nn.functional.cross_entropy(model(images, ids)["class_logits"], torch.tensor([0, 1, 2, 4])).backward()
+
+    assert all(weight.grad is not None and (weight.grad != 0).any() for weight in model.head.parameters())
+    assert (clip.visual.conv1.weight.grad != 0).any() and (clip.token_embedding.weight.grad != 0).any()
+
+
+def test_a_head_learns_to_tell_classes_by_one_token_among_many():
+    head = small_head().train()
+    optimizer = torch.optim.Adam(head.parameters(), lr=3e-3)
+    signs, classes = draw_tokens(5, 24, seed=6), torch.arange(5).repeat(8)
+    for step in range(60):
+        tokens = draw_tokens(40, 9, 24, seed=step)
+        tokens[:, step % 9] = 3 * signs[classes]
+        loss = torch.nn.functional.cross_entropy(head(tokens), classes)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    tokens = draw_tokens(40, 9, 24, seed=1000)
+    tokens[:, 4] = 3 * signs[classes]
+
+    assert (head.eval()(tokens).argmax(dim=1) == classes).float().mean() > 0.9

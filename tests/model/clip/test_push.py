@@ -1,0 +1,126 @@
+"""A trained model goes to a repository of the hub, with its figures."""
+
+from __future__ import annotations
+
+import pytest
+
+from model.clip.push import PushError, figures_of, push_model
+from model.errors import ArchitectureError, ConfigError
+from model.files import write_json
+from tests.model.clip.hub import TOKEN, serving_hub
+
+EVALUATION = {
+    "dataset": {"name": "designs", "split": "test"},
+    "tasks": {
+        "retrieval": {
+            "tables": {
+                "text_to_image": {
+                    "title": "Text → image",
+                    "columns": ["model", "chance"],
+                    "figures": {
+                        "R@10": {
+                            "unit": "share",
+                            "model": {"value": 0.25, "low": 0.2, "high": 0.304},
+                            "chance": {"value": 0.01},
+                        },
+                        "median rank": {"unit": "rank", "model": {"value": 31.0}},
+                    },
+                }
+            }
+        }
+    },
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a run, as far as the hub is concerned."""
+    model = tmp_path / "run" / "model"
+    model.mkdir(parents=True)
+    (model / "open_clip_config.json").write_text("{}")
+    (model / "open_clip_model.safetensors").write_bytes(bytes(1000))
+    (model / "README.md").write_text("# A model\n")
+    (model / ".left-over").write_text("no part of the model")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    with serving_hub() as hub:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        yield hub
+
+
+def test_a_dry_run_names_what_would_be_sent_and_asks_nobody(run, hub):
+    sent = push_model(run, "team/designs", is_dry_run=True)
+
+    assert sent == {
+        "repository": "team/designs",
+        "files": {"README.md": 10, "open_clip_config.json": 2, "open_clip_model.safetensors": 1000},
+        "address": None,
+    }
+    assert hub.created == [] and hub.files == {}
+
+
+def test_the_hub_gets_the_files_of_the_model_and_a_card_with_its_figures(run, hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    write_json(run / "evaluation.json", EVALUATION)
+
+    sent = push_model(run, "team/designs", is_private=True)
+
+    assert sent["address"] == f"{hub.url}/team/designs/commit/{'0' * 40}"
+    (created,) = hub.created
+    assert (created["organization"], created["name"], created["visibility"]) == ("team", "designs", "private")
+    files = hub.files["team/designs"]
+    assert sorted(files) == ["README.md", "open_clip_config.json", "open_clip_model.safetensors"]
+    assert files["open_clip_model.safetensors"] == bytes(1000)
+    card = files["README.md"].decode()
+    assert card.startswith("# A model\n") and "| R@10 | 25.0 % (20.0–30.4) | 1.0 % |" in card
+    assert {name: len(content) for name, content in files.items()} == sent["files"]
+    assert (run / "model" / "README.md").read_text() == "# A model\n"  # the run's own files stay as they are
+
+
+def test_a_hub_that_wants_another_token_is_told_in_a_sentence(run, hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+
+    with pytest.raises(PushError, match=r"the hub does not take team/designs: .*; check the name, HF_TOKEN") as refused:
+        push_model(run, "team/designs")
+    assert "hf_wrong" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["designs", "no name/designs", "a/b/c", "team/", "/designs"])
+@pytest.mark.parametrize("is_dry_run", [True, False])
+def test_a_name_that_no_repository_can_have_is_told_before_the_hub_is_asked(run, hub, name, is_dry_run):
+    with pytest.raises(ConfigError, match=r"is no repository; write OWNER/NAME, such as my-team/designclip"):
+        push_model(run, name, is_dry_run=is_dry_run)
+    assert hub.created == []
+
+
+def test_a_hub_that_is_not_there_is_told_in_a_sentence(run, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with serving_hub() as hub:
+        url = hub.url
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
+
+    with pytest.raises(PushError, match=r"the hub does not take team/designs: .*or try later"):
+        push_model(run, "team/designs")
+
+
+def test_half_a_model_is_not_sent(run):
+    (run / "model" / "open_clip_model.safetensors").unlink()
+
+    with pytest.raises(ArchitectureError, match=r"no open_clip_model\.safetensors there; name a finished run"):
+        push_model(run, "team/designs")
+
+
+def test_figures_become_tables_with_their_unit_and_interval():
+    assert figures_of(None) == ""
+    assert figures_of(EVALUATION).splitlines()[-5:] == [
+        "",
+        "| | model | chance |",
+        "|---|---|---|",
+        "| R@10 | 25.0 % (20.0–30.4) | 1.0 % |",
+        "| median rank | 31.0 |  |",
+    ]

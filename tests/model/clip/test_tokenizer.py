@@ -1,0 +1,49 @@
+"""Quick tokens are the tokens of open_clip."""
+
+from __future__ import annotations
+
+import open_clip
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.clip.tokenizer import quicken
+
+WHOLE = open_clip.get_tokenizer("ViT-B-32")
+QUICK = quicken(WHOLE)
+SHORT = open_clip.SimpleTokenizer(context_length=6)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "A small   hatched circle, front view.",
+        "the seat's back; it's 12-fold",
+        "<start_of_text> and <END_OF_TEXT>",
+        "R&D &amp;amp; &lt;x&gt;",
+        "naïve café, “quoted” ½ √",
+        "tab\tand\nline",
+        "\x1b[31mred",
+        "word " * 200,
+        "ﬁnish Ｗｉｄｅ",
+    ],
+)
+def test_a_text_has_the_same_tokens(text):
+    assert torch.equal(QUICK([text]), WHOLE([text]))
+    assert torch.equal(quicken(SHORT)([text]), SHORT([text]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(st.text(), st.text(st.characters(max_codepoint=127))), min_size=1, max_size=4))
+def test_any_texts_have_the_same_tokens(texts):
+    assert torch.equal(QUICK(texts), WHOLE(texts))
+
+
+def test_a_tokenizer_of_another_kind_is_left_as_it_is():
+    canonical = open_clip.SimpleTokenizer(clean="canonicalize")
+
+    assert quicken(canonical) is canonical
+    assert quicken(len) is len

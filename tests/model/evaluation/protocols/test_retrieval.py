@@ -1,0 +1,145 @@
+"""Who asks, what answers, and what is found between texts and images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from model.clip.embeddings import ImageFeatures
+from model.dataset.folder import open_dataset
+from model.evaluation.config import EvaluationConfig
+from model.evaluation.context import MODEL, Trial
+from model.evaluation.protocols.ranking import choose_ends, choose_rows, nearest, number_texts
+from model.evaluation.protocols.retrieval import draw_galleries, measure
+from tests.model.dataset.drawings import draw_rows, write_dataset
+
+
+class Known:
+    """Stands for a model whose features are given: one row a view, one a text."""
+
+    def __init__(self, images: np.ndarray, text_features):
+        self.images, self.of_texts = images.astype(np.float32), text_features
+
+    def image_features(self, dataset, views):
+        return ImageFeatures(self.images, np.ones(len(self.images), np.float32))
+
+    def text_features(self, dataset, texts, *, kind):
+        return np.stack([self.of_texts(text) for text in texts]).astype(np.float32)
+
+
+def trial_of(folder, rows, entrant, **settings) -> Trial:
+    config = EvaluationConfig(num_resamples=20, num_examples=1, num_galleries=0, device="cpu", **settings)
+    dataset = open_dataset(write_dataset(folder, {"test": rows}))
+    return Trial(dataset, {MODEL: entrant}, config, torch.device("cpu"))
+
+
+def rows_saying(*captions: str, titles: tuple[str, ...] = ()) -> list[dict]:
+    rows = draw_rows(len(captions), split="test", views_per_patent=1)
+    for number, (row, caption) in enumerate(zip(rows, captions, strict=True)):
+        row["text"] = caption
+        row["title"] = titles[number] if titles else "Thing"
+    return rows
+
+
+def test_figures_of_both_directions_are_those_worked_by_hand(tmp_path):
+    # Images 0 and 2 show cups; "a cup" points between them; "a chair" points at image 2.
+    images = np.array([[1, 0], [0, 1], [0.8, 0.6], [0.1, 0.99]])
+    texts = {"a cup": (0.9, 0.4), "a lamp": (0, 1), "a chair": (0.6, 0.8)}
+    rows = rows_saying("a cup", "a lamp", "a cup", "a chair")
+    trial = trial_of(tmp_path, rows, Known(images, texts.get), cutoffs=(1, 2))
+
+    tables = measure(trial).tables
+
+    assert set(tables) == {"text_to_image", "image_to_text"}  # no caption holds a title
+    ranks = {"text_to_image": [1, 1, 1, 2], "image_to_text": [1, 1, 2, 2]}
+    for direction, expected in ranks.items():
+        figures = tables[direction]["figures"]
+        assert figures["R@1"]["model"]["value"] == pytest.approx(np.mean([rank == 1 for rank in expected]))
+        assert figures["R@2"]["model"]["value"] == 1.0
+        assert figures["MRR"]["model"]["value"] == pytest.approx(np.mean([1 / rank for rank in expected]))
+        assert figures["median rank"]["model"]["value"] == np.median(expected)
+        assert figures["R@1"]["chance"]["value"] == pytest.approx((2 * 2 / 4 + 2 * 1 / 4) / 4)
+        assert tables[direction]["terms"]["mean_positives"] == 1.5
+
+
+def test_the_order_of_the_gallery_changes_no_figure(tmp_path):
+    rng = np.random.default_rng(0)
+    captions = [f"caption {number % 7}" for number in range(20)]
+    images = rng.normal(size=(20, 4))
+    texts = {caption: rng.normal(size=4) for caption in captions}
+    rows, order = rows_saying(*captions), rng.permutation(20)
+
+    tables = measure(trial_of(tmp_path / "a", rows, Known(images, texts.get))).tables
+    shuffled = [rows[place] for place in order]
+    again = measure(trial_of(tmp_path / "b", shuffled, Known(images[order], texts.get))).tables
+
+    for name, table in tables.items():
+        for figure, columns in table["figures"].items():
+            for column in table["columns"]:
+                if column in columns:
+                    assert columns[column] == pytest.approx(again[name]["figures"][figure][column]), (name, figure)
+
+
+def test_captions_are_scored_with_their_titles_taken_out_as_well(tmp_path):
+    # The model knows the titles alone: without them all captions are one text.
+    features = {"front view of a cup": (1, 0), "front view of a lamp": (0, 1), "front view of a design": (1, 1)}
+    rows = rows_saying("front view of a cup", "front view of a lamp", titles=("Cup", "Lamp"))
+    trial = trial_of(tmp_path, rows, Known(np.eye(2), features.get), cutoffs=(1,))
+
+    tables = measure(trial).tables
+
+    assert tables["text_to_image"]["figures"]["R@1"]["model"]["value"] == 1.0
+    assert tables["text_to_image"]["figures"]["R@1"]["bm25_title"]["value"] == 1.0
+    bare = tables["text_to_image_without_title"]
+    assert bare["terms"]["mean_positives"] == 2.0  # equal captions answer each other
+    assert bare["figures"]["R@1"]["chance"]["value"] == 1.0
+    assert any("replaced by the word" in note for note in bare["terms"]["notes"])
+
+
+def test_small_galleries_hold_one_view_each_of_so_many_patents():
+    patents = [f"D{number // 3}" for number in range(30)]
+    galleries = draw_galleries(patents, size=6, num=4, seed=0)
+
+    assert len(galleries) == 4
+    for rows in galleries:
+        assert len({patents[row] for row in rows}) == len(rows) == 6
+        assert rows.tolist() == sorted(rows)
+    assert any(galleries[0].tolist() != rows.tolist() for rows in galleries[1:])
+    again = draw_galleries(patents, size=6, num=4, seed=0)
+    assert [rows.tolist() for rows in again] == [rows.tolist() for rows in galleries]
+    assert draw_galleries(patents, size=11, num=4, seed=0) == []
+
+
+def test_every_view_of_a_patent_is_drawn_about_as_often():
+    patents = ["D1"] * 4 + ["D2"]
+    rows = np.concatenate(draw_galleries(patents, size=2, num=400, seed=0))
+
+    assert np.bincount(rows, minlength=5)[:4].min() > 70
+    assert (rows == 4).sum() == 400
+
+
+def test_some_views_ask_where_queries_are_few():
+    rows = choose_rows(40, max_queries=7, seed=0)
+
+    assert len(set(rows.tolist())) == 7 and rows.tolist() == sorted(rows.tolist())
+    assert choose_rows(40, max_queries=7, seed=0).tolist() == rows.tolist()
+    assert choose_rows(4, max_queries=None, seed=0).tolist() == [0, 1, 2, 3]
+
+
+def test_equal_texts_have_equal_numbers():
+    numbers = number_texts(["a cup", "a lamp", "a cup"])
+    assert numbers[0] == numbers[2] != numbers[1]
+
+
+def test_the_nearest_come_first_and_each_group_once_where_asked():
+    gallery = np.array([[0.1], [0.9], [0.5], [0.9]], np.float32)
+
+    assert [row for row, _ in nearest(np.ones(1, np.float32), gallery, 3)] == [1, 3, 2]
+    groups = np.array([0, 1, 0, 1])
+    assert [row for row, _ in nearest(np.ones(1, np.float32), gallery, 3, groups=groups)] == [1, 2]
+
+
+def test_the_ends_are_the_best_queries_and_those_that_something_wrong_came_before():
+    ends = choose_ends(np.array([1, 9, 1, 0, 4]), np.array([0, 1, 0, 2, 3]), 2)
+    assert ends == {"best": [0, 4], "worst": [1, 4]}

@@ -1,0 +1,320 @@
+"""An evaluation from end to end."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import html
+import html.parser
+import json
+import re
+import shutil
+import tomllib
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import model.evaluation.evaluate
+from model.child_process import evaluate_in_child
+from model.errors import ArchitectureError, ConfigError, DatasetError
+from model.evaluation.config import CHEAP_TASKS, TASKS
+from model.evaluation.evaluate import MEASURES, EvaluationConfig, evaluate
+from model.evaluation.measures.result_table import find_figure
+from model.training.train import TrainConfig, train
+from tests.model.dataset.drawings import draw_dataset, draw_rows, write_dataset
+
+CONFIG = EvaluationConfig(
+    tasks=TASKS,
+    num_resamples=50,
+    num_examples=2,
+    gallery_size=5,
+    num_galleries=2,
+    device="cpu",
+    batch_size=16,
+    probe_strengths=(1.0, 10.0),
+    stop_on=(),
+)
+SCHEMA = json.loads((Path(model.evaluation.evaluate.__file__).parent / "evaluation.schema.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    return draw_dataset(tmp_path_factory.mktemp("evaluation") / "shapes", train=80, test=20)
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory, micro_config) -> Path:
+    run = tmp_path_factory.mktemp("evaluation") / "first-run"
+    train(dataset, run, micro_config)
+    return run
+
+
+@pytest.fixture
+def run(trained, tmp_path) -> Path:
+    return shutil.copytree(trained, tmp_path / "first-run")
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    embeddings = sorted(path for path in (folder / "embeddings").rglob("*") if path.is_file())
+    files = [folder / "evaluation.json", folder / "report.html", *embeddings]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.mark.slow
+def test_the_small_architecture_learns_in_a_few_steps_which_drawing_a_caption_means(dataset, tmp_path):
+    config = TrainConfig(
+        architecture="designclip-tiny", num_steps=20, batch_size=32, learning_rate=1e-3, warmup_steps=5, device="cpu"
+    )
+    train(dataset, tmp_path / "run", config)
+    terms = dataclasses.replace(CONFIG, tasks=("retrieval",))
+    found = evaluate(tmp_path / "run", dataset, tmp_path / "run", terms)
+    recall = [find_figure(found, f"retrieval/text_to_image/R@{k}") for k in (1, 5, 10)]
+
+    assert recall[1]["model"]["value"] > recall[1]["chance"]["value"] + 0.15
+    assert recall[1]["model"]["value"] > recall[1]["untrained"]["value"] + 0.15
+    assert recall[0]["model"]["value"] <= recall[1]["model"]["value"] <= recall[2]["model"]["value"]
+
+
+@pytest.fixture(scope="module")
+def measured(dataset, trained) -> dict:
+    """Every task, a second model, and small galleries."""
+    return evaluate(trained, dataset, trained, dataclasses.replace(CONFIG, against=str(trained)))
+
+
+def test_what_is_written_keeps_to_the_schema(measured, trained):
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(measured, SCHEMA)
+    assert json.loads((trained / "evaluation.json").read_text()) == measured
+    assert tuple(measured["tasks"]) == tuple(MEASURES) and set(MEASURES) == set(TASKS)
+
+
+def test_each_figure_stands_with_its_terms_and_baselines(measured):
+    for task, section in measured["tasks"].items():
+        for name, table in section["tables"].items():
+            assert table["terms"]["num_queries"] > 0, (task, name)
+            for figure in table["figures"].values():
+                if figure["unit"] == "share":
+                    assert {"model", "untrained", "against", "difference", "chance"} <= set(figure), (task, name)
+                    assert figure["model"]["low"] <= figure["model"]["value"] <= figure["model"]["high"]
+    retrieval = measured["tasks"]["retrieval"]["tables"]
+    assert set(retrieval) == {f"{way}{size}" for way in ("text_to_image", "image_to_text") for size in ("", "_of_5")}
+    assert retrieval["text_to_image"]["terms"]["gallery_size"] == 40
+    assert retrieval["text_to_image_of_5"]["terms"]["num_queries"] == 10
+    assert "bm25_title" in retrieval["text_to_image"]["columns"]
+    assert "majority" in measured["tasks"]["zero_shot"]["tables"]["uspc"]["columns"]
+
+
+@pytest.mark.parametrize(
+    ("task", "table", "figure"),
+    [("retrieval", "text_to_image", "R@{}"), ("image_retrieval", "same_patent", "top-{}")],
+)
+def test_curves_go_through_the_figures_of_their_table(measured, task, table, figure):
+    section = measured["tasks"][task]
+    for column, line in section["curves"][table].items():
+        drawn = dict(zip(line["k"], line["recall"], strict=True))
+        assert drawn[max(drawn)] == pytest.approx(1)
+        for k in (1, 5, 10):
+            assert drawn[k] == pytest.approx(section["tables"][table]["figures"][figure.format(k)][column]["value"])
+
+
+def test_a_model_does_not_differ_from_itself(measured):
+    for section in measured["tasks"].values():
+        for table in section["tables"].values():
+            for figure in table["figures"].values():
+                if "difference" in figure:
+                    assert figure["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
+
+
+def test_a_figure_is_found_by_its_path(measured):
+    figure = find_figure(measured, "image_retrieval/same_patent/mAP")
+    assert 0 <= figure["model"]["low"] <= figure["model"]["high"] <= 1
+    with pytest.raises(KeyError, match=r"no figure retrieval/mAP; this evaluation holds .*same_patent"):
+        find_figure(measured, "retrieval/mAP")
+
+
+def test_what_a_dataset_cannot_tell_is_said_and_the_rest_is_measured(measured, trained):
+    assert measured["tasks"]["prior_art"]["status"] == "not_available"
+    assert "cited" in measured["tasks"]["prior_art"]["reason"]
+    assert "Not available: the examiner of none" in (trained / "report.html").read_text()
+
+
+def test_features_serve_other_tasks_and_evaluations(dataset, run, monkeypatch):
+    evaluate(run, dataset, run, CONFIG)
+    monkeypatch.setattr("model.clip.encoder.load_clip", None)  # a model that is loaded fails the test
+    results = evaluate(run, dataset, run.parent / "elsewhere", dataclasses.replace(CONFIG, cutoffs=(3,), seed=0))
+
+    assert find_figure(results, "retrieval/text_to_image/R@3")["model"]["value"] > 0
+
+
+def test_a_child_tells_of_its_progress_and_gives_the_same(dataset, run):
+    terms = dataclasses.replace(CONFIG, tasks=("retrieval",), untrained=False)
+    shutil.rmtree(run / "embeddings")
+    heard = []
+    results = evaluate_in_child(
+        run,
+        dataset,
+        run,
+        terms,
+        progress=lambda step, num_steps, values: heard.append((step, num_steps, values["doing"])),
+    )
+
+    assert results == evaluate(run, dataset, run, terms)
+    assert (40, 40, "images of test") in heard and any("retrieval" in doing for *_, doing in heard)
+
+
+def test_leaks_stop_before_a_model_is_loaded(tmp_path, micro_clip, monkeypatch):
+    rows = {split: draw_rows(3, split=split) for split in ("train", "test")}
+    shapes = write_dataset(tmp_path / "d", rows)
+    monkeypatch.setattr("model.clip.encoder.load_clip", None)
+
+    with pytest.raises(DatasetError, match="3 of 3 patents of the split test are in another split"):
+        evaluate(micro_clip, shapes, tmp_path / "out", dataclasses.replace(CONFIG, stop_on=("patents",)))
+    assert not (tmp_path / "out" / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tasks": ("retreival",)}, "tasks is .*choose from retrieval, zero_shot"),
+        ({"stop_on": ("everything",)}, "stop_on is .*choose from patents, families"),
+        ({"prompts": ("a drawing",)}, "each needs one {}"),
+        ({"probe_strengths": (10.0, 1.0)}, "use ascending positive numbers"),
+        ({"prior_art_splits": ("test",)}, "none that is searched anyway"),
+        ({"gallery_size": 1}, "gallery_size is 1; it must be at least 2"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        EvaluationConfig(**settings)
+
+
+def test_the_default_tasks_need_no_image_of_training():
+    assert EvaluationConfig().tasks == CHEAP_TASKS
+    assert set(CHEAP_TASKS) <= set(TASKS) and "linear_probe" not in CHEAP_TASKS
+
+
+def test_equal_inputs_give_equal_bytes_wherever_they_lie(dataset, run, tmp_path):
+    evaluate(run, dataset, run, CONFIG)
+    elsewhere = shutil.copytree(dataset, tmp_path / "elsewhere" / "other-name")
+    copied = shutil.copytree(run, tmp_path / "again" / "first-run")
+    for name in bytes_of(copied):
+        (copied / name).unlink(missing_ok=True)
+    shutil.rmtree(copied / "embeddings")
+    evaluate(f"local-dir:{copied / 'model'}", elsewhere, copied, dataclasses.replace(CONFIG, max_chunk_mb=1))
+
+    assert bytes_of(copied) == bytes_of(run)
+
+
+def test_a_finished_evaluation_is_given_back_and_a_harmed_one_made_again(dataset, run):
+    results = evaluate(run, dataset, run, CONFIG)
+    before = bytes_of(run)
+    times = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+
+    assert evaluate(run, dataset, run, CONFIG) == results
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == times
+
+    (run / "report.html").write_text("<p>altered</p>")
+    evaluate(run, dataset, run, CONFIG)
+    assert bytes_of(run) == before
+    (run / "evaluation.json").unlink()
+    evaluate(run, dataset, run, CONFIG)
+    assert bytes_of(run) == before
+
+
+def test_other_settings_are_measured_anew(dataset, run):
+    evaluate(run, dataset, run, CONFIG)
+    results = evaluate(run, dataset, run, dataclasses.replace(CONFIG, max_queries=5, cutoffs=(2,)))
+
+    table = results["tasks"]["retrieval"]["tables"]["text_to_image"]
+    assert table["terms"]["num_queries"] == 5 and table["terms"]["gallery_size"] == 40
+    assert list(table["figures"]) == ["R@2", "MRR", "median rank"]
+    assert json.loads((run / "evaluation.json").read_text()) == results
+
+
+class Page(html.parser.HTMLParser):
+    """Collects what a page points at, and checks that its tags close."""
+
+    void = frozenset({"meta", "img", "link", "br"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.missing_alt = 0
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.sources += [values[name] for name in ("src", "href") if name in values]
+        self.missing_alt += tag == "img" and not values.get("alt")
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone_and_names_its_terms(dataset, run):
+    results = evaluate(run, dataset, run, CONFIG)
+    text = (run / "report.html").read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+
+    assert page.open == [] and page.missing_alt == 0
+    assert page.sources and all(source.startswith(("data:image/", "#")) for source in page.sources)
+    assert not re.search(r"(?i)<script|@import|url\(", text)
+    for word in (
+        "untrained",
+        "BM25 on titles",
+        "majority class",
+        "chance",
+        "R@10",
+        "Training",
+        "ties with a right one",
+    ):
+        assert word in text
+    assert results["model"]["fingerprint"] in text and results["dataset"]["fingerprint"] in text
+    assert str(run.parent) not in text and str(dataset) not in text
+
+
+def test_the_page_says_how_to_measure_again_in_settings_that_give_the_same_config(dataset, run):
+    evaluate(run, dataset, run, CONFIG)
+    text = html.unescape((run / "report.html").read_text(encoding="utf-8"))
+    command, settings = re.findall(r"<pre>(.*?)</pre>", text, re.DOTALL)
+    of_tasks = re.findall(r"To measure this again: <code>(.*?)</code>", text)
+
+    assert command == (
+        "designclip evaluate --data-dir DATA --model MODEL --dataset shapes --run NAME --config evaluation.toml"
+    )
+    assert [line.replace(f" --tasks {task}", "") for line, task in zip(of_tasks, MEASURES, strict=True)] == (
+        [command] * len(MEASURES)
+    )
+    again = EvaluationConfig.from_dict(tomllib.loads(settings)["evaluation"])
+    assert again.config_hash == CONFIG.config_hash
+
+
+def test_captions_are_text_on_the_page_and_never_markup(tmp_path, micro_clip):
+    rows = draw_rows(3, split="test")
+    for row in rows:
+        row["text"] = f"<script>alert('{row['view_id']}')</script> & more"
+    shapes = write_dataset(tmp_path / "d", {"test": rows}, name="<b>bold</b>")
+    evaluate(micro_clip, shapes, tmp_path / "out", CONFIG)
+    text = (tmp_path / "out" / "report.html").read_text()
+
+    assert "<script" not in text and "<b>bold" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_a_single_view_is_found_for_certain(tmp_path, micro_clip):
+    rows = draw_rows(1, split="test", views_per_patent=1)
+    results = evaluate(micro_clip, write_dataset(tmp_path / "d", {"test": rows}), tmp_path / "out", CONFIG)
+
+    figure = find_figure(results, "retrieval/text_to_image/R@1")
+    assert figure["model"]["value"] == figure["chance"]["value"] == 1.0
+
+
+def test_a_split_or_a_model_that_is_not_there_is_named(dataset, run, tmp_path):
+    with pytest.raises(DatasetError, match="no captioned view in the split 'holdout'"):
+        evaluate(run, dataset, tmp_path / "out", dataclasses.replace(CONFIG, split="holdout"))
+    with pytest.raises(ArchitectureError, match="did you mean"):
+        evaluate("ViT-B-33/openai", dataset, tmp_path / "out", CONFIG)

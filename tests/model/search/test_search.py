@@ -1,0 +1,371 @@
+"""Search: the nearest views, filtered, by words, pictures and views."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import io
+import json
+import re
+import shutil
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.dataset.folder import open_dataset
+from model.dataset.query_image import QueryError, QueryImageConfig, read_query_file, read_query_image
+from model.errors import ConfigError, DatasetError
+from model.search import nearest
+from model.search.gallery import Filters, Gallery
+from model.search.nearest import Approximate, ApproximateConfig, Nearest, Probes, approximate, highest
+from model.search.search import SearchConfig, check_text, open_search, render_results
+from patentdata.views.square_images import TrainingImageConfig, training_image
+from tests.model.search.searchable import HOSTILE, draw_searchable, write_model
+
+_CONFIG = SearchConfig(device="cpu", batch_size=16, num_workers=1)
+
+
+@pytest.fixture(scope="module")
+def dataset_dir(tmp_path_factory):
+    return draw_searchable(tmp_path_factory.mktemp("datasets") / "designs")
+
+
+@pytest.fixture(scope="module")
+def model_dir(micro_clip, tmp_path_factory):
+    return write_model(micro_clip, tmp_path_factory.mktemp("models") / "model")
+
+
+@pytest.fixture(scope="module")
+def search(model_dir, dataset_dir):
+    return open_search(model_dir, dataset_dir, _CONFIG)
+
+
+def unit(num: int, seed: int = 0, dim: int = 16) -> np.ndarray:
+    features = np.random.default_rng(seed).normal(size=(num, dim)).astype(np.float32)
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **settings) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **settings)
+    return stream.getvalue()
+
+
+def drawing(size=(300, 200)) -> Image.Image:
+    image = Image.new("L", size, 255)
+    image.paste(0, (100, 60, 180, 64))
+    image.paste(0, (100, 60, 104, 150))
+    return image
+
+
+def test_a_view_is_found_by_its_own_picture_first(search):
+    for row in (0, 9, len(search.gallery) - 1):
+        feature = search.nearest.row(row)
+        rows, scores = search.nearest.search(feature, 3)
+        assert rows[0] == row and scores[0] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_text_finds_what_the_whole_sorted_list_of_scores_says(search):
+    feature = search.entrant.query_features(["a large circle"])[0]
+    scores = np.concatenate(search.nearest.parts) @ feature
+    hits = search.by_text("  a large\n circle ", k=7)
+    assert [hit.view.row for hit in hits] == np.argsort(-scores, kind="stable")[:7].tolist()
+    assert [hit.rank for hit in hits] == list(range(1, 8))
+    assert [hit.score for hit in hits] == pytest.approx(np.sort(scores)[::-1][:7].tolist())
+
+
+def test_all_splits_are_searched(search):
+    assert {hit.view.split for hit in search.by_text("star", k=40)} == {"train", "test"}
+    assert len(search.by_text("star", k=1000)) == len(search.gallery) == 40
+
+
+def test_filters_by_class_and_day_leave_only_what_passes_and_nothing_unknown(search):
+    everything = [search.gallery.view(row) for row in range(40)]
+    us = everything[0].uspc_class
+    cases = {
+        Filters.parse([us]): lambda view: view.uspc_class == us,
+        Filters.parse(["07"]): lambda view: view.locarno_class.startswith("07"),
+        Filters.parse(["6-03"]): lambda view: view.locarno_class == "06-03",
+        Filters.parse([us.lower(), "07-01"]): lambda view: view.uspc_class == us or view.locarno_class == "07-01",
+        Filters.parse(granted_from="2021"): lambda view: view.grant_date and view.grant_date.year >= 2021,
+        Filters.parse(granted_to="2020-02"): lambda view: (
+            view.grant_date and view.grant_date < datetime.date(2020, 3, 1)
+        ),
+        Filters.parse([us], "2020-03-05", "2020-12-31"): lambda view: (
+            view.uspc_class == us
+            and view.grant_date
+            and datetime.date(2020, 3, 5) <= view.grant_date < datetime.date(2021, 1, 1)
+        ),
+    }
+    for filters, passes in cases.items():
+        found = {hit.view.view_id for hit in search.by_text("circle", 40, filters)}
+        assert found == {view.view_id for view in everything if passes(view)}, filters
+    assert search.by_text("circle", 5, Filters.parse(granted_from="2030")) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"classes": ["D77"]}, "'D77' is no class; name one such as D7"),
+        ({"classes": ["99-01"]}, "'99-01' is no class"),
+        ({"granted_from": "soon"}, "'soon' is no day; write 2021-03-31, 2021-03 or 2021"),
+        ({"granted_from": "2021-02-30"}, "is no day"),
+        ({"granted_to": "99999"}, "is no day"),
+        ({"granted_to": "2021-13"}, "is no day"),
+        ({"granted_from": "2022", "granted_to": "2021"}, "turn the two around"),
+    ],
+)
+def test_filters_that_fit_nothing_say_how_to_write_them(values, sentence):
+    with pytest.raises(QueryError, match=re.escape(sentence)):
+        Filters.parse(**values)
+
+
+def test_months_and_years_stand_for_their_first_and_last_day():
+    assert Filters.parse(granted_from="2020-02", granted_to="2020-02") == Filters(
+        granted_from=datetime.date(2020, 2, 1), granted_to=datetime.date(2020, 2, 29)
+    )
+    assert Filters.parse(granted_to="2021").granted_to == datetime.date(2021, 12, 31)
+
+
+def test_each_patent_once_gives_its_nearest_view(search):
+    hits = search.by_text("circle", 12, a_patent_once=True)
+    numbers = [hit.view.patent_number for hit in hits]
+    assert len(set(numbers)) == len(numbers) == 12
+    best = {}
+    for hit in search.by_text("circle", 40):
+        best.setdefault(hit.view.patent_number, hit.view.view_id)
+    assert [hit.view.view_id for hit in hits] == list(best.values())[:12]
+    assert len(search.by_text("circle", 40, a_patent_once=True)) == search.gallery.num_patents == 20
+
+
+def test_views_like_a_view_are_of_other_patents(search):
+    view = search.gallery.view(5)
+    hits = search.by_view(5, 40)
+    assert len(hits) == 38 and view.patent_number not in {hit.view.patent_number for hit in hits}
+
+
+def test_a_picture_finds_the_view_it_shows(search):
+    jpeg = search.gallery.jpeg(7)
+    hits = search.by_image(read_query_image(jpeg, search.image), 40)
+    assert hits[0].score > 0.9 and len(hits) == 40
+
+
+def test_features_are_computed_once_and_kept(model_dir, dataset_dir, monkeypatch):
+    heard = []
+    open_search(model_dir, dataset_dir, _CONFIG)
+    again = open_search(model_dir, dataset_dir, _CONFIG, advance=lambda *args: heard.append(args))
+    assert heard == [] and again.entrant._clip is None
+
+
+def test_the_gallery_knows_patents_views_classes_and_days(search):
+    gallery = search.gallery
+    view = gallery.view(4)
+    assert gallery.rows_of(view.patent_number) == [4, 5]
+    assert gallery.row_of(view.view_id) == 4 and gallery.row_of("D1-1") is None
+    assert gallery.rows_of("../../etc/passwd") == [] and gallery.row_of("") is None
+    assert sum(num for _, _, num in gallery.classes) == 40
+    assert gallery.days == (datetime.date(2020, 1, 5), datetime.date(2021, 8, 5))
+
+
+def test_a_dataset_without_days_classes_and_citations_is_searched_too(shapes):
+    gallery = Gallery(open_dataset(shapes))
+    assert gallery.days is None and gallery.view(0).cited_by_examiner == ()
+    assert not gallery.allowed(Filters.parse(["07"])).any()
+    assert not gallery.allowed(Filters.parse(granted_from="1999")).any()
+
+
+def test_bad_questions_are_one_sentence(search, dataset_dir, model_dir, tmp_path):
+    with pytest.raises(QueryError, match="the query is empty; say what to look for"):
+        check_text(" \n ")
+    for k in (0, 1001):
+        with pytest.raises(QueryError, match="choose 1 to 1000"):
+            search.by_text("circle", k)
+    with pytest.raises(DatasetError, match="no such dataset folder"):
+        open_search(model_dir, tmp_path / "nowhere", _CONFIG)
+    with pytest.raises(ConfigError, match="min_recall is 2"):
+        SearchConfig(min_recall=2.0)
+
+
+def test_the_page_of_results_is_self_contained_and_escaped(search):
+    image = read_query_image(encoded(drawing()), search.image)
+    page = render_results(search, search.by_text("x", 40), query=HOSTILE, picture=image, asked="class D7")
+    assert "<script" not in page and page.count('src="data:image/jpeg;base64,') == 40
+    assert re.findall(r'(?:src|href)="(?!data:)[^"]*"', page) == []
+    assert "Every view is compared." in page and "class D7" in page
+    assert "Nothing passes the filters." in render_results(search, [], query="x", picture=None, asked="")
+
+
+def test_equal_scores_come_in_the_order_of_the_rows():
+    scores = np.random.default_rng(1).integers(0, 4, 200).astype(np.float32)
+    for k in (1, 7, 199, 200, 500):
+        assert highest(scores, k).tolist() == np.lexsort((np.arange(200), -scores))[:k].tolist()
+    assert highest(scores, 0).tolist() == [] and highest(scores[:0], 3).tolist() == []
+
+
+def test_parts_are_searched_as_one():
+    features = unit(300)
+    whole, parts = Nearest([features]), Nearest([features[:7], features[7:299], features[299:]])
+    query, allowed = unit(1, seed=5)[0], np.arange(300) % 3 == 0
+    for given in (None, allowed):
+        assert [found.tolist() for found in whole.search(query, 9, given)] == [
+            found.tolist() for found in parts.search(query, 9, given)
+        ]
+    assert all((parts.row(row) == features[row]).all() for row in (0, 6, 7, 298, 299))
+    assert np.concatenate(list(parts.blocks())).tolist() == features.tolist()
+
+
+@pytest.fixture
+def large(tmp_path):
+    """An approximate index over 6,000 clustered features, with the exact one."""
+    centres = unit(60, seed=2)
+    features = centres.repeat(100, axis=0) + 0.3 * unit(6000, seed=3)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    exact = Nearest([features[:2500], features[2500:]])
+    probes = {"text": Probes(unit(40, seed=4), np.full(40, -1)), "image": Probes(features[:40], np.arange(40))}
+    return exact, lambda **changes: approximate(
+        exact, lambda: probes, ApproximateConfig(**changes), path=tmp_path / "x.faiss", identity={"model": "m"}
+    )
+
+
+def test_the_approximate_index_reaches_its_recall_and_measures_it_rightly(large):
+    exact, build = large
+    index = build(min_recall=0.9, k=10)
+    assert set(index.recall) == {"text", "image"} and min(index.recall.values()) >= 0.9
+    queries = unit(40, seed=4)
+    hits = [len({*exact.search(query, 10)[0]} & {*index.search(query, 10)[0]}) / 10 for query in queries]
+    assert np.mean(hits) == pytest.approx(index.recall["text"], abs=0.005)  # half precision may swap neighbours
+    assert index.num_probed < index.num_lists
+
+
+def test_the_approximate_index_gives_exact_scores_and_heeds_filters(large):
+    exact, build = large
+    index = build()
+    query = unit(1, seed=9)[0]
+    rows, scores = index.search(query, 15)
+    assert scores == pytest.approx(np.stack([exact.row(int(row)) for row in rows]) @ query)
+    assert (np.diff(scores) <= 0).all()
+    for allowed in (np.arange(6000) % 2 == 0, np.arange(6000) == 17, np.zeros(6000, bool)):
+        rows, _ = index.search(query, 15, allowed)
+        assert allowed[rows].all() and len(rows) == min(15, allowed.sum())
+
+
+def test_the_approximate_index_serves_where_indexes_were_taught_to_take_tensors(large):
+    importlib.import_module("faiss.contrib.torch_utils")  # as metric learning does; it replaces methods of all indexes
+    _, build = large
+    index = build(min_recall=0.9, k=10)
+    assert min(index.recall.values()) >= 0.9
+    allowed = np.arange(6000) % 2 == 0
+    rows, _ = index.search(unit(1, seed=9)[0], 15, allowed)
+    assert allowed[rows].all() and len(rows) == 15
+
+
+def test_a_stored_index_is_used_again_and_a_damaged_or_foreign_one_is_built_anew(large, tmp_path, monkeypatch):
+    _, build = large
+    first = build()
+    built = []
+    make = nearest._build
+    monkeypatch.setattr(nearest, "_build", lambda *args: built.append(1) or make(*args))
+    assert build().recall == first.recall and built == []
+    (tmp_path / "x.faiss").write_bytes(b"broken")
+    assert isinstance(build(), Approximate) and built == [1]
+    build(min_recall=0.5)
+    assert built == [1, 1]
+
+
+def test_a_large_gallery_is_searched_approximately_and_says_so(model_dir, dataset_dir):
+    search = open_search(model_dir, dataset_dir, SearchConfig(device="cpu", num_workers=1, approximate_from=10))
+    assert isinstance(search.nearest, Approximate)
+    assert re.match(
+        r"Approximate search: of the 20 nearest views it finds [\d.]+ % by text, [\d.]+ % by image", search.says
+    )
+    assert search.how["recall_at_20"] == search.nearest.recall
+    assert len(search.by_text("circle", 5)) == 5
+
+
+def test_a_query_picture_is_prepared_as_the_images_of_the_dataset_are():
+    sheet = drawing((500, 300)).convert("1")
+    mine = read_query_image(encoded(sheet), QueryImageConfig())
+    jpeg = training_image(encoded(sheet), TrainingImageConfig(jpeg_quality=100))
+    theirs = np.asarray(Image.open(io.BytesIO(jpeg)))
+    assert mine.shape == theirs.shape and np.abs(mine.astype(int) - theirs).max() <= 6
+
+
+def test_settings_of_the_dataset_are_those_of_its_query_pictures(dataset_dir, tmp_path):
+    assert QueryImageConfig.of_dataset(open_dataset(dataset_dir)) == QueryImageConfig()
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset_dir, copy)
+    values = json.loads((copy / "dataset.json").read_text())
+    values["made"] = {"config": {"image": {"size_px": 128, "margin_share": 0.1, "jpeg_quality": 90}}}
+    (copy / "dataset.json").write_text(json.dumps(values))
+    config = QueryImageConfig.of_dataset(open_dataset(copy))
+    assert (config.size_px, config.margin_share, config.max_enlargement) == (128, 0.1, 2.0)
+    assert read_query_image(encoded(drawing()), config).shape == (128, 128)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "settings"),
+    [
+        ("PNG", "L", {}),
+        ("PNG", "1", {}),
+        ("PNG", "RGBA", {}),
+        ("PNG", "P", {}),
+        ("PNG", "LA", {}),
+        ("PNG", "I;16", {}),
+        ("JPEG", "RGB", {"quality": 95}),
+        ("JPEG", "CMYK", {"quality": 95}),
+        ("TIFF", "1", {"compression": "group4"}),
+        ("TIFF", "L", {}),
+    ],
+)
+def test_pictures_of_every_kind_become_the_same_drawing(kind, mode, settings):
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(drawing()).astype(np.uint16) * 257)
+    else:
+        image = drawing().convert(mode)
+    found = read_query_image(encoded(image, kind, **settings), QueryImageConfig())
+    plain = read_query_image(encoded(drawing()), QueryImageConfig())
+    assert found.dtype == np.uint8 and np.abs(found.astype(int) - plain).mean() < 12
+
+
+def test_what_is_transparent_is_paper():
+    image = Image.new("RGBA", (300, 200), (0, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (100, 60, 180, 64))
+    image.paste((0, 0, 0, 255), (100, 60, 104, 150))
+    assert (
+        read_query_image(encoded(image), QueryImageConfig()) == read_query_image(encoded(drawing()), QueryImageConfig())
+    ).all()
+
+
+def _bomb() -> bytes:
+    """A PNG whose header says 60,000 × 60,000."""
+    data = bytearray(encoded(Image.new("1", (8, 8))))
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "this is no picture that can be read; choose a TIFF, PNG or JPEG file"),
+        (b"%PDF-1.4", "no picture that can be read"),
+        (encoded(drawing())[:-200], "no picture that can be read"),
+        (encoded(drawing(), "GIF"), "no picture that can be read"),
+        (encoded(Image.new("L", (50, 50), 255)), "the picture is blank"),
+        (_bomb(), "the picture is too large|60000 × 60000 px; at most"),
+        (b"\x89PNG" + bytes(33 << 20), "more than 32 MiB; make it smaller"),
+    ],
+)
+def test_a_picture_that_cannot_be_used_is_one_sentence(data, sentence):
+    with pytest.raises(QueryError, match=sentence):
+        read_query_image(data, QueryImageConfig())
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(QueryError, match=r"cannot read .*none\.png: No such file"):
+        read_query_file(tmp_path / "none.png", QueryImageConfig())
+    (tmp_path / "a.png").write_bytes(b"text")
+    with pytest.raises(QueryError, match=r"a\.png: this is no picture"):
+        read_query_file(tmp_path / "a.png", QueryImageConfig())

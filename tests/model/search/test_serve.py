@@ -1,0 +1,334 @@
+"""The page that searches: asked over HTTP, and used in a real browser."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.dataset.folder import open_dataset
+from model.dataset.images import decode_grey
+from model.errors import ConfigError
+from model.search.gallery import Gallery
+from model.search.serve import HOST, ServeConfig, ServeError, bind
+from tests.model.browser import Browser
+from tests.model.search.searchable import HOSTILE, draw_searchable, write_model
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def folder(micro_clip, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("served")
+    draw_searchable(folder / "datasets" / "designs")
+    write_model(micro_clip, folder / "model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gallery(folder) -> Gallery:
+    return Gallery(open_dataset(folder / "datasets" / "designs"))
+
+
+@contextlib.contextmanager
+def _served(folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    command = [sys.executable, "-m", "flows.cli", "serve", "-d", folder, "-m", folder / "model", "--port", "0"]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        list(map(str, command)), cwd=_REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if match := re.search(rf"http://{HOST}:(\d+)/", line):
+                break
+        assert said and match, "".join(said)
+        yield process, int(match[1])
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def port(folder) -> Iterator[int]:
+    """A real server process."""
+    with _served(folder) as (_, port):
+        yield port
+
+
+@pytest.fixture
+def browser(tmp_path) -> Iterator[Browser]:
+    browser = Browser(tmp_path)
+    yield browser
+    browser.close()
+
+
+def ask(port: int, path: str, *, method: str = "GET", body=None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of one answer."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=60)
+    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    found = answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    connection.close()
+    return found
+
+
+def post(port: int, data: bytes, asked: str = "") -> tuple[int, str]:
+    status, _, body = ask(port, f"/picture?{asked}", method="POST", body=data, Content_Type="image/png")
+    return status, body.decode()
+
+
+def numbers(page: str) -> list[str]:
+    return re.findall(r'<span class="name">(D\d+) ', page)
+
+
+def test_words_are_searched_without_javascript(port, gallery):
+    status, headers, body = ask(port, "/?q=large+circle&k=7")
+    page = body.decode()
+    assert status == 200 and headers["content-type"] == "text/html; charset=utf-8"
+    assert len(numbers(page)) == 7 and "7 views found" in page
+    assert 'value="large circle"' in page
+    view = gallery.view(0)
+    status, _, body = ask(port, f"/?q=large+circle&class={view.uspc_class}&from=2019-01-01&to=2099-12-31&once=1")
+    found = numbers(body.decode())
+    expected = {gallery.view(row).patent_number for row in range(40) if gallery.view(row).uspc_class == view.uspc_class}
+    assert set(found) <= expected and len(found) == len(set(found))
+
+
+def test_a_picture_finds_the_view_it_shows_under_the_filters(port, gallery):
+    status, part = post(port, gallery.jpeg(7), "k=5")
+    assert status == 200 and len(numbers(part)) == 5 and "<html" not in part
+    status, part = post(port, gallery.jpeg(7), "k=5&from=2021-01-01")
+    days = re.findall(r"\d{4}-\d\d-\d\d</p>", part)
+    assert len(days) == 5 and all(day.startswith("2021") for day in days)
+
+
+def test_views_like_one_lead_to_other_patents(port, gallery):
+    view = gallery.view(3)
+    status, _, body = ask(port, f"/?view={quote(view.view_id)}&k=38")
+    assert status == 200 and view.patent_number not in numbers(body.decode().partition('id="found"')[2])
+
+
+def test_pictures_are_those_of_the_gallery_whatever_signs_the_view_is_spelled_with(port, gallery):
+    for row in (0, 3, 39):
+        status, headers, body = ask(port, f"/picture?view={quote(gallery.view(row).view_id)}")
+        assert (status, headers["content-type"], body) == (200, "image/jpeg", gallery.jpeg(row))
+
+
+def test_a_patent_shows_its_views_and_what_the_examiner_cited(port, gallery):
+    number = gallery.view(4).patent_number
+    _, _, body = ask(port, f"/patent?number={number}")
+    page = body.decode()
+    assert page.count('src="/picture?view=') == 3  # two views, and the first of the patent cited
+    assert 'href="/patent?number=D710000"' in page and "<li>D999999</li>" in page
+    assert "FIG. 1" in page and "FIG. 2" in page
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "sentence"),
+    [
+        ("/picture?view=../../../../etc/passwd", 404, "There is no such view"),
+        ("/picture?view=%2Fetc%2Fpasswd%00", 404, "There is no such view"),
+        ("/patent?number=../model", 404, "There is no such patent"),
+        ("/patent", 404, "There is no such patent"),
+        ("/../pyproject.toml", 404, "There is no such page"),
+        ("/openapi.json", 404, "There is no such page"),
+        ("/?view=D1-1", 400, "There is no view &#39;D1-1&#39;"),
+        ("/?q=x&class=D77", 400, "&#39;D77&#39; is no class"),
+        ("/?q=x&class=" + quote(HOSTILE), 400, "is no class"),
+        ("/?q=x&from=soon", 400, "is no day"),
+        ("/?q=x&k=0", 400, "choose 1 to 200"),
+        ("/?q=x&k=9999999999999", 400, "choose 1 to 200"),
+        ("/?q=x&k=%C2%B2", 400, "choose 1 to 200"),
+        ("/?q=%20", 200, "Search designs"),
+        ("/?q=%00%FF%ED%A0%80", 200, "found"),
+        ("/?q=" + "word+" * 900, 200, "found"),
+        ("/?q=" + quote(HOSTILE), 200, "found"),
+    ],
+)
+def test_whatever_is_asked_the_answer_is_a_page_with_a_sentence(port, path, status, sentence):
+    was, _, body = ask(port, path)
+    page = body.decode()
+    assert was == status and sentence in page
+    assert HOSTILE not in page and "Traceback" not in page
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "This is no picture that can be read; choose a TIFF, PNG or JPEG file."),
+        (b"GIF89a" + bytes(100), "This is no picture that can be read"),
+        (b"\xff" * 1000, "This is no picture that can be read"),
+    ],
+)
+def test_a_picture_that_is_none_is_a_sentence(port, data, sentence):
+    status, part = post(port, data)
+    assert status == 400 and sentence in part and 'role="alert"' in part
+
+
+def test_a_blank_picture_is_said_to_be_blank(port):
+    stream = io.BytesIO()
+    Image.new("L", (40, 40), 255).save(stream, "PNG")
+    assert post(port, stream.getvalue())[0] == 400
+
+
+def test_a_body_beyond_the_bound_is_refused_whether_it_says_its_length_or_not(port):
+    status, _, body = ask(
+        port, "/picture", method="POST", body=b"", Content_Type="image/png", Content_Length="99999999"
+    )
+    assert status == 413 and b"more than 32 MiB; make it smaller" in body
+    chunks = (bytes(1 << 20) for _ in range(40))
+    connection = http.client.HTTPConnection(HOST, port, timeout=60)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.request("POST", "/picture", chunks, {"Content-Type": "image/png"}, encode_chunked=True)
+        assert connection.getresponse().status == 413
+    connection.close()
+    assert ask(port, "/")[0] == 200
+
+
+def test_only_this_machine_by_its_own_name_is_answered_and_other_pages_cannot_post(port):
+    assert ask(port, "/", Host="evil.example")[0] == 400
+    assert ask(port, "/", Host=f"localhost:{port}")[0] == 200
+    for kind in ("text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"):
+        assert ask(port, "/picture", method="POST", body=b"x", Content_Type=kind)[0] == 415
+    _, headers, _ = ask(port, "/", Origin="http://evil.example")
+    assert not any(name.startswith("access-control") for name in headers)
+
+
+def test_every_answer_has_a_strict_policy(port, gallery):
+    for path in ("/", "/?q=x", "/patent?number=D710000", "/nowhere", f"/picture?view={quote(gallery.view(0).view_id)}"):
+        _, headers, body = ask(port, path)
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'") and "unsafe" not in policy and "http" not in policy
+        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+        for nonce in re.findall(rb'nonce="([^"]+)"', body):
+            assert nonce.decode() in policy
+    first, second = (re.search(r"nonce-([^']+)", ask(port, "/")[1]["content-security-policy"])[1] for _ in range(2))
+    assert first != second
+
+
+def test_a_page_asks_for_nothing_outside(port):
+    for path in ("/?q=x", "/patent?number=D710000"):
+        page = ask(port, path)[2].decode()
+        assert re.findall(r'(?:src|href|action)="(?!/|#)[^"]*"', page) == []
+        assert "url(" not in page and "@import" not in page
+
+
+def test_in_the_browser_words_are_typed_and_results_followed_to_a_patent_and_its_citation(port, browser, tmp_path):
+    browser.open(f"http://{HOST}:{port}/")
+    assert browser.ask("document.activeElement.id") == "q"  # ready to type
+    browser.write("large circle")
+    browser.press("Enter", "\r")
+    browser.wait("document.querySelectorAll('#results li img').length == 24")
+    browser.wait("[...document.querySelectorAll('#results li img')].slice(0, 4).every(i => i.naturalWidth > 0)")
+    first = browser.ask("document.querySelector('#results a.shown').href")
+    for _ in range(30):  # by keyboard alone
+        browser.press("Tab")
+        if browser.ask("document.activeElement.href") == first:
+            break
+    browser.press("Enter", "\r")
+    browser.wait(f"location.href == '{first}' && document.readyState == 'complete'")
+    assert browser.ask("document.querySelector('#cited') !== null")
+    browser.screenshot(tmp_path / "patent.png")
+    assert np.asarray(Image.open(tmp_path / "patent.png").convert("L")).std() > 5
+    browser.ask("document.querySelector('section[aria-labelledby=cited] a.shown').click()")
+    browser.wait("location.search == '?number=D710000'")
+    assert browser.complaints == []
+    assert all(address.startswith((f"http://{HOST}:{port}/", "data:", "about:")) for address in browser.requested)
+
+
+def test_in_the_browser_a_picture_is_chosen_dropped_or_refused(port, browser, gallery, tmp_path):
+    picture = tmp_path / "view.tif"
+    Image.fromarray(decode_grey(gallery.jpeg(9))).save(picture)
+    (tmp_path / "text.txt").write_text("no picture")
+    browser.open(f"http://{HOST}:{port}/?k=6")
+    browser.choose_file("#file", picture)
+    browser.wait("document.querySelectorAll('#results li').length == 6")
+    assert browser.ask("document.getElementById('status').textContent") == "6 views found for the picture."
+    assert browser.ask("document.activeElement.id") == "found"
+    browser.ask(
+        "document.getElementById('k').value = 3, document.getElementById('k').dispatchEvent(new Event('change'))"
+    )
+    browser.wait("document.querySelectorAll('#results li').length == 3")
+    browser.choose_file("#file", tmp_path / "text.txt")
+    browser.wait("document.querySelector('#results [role=alert]') !== null")
+    assert "This is no picture" in browser.ask("document.getElementById('results').textContent")
+    browser.ask(
+        """(async () => {
+          const canvas = document.createElement('canvas'); canvas.width = canvas.height = 90;
+          const pen = canvas.getContext('2d'); pen.fillStyle = 'white'; pen.fillRect(0, 0, 90, 90);
+          pen.fillStyle = 'black'; pen.fillRect(20, 20, 30, 30);
+          const blob = await new Promise(done => canvas.toBlob(done, 'image/png'));
+          const moved = new DataTransfer(); moved.items.add(new File([blob], 'x.png', {type: 'image/png'}));
+          document.body.dispatchEvent(new DragEvent('drop', {dataTransfer: moved, bubbles: true, cancelable: true}));
+        })()"""
+    )
+    browser.wait("document.querySelectorAll('#results li').length == 3")
+    browser.wait("document.getElementById('preview').naturalWidth == 90")
+    assert browser.complaints == []
+
+
+def test_a_screen_reader_meets_labels_roles_and_names(port, browser):
+    browser.open(f"http://{HOST}:{port}/?q=circle&k=3")
+    spoken = browser.spoken()
+    roles = {role for role, _ in spoken}
+    assert {"search", "main", "heading", "list", "status", "searchbox", "combobox", "checkbox", "button"} <= roles
+    for role in ("searchbox", "combobox", "checkbox", "button", "link", "image", "spinbutton", "Date"):
+        assert all(name for met, name in spoken if met == role), role
+    assert ("searchbox", "What it looks like, or what it is for") in spoken
+    assert ("combobox", "US class") in spoken and ("checkbox", "each patent once") in spoken
+    assert sum(role == "image" for role, _ in spoken) == 3
+    ids = browser.ask("[...document.querySelectorAll('[id]')].map(one => one.id)")
+    assert len(ids) == len(set(ids)) and browser.ask("document.documentElement.lang") == "en"
+
+
+def test_without_scripts_words_are_searched_and_the_picture_field_stays_away(port, tmp_path):
+    browser = Browser(tmp_path, scripts=False)
+    try:
+        browser.open(f"http://{HOST}:{port}/?q=circle&k=3")
+        assert browser.ask("document.querySelectorAll('#results li').length") == 3
+        assert browser.ask("document.getElementById('file-field').hidden")
+    finally:
+        browser.close()
+
+
+def test_the_server_ends_on_ctrl_c_without_a_complaint_and_gives_its_port_back(folder):
+    with _served(folder) as (process, port):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+        assert "error" not in process.stderr.read()
+        bind(port).close()
+
+
+def test_a_port_in_use_is_one_sentence():
+    with socket.socket() as other:
+        other.bind((HOST, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ServeError, match=f"port {port} is in use; end what uses it, or choose another"):
+            bind(port)
+
+
+def test_settings_that_cannot_be_are_refused():
+    for values, sentence in (
+        ({"port": 70_000}, "port is 70000"),
+        ({"num_results": 0}, "num_results is 0"),
+        ({"max_upload_mb": 900}, "max_upload_mb is 900"),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            ServeConfig(**values)

@@ -1,0 +1,56 @@
+"""Learners of small models, and what a few steps make of them."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.clip.loading import load_clip
+from model.clip.source import ModelSource
+from model.dataset.folder import open_dataset
+from model.dataset.images import ImageReader
+from model.dataset.views import read_views
+from model.training.batches import Stream
+from model.training.config import TrainConfig
+from model.training.distributed import ALONE, Processes
+from model.training.step.learner import Learner
+from model.training.step.losses import class_weights
+
+
+def build_learner(dataset: Path, config: TrainConfig, processes: Processes = ALONE) -> tuple[Learner, Stream]:
+    """A learner and the batches it learns from."""
+    stream = Stream(read_views(open_dataset(dataset), "train"), config, processes)
+    torch.manual_seed(config.seed)
+    clip = load_clip(ModelSource(config.architecture), seed=config.seed)
+    weights = class_weights(torch.from_numpy(stream.sampler.counts), config.beta)
+    num_patents = int(stream.views.patent_ids.max()) + 1
+    learner = Learner(
+        clip,
+        config,
+        num_classes=len(stream.classes),
+        class_weights=weights,
+        num_patents=num_patents,
+        processes=processes,
+    )
+    return learner, stream
+
+
+def take_steps(
+    dataset: Path, config: TrainConfig, processes: Processes = ALONE, *, num_steps: int = 2
+) -> dict[str, Any]:
+    """What some steps come to: metrics of each, gradients of the first, weights after the last, rows of each."""
+    learner, stream = build_learner(dataset, config, processes)
+    metrics, gradients, rows = [], {}, []
+    with contextlib.closing(ImageReader(stream.views, learner.clip.preprocess, num_workers=1)) as images:
+        for step in range(num_steps):
+            batch = stream.read(step, images, learner.clip.tokenizer)
+            rows.append(torch.from_numpy(batch.plan.rows[processes.part_of(stream.num_pairs)]))
+            scalars = learner.step(batch, step=step, learning_rate=1e-3)
+            metrics.append({name: value.item() for name, value in scalars.items()})
+            if step == 0:
+                named = learner.towers.named_parameters()
+                gradients = {name: weight.grad.clone() for name, weight in named if weight.grad is not None}
+    return {"metrics": metrics, "gradients": gradients, "weights": learner.towers.state_dict(), "rows": rows}

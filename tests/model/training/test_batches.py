@@ -1,0 +1,113 @@
+"""What a step trains on, and what of it a process reads."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from model.clip.loading import load_clip
+from model.clip.source import ModelSource
+from model.dataset.folder import open_dataset
+from model.dataset.images import ImageReader
+from model.dataset.views import Views, read_views
+from model.training.batches import Stream
+from model.training.distributed import Processes
+from model.training.train import train
+
+
+@pytest.fixture
+def views(shapes):
+    return read_views(open_dataset(shapes), "train")
+
+
+@pytest.fixture
+def clip(micro_clip):
+    return load_clip(ModelSource(micro_clip))
+
+
+def read(stream, clip, step=0):
+    with contextlib.closing(ImageReader(stream.views, clip.preprocess, num_workers=1)) as images:
+        return stream.read(step, images, clip.tokenizer)
+
+
+def test_a_run_makes_no_list_of_a_whole_column(shapes, tmp_path, micro_config, monkeypatch):
+    """Of a million views such a list takes hundreds of megabytes in every process."""
+
+    def refuse(_views, name):
+        raise AssertionError(f"all of {name} was asked for")
+
+    monkeypatch.setattr(Views, "column", refuse)
+
+    assert train(shapes, tmp_path / "run", micro_config)["dataset"]["num_captions"] > 1
+
+
+def test_a_plan_names_pairs_their_other_views_and_what_is_known_of_them(views, micro_config):
+    stream = Stream(views, micro_config)
+    plan = stream.plan(3)
+    numbers = np.array(views.patent_numbers)
+
+    assert len(plan.rows) == len(plan.texts) == 8
+    assert (numbers[plan.rows] == numbers[plan.other_rows]).all() and (plan.rows != plan.other_rows).all()
+    assert plan.targets.has_other_view.all()
+    assert plan.targets.classes.tolist() == [stream.classes.index_of(views.classes[row]) for row in plan.rows]
+    same_patent = numbers[plan.rows][:, None] == numbers[plan.rows][None]
+    assert torch.equal(plan.targets.patents[:, None] == plan.targets.patents[None], torch.from_numpy(same_patent))
+    same_text = np.array(plan.texts)[:, None] == np.array(plan.texts)[None]
+    assert torch.equal(plan.targets.texts[:, None] == plan.targets.texts[None], torch.from_numpy(same_text))
+
+
+def test_shape_and_function_are_separate_texts_and_one_is_drawn_a_step(views, micro_config):
+    stream = Stream(views, micro_config)
+    plans = [stream.plan(step) for step in range(40)]
+    shape, text = views.captions["shape"], views.captions["text"]  # these views have no function: the text stands in
+    kinds = [drawn == shape[row] for plan in plans for row, drawn in zip(plan.rows.tolist(), plan.texts, strict=True)]
+
+    assert {
+        drawn
+        for plan in plans
+        for row, drawn in zip(plan.rows.tolist(), plan.texts, strict=True)
+        if drawn != shape[row]
+    } <= set(text)
+    assert 0.35 < np.mean(kinds) < 0.65
+
+
+def test_without_the_multi_view_term_no_second_view_is_read(views, clip, micro_config):
+    with_term = read(Stream(views, micro_config), clip)
+    without = read(Stream(views, dataclasses.replace(micro_config, multi_view_weight=0.0)), clip)
+
+    assert (len(with_term.images), len(without.images)) == (16, 8)
+    assert torch.equal(with_term.images[:8], without.images)
+    assert without.plan.other_rows is None
+
+
+@pytest.mark.parametrize(("dropout", "low", "high"), [(0.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.5, 0.35, 0.65)])
+def test_text_is_kept_from_the_head_at_the_share_asked_for(views, clip, micro_config, dropout, low, high):
+    stream = Stream(views, dataclasses.replace(micro_config, text_dropout=dropout, multi_view_weight=0.0))
+    seen = torch.cat([read(stream, clip, step).sees_text for step in range(25)])
+
+    assert low <= seen.float().mean() <= high
+
+
+def test_the_parts_of_all_processes_one_behind_the_other_are_the_batch(views, clip, micro_config):
+    whole = read(Stream(views, micro_config), clip, 2)
+    parts = [read(Stream(views, micro_config, Processes(rank, 4)), clip, 2) for rank in range(4)]
+
+    assert torch.equal(torch.cat([part.images[:2] for part in parts]), whole.images[:8])
+    assert torch.equal(torch.cat([part.images[2:] for part in parts]), whole.images[8:])
+    for name in ("tokens", "sees_text"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
+    assert all(torch.equal(part.plan.targets.texts, whole.plan.targets.texts) for part in parts)
+
+
+def test_batches_read_ahead_are_those_of_their_steps(views, clip, micro_config):
+    stream = Stream(views, micro_config)
+    with contextlib.closing(ImageReader(views, clip.preprocess, num_workers=2)) as images:
+        ahead = list(stream.read_ahead(2, images, clip.tokenizer))
+
+    assert len(ahead) == 4
+    for step, batch in enumerate(ahead, start=2):
+        assert torch.equal(batch.images, read(stream, clip, step).images)

@@ -1,0 +1,126 @@
+"""Settings that cannot be used are refused with a sentence that says what can."""
+
+from __future__ import annotations
+
+import pytest
+
+from model.errors import ConfigError
+from model.evaluation.config import EvaluationConfig
+from model.training.config import TrainConfig
+from model.training.presets import PRESETS
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
+        ({"precision": "fp16"}, "precision is 'fp16'; use one of fp32, bf16"),
+        ({"betas": (0.9, 1.0)}, "use two numbers from 0 to below 1"),
+        ({"caption": "poem"}, "use one of text, shape, function, title, shape_or_function"),
+        ({"num_steps": 0}, "num_steps is 0; use at least 1"),
+        ({"learning_rate": 0}, "learning_rate is 0; it must be positive"),
+        ({"min_crop_area": 0}, "use a share in"),
+        ({"max_grad_norm": 0}, "or None for no clipping"),
+        ({"architecture": ""}, "name an open_clip architecture"),
+        ({"seed": -1}, "use a whole number from 0"),
+        ({"preset": "patentclop"}, "preset is 'patentclop'; use one of clip, patentclip, designclip"),
+        ({"sampler": "rare"}, "sampler is 'rare'; use one of uniform, class, item"),
+        ({"loss": "triplet"}, "loss is 'triplet'; use one of clip, siglip"),
+        ({"class_scheme": "cpc"}, "class_scheme is 'cpc'; use one of uspc, locarno"),
+        ({"tracker": "paper"}, "use one of none, tensorboard, wandb, mlflow"),
+        ({"beta": -0.1}, "beta is -0.1; it must not be negative"),
+        ({"text_dropout": 1.5}, "text_dropout is 1.5; use a share from 0 to 1"),
+        ({"preset": "clip", "contrastive_weight": 0}, "every term has the weight 0"),
+        ({"micro_batch_size": 0}, "micro_batch_size is 0; use at least 1"),
+        ({"ema_decay": 1}, "use a number between 0 and 1, such as 0.999"),
+        ({"divergence_factor": 1}, "use more than 1, such as 10, or None to never stop"),
+        ({"frozen": ("vision",)}, "choose from image, text"),
+        ({"preset": "clip", "frozen": ("image", "text")}, "no tower learns and there is no head"),
+        ({"frozen": ("image", "text"), "lora_rank": 4}, "lora_rank is set, but no tower learns"),
+    ],
+)
+def test_a_training_setting_out_of_range_is_named(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tasks": ("poetry",)}, "choose from retrieval"),
+        ({"tasks": ()}, "choose from retrieval"),
+        ({"cutoffs": (5, 1)}, "use ascending numbers from 1"),
+        ({"cutoffs": ()}, "use ascending numbers from 1"),
+        ({"caption": "shape_or_function"}, "use one of text, shape, function, title"),
+        ({"max_queries": 0}, "use 1 or more"),
+        ({"split": ""}, "name one of the dataset's splits"),
+    ],
+)
+def test_an_evaluation_setting_out_of_range_is_named(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        EvaluationConfig(**settings)
+
+
+def test_settings_travel_as_plain_values_and_back():
+    config = TrainConfig(betas=(0.8, 0.9), num_steps=3)
+
+    assert TrainConfig.from_dict(config.to_dict()) == config
+    assert config.to_dict()["betas"] == [0.8, 0.9]
+    with pytest.raises(ConfigError, match="unknown setting learnign_rate; TrainConfig knows preset, architecture, "):
+        TrainConfig.from_dict({"learnign_rate": 1})
+
+
+def test_the_hash_follows_what_decides_the_result_and_nothing_else():
+    config = TrainConfig()
+
+    assert config.config_hash == TrainConfig(num_workers=7, checkpoint_every_steps=3, num_checkpoints=9).config_hash
+    assert config.config_hash != TrainConfig(learning_rate=1e-3).config_hash
+    assert EvaluationConfig().config_hash == EvaluationConfig(num_workers=3).config_hash
+    assert EvaluationConfig().config_hash != EvaluationConfig(max_queries=3).config_hash
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": "many"}, "batch_size is 'many'; use a whole number"),
+        ({"batch_size": 8.5}, "batch_size is 8.5; use a whole number"),
+        ({"learning_rate": True}, "learning_rate is True; use a number"),
+        ({"compile": 1}, "compile is 1; use true or false"),
+        ({"betas": 3}, "betas is 3; use a list"),
+        ({"frozen": [1]}, r"frozen is \[1\]; use a list"),
+        ({"max_grad_norm": "none"}, "max_grad_norm is 'none'; use a number or none"),
+        ({"precision": None}, "precision is None; use a text"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_when_settings_are_read(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig.from_dict(settings)
+
+
+def test_whole_numbers_do_for_numbers_and_what_the_preset_knows_may_be_left_open():
+    config = TrainConfig.from_dict({"learning_rate": 1, "beta": None, "max_grad_norm": 2, "betas": [0, 0.5]})
+
+    assert (config.learning_rate, config.beta, config.max_grad_norm, config.betas) == (1, 1.2, 2, (0, 0.5))
+
+
+def test_a_preset_fills_in_what_is_not_given_and_what_is_given_wins():
+    config = TrainConfig(preset="designclip", beta=0.5, weigh_contrastive=False)
+
+    assert (config.sampler, config.beta, config.weigh_contrastive) == ("item", 0.5, False)
+    assert TrainConfig().preset == "designclip"
+    assert TrainConfig(preset="clip").multi_view_weight == 0
+    assert TrainConfig(preset="patentclip").pretrained == "openai"
+
+
+def test_fresh_weights_can_be_asked_of_a_preset_that_names_weights_and_a_folder_brings_its_own():
+    assert TrainConfig(preset="patentclip", pretrained="").pretrained == ""
+    assert TrainConfig(preset="patentclip", architecture="local-dir:model").pretrained is None
+
+
+def test_what_counts_is_the_values_and_not_the_name_of_the_preset():
+    plain = TrainConfig(preset="clip")
+    spelled_out = TrainConfig(preset="designclip", **PRESETS["clip"])
+
+    assert plain.config_hash == spelled_out.config_hash
+    assert "preset" not in plain.result_settings
+    assert plain.result_settings["sampler"] == "uniform"

@@ -1,0 +1,80 @@
+"""The card of a model tells a stranger what it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from model.clip.loading import load_clip
+from model.clip.source import ModelSource
+from model.training.export import export_model
+from model.training.train import train
+
+SUMMARY = {
+    "num_parameters": 1_234_567,
+    "num_steps": 6000,
+    "batch_size": 128,
+    "dataset": {"name": "designs", "fingerprint": "abc123", "num_views": 48_000, "num_patents": 7_000},
+}
+
+
+def card_of(folder: Path, config, micro_clip) -> str:
+    clip = load_clip(ModelSource(micro_clip))
+    export_model(clip, folder / "model", summary=SUMMARY | {"config": config.result_settings})
+    return (folder / "model" / "README.md").read_text()
+
+
+def test_the_card_names_dataset_method_and_length_of_the_run(tmp_path, micro_config, micro_clip):
+    config = dataclasses.replace(micro_config, architecture="ViT-B-32", pretrained="openai", precision="bf16")
+    card = card_of(tmp_path, config, micro_clip)
+
+    for part in (
+        "library_name: open_clip",
+        "# ViT-B-32, trained on designs",
+        "| Started from | openai |",
+        "| Parameters | 1,234,567 |",
+        "| Dataset | designs, fingerprint `abc123` |",
+        "| Training views | 48,000 of 7,000 patents |",
+        "| Loss | contrastive 1, classification 0.1, multi-view 0.2 |",
+        "| Drawn | views by the f^-β of their class, f its number of views, β = 1.2 |",
+        "| Steps | 6,000 of batch 128, bf16, AdamW, learning rate 0.003 |",
+        "32 × 32 px",
+        "hf-hub:OWNER/NAME",
+        "the terms of those they started from (openai)",
+    ):
+        assert part in card
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"loss": "siglip"}, "multi-view 0.2, SigLIP's form |"),
+        ({"sampler": "uniform"}, "| Drawn | each view as often as any other |"),
+        (
+            {"sampler": "class", "beta": 0.5},
+            "| Drawn | a class by f^-β, f its number of views, then a view of it, β = 0.5 |",
+        ),
+        ({"architecture": "hf-hub:team/model"}, "| Started from | hf-hub:team/model and its weights |"),
+        ({"architecture": "local-dir:/home/me/old"}, "| Started from | old and its weights |"),
+        ({"architecture": "ViT-B-32", "pretrained": "/home/me/weights.pt"}, "| Started from | weights.pt |"),
+    ],
+)
+def test_the_card_follows_the_settings_and_names_no_folder_of_this_machine(
+    tmp_path, micro_config, micro_clip, settings, part
+):
+    card = card_of(tmp_path, dataclasses.replace(micro_config, **settings), micro_clip)
+
+    assert part in card
+    assert "/home" not in card and str(tmp_path) not in card
+
+
+def test_a_head_is_on_the_card_where_there_is_one(shapes, tmp_path, micro_config):
+    train(shapes, tmp_path / "with", dataclasses.replace(micro_config, class_scheme="locarno"))
+    train(shapes, tmp_path / "without", dataclasses.replace(micro_config, classification_weight=0.0))
+    cards = [(tmp_path / name / "model" / "README.md").read_text() for name in ("with", "without")]
+
+    assert "tells the LOCARNO class of a drawing" in cards[0] and "(num_images, 32)" in cards[0]
+    assert "classifier" not in cards[1]
+    assert not (tmp_path / "without" / "model" / "classifier.safetensors").exists()

@@ -1,0 +1,360 @@
+"""Runs that finish, stop, are killed, go stale, and go on."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.clip.embeddings import embed_images, embed_texts
+from model.clip.loading import load_clip
+from model.clip.source import ModelSource
+from model.dataset.folder import open_dataset
+from model.dataset.images import ImageReader
+from model.dataset.views import read_views
+from model.errors import DatasetError, TrainingError, TrainingStoppedError
+from model.training.run.checkpoints import list_checkpoints
+from model.training.run.metrics import read_metrics
+from model.training.step.learner import Learner
+from model.training.stop_signal import StopOnSignal
+from model.training.train import main, train
+from tests.model.dataset.drawings import draw_dataset, draw_rows, write_dataset
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a process."""
+
+
+def stop_after(num_steps):
+    def progress(step, _num_steps, _values):
+        if step == num_steps:
+            raise StoppedError
+
+    return progress
+
+
+GIVEN = (  # of the small run, whatever its method
+    *("architecture", "batch_size", "num_steps", "warmup_steps", "learning_rate"),
+    *("checkpoint_every_steps", "device"),
+)
+BESIDE_THE_RESULT = {"timings.jsonl", "training.html"}  # speed differs from run to run
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    """File → hash, of all that belongs to a run's result."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in BESIDE_THE_RESULT
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(shapes, tmp_path_factory, micro_config) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    train(shapes, folder, micro_config)
+    return folder
+
+
+@pytest.fixture
+def undisturbed(finished, tmp_path) -> Path:
+    """A finished run that a test may harm."""
+    return shutil.copytree(finished, tmp_path / "undisturbed" / "run")
+
+
+def test_a_run_leaves_its_config_metrics_checkpoints_model_and_summary(shapes, undisturbed):
+    files = bytes_of(undisturbed)
+
+    assert sorted(files) == [
+        "checkpoints/step-00000004.json",
+        "checkpoints/step-00000004.pt",
+        "checkpoints/step-00000006.json",
+        "checkpoints/step-00000006.pt",
+        "config.json",
+        "metrics.jsonl",
+        "model/README.md",
+        "model/classifier.json",
+        "model/classifier.safetensors",
+        "model/open_clip_config.json",
+        "model/open_clip_model.safetensors",
+        "training.json",
+    ]
+    summary = json.loads((undisturbed / "training.json").read_text())
+    assert summary["num_steps"] == 6 and summary["batch_size"] == 8
+    assert summary["dataset"]["num_views"] == 48 and summary["dataset"]["num_patents"] == 24
+    assert summary["identity"]["dataset_fingerprint"] == open_dataset(shapes).fingerprint
+    assert str(shapes) not in (undisturbed / "training.json").read_text()
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 5, 6])
+def test_a_run_that_was_stopped_ends_with_the_bytes_of_one_that_was_not(
+    shapes, tmp_path, micro_config, undisturbed, num_steps
+):
+    with pytest.raises(StoppedError):
+        train(shapes, tmp_path / "run", micro_config, progress=stop_after(num_steps))
+    torch.rand(7)  # the world has moved on
+    steps = []
+    train(shapes, tmp_path / "run", micro_config, progress=lambda step, *_: steps.append(step))
+
+    assert bytes_of(tmp_path / "run") == bytes_of(undisturbed)
+    assert steps == list(range(num_steps // 2 * 2 + 1, 7))  # went on from the latest checkpoint
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ema_decay": 0.9, "lora_rank": 2, "lora_dropout": 0.3},
+        {"loss": "siglip", "micro_batch_size": 3, "max_grad_norm": 0.5},
+        {"preset": "clip", "precision": "bf16", "frozen": ("text",)},
+        {"sampler": "class", "class_scheme": "locarno", "divergence_factor": 2.0},
+    ],
+)
+def test_whatever_learns_goes_on_where_it_was(shapes, tmp_path, micro_config, settings):
+    config = type(micro_config)(
+        **{name: getattr(micro_config, name) for name in GIVEN} | settings,
+    )
+    train(shapes, tmp_path / "whole" / "run", config)
+    with pytest.raises(StoppedError):
+        train(shapes, tmp_path / "parts" / "run", config, progress=stop_after(3))
+    train(shapes, tmp_path / "parts" / "run", config)
+
+    assert bytes_of(tmp_path / "parts" / "run") == bytes_of(tmp_path / "whole" / "run")
+
+
+def test_a_finished_run_is_given_back_without_a_step_or_a_changed_file(shapes, undisturbed, micro_config):
+    times = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
+    before = json.loads((undisturbed / "training.json").read_text())
+
+    summary = train(shapes, undisturbed, micro_config, progress=stop_after(1))
+
+    assert summary == before
+    assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == times
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model/open_clip_model.safetensors", "model/README.md", "metrics.jsonl", "training.json", "config.json"],
+)
+@pytest.mark.parametrize("harm", ["removed", "altered"])
+def test_an_output_that_is_lost_or_altered_is_made_again(shapes, undisturbed, micro_config, name, harm):
+    before = bytes_of(undisturbed)
+    path = undisturbed / name
+    if harm == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(b'{"step": 1}\n' + path.read_bytes()[:-3])
+
+    train(shapes, undisturbed, micro_config)
+
+    assert bytes_of(undisturbed) == before
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(shapes, tmp_path, micro_config, undisturbed):
+    with pytest.raises(StoppedError):
+        train(shapes, tmp_path / "run", micro_config, progress=stop_after(5))
+    latest = tmp_path / "run" / "checkpoints" / "step-00000004.pt"
+    latest.write_bytes(latest.read_bytes()[:-50] + bytes(50))
+    steps = []
+    train(shapes, tmp_path / "run", micro_config, progress=lambda step, *_: steps.append(step))
+
+    assert steps[0] == 3
+    assert bytes_of(tmp_path / "run") == bytes_of(undisturbed)
+
+
+def test_another_config_or_dataset_starts_the_run_afresh(shapes, tmp_path, micro_config, undisturbed):
+    other_config = dataclasses.replace(micro_config, learning_rate=1e-3)
+    train(shapes, tmp_path / "run", other_config)
+    assert bytes_of(tmp_path / "run") != bytes_of(undisturbed)
+    train(shapes, tmp_path / "run", micro_config)
+    assert bytes_of(tmp_path / "run") == bytes_of(undisturbed)
+
+    other = draw_dataset(tmp_path / "other", train=10)
+    summary = train(other, tmp_path / "run", micro_config)
+    assert summary["dataset"]["num_views"] == 20
+    assert len(read_metrics(tmp_path / "run" / "metrics.jsonl")) == 6
+
+
+def test_settings_of_speed_change_no_byte(shapes, tmp_path, micro_config, undisturbed):
+    train(shapes, tmp_path / "run", dataclasses.replace(micro_config, num_workers=5))
+
+    assert bytes_of(tmp_path / "run") == bytes_of(undisturbed)
+
+
+def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_and_goes_on_from_there(
+    shapes, tmp_path, micro_config, undisturbed
+):
+    config = dataclasses.replace(micro_config, checkpoint_every_steps=100)
+    done = []
+    with pytest.raises(TrainingStoppedError, match="stopped after step 3 of 6; run again to go on"):
+        train(
+            shapes,
+            tmp_path / "run",
+            config,
+            progress=lambda step, *_: done.append(step),
+            should_stop=lambda: len(done) == 2,
+        )
+    train(shapes, tmp_path / "run", config, progress=lambda step, *_: done.append(step))
+
+    assert done == [1, 2, 3, 4, 5, 6]
+    for name in ("metrics.jsonl", "training.json", "model/open_clip_model.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (undisturbed / name).read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_program_stops_at_a_signal_with_a_checkpoint_and_a_sentence(
+    shapes, tmp_path, micro_config, capsys, monkeypatch, number
+):
+    (tmp_path / "config.json").write_text(json.dumps(micro_config.to_dict()))
+    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    steps = []
+    take = Learner.step
+
+    def step_with_a_signal_at_the_third(*arguments, **options):
+        steps.append(take(*arguments, **options))
+        if len(steps) == 3:
+            signal.raise_signal(number)
+        return steps[-1]
+
+    monkeypatch.setattr(Learner, "step", step_with_a_signal_at_the_third)
+
+    arguments = ["--dataset", str(shapes), "--run", str(tmp_path / "run"), "--config", str(tmp_path / "config.json")]
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == "error: stopped after step 3 of 6; run again to go on from there\n"
+    assert list_checkpoints(tmp_path / "run" / "checkpoints") == [3, 2]
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
+
+
+def test_a_signal_before_the_first_step_ends_the_program_at_once(capsys):
+    with pytest.raises(SystemExit) as ended, StopOnSignal():
+        signal.raise_signal(signal.SIGTERM)
+
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "error: stopped before the first step; run again to start\n"
+
+
+@pytest.mark.slow
+def test_stock_open_clip_loads_the_model_without_this_project(shapes, tmp_path, undisturbed):
+    views = read_views(open_dataset(shapes), "test")
+    clip = load_clip(ModelSource(f"local-dir:{undisturbed / 'model'}"))
+    (tmp_path / "view.jpg").write_bytes(views.images[0])
+    program = textwrap.dedent(
+        """
+        import json, sys
+        import open_clip, torch
+        from PIL import Image
+        sys.path.clear()
+        name = f"local-dir:{sys.argv[1]}"
+        clip, _, preprocess = open_clip.create_model_and_transforms(name)
+        clip.eval()
+        with torch.inference_mode():
+            text = clip.encode_text(open_clip.get_tokenizer(name)([sys.argv[2]]), normalize=True)
+            image = clip.encode_image(preprocess(Image.open(sys.argv[3])).unsqueeze(0), normalize=True)
+        print(json.dumps([text[0].tolist(), image[0].tolist(), sorted({name.split(".")[0] for name in sys.modules})]))
+        """
+    )
+    result = subprocess.run(
+        [sys.executable, "-I", "-c", program, undisturbed / "model", views.texts("text")[0], tmp_path / "view.jpg"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    text, image, modules = json.loads(result.stdout.splitlines()[-1])
+
+    assert "model" not in modules and "patentdata" not in modules
+    assert text == pytest.approx(embed_texts(clip, views.texts("text")[:1], batch_size=1)[0].tolist(), abs=1e-5)
+    ours = torch.from_numpy(embed_images(clip, views, batch_size=4)[0])
+    assert torch.dot(torch.tensor(image), ours) > 0.99  # stock shrinks bicubically, we by area
+
+
+def test_running_statistics_are_those_of_the_training_views_under_the_final_weights(shapes, tmp_path, micro_config):
+    train(shapes, tmp_path / "run", dataclasses.replace(micro_config, architecture="designclip-tiny", num_steps=2))
+    clip = load_clip(ModelSource(f"local-dir:{tmp_path / 'run' / 'model'}"))
+    views = read_views(open_dataset(shapes), "train")
+    visual = clip.model.visual
+    with torch.no_grad(), contextlib.closing(ImageReader(views, clip.preprocess, num_workers=1)) as images:
+        channels = visual.conv1(images.read(range(len(views))))  # (num_views, channels, height, width)
+
+    assert visual.bn1.num_batches_tracked == 6
+    assert visual.bn1.running_mean.tolist() == pytest.approx(channels.mean((0, 2, 3)).tolist(), abs=1e-4)
+
+
+def test_training_in_bfloat16_keeps_its_weights_in_float32(shapes, tmp_path, micro_config):
+    summary = train(shapes, tmp_path / "run", dataclasses.replace(micro_config, precision="bf16"))
+    weights = load_clip(ModelSource(f"local-dir:{tmp_path / 'run' / 'model'}")).model.state_dict()
+
+    assert {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()} == {torch.float32}
+    assert math.isfinite(summary["last_loss"])
+
+
+def test_the_logit_scale_stays_under_its_bound_and_gradients_under_theirs(shapes, tmp_path, micro_config):
+    config = dataclasses.replace(micro_config, learning_rate=0.1, max_logit_scale=14.3, max_grad_norm=0.5)
+    train(shapes, tmp_path / "run", config)
+    scales = [row["logit_scale"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+
+    assert max(scales) <= 14.3 + 1e-4
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_step_and_views(shapes, tmp_path, micro_config):
+    config = dataclasses.replace(micro_config, learning_rate=1e30, warmup_steps=0)
+
+    with pytest.raises(TrainingError, match=r"step \d: loss nan, .* on the views D\d+-\d, .*lower learning_rate"):
+        train(shapes, tmp_path / "run", config)
+    assert not (tmp_path / "run" / "training.json").exists()
+
+
+@pytest.mark.parametrize("num_patents", [1, 2])
+def test_a_split_of_a_handful_of_views_is_one_batch(tmp_path, micro_config, num_patents):
+    rows = draw_rows(num_patents, split="train", views_per_patent=1)
+    shapes = write_dataset(tmp_path / "d", {"train": rows})
+
+    summary = train(shapes, tmp_path / "run", micro_config)
+
+    assert summary["batch_size"] == num_patents
+    assert summary["num_steps"] == 6
+
+
+def test_an_empty_training_split_is_an_error_and_leaves_no_model(tmp_path, micro_config):
+    shapes = write_dataset(tmp_path / "d", {"test": draw_rows(2, split="test")})
+
+    with pytest.raises(DatasetError, match="no captioned view in the split 'train'"):
+        train(shapes, tmp_path / "run", micro_config)
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_epochs_set_the_length_where_no_steps_are_named(shapes, tmp_path, micro_config):
+    summary = train(shapes, tmp_path / "run", dataclasses.replace(micro_config, num_steps=None, num_epochs=2))
+
+    assert summary["num_steps"] == 2 * (48 // 8)
+    assert [row["epoch"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [1] * 6 + [2] * 6
+
+
+def test_the_program_prints_a_line_a_step_and_then_the_summary(shapes, tmp_path, micro_config, capsys):
+    (tmp_path / "config.json").write_text(json.dumps(micro_config.to_dict()))
+    arguments = ["--dataset", str(shapes), "--run", str(tmp_path / "run"), "--config", str(tmp_path / "config.json")]
+
+    assert main(arguments) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["step"] for line in lines[:-1]] == [1, 2, 3, 4, 5, 6]
+    assert lines[-1]["summary"] == json.loads((tmp_path / "run" / "training.json").read_text())
+
+
+def test_the_program_says_in_one_sentence_what_went_wrong(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"precission": "bf16"}')
+
+    assert main(["--dataset", str(tmp_path / "none"), "--run", str(tmp_path / "run")]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+    config = str(tmp_path / "config.json")
+    assert main(["--dataset", str(tmp_path), "--run", str(tmp_path / "run"), "--config", config]) == 2
+    assert capsys.readouterr().err.startswith("error: unknown setting precission")

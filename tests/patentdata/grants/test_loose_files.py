@@ -1,0 +1,68 @@
+import zipfile
+
+import pyarrow.parquet as pq
+import pytest
+
+from patentdata.errors import ArchiveError, ConfigError
+from patentdata.grants.loose_files import write_grants
+from patentdata.store import schemas
+from tests.patentdata.archives.red_book import WEEK, packed, tar_of, zip_of
+from tests.patentdata.grants.grant_xml import grant_xml, patdoc_xml
+
+
+def numbers(path) -> list[str]:
+    table = pq.read_table(path)
+    assert table.schema.remove_metadata().equals(schemas.GRANTS)
+    return table.column("patent_number").to_pylist()
+
+
+def document(number: int) -> bytes:
+    return grant_xml(number=f"D{number:07}")
+
+
+def member(number: int) -> tuple[str, bytes]:
+    stem = f"USD{number:07}-20240102"
+    return f"{WEEK}/DESIGN/{stem}.ZIP", packed({f"{stem}.XML": document(number)}, stem=stem)
+
+
+def test_every_kind_of_file_gives_its_grants_in_the_order_named(tmp_path):
+    contents = {
+        "single.xml": document(900001),
+        "concatenated.xml": document(900002) + b"\n" + document(900003),
+        "member.ZIP": member(900004)[1],
+        "ipg240102.zip": zip_of({"ipg240102.xml": document(900005) + b"\n" + document(900006)}),
+        "I20240102.tar": tar_of(dict([member(900007)])),
+        "I20240109.ZIP": zip_of(dict([member(900008)])),
+        "old.xml": patdoc_xml(),
+    }
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+    report = write_grants([tmp_path / name for name in contents], tmp_path / "out.parquet")
+    assert numbers(tmp_path / "out.parquet")[:8] == [f"D90000{i}" for i in range(1, 9)]
+    assert report.tally("documents").num_out == 9
+
+
+def test_a_member_without_a_document_is_counted(tmp_path):
+    name, _ = member(900001)
+    (tmp_path / "I20240102.tar").write_bytes(tar_of({name: packed({"a.TIF": b"x"})}))
+    report = write_grants([tmp_path / "I20240102.tar"], tmp_path / "out.parquet")
+    assert report.tally("documents").dropped == {"broken_member": 1}
+    assert numbers(tmp_path / "out.parquet") == []
+
+
+@pytest.mark.parametrize("harm", ["bytes written over", "bytes cut out"])
+def test_a_damaged_zip_of_grants_is_named(tmp_path, harm):
+    path = tmp_path / "ipg240102.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ipg240102.xml", document(900001))
+    data = bytearray(path.read_bytes())
+    data[80:120] = b"\xff" * 40 if harm == "bytes written over" else b""
+    path.write_bytes(data)
+    with pytest.raises(ArchiveError, match=r"ipg240102\.zip!ipg240102\.xml is cut short or damaged"):
+        write_grants([path], tmp_path / "out.parquet")
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"no file .*nowhere\.xml; name grant XML"):
+        write_grants([tmp_path / "nowhere.xml"], tmp_path / "out.parquet")

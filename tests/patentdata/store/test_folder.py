@@ -1,0 +1,65 @@
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from patentdata.errors import OutputError
+from patentdata.store.folder import DataFolder
+
+
+def test_a_file_appears_only_when_its_block_ends_well(tmp_path):
+    folder = DataFolder(tmp_path)
+    path = folder.path("views", "x.parquet")
+    with pytest.raises(KeyError), folder.writing(path) as file:
+        file.write(b"half")
+        assert not folder.exists(path)
+        raise KeyError
+    assert folder.names("views") == [] and list((tmp_path / "views").iterdir()) == []
+    with folder.writing(path) as file:
+        file.write(b"whole")
+    assert folder.names("views") == ["x.parquet"]
+
+
+def test_a_full_disk_is_said_in_a_sentence_and_leaves_nothing(tmp_path):
+    folder = DataFolder(tmp_path)
+    with (
+        pytest.raises(OutputError, match=r"cannot write .*x\.parquet: No space left on device"),
+        folder.writing(folder.path("views", "x.parquet")),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list((tmp_path / "views").iterdir()) == []
+
+
+def test_leftovers_of_a_killed_run_are_cleared_by_the_next(tmp_path):
+    (tmp_path / "views").mkdir()
+    leftover = tmp_path / "views" / ".x.parquet.partial"
+    leftover.write_bytes(b"half")
+    with DataFolder(tmp_path).locked():
+        assert not leftover.exists()
+
+
+def test_a_second_run_on_the_same_folder_leaves_with_a_sentence(tmp_path):
+    code = f"from patentdata.folder import DataFolder\nwith DataFolder({str(tmp_path)!r}).locked(): pass"
+    with DataFolder(tmp_path).locked():
+        second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert f"another run is writing to {tmp_path}" in second.stderr
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_hash_of_a_file_follows_its_bytes(tmp_path):
+    folder = DataFolder(tmp_path)
+    path = tmp_path / "x"
+    path.write_bytes(b"one")
+    first = folder.sha256(str(path))
+    assert folder.sha256(str(path)) == first
+    path.write_bytes(b"two")
+    assert folder.sha256(str(path)) != first
+
+
+def test_without_a_cache_folder_hashes_are_still_right(tmp_path, monkeypatch):
+    monkeypatch.setenv("DESIGNCLIP_CACHE", str(tmp_path / "file"))
+    (tmp_path / "file").write_bytes(b"one")
+    folder = DataFolder(tmp_path)
+    assert folder.sha256(str(tmp_path / "file")).startswith("7692c3ad")
