@@ -31,7 +31,7 @@ import torch
 from PIL import Image
 
 from bench.drawn_views import write_dataset
-from model.clip.tokenizer import quicken
+from model.clip.tokenizer import fast_tokenizer
 from model.dataset.classes import USPC
 from model.dataset.folder import open_dataset
 from model.dataset.images import ImageReader, Preprocess, normalise
@@ -61,7 +61,7 @@ def start(folder: Path, batch_size: int) -> tuple[Views, Sampler, float]:
 def race(views: Views, sampler: Sampler, *, seconds: float) -> dict[str, float]:
     """Samples a second of each loader, taking turns for so many seconds in all."""
     plain = open_clip.get_tokenizer("ViT-B-32")
-    quick = quicken(plain)
+    quick = fast_tokenizer(plain)
     transform = open_clip.image_transform(224, is_train=True, aug_cfg={"scale": (_MIN_AREA, 1.0)})
     preprocess = Preprocess(
         size_px=(224, 224),

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from model.clip.loading import Clip
-from model.clip.tokenizer import quicken
+from model.clip.tokenizer import fast_tokenizer
 from model.dataset.images import ImageReader
 from model.dataset.views import Views
-from model.training.batches import Batch, Stream
+from model.training.batches import Batch, BatchStream
 from model.training.config import TrainConfig
 from model.training.run.metrics import Readings
 from model.training.step.learner import Learner
@@ -21,7 +21,7 @@ from model.training.train import reproducible
 
 
 class OwnTraining:
-    """What `model.session.Session` does at each step, from the dataset's files to the weights.
+    """What `model.training.loop.TrainingLoop` does at each step, from the dataset's files to the weights.
 
     Args:
         clip: The model; another of ours may train it too.
@@ -30,7 +30,7 @@ class OwnTraining:
     """
 
     def __init__(self, clip: Clip, views: Views, config: TrainConfig) -> None:
-        stream = Stream(views, config)
+        stream = BatchStream(views, config)
         self._learner = Learner(
             clip,
             config,
@@ -38,7 +38,7 @@ class OwnTraining:
             class_weights=class_weights(torch.from_numpy(stream.sampler.counts), config.beta),
         )
         self._images = ImageReader(views, clip.preprocess, num_workers=config.num_workers)
-        self._batches: Iterator[Batch] = stream.read_ahead(0, self._images, quicken(clip.tokenizer))
+        self._batches: Iterator[Batch] = stream.read_ahead(0, self._images, fast_tokenizer(clip.tokenizer))
         self._num_done = 0
 
     def take_step(self) -> float:

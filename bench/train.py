@@ -38,7 +38,7 @@ from bench.open_clip_training import ImageFiles, OpenClipTraining, Pairs, read_f
 from bench.own_training import OwnTraining
 from model.clip.loading import Clip, load_clip
 from model.clip.source import ModelSource
-from model.clip.tokenizer import quicken
+from model.clip.tokenizer import fast_tokenizer
 from model.dataset.folder import open_dataset
 from model.dataset.images import ImageReader
 from model.dataset.views import Views, read_views
@@ -74,7 +74,7 @@ def read_pairs(views: Views, clip: Clip, num_pairs: int) -> Pairs:
     """The first views as they enter a model."""
     rows = range(num_pairs)
     with contextlib.closing(ImageReader(views, clip.preprocess, num_workers=1)) as images:
-        return images.read(rows), quicken(clip.tokenizer)(views.texts_of(rows, "text", [0.0] * num_pairs))
+        return images.read(rows), fast_tokenizer(clip.tokenizer)(views.texts_of(rows, "text", [0.0] * num_pairs))
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from model.evaluation.config import EvaluationConfig
 from model.training.config import TrainConfig
 from patentdata.dataset.stage import DatasetConfig
 from patentdata.store.folder import DataFolder
-from tasks.running.local_copies import put_back, working_folder
+from tasks.running.local_copies import upload, working_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def refresh(config: RefreshConfig) -> WalkResult:
                 result.training, result.evaluation = train_and_measure(
                     folder, config.dataset.name, run_dir, config.training, config.evaluation
                 )
-                put_back(folder, "runs", run_name)
+                upload(folder, "runs", run_name)
     publish(result.weeks, result.evaluation)
     if result.failures:
         raise WeeksFailedError(result)

@@ -13,7 +13,7 @@ from prefect import flow
 from flows.publishing import publish, publish_decision
 from flows.steps import TINY_TRAINING, train_and_measure
 from model.dataset.folder import Dataset, open_dataset
-from model.evaluation.champion import Decision, Hall, num_train_patents
+from model.evaluation.champion import Decision, ModelRegistry, num_train_patents
 from model.evaluation.config import EvaluationConfig
 from model.training.config import TrainConfig
 from patentdata.errors import ConfigError
@@ -94,7 +94,7 @@ def retrain(config: RetrainConfig) -> RetrainResult:
     """Train, measure on the dataset and on the frozen test set, and decide. What is done already is left as it is."""
     folder = DataFolder(config.data_dir)
     dataset = open_dataset(local_dir(folder, "datasets", config.dataset))
-    hall = Hall(local_dir(folder, "models"))
+    hall = ModelRegistry(local_dir(folder, "models"))
     run_dir = local_dir(folder, "runs", config.run_name or f"{dataset.name}-{dataset.fingerprint[:8]}")
     if reason := _nothing_new(hall, dataset, run_dir, config.min_new_patents):
         result = RetrainResult("nothing_new", reason)
@@ -107,7 +107,7 @@ def retrain(config: RetrainConfig) -> RetrainResult:
     return result
 
 
-def _nothing_new(hall: Hall, dataset: Dataset, run_dir: Path, min_new_patents: int) -> str | None:
+def _nothing_new(hall: ModelRegistry, dataset: Dataset, run_dir: Path, min_new_patents: int) -> str | None:
     """Why nothing is trained; None where something is: enough new patents, or a run that was begun and not decided."""
     last = hall.decisions[-1] if hall.decisions else None
     if last is None or min_new_patents == 0 or (run_dir.is_dir() and run_dir.name != last.run):
@@ -121,7 +121,7 @@ def _nothing_new(hall: Hall, dataset: Dataset, run_dir: Path, min_new_patents: i
     )
 
 
-def _decide(hall: Hall, dataset: Dataset, run_dir: Path, config: RetrainConfig) -> RetrainResult:
+def _decide(hall: ModelRegistry, dataset: Dataset, run_dir: Path, config: RetrainConfig) -> RetrainResult:
     """Measure a finished run on the frozen test set beside the champion, and promote or refuse it."""
     test_set = hall.freeze_test_set(dataset)
     champion = hall.champion

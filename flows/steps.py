@@ -12,7 +12,7 @@ from patentdata.store.folder import DataFolder
 from patentdata.store.report import Report
 from tasks.dataset import freeze_dataset
 from tasks.evaluation import evaluate_model
-from tasks.running.local_copies import copied
+from tasks.running.local_copies import local_copy
 from tasks.running.progress import listener
 from tasks.running.runners import call_task
 from tasks.training import train_model
@@ -33,7 +33,7 @@ def train_and_measure(
     folder: DataFolder, dataset: str, run_dir: Path, training: TrainConfig, evaluation: EvaluationConfig
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train a model on a dataset and measure it there: summary of the run, content of `evaluation.json`."""
-    dataset_dir = copied(folder, "datasets", dataset)
+    dataset_dir = local_copy(folder, "datasets", dataset)
     trained = call_task(
         train_model, dataset_dir=dataset_dir, run_dir=run_dir, config=training, progress=listener().on_training
     )

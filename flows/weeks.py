@@ -13,7 +13,7 @@ from prefect import Task
 from flows.outcomes import WeekOutcome
 from patentdata.archives.designs import ArchivesConfig
 from patentdata.archives.downloads import DownloadsConfig
-from patentdata.archives.fetching import Fetching, num_at_once
+from patentdata.archives.fetching import FetchQueue, num_at_once
 from patentdata.archives.kept import state_of_offer
 from patentdata.archives.portal import PortalConfig
 from patentdata.archives.sources import list_weeks
@@ -90,7 +90,7 @@ def walk_weeks(config: WeeksConfig) -> list[WeekOutcome]:
         raise SourceError(f"no week to walk in {config.source or config.data_dir}; name a --source of weekly archives")
     steps = {week: list(_steps(config, folder, week, offered.get(week))) for week in outcomes}
     listener().on_weeks(list(outcomes), sum(len(of_week) for of_week in steps.values()))
-    fetching = Fetching(num_at_once(offered.values(), config.workers.num_known_workers))
+    fetching = FetchQueue(num_at_once(offered.values(), config.workers.num_known_workers))
     with (
         open_runner(config.workers) as runner,
         open_caption_runner(runner, config.workers, folder, config.captions) as caption_runner,
@@ -123,7 +123,7 @@ def _drive(
     steps: dict[str, list[Step]],
     outcomes: dict[str, WeekOutcome],
     kept: Container[str],
-    fetching: Fetching,
+    fetching: FetchQueue,
 ) -> None:
     """Hand out each week's next step as soon as the one before it is done, so that no worker waits within a task.
 
@@ -137,9 +137,9 @@ def _drive(
             return 0
         stage, task, parameters = steps[week][0]
         is_fetched = has_turn or (stage == "archives" and _is_to_fetch(**parameters))
-        if is_fetched and fetching.given_up is not None:
+        if is_fetched and fetching.stop_reason is not None:
             del steps[week][0]
-            return fail(week, stage, fetching.given_up)
+            return fail(week, stage, fetching.stop_reason)
         if is_fetched and not has_turn and not fetching.begins(week):
             return 0
         if is_fetched:

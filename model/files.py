@@ -32,7 +32,7 @@ def sha256_of_json(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a neighbouring path to write to; it takes the place of `path` when the block ends well.
 
     The bytes are on the disk before the name changes, so a crash leaves the old file or the new one.
@@ -50,7 +50,7 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, whole or not at all."""
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
@@ -77,7 +77,7 @@ def remove(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def held_alone(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[None]:
     """Hold `folder` against other processes; waits for one that holds it.
 
     The lock lies on the folder itself, so it leaves no file behind and ends with the process, however that ends.

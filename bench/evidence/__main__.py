@@ -31,7 +31,7 @@ from bench.evidence.summary import Evidence, summarise, tables
 from model.dataset.folder import open_dataset
 from model.dataset.views import read_views
 from model.errors import ModelError
-from model.files import held_alone, write_json, write_text
+from model.files import exclusive_lock, write_json, write_text
 
 _FAILED = 1
 
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with contextlib.ExitStack() as held:
             if not options.summary:
-                held.enter_context(held_alone(options.out))
+                held.enter_context(exclusive_lock(options.out))
                 _make(options.out, options.scale, runs, options.workers)
             summary = _sum_up(options.out, scale, runs)
     except ModelError as error:

@@ -29,7 +29,7 @@ from patentdata.views.square_images import TrainingImageConfig
 from patentdata.views.stage import split_archive
 from patentdata.worker import prepare_worker
 
-Advance = Callable[[int, int], None]  # weeks done, weeks in all
+EmbeddingProgress = Callable[[int, int], None]  # weeks done, weeks in all
 
 _FIRST_DAY = datetime.date(2024, 1, 2)
 _PATENTS_A_WEEK = 100
@@ -37,7 +37,9 @@ _FIRST_NUMBER = 904_200  # a multiple of 33: classes that are equal come in bloc
 _DRAWING_SCALE = 0.3  # the training images are a fraction of a sheet
 
 
-def make_dataset(out: Path, scale: Scale, *, num_workers: int, advance: Advance = lambda done, of: None) -> Path:
+def make_dataset(
+    out: Path, scale: Scale, *, num_workers: int, advance: EmbeddingProgress = lambda done, of: None
+) -> Path:
     """Draw the patents and walk them to a dataset; what is there already is kept.
 
     Args:

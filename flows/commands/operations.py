@@ -37,14 +37,14 @@ def doctor(data_dir: DataDir = "data", as_json: Json = False) -> None:
 
     Example: `designclip doctor -d data`
     """
-    from flows.preflight.doctor import examine, summary
+    from flows.preflight.doctor import run_checks, summary
 
     findings = []
     table = Table("", "what", box=None)
     for name in ("found", "to do"):
         table.add_column(name, overflow="fold")  # of a path and an address every letter counts
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "wrong": "[bold red]wrong[/]"}
-    for finding in examine(data_dir):
+    for finding in run_checks(data_dir):
         findings.append(finding)
         table.add_row(marks[finding.state], finding.name, escape(finding.found), escape(finding.advice))
     told = summary(findings)

@@ -15,7 +15,7 @@ from flows.terminal import output, tables
 
 if TYPE_CHECKING:
     from flows.retrain import RetrainResult
-    from model.evaluation.champion import Hall
+    from model.evaluation.champion import ModelRegistry
 
 app = typer.Typer()
 
@@ -63,9 +63,9 @@ def champion(data_dir: DataDir, as_json: Json = False) -> None:
 
     Example: `designclip champion -d data`
     """
-    from model.evaluation.champion import Hall
+    from model.evaluation.champion import ModelRegistry
 
-    hall = Hall(Path(data_dir) / "models")
+    hall = ModelRegistry(Path(data_dir) / "models")
     if as_json:
         present = hall.champion.to_dict() if hall.champion else None
         output.show_json({"champion": present, "history": [decision.to_dict() for decision in hall.decisions]})
@@ -80,7 +80,7 @@ def champion(data_dir: DataDir, as_json: Json = False) -> None:
         out.print(_history(hall))
 
 
-def _history(hall: Hall) -> Table:
+def _history(hall: ModelRegistry) -> Table:
     """Every decision, the first on top."""
     table = Table("when", "run", "decision", "trained on", "why", "by", title="Decisions", title_justify="left")
     for decision in hall.decisions:

@@ -14,7 +14,7 @@ from flows.terminal import output, tables
 from flows.terminal.bars import Bars
 
 if TYPE_CHECKING:
-    from flows.preflight.source_listing import Offer
+    from flows.preflight.source_listing import SourceListing
     from flows.weeks import WeeksConfig
 
 app = typer.Typer()
@@ -97,7 +97,7 @@ def _settings(source: str | None, data_dir: str, years: str, config: Any, *, who
     return build(WeeksConfig, values | more)
 
 
-def _show_offer(offer: Offer) -> None:
+def _show_offer(offer: SourceListing) -> None:
     out = Console()
     has_limits = any(week.downloads_left is not None for week in offer.weeks)
     table = Table("week", "offered", "MB", "state", "MB to fetch", "numbers missing")
@@ -124,7 +124,7 @@ def _missing_numbers(within: int | None, before: int | None) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _summary(offer: Offer) -> list[str]:
+def _summary(offer: SourceListing) -> list[str]:
     num_here = sum(week.state in ("here", "not offered") for week in offer.weeks)
     sentences = [f"{len(offer.weeks):,} weeks, {num_here:,} of them here, {offer.num_to_fetch:,} to fetch."]
     if offer.without_archive:

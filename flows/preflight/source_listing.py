@@ -48,7 +48,7 @@ class WeekOffered:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Offer:
+class SourceListing:
     """All weeks of a source and a data folder.
 
     Attributes:
@@ -88,7 +88,7 @@ class Offer:
         }
 
 
-def read_offer(config: WeeksConfig, *, bytes_per_s: float | None = None) -> Offer:
+def read_offer(config: WeeksConfig, *, bytes_per_s: float | None = None) -> SourceListing:
     """Compare what a source lists with what a data folder holds; no archive is opened.
 
     Args:
@@ -129,7 +129,9 @@ def read_offer(config: WeeksConfig, *, bytes_per_s: float | None = None) -> Offe
             )
         )
     speed = arrival_of(offered.values(), bytes_per_s)
-    return Offer(weeks=weeks, without_archive=_without_archive([week.week for week in weeks]), share=share, speed=speed)
+    return SourceListing(
+        weeks=weeks, without_archive=_without_archive([week.week for week in weeks]), share=share, speed=speed
+    )
 
 
 def _downloads_left(config: WeeksConfig, offered: Iterable[WeeklyArchive]) -> dict[str, int]:

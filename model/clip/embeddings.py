@@ -29,8 +29,8 @@ from model.clip.loading import Clip
 from model.dataset.folder import Dataset
 from model.dataset.images import ImageReader
 from model.dataset.views import Views
-from model.files import sha256_of_json, written_aside
-from model.progress import Advance
+from model.files import atomic_write, sha256_of_json
+from model.progress import EmbeddingProgress
 
 VERSION = 2  # counts up when equal inputs would give other features
 _IDENTITY = b"designclip"
@@ -82,7 +82,9 @@ def embed_images(clip: Clip, views: Views, *, batch_size: int, num_workers: int 
 
 
 @torch.inference_mode()
-def embed_texts(clip: Clip, texts: Sequence[str], *, batch_size: int, advance: Advance | None = None) -> np.ndarray:
+def embed_texts(
+    clip: Clip, texts: Sequence[str], *, batch_size: int, advance: EmbeddingProgress | None = None
+) -> np.ndarray:
     """Text features: (num_texts, embed_dim) float32, unit length. Each distinct text is computed once."""
     model: Any = clip.model.eval()
     device = model.logit_scale.device
@@ -111,7 +113,7 @@ def image_features_of(
     load: Callable[[], Clip],
     batch_size: int,
     num_workers: int,
-    advance: Advance | None = None,
+    advance: EmbeddingProgress | None = None,
 ) -> ImageFeatures:
     """Image features of `views`, from `path` where it holds them, else computed and stored there.
 
@@ -164,7 +166,7 @@ def text_features_of(
     identity: dict[str, Any],
     load: Callable[[], Clip],
     batch_size: int,
-    advance: Advance | None = None,
+    advance: EmbeddingProgress | None = None,
 ) -> np.ndarray:
     """Text features, from `path` where it holds these texts, else computed and stored there.
 
@@ -207,7 +209,7 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _write(path: Path, table: pa.Table, identity: dict[str, Any]) -> None:
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         pq.write_table(
             table.replace_schema_metadata({_IDENTITY: json.dumps(identity)}),
             aside,

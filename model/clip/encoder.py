@@ -22,11 +22,11 @@ from model.clip.source import ModelSource, fingerprint_source
 from model.dataset.folder import Dataset
 from model.dataset.views import Views
 from model.files import sha256_of_json
-from model.progress import Advance
+from model.progress import EmbeddingProgress
 
 
 @dataclass
-class Entrant:
+class Encoder:
     """A model, with a place where its features are kept.
 
     Attributes:
@@ -45,7 +45,7 @@ class Entrant:
     batch_size: int = 128
     num_workers: int = 2
     untrained_seed: int | None = None
-    advance: Advance | None = None
+    advance: EmbeddingProgress | None = None
     _clip: Clip | None = field(default=None, repr=False)
 
     @property
@@ -65,9 +65,9 @@ class Entrant:
             )
         return self._clip
 
-    def untrained(self, seed: int) -> Entrant:
+    def untrained(self, seed: int) -> Encoder:
         """The same architecture with fresh weights."""
-        return Entrant(
+        return Encoder(
             name=f"{self.name}, untrained",
             source=self.source,
             fingerprint=self.fingerprint,
@@ -141,14 +141,14 @@ class Entrant:
         return folder / f"{dataset.name}-{kind}.parquet"
 
 
-def find_entrant(
+def find_encoder(
     model: str | Path,
     device: torch.device,
     *,
     batch_size: int = 128,
     num_workers: int = 2,
-    advance: Advance | None = None,
-) -> Entrant:
+    advance: EmbeddingProgress | None = None,
+) -> Encoder:
     """Resolve the name of a model; one that is not local is loaded to take its fingerprint.
 
     Args:
@@ -163,7 +163,7 @@ def find_entrant(
     if fingerprint is None:
         clip = load_clip(source, device=device)
         fingerprint = fingerprint_clip(clip)
-    return Entrant(
+    return Encoder(
         source.label,
         source,
         fingerprint,

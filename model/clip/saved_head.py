@@ -11,7 +11,7 @@ from model.clip.loading import Clip, load_clip
 from model.clip.source import ModelSource
 from model.dataset.classes import ClassTable
 from model.errors import ArchitectureError
-from model.files import read_json, write_json, written_aside
+from model.files import atomic_write, read_json, write_json
 
 CLASSIFIER_WEIGHTS, CLASSIFIER_CONFIG = "classifier.safetensors", "classifier.json"
 
@@ -19,7 +19,7 @@ CLASSIFIER_WEIGHTS, CLASSIFIER_CONFIG = "classifier.safetensors", "classifier.js
 def save_classifier(head: FusionHead, table: ClassTable, folder: Path) -> None:
     """Write a head and the classes it tells into a model folder."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
-    with written_aside(folder / CLASSIFIER_WEIGHTS) as aside:
+    with atomic_write(folder / CLASSIFIER_WEIGHTS) as aside:
         aside.write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
     write_json(folder / CLASSIFIER_CONFIG, {"classes": table.to_dict()})
 

@@ -13,7 +13,7 @@ from open_clip.tokenizer import SimpleTokenizer
 Tokenizer = Callable[[list[str]], torch.Tensor]
 
 
-def quicken(tokenizer: Any) -> Tokenizer:
+def fast_tokenizer(tokenizer: Any) -> Tokenizer:
     """A tokenizer that gives what `tokenizer` gives, and remembers words; one that is not CLIP's own is given back.
 
     Texts of printable ASCII without "&" skip the repair of mangled Unicode and of HTML, which leaves them as they are

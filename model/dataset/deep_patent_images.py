@@ -25,8 +25,8 @@ from model.dataset.deep_patent_lists import DATABASE, LISTS, QUERY, ListedImage,
 from model.dataset.images import pad_to_square, resize
 from model.dataset.query_image import QueryError, decode_picture
 from model.errors import ConfigError, DatasetError
-from model.files import held_alone, read_json, sha256_of_file, sha256_of_json, write_json, written_aside
-from model.progress import Advance
+from model.files import atomic_write, exclusive_lock, read_json, sha256_of_file, sha256_of_json, write_json
+from model.progress import EmbeddingProgress
 from model.settings import RESULT_UNTOUCHED, Config, require
 
 VERSION = 1  # counts up when equal inputs would give other files
@@ -89,7 +89,7 @@ def import_deep_patent(
     out_dir: str | Path,
     config: DeepPatentConfig | None = None,
     *,
-    advance: Advance | None = None,
+    advance: EmbeddingProgress | None = None,
 ) -> dict[str, Any]:
     """Make a dataset folder of DeepPatent's lists and images; one that is done and intact is given back at once.
 
@@ -120,7 +120,7 @@ def import_deep_patent(
                 f"{images[0].image.path}; name the folder that holds {Path(images[0].image.path).parts[0]}"
             )
     out_dir.mkdir(parents=True, exist_ok=True)
-    with held_alone(out_dir):
+    with exclusive_lock(out_dir):
         return _Maker(images_dir, out_dir, config, advance).make(wanted)
 
 
@@ -152,7 +152,9 @@ def _size_of(path: Path) -> int:
 class _Maker:
     """Makes the files of one dataset folder."""
 
-    def __init__(self, images_dir: Path, out_dir: Path, config: DeepPatentConfig, advance: Advance | None) -> None:
+    def __init__(
+        self, images_dir: Path, out_dir: Path, config: DeepPatentConfig, advance: EmbeddingProgress | None
+    ) -> None:
         self.images_dir = images_dir
         self.out_dir = out_dir
         self.config = config
@@ -251,7 +253,7 @@ class _Maker:
         ]
         reasons = [None if isinstance(image, bytes) else image for image in made]
         footer = {_IDENTITY: json.dumps({**identity, "reasons": reasons})}
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata(footer)), aside, compression="zstd")
         return reasons
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import platformdirs
 import pyarrow as pa
 
-from model.files import held_alone, written_aside
+from model.files import atomic_write, exclusive_lock
 
 VERSION = 1  # counts up when equal splits would give another file
 _ROOM = 1.05  # free space asked for, as a multiple of the data
@@ -56,7 +56,7 @@ def mapped_table(
         return table
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with held_alone(folder):
+        with exclusive_lock(folder):
             table = _map(path)
             if table is not None:
                 return table
@@ -69,7 +69,7 @@ def mapped_table(
                     *(folder, free / 1e9, num_bytes * _ROOM / 1e9),
                 )
                 return None
-            with written_aside(path) as aside, pa.ipc.new_file(str(aside), schema) as writer:
+            with atomic_write(path) as aside, pa.ipc.new_file(str(aside), schema) as writer:
                 for part in read():
                     writer.write_table(part)
             return _map(path)

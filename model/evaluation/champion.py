@@ -20,7 +20,7 @@ from typing import Any
 from model.dataset.columns import read_columns
 from model.dataset.folder import Dataset, open_dataset
 from model.errors import ChampionError
-from model.evaluation.measures.result_table import find_figure
+from model.evaluation.measures.result_table import find_value
 from model.files import hash_folder, read_json, remove, sha256_of_file, sha256_of_json, write_json
 
 TEST_SPLIT = "test"
@@ -77,7 +77,7 @@ class Decision:
         return asdict(self)
 
 
-class Hall:
+class ModelRegistry:
     """The folder `models/`.
 
     Args:
@@ -172,7 +172,7 @@ class Hall:
             results: Its evaluation on the frozen test set, with the champion as second model where there is one.
             run_dir: Its run.
             dataset: What it was trained on.
-            metric: Path of the deciding figure, a share, as `result_table.find_figure` takes it.
+            metric: Path of the deciding figure, a share, as `result_table.find_value` takes it.
 
         Raises:
             ChampionError: There is no such figure, or it cannot be compared.
@@ -235,7 +235,7 @@ def patents_on_both_sides(dataset: Dataset, test_set: Dataset) -> dict[str, int]
 
 def _share(results: Mapping[str, Any], metric: str) -> dict[str, Any]:
     try:
-        figure = find_figure(results, metric)
+        figure = find_value(results, metric)
     except KeyError as error:
         raise ChampionError(str(error.args[0])) from None
     if figure["unit"] != "share":

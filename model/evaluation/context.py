@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from model.clip.embeddings import ImageFeatures
-from model.clip.encoder import Entrant
+from model.clip.encoder import Encoder
 from model.dataset.folder import Dataset
 from model.dataset.views import Views, read_views
 from model.evaluation.config import EvaluationConfig
@@ -21,7 +21,7 @@ from model.evaluation.measures.bootstrap import Bootstrap
 from model.evaluation.measures.metrics import Scores, scores_of_features
 from model.evaluation.measures.result_table import AGAINST, MODEL, UNTRAINED
 
-__all__ = ["AGAINST", "MODEL", "UNTRAINED", "Card", "Example", "TaskResult", "Trial"]
+__all__ = ["AGAINST", "MODEL", "UNTRAINED", "Card", "EvaluationContext", "Example", "TaskResult"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class TaskResult:
 
 
 @dataclass
-class Trial:
+class EvaluationContext:
     """A dataset, the models under measurement, and the settings.
 
     Attributes:
@@ -100,7 +100,7 @@ class Trial:
     """
 
     dataset: Dataset
-    entrants: dict[str, Entrant]
+    entrants: dict[str, Encoder]
     config: EvaluationConfig
     device: torch.device
     advance: Callable[[int, int, str], None] | None = None

@@ -12,7 +12,7 @@ from typing import Any
 from model.clip.source import find_prefixed_or_local, fingerprint_source
 from model.dataset.folder import Dataset, open_dataset
 from model.evaluation.config import EvaluationConfig
-from model.files import held_alone, read_json, sha256_of_file
+from model.files import exclusive_lock, read_json, sha256_of_file
 from model.training.run.folder import RunFolder
 
 EVALUATION_VERSION = 4  # likewise, of what evaluation writes
@@ -60,7 +60,7 @@ def finished_evaluation(
     is_told = fingerprint is not None and (against is not None or config.against is None)
     if source is None or fingerprint is None or not is_told or not Path(out_dir).is_dir():
         return None
-    with held_alone(Path(out_dir)):
+    with exclusive_lock(Path(out_dir)):
         identity = evaluation_identity(fingerprint, source.run_dir, dataset, config, against)
         return finished_results(Path(out_dir), identity)
 

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from model.clip.encoder import Entrant, find_entrant
+from model.clip.encoder import Encoder, find_encoder
 from model.clip.loading import choose_device
 from model.dataset.folder import Dataset, open_dataset
 from model.errors import ConfigError, ModelError
 from model.evaluation.config import EvaluationConfig
-from model.evaluation.context import Example, TaskResult, Trial
+from model.evaluation.context import EvaluationContext, Example, TaskResult
 from model.evaluation.done import evaluation_identity, finished_results
 from model.evaluation.leaks import check_leaks
 from model.evaluation.measures.result_table import AGAINST, MODEL, UNTRAINED
@@ -32,14 +32,14 @@ from model.evaluation.protocols import (
     zero_shot,
 )
 from model.evaluation.published import published_for
-from model.files import held_alone, read_json, sha256_of_file, write_json, write_text
-from model.progress import Advance
+from model.files import exclusive_lock, read_json, sha256_of_file, write_json, write_text
+from model.progress import EmbeddingProgress
 from model.training.run.folder import RunFolder
 from model.training.run.metrics import read_metrics
 
 __all__ = ["MEASURES", "EvaluationConfig", "evaluate"]
 
-MEASURES: dict[str, Callable[[Trial], TaskResult]] = {
+MEASURES: dict[str, Callable[[EvaluationContext], TaskResult]] = {
     "retrieval": retrieval.measure,
     "zero_shot": zero_shot.measure,
     "linear_probe": linear_probe.measure,
@@ -57,7 +57,7 @@ def evaluate(
     out_dir: str | Path,
     config: EvaluationConfig | None = None,
     *,
-    advance: Advance | None = None,
+    advance: EmbeddingProgress | None = None,
 ) -> dict[str, Any]:
     """Measure a model; an evaluation that is done and intact is given back at once.
 
@@ -85,10 +85,10 @@ def evaluate(
     )
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    with held_alone(out_dir):
+    with exclusive_lock(out_dir):
         results = finished_results(out_dir, identity)
         if results is None:
-            trial = Trial(dataset, entrants, config, entrant.device, advance)
+            trial = EvaluationContext(dataset, entrants, config, entrant.device, advance)
             results, examples = _measure(trial)
             results = {"stage": "evaluation", "identity": identity, **results}
             losses = read_metrics(RunFolder(entrant.run_dir).metrics) if entrant.run_dir else []
@@ -98,11 +98,13 @@ def evaluate(
     return results
 
 
-def _find_entrants(model: str | Path, config: EvaluationConfig, advance: Advance | None) -> dict[str, Entrant]:
+def _find_entrants(
+    model: str | Path, config: EvaluationConfig, advance: EmbeddingProgress | None
+) -> dict[str, Encoder]:
     device = choose_device(config.device)
 
-    def find(name: str | Path) -> Entrant:
-        return find_entrant(name, device, batch_size=config.batch_size, num_workers=config.num_workers, advance=advance)
+    def find(name: str | Path) -> Encoder:
+        return find_encoder(name, device, batch_size=config.batch_size, num_workers=config.num_workers, advance=advance)
 
     entrants = {MODEL: find(model)}
     if config.against is not None:
@@ -112,7 +114,7 @@ def _find_entrants(model: str | Path, config: EvaluationConfig, advance: Advance
     return entrants
 
 
-def _measure(trial: Trial) -> tuple[dict[str, Any], dict[str, list[Example]]]:
+def _measure(trial: EvaluationContext) -> tuple[dict[str, Any], dict[str, list[Example]]]:
     """Leak checks, then each task: the plain results, and by task what is shown on the page."""
     views, config = trial.views, trial.config
     leaks = check_leaks(trial.dataset, views, trial.entrants.values(), config)
@@ -138,18 +140,18 @@ def _measure(trial: Trial) -> tuple[dict[str, Any], dict[str, list[Example]]]:
     return results, examples
 
 
-def _describe(entrant: Entrant) -> dict[str, Any]:
+def _describe(entrant: Encoder) -> dict[str, Any]:
     return {"name": entrant.name, "fingerprint": entrant.fingerprint, "architecture": _architecture(entrant)}
 
 
-def _architecture(entrant: Entrant) -> str:
+def _architecture(entrant: Encoder) -> str:
     """Name of the architecture, as far as it is known; the model's own name where it is not."""
     made = (read_json(RunFolder(entrant.run_dir).config) or {}) if entrant.run_dir else {}
     named = str(made.get("config", {}).get("architecture", "") or "")
     return named if named and ":" not in named else entrant.name
 
 
-def _describe_dataset(dataset: Dataset, trial: Trial) -> dict[str, Any]:
+def _describe_dataset(dataset: Dataset, trial: EvaluationContext) -> dict[str, Any]:
     views = trial.views
     return {
         "name": dataset.name,

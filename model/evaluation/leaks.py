@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from model.clip.encoder import Entrant
+from model.clip.encoder import Encoder
 from model.dataset.columns import read_columns
 from model.dataset.folder import Dataset
 from model.dataset.views import Views
@@ -44,7 +44,7 @@ class Leak:
         return asdict(self)
 
 
-def check_leaks(dataset: Dataset, views: Views, entrants: Iterable[Entrant], config: EvaluationConfig) -> list[Leak]:
+def check_leaks(dataset: Dataset, views: Views, entrants: Iterable[Encoder], config: EvaluationConfig) -> list[Leak]:
     """Make every check, whether it finds something or not.
 
     Raises:
@@ -114,7 +114,7 @@ def titles_in_captions(texts: Sequence[str], titles: Sequence[str | None]) -> Le
     return Leak("titles", num_found, len(texts), message)
 
 
-def _other_training(entrant: Entrant, dataset: Dataset) -> Leak:
+def _other_training(entrant: Encoder, dataset: Dataset) -> Leak:
     """Whether a model that was trained here was trained on another dataset, which may hold what is asked here."""
     assert entrant.run_dir is not None
     made = read_json(RunFolder(entrant.run_dir).config) or {}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from model.errors import ConfigError
-from model.files import read_json, write_json, written_aside
+from model.files import atomic_write, read_json, write_json
 
 _TRAINING_POINTS_A_LIST = 64
 _MAX_LISTS = 16_384
@@ -189,7 +189,7 @@ def approximate(
             pass  # damaged: built anew
     index = _build(exact, config)
     num_probed, recall = _tune(exact, index, probes(), config)
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         faiss.write_index(index, str(aside))
     write_json(note_path, {"identity": identity, "num_probed": num_probed, "recall": recall})
     return Approximate(exact, index, num_probed, recall)

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from model.clip.embeddings import embeddings_folder
-from model.clip.encoder import Entrant, find_entrant
+from model.clip.encoder import Encoder, find_encoder
 from model.clip.loading import choose_device
 from model.dataset.folder import open_dataset
 from model.dataset.images import normalise, resize
 from model.dataset.query_image import QueryError, QueryImageConfig
 from model.pages import data_uri, page_environment
-from model.progress import Advance
+from model.progress import EmbeddingProgress
 from model.search.gallery import Filters, Gallery, Hit
 from model.search.nearest import Approximate, ApproximateConfig, Nearest, Probes, approximate
 from model.settings import RESULT_UNTOUCHED, Config, require
@@ -61,7 +61,7 @@ class Search:
         image: How a query's picture is laid out.
     """
 
-    def __init__(self, entrant: Entrant, gallery: Gallery, nearest: Nearest | Approximate) -> None:
+    def __init__(self, entrant: Encoder, gallery: Gallery, nearest: Nearest | Approximate) -> None:
         self.entrant = entrant
         self.gallery = gallery
         self.nearest = nearest
@@ -146,7 +146,11 @@ def check_k(k: int) -> None:
 
 
 def open_search(
-    model: str | Path, dataset_dir: str | Path, config: SearchConfig | None = None, *, advance: Advance | None = None
+    model: str | Path,
+    dataset_dir: str | Path,
+    config: SearchConfig | None = None,
+    *,
+    advance: EmbeddingProgress | None = None,
 ) -> Search:
     """A model and a dataset made ready; features are computed at the first call and kept.
 
@@ -161,7 +165,7 @@ def open_search(
     """
     config = config or SearchConfig()
     gallery = Gallery(open_dataset(dataset_dir))
-    entrant = find_entrant(
+    entrant = find_encoder(
         model,
         choose_device(config.device),
         batch_size=config.batch_size,
@@ -174,7 +178,7 @@ def open_search(
     return Search(entrant, gallery, exact)
 
 
-def _approximate(exact: Nearest, entrant: Entrant, gallery: Gallery, config: SearchConfig) -> Approximate:
+def _approximate(exact: Nearest, entrant: Encoder, gallery: Gallery, config: SearchConfig) -> Approximate:
     settings = ApproximateConfig(from_views=config.approximate_from, min_recall=config.min_recall)
     rows = np.random.default_rng(settings.seed).choice(
         len(gallery), min(settings.num_probes, len(gallery)), replace=False

@@ -80,7 +80,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Stream:
+class BatchStream:
     """The batches of all steps of a run.
 
     Attributes:

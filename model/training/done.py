@@ -7,7 +7,7 @@ from typing import Any
 
 from model.clip.source import ModelSource, fingerprint_source
 from model.dataset.folder import Dataset, open_dataset
-from model.files import held_alone
+from model.files import exclusive_lock
 from model.training.config import TrainConfig
 from model.training.run.folder import RunFolder
 
@@ -35,5 +35,5 @@ def finished_training(dataset_dir: str | Path, run_dir: str | Path, config: Trai
     run = RunFolder(Path(run_dir))
     if not run.folder.is_dir():
         return None
-    with held_alone(run.folder):
+    with exclusive_lock(run.folder):
         return run.finished_summary(identity) if run.page.is_file() else None

@@ -13,7 +13,7 @@ from model.clip.loading import Clip
 from model.clip.saved_head import save_classifier
 from model.clip.source import CONFIG_NAME, WEIGHTS_NAME
 from model.dataset.classes import ClassTable
-from model.files import hash_folder, remove, write_json, write_text, written_aside
+from model.files import atomic_write, hash_folder, remove, write_json, write_text
 from model.training.step.objective import TERMS
 
 _CARD = """\
@@ -110,7 +110,7 @@ def export_model(
     remove(folder)
     folder.mkdir(parents=True)
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in clip.model.state_dict().items()}
-    with written_aside(folder / WEIGHTS_NAME) as aside:
+    with atomic_write(folder / WEIGHTS_NAME) as aside:
         aside.write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
     preprocess_cfg = {
         "mean": list(clip.preprocess.mean),

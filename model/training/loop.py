@@ -13,12 +13,12 @@ import torch
 
 from model.clip.loading import load_clip
 from model.clip.source import ModelSource
-from model.clip.tokenizer import quicken
+from model.clip.tokenizer import fast_tokenizer
 from model.dataset.images import ImageReader
 from model.errors import TrainingStoppedError
 from model.files import sha256_of_json
 from model.progress import Progress
-from model.training.batches import Batch, Stream
+from model.training.batches import Batch, BatchStream
 from model.training.export import export_model
 from model.training.run.checkpoints import load_checkpoint, save_checkpoint
 from model.training.run.divergence import LossWatch
@@ -26,7 +26,7 @@ from model.training.run.folder import RunFolder
 from model.training.run.metrics import MetricsLog, Readings, Timings, check_step, read_metrics
 from model.training.run.trackers import Tracker, open_tracker
 from model.training.sampling import batch_rows
-from model.training.step.batchnorm import has_batch_norm, settle_batch_norm
+from model.training.step.batchnorm import has_batch_norm, recalibrate_batch_norm
 from model.training.step.learner import Learner
 from model.training.step.losses import class_weights
 from model.training.step.optimizer import learning_rate_at
@@ -48,7 +48,7 @@ class _Taken:
     readings: Readings
 
 
-class Session:
+class TrainingLoop:
     """A run in the making.
 
     Args:
@@ -57,7 +57,7 @@ class Session:
         device: Of this process.
     """
 
-    def __init__(self, run: RunFolder, stream: Stream, device: torch.device) -> None:
+    def __init__(self, run: RunFolder, stream: BatchStream, device: torch.device) -> None:
         self.run = run
         self.stream = stream
         self.config = stream.config
@@ -94,12 +94,12 @@ class Session:
                 self._take_steps(first_step, records, should_stop)
             self.learner.finish()
             if has_batch_norm(self.clip.model) and "image" not in self.config.frozen:
-                settle_batch_norm(self.clip.model, self._whole_image_batches())
+                recalibrate_batch_norm(self.clip.model, self._whole_image_batches())
         return self.processes.from_first(self._summarise(identity) if self.processes.is_first else {})
 
     def _take_steps(self, first_step: int, records: _Records, should_stop: Callable[[], bool]) -> None:
         num_steps, on_gpu = self.stream.num_steps, self.learner.device.type == "cuda"
-        tokenizer = quicken(self.clip.tokenizer)
+        tokenizer = fast_tokenizer(self.clip.tokenizer)
         batches = self.stream.read_ahead(first_step, self._images, tokenizer, pin_memory=on_gpu)
         for num_done, batch in enumerate(_timed(batches, records), start=first_step + 1):
             rate = self._learning_rate(num_done - 1)
@@ -200,7 +200,7 @@ class Session:
 class _Records:
     """What is made of each step: it is checked by every process, and written down by the first."""
 
-    session: Session
+    session: TrainingLoop
     watch: LossWatch
     metrics: MetricsLog | None
     timings: Timings | None
@@ -212,7 +212,7 @@ class _Records:
     @classmethod
     @contextlib.contextmanager
     def open(
-        cls, session: Session, first_step: int, identity: dict[str, Any], progress: Progress | None
+        cls, session: TrainingLoop, first_step: int, identity: dict[str, Any], progress: Progress | None
     ) -> Iterator[_Records]:
         run, config = session.run, session.config
         losses = [row["loss"] for row in read_metrics(run.metrics)]

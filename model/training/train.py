@@ -24,13 +24,13 @@ from model.clip.loading import choose_device
 from model.dataset.folder import Dataset, open_dataset
 from model.dataset.views import Views, read_views
 from model.errors import ConfigError, DatasetError, ModelError
-from model.files import held_alone, write_json
+from model.files import exclusive_lock, write_json
 from model.progress import Progress
-from model.training.batches import Stream
+from model.training.batches import BatchStream
 from model.training.config import TrainConfig
 from model.training.distributed import Processes, joined, local_device, num_processes_here
 from model.training.done import training_identity
-from model.training.loop import Session
+from model.training.loop import TrainingLoop
 from model.training.run.folder import RunFolder
 from model.training.run.page import write_training_page
 from model.training.stop_signal import StopOnSignal
@@ -76,7 +76,7 @@ def train(
         if summary is None:
             views = _training_views(dataset, config)
             with reproducible(config.seed, device):
-                session = Session(run, Stream(views, config, processes), device)
+                session = TrainingLoop(run, BatchStream(views, config, processes), device)
                 summary = session.train(identity, progress, should_stop)
                 summary |= {"dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, **summary["dataset"]}}
                 if processes.is_first:
@@ -101,7 +101,7 @@ def _held_by_first(run: RunFolder, processes: Processes) -> Iterator[None]:
         yield
         return
     run.folder.mkdir(parents=True, exist_ok=True)
-    with held_alone(run.folder):
+    with exclusive_lock(run.folder):
         yield
 
 

@@ -116,7 +116,7 @@ class Ask(Protocol):
         """Raises InterruptionError where another try may help, another SourceError where it will not."""
 
 
-def patiently(config: DownloadsConfig, action: Callable[[], ResultT]) -> ResultT:
+def with_retries(config: DownloadsConfig, action: Callable[[], ResultT]) -> ResultT:
     """The result of an action, tried again after each `InterruptionError` as the settings say.
 
     Raises:
@@ -148,7 +148,7 @@ def patiently(config: DownloadsConfig, action: Callable[[], ResultT]) -> ResultT
     raise AssertionError("unreachable")
 
 
-class _BriskAdapter(HTTPAdapter):
+class SmallBufferAdapter(HTTPAdapter):
     """Connections into which the system takes no more than so many bytes ahead of the reader."""
 
     def __init__(self, receive_buffer_bytes: int) -> None:
@@ -169,7 +169,7 @@ def plain_session(*, receive_buffer_bytes: int = 0) -> requests.Session:
     session = requests.Session()
     if receive_buffer_bytes:
         for scheme in ("http://", "https://"):
-            session.mount(scheme, _BriskAdapter(receive_buffer_bytes))
+            session.mount(scheme, SmallBufferAdapter(receive_buffer_bytes))
     session.headers["Accept-Encoding"] = "identity"
     session.headers["User-Agent"] = "designclip"
     session.max_redirects = 5
@@ -219,7 +219,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def passing_trouble(response: requests.Response, *, who: str, name: str, config: DownloadsConfig) -> None:
+def raise_if_transient(response: requests.Response, *, who: str, name: str, config: DownloadsConfig) -> None:
     """Raise InterruptionError for an answer that says "later": 408, 429 and all of the server's own faults."""
     status = response.status_code
     if status == 429:
@@ -229,7 +229,7 @@ def passing_trouble(response: requests.Response, *, who: str, name: str, config:
         raise InterruptionError(f"{who} is out of order ({status}) for {name}", retry_after_s(response.headers) or 0.0)
 
 
-def refuse_web_page(response: requests.Response, *, who: str, name: str) -> None:
+def raise_if_html(response: requests.Response, *, who: str, name: str) -> None:
     """Raise SourceDownError where the answer, whatever its status, is a page for a browser."""
     if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html":
         raise SourceDownError(

@@ -19,7 +19,7 @@ _MOST_AT_ONCE = 64  # of a mirror or a store, however large the cluster
 _BRIEF_ATTEMPTS, _BRIEF_PATIENCE_S = 2, 60.0  # of a week that follows one that failed
 
 
-class Fetching:
+class FetchQueue:
     """The weeks that want their archives, handed on as many at a time as the source allows.
 
     Args:
@@ -30,7 +30,7 @@ class Fetching:
     """
 
     def __init__(self, num_at_once: int) -> None:
-        self.given_up: str | None = None
+        self.stop_reason: str | None = None
         self._num_free = num_at_once
         self._waiting: collections.deque[str] = collections.deque()
         self._num_failed = 0  # in a row
@@ -50,7 +50,7 @@ class Fetching:
         elif error is None:
             self._num_failed = 0
         if self._num_failed >= _FAILURES_IN_A_ROW:
-            self.given_up = f"not fetched, since {self._num_failed} weeks in a row failed, the last so: {error}"
+            self.stop_reason = f"not fetched, since {self._num_failed} weeks in a row failed, the last so: {error}"
             weeks = list(self._waiting)
             self._waiting.clear()
             return weeks

@@ -28,7 +28,9 @@ def state_of_offer(
     if archive.kind != "folder" and noted["revision"] > archive.revision:
         return "here"
     was_cut = isinstance(complete, dict) and complete.get("read_to") == "end of DESIGN"
-    return "here" if archive.is_as_stated(noted) and not (whole and was_cut and archive.kind != "folder") else "changed"
+    return (
+        "here" if archive.matches_listing(noted) and not (whole and was_cut and archive.kind != "folder") else "changed"
+    )
 
 
 def is_same_source(note: dict[str, Any], archive: WeeklyArchive, config: ArchivesConfig) -> bool:
@@ -43,4 +45,4 @@ def is_same_source(note: dict[str, Any], archive: WeeklyArchive, config: Archive
     if None not in (noted["sha256"], archive.listed_sha256) and noted["sha256"] != archive.listed_sha256:
         return False
     was_cut = isinstance(complete, dict) and complete["read_to"] == "end of DESIGN"
-    return archive.is_as_stated(noted) and not (config.whole and was_cut)
+    return archive.matches_listing(noted) and not (config.whole and was_cut)

@@ -27,12 +27,12 @@ from patentdata.archives.downloads import (
     DownloadsConfig,
     InterruptionError,
     ListedFile,
-    passing_trouble,
-    patiently,
     plain_session,
-    refuse_web_page,
+    raise_if_html,
+    raise_if_transient,
     send,
     shown_url,
+    with_retries,
 )
 from patentdata.archives.remote_file import RemoteFile
 from patentdata.errors import SourceChangedError, SourceDownError, SourceError
@@ -59,7 +59,7 @@ def list_mirror(url: str, *, config: DownloadsConfig, wanted: Callable[[str], bo
     is_listing = urlsplit(url).path.lower().endswith(_LISTING_ENDINGS)
     folder = url if is_listing or urlsplit(url).path.endswith("/") else _with_slash(url)
     for address in [folder] if is_listing else [folder, *(urljoin(folder, name) for name in LISTING_NAMES)]:
-        page = patiently(config, lambda address=address: _page(session, address, config))  # type: ignore[misc]
+        page = with_retries(config, lambda address=address: _page(session, address, config))  # type: ignore[misc]
         listed = {file.url: file for file in _read_listing(page, address) if wanted(file.name)}
         if listed:
             return _all_as_stated(session, listed.values(), config)
@@ -80,7 +80,7 @@ def open_mirrored(file: ListedFile, *, config: DownloadsConfig, to_end: bool = F
     def ask(headers: dict[str, str]) -> requests.Response:
         response = send(session, "GET", file.url, name=file.name, config=config, headers=headers)
         if response.status_code in (200, 206, 416):
-            refuse_web_page(response, who=_host(file.url), name=file.name)
+            raise_if_html(response, who=_host(file.url), name=file.name)
             return response
         response.close()
         _refuse(response, file.url, file.name, config)
@@ -110,7 +110,9 @@ def _page(session: requests.Session, url: str, config: DownloadsConfig) -> bytes
 def _all_as_stated(session: requests.Session, files: Iterable[ListedFile], config: DownloadsConfig) -> list[ListedFile]:
     """Listed files with what the server states of each, some asked about at a time; the first failure ends it."""
     with concurrent.futures.ThreadPoolExecutor(_QUESTIONS_AT_ONCE) as pool:
-        asked = [pool.submit(patiently, config, functools.partial(_as_stated, session, file, config)) for file in files]
+        asked = [
+            pool.submit(with_retries, config, functools.partial(_as_stated, session, file, config)) for file in files
+        ]
         try:
             return [future.result() for future in asked]
         except BaseException:
@@ -121,7 +123,7 @@ def _all_as_stated(session: requests.Session, files: Iterable[ListedFile], confi
 def _as_stated(session: requests.Session, file: ListedFile, config: DownloadsConfig) -> ListedFile:
     """A listed file with the size, time and mark that the server states of it now, where it states any."""
     with send(session, "HEAD", file.url, name=file.name, config=config, allow_redirects=True) as response:
-        passing_trouble(response, who=_host(file.url), name=file.name, config=config)
+        raise_if_transient(response, who=_host(file.url), name=file.name, config=config)
         if response.status_code != 200:
             return file
         size, modified = response.headers.get("Content-Length", ""), response.headers.get("Last-Modified", "")
@@ -179,7 +181,7 @@ def _linked(link: str, url: str) -> ListedFile:
 def _refuse(response: requests.Response, url: str, name: str, config: DownloadsConfig) -> None:
     """Raise for an answer that is none."""
     status, host = response.status_code, _host(url)
-    passing_trouble(response, who=host, name=name, config=config)
+    raise_if_transient(response, who=host, name=name, config=config)
     if status in (404, 410):
         raise SourceChangedError(f"{host} does not have {name} ({status}), though it lists it; run again")
     if status in (401, 403):

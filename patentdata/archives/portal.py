@@ -27,12 +27,12 @@ from patentdata.archives.downloads import (
     DownloadsConfig,
     InterruptionError,
     ListedFile,
-    passing_trouble,
-    patiently,
     plain_session,
-    refuse_web_page,
+    raise_if_html,
+    raise_if_transient,
     send,
     shown_url,
+    with_retries,
 )
 from patentdata.archives.portal_limits import Limits, LimitsConfig
 from patentdata.archives.remote_file import RemoteFile
@@ -155,7 +155,7 @@ class Portal:
                 self._check(response, name)
                 return parse_listing(_json_of(response, name, self._who), product)
 
-        return patiently(self._downloads, ask)
+        return with_retries(self._downloads, ask)
 
     def open(self, file: ListedFile, *, to_end: bool = False) -> RemoteFile:
         """A file's bytes. The key is held until it is closed, so that no two calls run side by side.
@@ -192,11 +192,11 @@ class Portal:
                 signed = granted, time.monotonic()
             response = send(store, "GET", signed[0], name=file.name, config=self._downloads, headers=headers)
             if response.status_code in (200, 206, 416):
-                refuse_web_page(response, who=f"the portal's store, {self._host_of(signed[0])},", name=file.name)
+                raise_if_html(response, who=f"the portal's store, {self._host_of(signed[0])},", name=file.name)
                 return response
             response.close()
             who, signed = f"the portal's store, {self._host_of(signed[0])},", None
-            passing_trouble(response, who=who, name=file.name, config=self._downloads)
+            raise_if_transient(response, who=who, name=file.name, config=self._downloads)
             if response.status_code in (400, 401, 403):
                 raise InterruptionError(
                     f"the download address of {file.name} was refused ({response.status_code}): it had expired, which "
@@ -227,7 +227,7 @@ class Portal:
                 return signed
             if status == 200:
                 is_granted = True
-                refuse_web_page(response, who=self._who, name=file.name)
+                raise_if_html(response, who=self._who, name=file.name)
                 return response
             with response:
                 self._check(response, file.name)
@@ -258,8 +258,8 @@ class Portal:
         """Raise for an answer that is none, with what it means and what to do."""
         status = response.status_code
         if status == 200:
-            return refuse_web_page(response, who=self._who, name=name)
-        passing_trouble(response, who=self._who, name=name, config=self._downloads)
+            return raise_if_html(response, who=self._who, name=name)
+        raise_if_transient(response, who=self._who, name=name, config=self._downloads)
         if status == 401:
             raise SourceDownError(
                 f"{self._who} takes the request for {name} for one without a key (401); check {KEY_VARIABLE} or "

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import requests
 import urllib3
 
-from patentdata.archives.downloads import Ask, DownloadsConfig, InterruptionError, ResultT, patiently
+from patentdata.archives.downloads import Ask, DownloadsConfig, InterruptionError, ResultT, with_retries
 from patentdata.errors import OutputError, SourceChangedError
 from patentdata.store.hashes import cache_folder
 
@@ -306,7 +306,7 @@ class RemoteFile(io.RawIOBase):
         return self._receive_from_here(_CHUNK_BYTES)
 
     def _patiently(self, action: Callable[[], ResultT]) -> ResultT:
-        """As `patiently`, but without its cost where nothing goes wrong."""
+        """As `with_retries`, but without its cost where nothing goes wrong."""
         try:
             return action()
         except InterruptionError as error:
@@ -317,7 +317,7 @@ class RemoteFile(io.RawIOBase):
                 raise first_tries.pop()
             return action()
 
-        return patiently(self._config, next_try)
+        return with_retries(self._config, next_try)
 
     def _drop_stream(self) -> None:
         if self._stream is not None:

@@ -12,7 +12,7 @@ from patentdata.archives.remote_file import RemoteFile
 from patentdata.archives.weekly_archive import WeeklyArchive, is_same_size
 from patentdata.errors import ArchiveError, SourceChangedError, SourceError
 from patentdata.store.folder import DataFolder
-from patentdata.store.parquet import Claim, plain
+from patentdata.store.parquet import Provenance, to_json_values
 from patentdata.store.report import Report
 from patentdata.store.weeks import kept_note, kept_path
 
@@ -30,20 +30,20 @@ def keep_archive(folder: DataFolder, archive: WeeklyArchive, config: ArchivesCon
         SourceError: The source cannot be read.
         OutputError: The data folder cannot be written.
     """
-    claim = Claim(stage="archives", version=_ARCHIVES_VERSION, config=plain(config.bounds))
+    claim = Provenance(stage="archives", version=_ARCHIVES_VERSION, config=to_json_values(config.bounds))
     note = kept_note(folder, archive.week)
     if note is not None and note["made"] == claim.to_dict() and is_same_source(note, archive, config):
         return Report.from_dict(note["report"])
     try:
         return _keep(folder, archive, config, claim)
     except SourceChangedError:
-        newer = archive.listed_anew()  # re-issued since it was listed
+        newer = archive.relisted()  # re-issued since it was listed
         if newer is None or newer == archive:
             raise
         return _keep(folder, newer, config, claim)
 
 
-def _keep(folder: DataFolder, archive: WeeklyArchive, config: ArchivesConfig, claim: Claim) -> Report:
+def _keep(folder: DataFolder, archive: WeeklyArchive, config: ArchivesConfig, claim: Provenance) -> Report:
     """Read an archive, write its tar and its note."""
     tar_path = kept_path(folder, archive.week)
     report = Report("archives", archive.week)

@@ -79,7 +79,7 @@ class WeeklyArchive:
             "etag": self.etag,
         }
 
-    def is_as_stated(self, noted: dict[str, Any]) -> bool:
+    def matches_listing(self, noted: dict[str, Any]) -> bool:
         """Whether the archive is, by what its source states now, the one of which `noted` was stated.
 
         Another kind of source has times of its own: then name, revision and size decide.
@@ -119,7 +119,7 @@ class WeeklyArchive:
         except OSError as error:
             raise SourceError(f"cannot read {self.url}: {error.strerror or error}") from error
 
-    def listed_anew(self) -> WeeklyArchive | None:
+    def relisted(self) -> WeeklyArchive | None:
         """The newest issue of the same week as the portal lists it now; None where it lists none. Raises SourceError.
 
         Other sources give the archive itself.

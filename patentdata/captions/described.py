@@ -140,7 +140,7 @@ class DescribedConfig:
             )
 
 
-class Described:
+class TemplateCaptioner:
     """Captions from title, viewpoint and class name; the Locarno class speaks where no US class is known."""
 
     name = "described"
@@ -186,9 +186,9 @@ class Described:
         }
 
 
-def described(config: DescribedConfig | None = None) -> Described:
+def described(config: DescribedConfig | None = None) -> TemplateCaptioner:
     """The captioner that needs no model."""
-    return Described(config)
+    return TemplateCaptioner(config)
 
 
 def class_title_of(uspc_class: str | None, locarno_class: str | None) -> str | None:

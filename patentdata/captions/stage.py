@@ -23,12 +23,12 @@ from patentdata.errors import ConfigError, OutputError
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
 from patentdata.store.parquet import (
-    Claim,
+    Provenance,
     fingerprint,
     is_done,
     is_intact,
     open_table,
-    read_made,
+    read_provenance,
     read_report,
     write_table,
 )
@@ -86,7 +86,7 @@ def captions_are_done(folder: DataFolder, week: str, config: CaptionsConfig) -> 
 def _caption_by_model(
     folder: DataFolder, week: str, config: CaptionsConfig, endpoints: tuple[str, ...], progress: Progress | None
 ) -> Report:
-    from patentdata.captions.vllm.client import Seen, ask_served
+    from patentdata.captions.vllm.client import VlmCaptioner, ask_served
 
     urls = (*config.endpoints, *endpoints)
     if not urls:
@@ -98,7 +98,7 @@ def _caption_by_model(
             model = identity_of(config, ask_served(config, urls), is_served_here=not config.endpoints)
             assert model is not None, "a served model has a name"
             with contextlib.closing(journal.Journal(kept_at)) as kept:
-                captioner = Seen(config, model, urls, kept)
+                captioner = VlmCaptioner(config, model, urls, kept)
                 _keep_finished(folder, week, captioner.settings, kept)
                 report = _write_captions(folder, week, captioner, progress)
         kept_at.unlink(missing_ok=True)
@@ -121,7 +121,7 @@ def _finished_captions(
         if model is None:  # whatever is served
             model = identity_of(config, ask_served(config, (*config.endpoints, *endpoints)))
         assert model is not None, "a served model has a name"
-        made = read_made(folder, path)
+        made = read_provenance(folder, path)
         if model.revision is None and made is not None:  # any revision will do
             model = dataclasses.replace(model, revision=made["config"].get("revision"))
         settings = settings_of(config, model)
@@ -132,15 +132,15 @@ def _finished_captions(
     return None if config.retry_failed and is_lacking else report
 
 
-def _captions_claim(folder: DataFolder, week: str, settings: Mapping[str, Any]) -> Claim:
+def _captions_claim(folder: DataFolder, week: str, settings: Mapping[str, Any]) -> Provenance:
     inputs = {stage: fingerprint(folder, table_path(folder, stage, week)) for stage in ("grants", "views")}
-    return Claim(stage="captions", version=_CAPTIONS_VERSION, config=settings, inputs=inputs)
+    return Provenance(stage="captions", version=_CAPTIONS_VERSION, config=settings, inputs=inputs)
 
 
 def _keep_finished(folder: DataFolder, week: str, settings: Mapping[str, Any], kept: journal.Journal) -> None:
     """Put captions of the week's present file into the journal, so that equal questions are not asked again."""
     path = table_path(folder, "captions", week)
-    made = read_made(folder, path)
+    made = read_provenance(folder, path)
     if made is None or made["version"] != _CAPTIONS_VERSION or not is_intact(folder, path, made):
         return
     if any(made["config"].get(name) != settings[name] for name in ("captioner", "prompt", "model", "revision")):

@@ -28,7 +28,16 @@ from patentdata.dataset.splits import SPLITS, Assignment, SplitConfig, assign_sp
 from patentdata.errors import ConfigError, OutputError, SheetError
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
-from patentdata.store.parquet import Claim, Rows, fingerprint, is_done, open_table, plain, read_report, write_table
+from patentdata.store.parquet import (
+    Provenance,
+    Rows,
+    fingerprint,
+    is_done,
+    open_table,
+    read_report,
+    to_json_values,
+    write_table,
+)
 from patentdata.store.report import Report, Tally
 from patentdata.views.square_images import TrainingImageConfig, training_image
 
@@ -73,7 +82,7 @@ class _Shard:
     split: str
     week: str
     rows: Rows  # as `select_views` gives them
-    claim: Claim
+    claim: Provenance
 
 
 def build_dataset(
@@ -133,11 +142,11 @@ def build_dataset(
     return report
 
 
-def _claim_of(folder: DataFolder, weeks: list[str], config: DatasetConfig) -> Claim:
+def _claim_of(folder: DataFolder, weeks: list[str], config: DatasetConfig) -> Provenance:
     inputs = {
         f"{stage}/{week}": fingerprint(folder, _source(folder, stage, week)) for week in weeks for stage in _SOURCES
     }
-    return Claim(stage="dataset", version=_VERSION, config=plain(config), inputs=inputs)
+    return Provenance(stage="dataset", version=_VERSION, config=to_json_values(config), inputs=inputs)
 
 
 def _source(folder: DataFolder, stage: str, week: str) -> str:
@@ -188,7 +197,7 @@ def _plan_week(
     week: str,
     assignments: Mapping[str, Assignment],
     config: DatasetConfig,
-    claim: Claim,
+    claim: Provenance,
     report: Report,
 ) -> Iterator[_Shard]:
     """The files that one week gives, one for each split it has views in."""
@@ -211,10 +220,10 @@ def _plan_week(
                 split=split,
                 week=week,
                 rows=rows,
-                claim=Claim(
+                claim=Provenance(
                     stage="dataset",
                     version=_VERSION,
-                    config={"image": plain(config.image), "selection": plain(config.selection)},
+                    config={"image": to_json_values(config.image), "selection": to_json_values(config.selection)},
                     inputs=inputs | {"members": _sha256(members)},
                 ),
             )
@@ -353,7 +362,7 @@ def _write_manifest(
     folder: DataFolder,
     config: DatasetConfig,
     weeks: list[str],
-    claim: Claim,
+    claim: Provenance,
     files: list[dict[str, Any]],
     counts: _Counts,
     report: Report,

@@ -18,7 +18,7 @@ from patentdata.grants.stage import GRANTS_VERSION
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
 from patentdata.store.hashes import sha256_of
-from patentdata.store.parquet import Claim, write_table
+from patentdata.store.parquet import Provenance, write_table
 from patentdata.store.report import Report
 from patentdata.store.weeks import in_groups
 
@@ -43,7 +43,7 @@ def write_grants(files: Sequence[Path], out: Path) -> Report:
     folder = DataFolder(out.resolve().parent)
     inputs = {f"{i} {path.name}": sha256_of(folder.fs, str(path.resolve())) for i, path in enumerate(files)}
     report = Report("grants", out.name)
-    claim = Claim(stage="grants", version=GRANTS_VERSION, inputs=inputs)
+    claim = Provenance(stage="grants", version=GRANTS_VERSION, inputs=inputs)
     rows = (row for path in files for row in _grants_of(path, report))
     write_table(folder, folder.path(out.name), schemas.GRANTS, in_groups(rows), claim, report)
     return report

@@ -8,7 +8,7 @@ from patentdata.errors import ArchiveError, GrantParseError
 from patentdata.grants import parsing
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
-from patentdata.store.parquet import Claim, Rows, is_done, read_report, write_table
+from patentdata.store.parquet import Provenance, Rows, is_done, read_report, write_table
 from patentdata.store.report import Report
 from patentdata.store.weeks import in_groups, kept_path, kept_sha256, table_path
 
@@ -22,7 +22,7 @@ def parse_archive(folder: DataFolder, week: str) -> Report:
         OutputError: The archive is not in the data folder, or damaged.
     """
     path = table_path(folder, "grants", week)
-    claim = Claim(stage="grants", version=GRANTS_VERSION, inputs={"archive": kept_sha256(folder, week)})
+    claim = Provenance(stage="grants", version=GRANTS_VERSION, inputs={"archive": kept_sha256(folder, week)})
     if is_done(folder, path, claim):
         return read_report(folder, path)
     report = Report("grants", week)

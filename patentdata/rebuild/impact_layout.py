@@ -37,7 +37,7 @@ from patentdata.archives.designs import ArchivesConfig
 from patentdata.errors import ArchiveError, OutputError
 from patentdata.store.folder import DataFolder
 from patentdata.store.hashes import sha256_of
-from patentdata.store.parquet import Claim, fingerprint, open_table
+from patentdata.store.parquet import Provenance, fingerprint, open_table
 from patentdata.store.report import Report
 from patentdata.store.weeks import WEEKLY_STAGES, kept_path, state_of, table_path
 
@@ -250,7 +250,7 @@ def _claim(folder: DataFolder, week: str) -> dict[str, Any]:
             raise OutputError(f"{stage} of {week} is {state}; run rebuild again")
     inputs = {stage: fingerprint(folder, table_path(folder, stage, week)) for stage in WEEKLY_STAGES[1:]}
     inputs["archive"] = folder.sha256(kept_path(folder, week))
-    return Claim(stage="impact", version=VERSION, inputs=inputs).to_dict()
+    return Provenance(stage="impact", version=VERSION, inputs=inputs).to_dict()
 
 
 def _read_stamp(out: Path, week: str) -> dict[str, Any] | None:

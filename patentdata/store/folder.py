@@ -51,7 +51,7 @@ class DataFolder:
         """The file system's own path of a file within the folder."""
         return "/".join((self.root, *parts))
 
-    def kept_here(self, kind: str) -> Path:
+    def local_cache_dir(self, kind: str) -> Path:
         """Where this machine keeps what a data folder on an object store cannot hold: in the user's cache folder."""
         address = self.fs.unstrip_protocol(self.root)
         return cache_folder() / kind / hashlib.sha256(address.encode()).hexdigest()[:16]

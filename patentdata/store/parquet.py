@@ -34,7 +34,7 @@ Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
+class Provenance:
     """What makes a file what it is: equal claims make equal bytes.
 
     Attributes:
@@ -58,20 +58,20 @@ class Claim:
         return {
             "stage": self.stage,
             "version": self.version,
-            "config": plain(self.config),
+            "config": to_json_values(self.config),
             "config_sha256": self.config_sha256,
             "inputs": dict(sorted(self.inputs.items())),
         }
 
 
-def plain(value: Any) -> Any:
+def to_json_values(value: Any) -> Any:
     """Settings as JSON values: dataclasses as objects, tuples as lists, paths and dates as text."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        return {item.name: to_json_values(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_json_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_json_values(item) for item in value]
     if isinstance(value, os.PathLike | datetime.date):
         return str(value)
     return value
@@ -82,7 +82,7 @@ def write_table(
     path: str,
     schema: pa.Schema,
     batches: Iterable[Rows | pa.RecordBatch],
-    claim: Claim,
+    claim: Provenance,
     report: Report,
 ) -> str:
     """Write rows as they come, one row group a batch, and return the file's fingerprint.
@@ -129,7 +129,7 @@ def write_table(
     return _fingerprint(made)
 
 
-def read_made(folder: DataFolder, path: str) -> dict[str, Any] | None:
+def read_provenance(folder: DataFolder, path: str) -> dict[str, Any] | None:
     """What the footer says made the file, and its seal; None where it is missing, cut short, or not one of ours."""
     if not folder.exists(path):
         return None
@@ -155,9 +155,9 @@ def is_intact(folder: DataFolder, path: str, made: Mapping[str, Any] | None) -> 
     return sha256_of(folder.fs, path, blank=(made["seal_at"], _BLANK_SEAL.encode())) == made["seal"]
 
 
-def is_done(folder: DataFolder, path: str, claim: Claim) -> bool:
+def is_done(folder: DataFolder, path: str, claim: Provenance) -> bool:
     """Whether the file is there, whole, and made by exactly this claim."""
-    made = read_made(folder, path)
+    made = read_provenance(folder, path)
     if made is None or any(made.get(key) != value for key, value in claim.to_dict().items()):
         return False
     return is_intact(folder, path, made)
@@ -203,7 +203,7 @@ def _describe(item: pa.Field, name: str, rows: list[tuple[str, str, str]]) -> No
 
 
 def _made(folder: DataFolder, path: str) -> dict[str, Any]:
-    made = read_made(folder, path)
+    made = read_provenance(folder, path)
     if made is None or not is_intact(folder, path, made):
         raise OutputError(f"{path} is missing or damaged; run again to rebuild it")
     return made
@@ -214,7 +214,7 @@ def _fingerprint(made: Mapping[str, Any]) -> str:
 
 
 def _sha256_of_json(values: Any) -> str:
-    return hashlib.sha256(json.dumps(plain(values), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(to_json_values(values), sort_keys=True).encode()).hexdigest()
 
 
 def _leaves(schema: pa.Schema) -> list[str]:

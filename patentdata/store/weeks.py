@@ -9,7 +9,7 @@ from typing import Any
 
 from patentdata.errors import OutputError
 from patentdata.store.folder import DataFolder
-from patentdata.store.parquet import Rows, fingerprint, is_intact, read_made
+from patentdata.store.parquet import Rows, fingerprint, is_intact, read_provenance
 from patentdata.store.report import Report
 
 _ARCHIVE_NAME = re.compile(r"^(I(\d{8}))(?:_r(\d{1,3}))?\.(tar|zip)$", re.IGNORECASE)
@@ -102,7 +102,7 @@ def state_of(folder: DataFolder, stage: str, week: str) -> tuple[str, Report | N
     path = table_path(folder, stage, week)
     if not folder.exists(path):
         return "missing", None
-    made = read_made(folder, path)
+    made = read_provenance(folder, path)
     if made is None or not is_intact(folder, path, made):
         return "damaged", None
     report = Report.from_dict(made["report"])

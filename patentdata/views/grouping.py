@@ -68,7 +68,7 @@ class Grouping:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Parting:
+class Partition:
     """For labels in order, the atoms of each one's figure; lower cost is a better explanation of the sheet."""
 
     cost: float
@@ -334,7 +334,7 @@ def _tree(links: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
     return tree
 
 
-def _part(atoms: Atoms, labels: np.ndarray, *, always: float = _ALWAYS, min_cluster: float = _MIN_CLUSTER) -> _Parting:
+def _part(atoms: Atoms, labels: np.ndarray, *, always: float = _ALWAYS, min_cluster: float = _MIN_CLUSTER) -> Partition:
     """The cheapest way to part the ink among the labels.
 
     Args:
@@ -361,7 +361,7 @@ def _part(atoms: Atoms, labels: np.ndarray, *, always: float = _ALWAYS, min_clus
             best = (cost, parts, pairs)
     assert best is not None
     cost, parts, pairs = best
-    return _Parting(
+    return Partition(
         cost=cost, parts=[(label, np.flatnonzero(np.isin(clusters, parts[part]))) for label, part in sorted(pairs)]
     )
 

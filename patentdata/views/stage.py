@@ -10,7 +10,16 @@ from patentdata.archives.designs import read_drawings
 from patentdata.errors import ArchiveError
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
-from patentdata.store.parquet import Claim, Rows, fingerprint, is_done, open_table, plain, read_report, write_table
+from patentdata.store.parquet import (
+    Provenance,
+    Rows,
+    fingerprint,
+    is_done,
+    open_table,
+    read_report,
+    to_json_values,
+    write_table,
+)
 from patentdata.store.report import Report
 from patentdata.store.weeks import in_groups, kept_path, kept_sha256, require_done, table_path
 from patentdata.views import patent_views
@@ -27,7 +36,7 @@ def split_archive(folder: DataFolder, week: str, config: ViewsConfig) -> Report:
     path = table_path(folder, "views", week)
     grants_path = table_path(folder, "grants", week)
     inputs = {"archive": kept_sha256(folder, week), "grants": fingerprint(folder, grants_path)}
-    claim = Claim(stage="views", version=patent_views.VERSION, config=plain(config), inputs=inputs)
+    claim = Provenance(stage="views", version=patent_views.VERSION, config=to_json_values(config), inputs=inputs)
     if is_done(folder, path, claim):
         return read_report(folder, path)
     report = Report("views", week)

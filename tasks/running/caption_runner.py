@@ -45,7 +45,7 @@ def open_caption_runner(
         concurrent.futures.ThreadPoolExecutor(workers.num_caption_weeks, "captions") as waiting,
         open_runner(here) as runner,
         watching(folder) as progress,
-        contextlib.closing(OwnServer(config, log_path(folder), listener())) as server,
+        contextlib.closing(ManagedServer(config, log_path(folder), listener())) as server,
     ):
         try:
             yield CaptionRunner(runner, waiting, config, server, progress)
@@ -55,7 +55,9 @@ def open_caption_runner(
 
 def log_path(folder: DataFolder) -> Path:
     """Where a server of our own writes its log: beside the data, or on this machine for an object store."""
-    return Path(folder.path("logs")) / "vllm.log" if folder.is_local else folder.kept_here("captions") / "vllm.log"
+    return (
+        Path(folder.path("logs")) / "vllm.log" if folder.is_local else folder.local_cache_dir("captions") / "vllm.log"
+    )
 
 
 class CaptionRunner:
@@ -66,7 +68,7 @@ class CaptionRunner:
         runner: Runner,
         waiting: concurrent.futures.Executor,
         config: CaptionsConfig,
-        server: OwnServer,
+        server: ManagedServer,
         progress: CaptionProgress,
     ) -> None:
         self._runner, self._waiting = runner, waiting
@@ -101,7 +103,7 @@ class CaptionRunner:
                     raise
 
 
-class OwnServer:
+class ManagedServer:
     """A server that is started when its address is first asked for.
 
     It lives in a thread of its own, so that whoever waits for it can be told of a failure, and `close` ends a start

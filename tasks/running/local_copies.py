@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fsspec.implementations.local import LocalFileSystem
 
-from model.files import read_json, write_json, written_aside
+from model.files import atomic_write, read_json, write_json
 from patentdata.errors import ConfigError, OutputError
 from patentdata.store.folder import DataFolder
 from patentdata.store.hashes import sha256_of
@@ -20,7 +20,7 @@ _STAYS_HERE = "checkpoints"  # of a run: wanted by whoever goes on with it, whic
 _PUT_LAST = ("training.json", "evaluation.json")  # they mark a folder as done
 
 
-def copied(folder: DataFolder, *parts: str) -> Path:
+def local_copy(folder: DataFolder, *parts: str) -> Path:
     """A folder within the data folder as files of this machine: itself, or a copy brought up to date.
 
     A copy loses what was copied and is on the store no longer; files that were made here stay. Nothing is at the path
@@ -43,7 +43,7 @@ def copied(folder: DataFolder, *parts: str) -> Path:
         for name, path in offered.items():
             if known.get(name) == marks[name] and (here / name).is_file():
                 continue
-            with written_aside(here / name) as aside:
+            with atomic_write(here / name) as aside:
                 folder.fs.get_file(path, str(aside))
             known[name] = marks[name]
             write_json(here / _NOTE, known)
@@ -60,10 +60,10 @@ def working_folder(folder: DataFolder, *parts: str) -> Path:
     if folder.is_local:
         return Path(folder.path(*parts))
     here = _here(folder, *parts)
-    return here if here.is_dir() and not (here / _NOTE).is_file() else _released(copied(folder, *parts))
+    return here if here.is_dir() and not (here / _NOTE).is_file() else _released(local_copy(folder, *parts))
 
 
-def put_back(folder: DataFolder, *parts: str) -> None:
+def upload(folder: DataFolder, *parts: str) -> None:
     """Put a working folder onto the store: what is new or other there, the files that mark it as done at the end.
 
     Checkpoints stay on this machine. Nothing happens where the data folder is local.
@@ -94,7 +94,7 @@ def put_back(folder: DataFolder, *parts: str) -> None:
 
 
 def _here(folder: DataFolder, *parts: str) -> Path:
-    return folder.kept_here("copies").joinpath(*parts)
+    return folder.local_cache_dir("copies").joinpath(*parts)
 
 
 def _released(here: Path) -> Path:

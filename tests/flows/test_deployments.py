@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from patentdata.store.folder import DataFolder
-from patentdata.store.parquet import read_made
+from patentdata.store.parquet import read_provenance
 from tests.flows.prefect_site import Site, prefect_site
 from tests.flows.walks import BRIEF_TRAINING, draw_archives
 
@@ -76,7 +76,7 @@ def test_the_schedules_run_walks_the_weeks_and_freezes_a_dataset(site, weekly_ru
     assert weekly_run["auto_scheduled"]
     folder = DataFolder(site.folder / "data")
     assert folder.names("captions") == ["I20240102.parquet", "I20240109.parquet"]
-    assert all(read_made(folder, folder.path("captions", name)) for name in folder.names("captions"))
+    assert all(read_provenance(folder, folder.path("captions", name)) for name in folder.names("captions"))
     assert (site.folder / "data" / "datasets" / "designs" / "dataset.json").is_file()
 
 

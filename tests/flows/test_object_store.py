@@ -16,7 +16,7 @@ from patentdata.captions.vllm.journal import journal_path
 from patentdata.dataset.stage import DatasetConfig
 from patentdata.specimens import SpecimenConfig, write_week
 from patentdata.store.folder import DataFolder
-from tasks.running.local_copies import copied, put_back, working_folder
+from tasks.running.local_copies import local_copy, upload, working_folder
 from tasks.running.runners import WorkersConfig
 from tests.flows.walks import BESIDE_THE_RESULT, WEEKS, draw_archives, small_walk
 from tests.patentdata.captions.vllm.endpoint import Endpoint
@@ -108,11 +108,11 @@ def test_a_run_is_put_back_file_by_file_and_its_marks_at_the_end(bucket, monkeyp
         return writing(self, path)
 
     monkeypatch.setattr(DataFolder, "writing", noted)
-    put_back(folder, "runs", "designs")
+    upload(folder, "runs", "designs")
     assert put == ["model.bin", "training.json"]
     (here / "model.bin").write_text("another")
     (here / "training.json").unlink()
-    put_back(folder, "runs", "designs")
+    upload(folder, "runs", "designs")
     assert put == ["model.bin", "training.json", "model.bin"]
     assert {path: content.decode() for path, content in objects(folder).items()} == {
         "/runs/designs/model.bin": "another"
@@ -124,15 +124,15 @@ def test_a_copy_follows_its_store_and_fetches_only_what_is_new(bucket, monkeypat
     folder = DataFolder(bucket)
     for name in ("a.bin", "b.bin"):
         folder.write_json(folder.path("datasets", "designs", name), name)
-    here = copied(folder, "datasets", "designs")
+    here = local_copy(folder, "datasets", "designs")
     untouched = (here / "b.bin").stat().st_mtime_ns
     folder.write_json(folder.path("datasets", "designs", "a.bin"), "c.bin")
     folder.write_json(folder.path("datasets", "designs", "more", "d.bin"), "d")
-    copied(folder, "datasets", "designs")
+    local_copy(folder, "datasets", "designs")
     assert (here / "a.bin").read_text() == '"c.bin"\n' and (here / "more" / "d.bin").is_file()
     assert (here / "b.bin").stat().st_mtime_ns == untouched
     folder.remove(folder.path("datasets", "designs", "b.bin"))
-    assert not (copied(folder, "datasets", "designs") / "b.bin").exists()
+    assert not (local_copy(folder, "datasets", "designs") / "b.bin").exists()
 
 
 def split_week(data_dir: str, source) -> DataFolder:
@@ -165,7 +165,7 @@ def test_captions_by_a_model_killed_half_way_go_on_from_the_journal_of_this_mach
         caption_views(local, WEEKS[0], config)
     written = {path: content for path, content in objects(local).items() if not path.endswith(".lock")}
     assert objects(remote) == written
-    assert not list(remote.kept_here("captions").glob("*.journal"))
+    assert not list(remote.local_cache_dir("captions").glob("*.journal"))
 
 
 @pytest.mark.parametrize("num_bytes", [0, 1_000, 12 << 20])

@@ -7,7 +7,7 @@ import pytest
 from flows.retrain import RetrainConfig, retrain
 from flows.steps import freeze
 from flows.weeks import walk_weeks
-from model.evaluation.champion import Hall
+from model.evaluation.champion import ModelRegistry
 from patentdata.errors import ConfigError
 from patentdata.store.folder import DataFolder
 from tests.flows.test_cli import run
@@ -79,7 +79,7 @@ def test_a_run_killed_before_its_decision_is_decided_by_the_next(walked, grown):
     record.write_text(json.dumps({**values, "history": values["history"][:1]}))
     again = retrain.fn(settings(data_dir, walk))
     assert (again.state, again.why) == (grown.state, grown.why)
-    assert len(Hall(data_dir / "models").decisions) == 2
+    assert len(ModelRegistry(data_dir / "models").decisions) == 2
 
 
 def test_the_command_shows_champion_and_history(walked, first, grown, monkeypatch, capfd):

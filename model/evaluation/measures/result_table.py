@@ -108,7 +108,7 @@ def class_mean(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return np.mean([values[classes == number].mean(axis=0) for number in np.unique(classes)], axis=0)
 
 
-def find_figure(results: Mapping[str, Any], path: str) -> dict[str, Any]:
+def find_value(results: Mapping[str, Any], path: str) -> dict[str, Any]:
     """A figure of an evaluation by its path, such as "retrieval/text_to_image/R@10".
 
     Returns:

@@ -11,7 +11,7 @@ import numpy as np
 from model.dataset.classes import LOCARNO, USPC, ClassTable
 from model.dataset.columns import read_columns
 from model.dataset.views import Views
-from model.evaluation.context import Trial
+from model.evaluation.context import EvaluationContext
 from model.evaluation.measures.metrics import TIE_TOLERANCE
 from model.evaluation.measures.result_table import Row, tabulate
 
@@ -40,7 +40,7 @@ class Labelled:
     num_without_class: int
 
 
-def label_views(trial: Trial, scheme: str) -> Labelled | None:
+def label_views(trial: EvaluationContext, scheme: str) -> Labelled | None:
     """The labelled views of the measured split; None where there is none."""
     table = TABLES[scheme]
     places = classes_of(trial.views, scheme)
@@ -72,7 +72,12 @@ def taken_for(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def table_of(
-    trial: Trial, labelled: Labelled, scores: Mapping[str, np.ndarray], *, title: str, notes: Sequence[str] = ()
+    trial: EvaluationContext,
+    labelled: Labelled,
+    scores: Mapping[str, np.ndarray],
+    *,
+    title: str,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The figures of a classifier.
 

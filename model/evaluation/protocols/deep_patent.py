@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from model.dataset.deep_patent_lists import DATABASE, QUERY
-from model.evaluation.context import Card, Example, TaskResult, Trial
+from model.evaluation.context import Card, EvaluationContext, Example, TaskResult
 from model.evaluation.leaks import is_front_page
 from model.evaluation.measures.chance import chance_average_precision, chance_recall_at_k
 from model.evaluation.measures.metrics import Answers, Ranks, all_ranks
@@ -46,7 +46,7 @@ class Lists:
         return Lists(self.queries[~left_out[self.queries]], self.database[~left_out[self.database]])
 
 
-def measure(trial: Trial) -> TaskResult:
+def measure(trial: EvaluationContext) -> TaskResult:
     """The official protocol, and the same without front-page drawings."""
     views = trial.views
     roles = np.array(views.column("role"), dtype=object)
@@ -73,14 +73,14 @@ def measure(trial: Trial) -> TaskResult:
     return result
 
 
-def _ranks(trial: Trial, entrant: str, asking: np.ndarray, database: np.ndarray, answers: Answers) -> Ranks:
+def _ranks(trial: EvaluationContext, entrant: str, asking: np.ndarray, database: np.ndarray, answers: Answers) -> Ranks:
     features = trial.image_features(entrant).features
     scores = trial.scores(features[asking], features[database])
     return all_ranks(scores, answers, len(database), max_chunk_mb=trial.config.max_chunk_mb)
 
 
 def _table(
-    trial: Trial,
+    trial: EvaluationContext,
     name: str,
     asking: np.ndarray,
     database: np.ndarray,
@@ -128,7 +128,7 @@ def _table(
     return tabulate(title=_TITLES[name], terms=terms, rows=rows, bootstrap=bootstrap)
 
 
-def _names(trial: Trial, rows: np.ndarray) -> set[str]:
+def _names(trial: EvaluationContext, rows: np.ndarray) -> set[str]:
     return {trial.views.view_id(int(row)) for row in rows}
 
 
@@ -146,7 +146,7 @@ def copies_in_database(queries: list[str], database: set[str]) -> list[str]:
     return found
 
 
-def _what_was_left_out(trial: Trial) -> list[str]:
+def _what_was_left_out(trial: EvaluationContext) -> list[str]:
     """For each list how many of its images are measured, and why the others are not."""
     lists = (read_json(trial.dataset.folder / "dataset.json") or {}).get("lists", {}).get(trial.config.split, {})
     notes = []
@@ -157,7 +157,9 @@ def _what_was_left_out(trial: Trial) -> list[str]:
     return notes
 
 
-def _examples(trial: Trial, name: str, asking: np.ndarray, database: np.ndarray, best: np.ndarray) -> list[Example]:
+def _examples(
+    trial: EvaluationContext, name: str, asking: np.ndarray, database: np.ndarray, best: np.ndarray
+) -> list[Example]:
     features, patents = trial.image_features(MODEL).features, trial.views.patent_ids
     gallery = features[database]
     examples = []
@@ -174,7 +176,7 @@ def _examples(trial: Trial, name: str, asking: np.ndarray, database: np.ndarray,
     return examples
 
 
-def _card(trial: Trial, row: int, score: float | None = None, is_right: bool | None = None) -> Card:
+def _card(trial: EvaluationContext, row: int, score: float | None = None, is_right: bool | None = None) -> Card:
     name = trial.views.view_id(row)
     sheet = "front page" if is_front_page(name) else f"sheet {name.rpartition('-')[2]}"
     return Card(name, sheet, trial.views.images[row], score, is_right)

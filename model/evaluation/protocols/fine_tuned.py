@@ -10,17 +10,17 @@ import contextlib
 import numpy as np
 import torch
 
-from model.clip.encoder import Entrant
+from model.clip.encoder import Encoder
 from model.clip.heads import ClipWithHead
 from model.clip.saved_head import load_classifier, read_class_table
 from model.dataset.classes import ClassTable
 from model.dataset.images import ImageReader
-from model.evaluation.context import TaskResult, Trial
+from model.evaluation.context import EvaluationContext, TaskResult
 from model.evaluation.measures.result_table import MODEL
 from model.evaluation.protocols.classification import COLUMNS, TABLES, by_class, heading_of, label_views, table_of
 
 
-def measure(trial: Trial) -> TaskResult:
+def measure(trial: EvaluationContext) -> TaskResult:
     """Accuracy of the head that the training run left beside its model, of the second model's, and of a fresh one."""
     table = class_table_of(trial.entrants[MODEL])
     if table is None:
@@ -44,12 +44,12 @@ def measure(trial: Trial) -> TaskResult:
     return TaskResult(tables={table.scheme: figures}, by_class={table.scheme: by_class(labelled, scores[MODEL])})
 
 
-def class_table_of(entrant: Entrant) -> ClassTable | None:
+def class_table_of(entrant: Encoder) -> ClassTable | None:
     """The classes that a model's own head tells; None for a model without one."""
     return read_class_table(entrant.source.folder) if entrant.source.folder is not None else None
 
 
-def class_logits(trial: Trial, entrant: Entrant, table: ClassTable) -> np.ndarray:
+def class_logits(trial: EvaluationContext, entrant: Encoder, table: ClassTable) -> np.ndarray:
     """(num_views, num_classes) float32 of the measured split, computed once a model and dataset."""
     return entrant.class_logits(
         trial.dataset, trial.views, table.codes, classify=lambda: _classify(trial, entrant, table)
@@ -57,7 +57,7 @@ def class_logits(trial: Trial, entrant: Entrant, table: ClassTable) -> np.ndarra
 
 
 @torch.inference_mode()
-def _classify(trial: Trial, entrant: Entrant, table: ClassTable) -> np.ndarray:
+def _classify(trial: EvaluationContext, entrant: Encoder, table: ClassTable) -> np.ndarray:
     clip, config, num_views = entrant.load(), trial.config, len(trial.views)
     if entrant.is_untrained:
         model = ClipWithHead(clip.model, num_classes=len(table), seed=entrant.untrained_seed or 0).eval()

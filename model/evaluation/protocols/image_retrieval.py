@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.evaluation.context import Card, Example, TaskResult, Trial
+from model.evaluation.context import Card, EvaluationContext, Example, TaskResult
 from model.evaluation.leaks import is_front_page
 from model.evaluation.measures.chance import chance_average_precision, chance_recall_at_k
 from model.evaluation.measures.metrics import Answers, Ranks, all_ranks
@@ -14,7 +14,7 @@ from model.evaluation.protocols.ranking import choose_ends, choose_rows, nearest
 _NUM_SHOWN = 4
 
 
-def measure(trial: Trial) -> TaskResult:
+def measure(trial: EvaluationContext) -> TaskResult:
     """Every view asks; the gallery is every other view of the split, front-page drawings left out of both."""
     views = trial.views
     marks = views.column("is_front_page")
@@ -72,7 +72,7 @@ def measure(trial: Trial) -> TaskResult:
 
 
 def _examples(
-    trial: Trial, kept: np.ndarray, asking: np.ndarray, groups: np.ndarray, best: np.ndarray
+    trial: EvaluationContext, kept: np.ndarray, asking: np.ndarray, groups: np.ndarray, best: np.ndarray
 ) -> list[Example]:
     views = trial.views
     features = trial.image_features(MODEL).features[kept]

@@ -15,7 +15,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from model.evaluation.context import TaskResult, Trial
+from model.evaluation.context import EvaluationContext, TaskResult
 from model.evaluation.measures.result_table import MODEL
 from model.evaluation.protocols.classification import (
     by_class,
@@ -31,7 +31,7 @@ _MAX_ITERATIONS = 1000
 _EPOCHS, _BATCH, _LEARNING_RATE = 5, 128, 1e-3
 
 
-def measure(trial: Trial) -> TaskResult:
+def measure(trial: EvaluationContext) -> TaskResult:
     """Accuracy of both probes, for each classification of the settings."""
     if not trial.has("train"):
         return TaskResult(reason="the dataset has no training split to learn from")
@@ -79,7 +79,7 @@ def measure(trial: Trial) -> TaskResult:
     return result
 
 
-def _training_rows(trial: Trial, scheme: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _training_rows(trial: EvaluationContext, scheme: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Labelled rows of a split, at most so many as the settings say, and their classes."""
     places = classes_of(trial.views_of(split), scheme)
     rows = np.flatnonzero(places >= 0)
@@ -88,7 +88,7 @@ def _training_rows(trial: Trial, scheme: str, split: str) -> tuple[np.ndarray, n
 
 
 def _logistic_regression(
-    trial: Trial, entrant: str, scheme: str, asked: np.ndarray, num_classes: int
+    trial: EvaluationContext, entrant: str, scheme: str, asked: np.ndarray, num_classes: int
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """(num_labelled, num_classes) scores, and what was chosen."""
     rows, truth = _training_rows(trial, scheme, "train")
@@ -143,7 +143,9 @@ def scores_over(model: LogisticRegression, features: np.ndarray, num_classes: in
     return scores
 
 
-def _five_epochs(trial: Trial, entrant: str, scheme: str, asked: np.ndarray, num_classes: int) -> np.ndarray:
+def _five_epochs(
+    trial: EvaluationContext, entrant: str, scheme: str, asked: np.ndarray, num_classes: int
+) -> np.ndarray:
     """(num_labelled, num_classes) scores of a linear layer after five epochs."""
     rows, truth = _training_rows(trial, scheme, "train")
     made = trial.image_features(entrant, "train")

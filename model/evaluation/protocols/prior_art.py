@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from model.evaluation.context import Card, Example, TaskResult, Trial
+from model.evaluation.context import Card, EvaluationContext, Example, TaskResult
 from model.evaluation.leaks import is_front_page
 from model.evaluation.measures.bm25 import RULE as BM25_RULE
 from model.evaluation.measures.bm25 import Bm25
@@ -41,7 +41,7 @@ class Gallery:
     views: list[tuple[int, int]]
 
 
-def measure(trial: Trial) -> TaskResult:
+def measure(trial: EvaluationContext) -> TaskResult:
     """Every patent of the split asks; the gallery is every other one, and those of further splits in the settings."""
     gallery = _gallery(trial)
     place = {number: index for index, number in enumerate(gallery.numbers)}
@@ -108,7 +108,7 @@ def measure(trial: Trial) -> TaskResult:
     return TaskResult(tables={"examiner_citations": table}, curves={"examiner_citations": curves}, examples=examples)
 
 
-def _gallery(trial: Trial) -> Gallery:
+def _gallery(trial: EvaluationContext) -> Gallery:
     splits = (trial.config.split, *(split for split in trial.config.prior_art_splits if trial.has(split)))
     place: dict[str, int] = {}
     titles: list[str] = []
@@ -129,7 +129,7 @@ def _gallery(trial: Trial) -> Gallery:
 
 
 def _features(
-    trial: Trial, entrant: str, gallery: Gallery, own: np.ndarray
+    trial: EvaluationContext, entrant: str, gallery: Gallery, own: np.ndarray
 ) -> tuple[torch.Tensor, np.ndarray, np.ndarray, int]:
     """What `patent_scores` takes."""
     parts = []
@@ -139,7 +139,7 @@ def _features(
     return trial.tensor(np.concatenate(parts)), gallery.patents, own, trial.config.max_chunk_mb
 
 
-def _ranks(scores: Scores, answers: Answers, gallery: Gallery, trial: Trial) -> Ranks:
+def _ranks(scores: Scores, answers: Answers, gallery: Gallery, trial: EvaluationContext) -> Ranks:
     return all_ranks(scores, answers, len(gallery.numbers), max_chunk_mb=trial.config.max_chunk_mb)
 
 
@@ -188,7 +188,9 @@ def patent_scores(features: torch.Tensor, patents: np.ndarray, asking: np.ndarra
     return of
 
 
-def _examples(trial: Trial, gallery: Gallery, own: np.ndarray, answers: Answers, best: np.ndarray) -> list[Example]:
+def _examples(
+    trial: EvaluationContext, gallery: Gallery, own: np.ndarray, answers: Answers, best: np.ndarray
+) -> list[Example]:
     features, patents, _, max_chunk_mb = _features(trial, MODEL, gallery, own)
     first_view = {int(patent): view for view, patent in reversed(list(enumerate(patents)))}
     examples = []
@@ -208,7 +210,12 @@ def _examples(trial: Trial, gallery: Gallery, own: np.ndarray, answers: Answers,
 
 
 def _card(
-    trial: Trial, gallery: Gallery, first_view: dict[int, int], patent: int, score: float | None, is_right: bool | None
+    trial: EvaluationContext,
+    gallery: Gallery,
+    first_view: dict[int, int],
+    patent: int,
+    score: float | None,
+    is_right: bool | None,
 ) -> Card:
     split, row = gallery.views[first_view[patent]]
     jpeg = trial.views_of(gallery.splits[split]).images[row]

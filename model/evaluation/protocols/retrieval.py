@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from model.evaluation.context import Card, Example, TaskResult, Trial
+from model.evaluation.context import Card, EvaluationContext, Example, TaskResult
 from model.evaluation.measures.bm25 import RULE as BM25_RULE
 from model.evaluation.measures.bm25 import Bm25
 from model.evaluation.measures.chance import chance_recall_at_k, chance_reciprocal_rank
@@ -57,7 +57,7 @@ class Pairing:
     groups: np.ndarray
 
 
-def measure(trial: Trial) -> TaskResult:
+def measure(trial: EvaluationContext) -> TaskResult:
     """Both directions, on the whole split and on small galleries, with titles and without."""
     views = trial.views
     if not trial.dataset.is_captioned:
@@ -96,7 +96,7 @@ def measure(trial: Trial) -> TaskResult:
     return result
 
 
-def _pairings(trial: Trial) -> list[Pairing]:
+def _pairings(trial: EvaluationContext) -> list[Pairing]:
     views = trial.views
     texts = views.texts(trial.config.caption)
     bare = [without_title(text, title) for text, title in zip(texts, views.titles, strict=True)]
@@ -129,7 +129,7 @@ def draw_galleries(patent_numbers: Sequence[str], *, size: int, num: int, seed: 
 
 
 def _ranks(
-    trial: Trial,
+    trial: EvaluationContext,
     direction: str,
     pairing: Pairing,
     features: Mapping[str, tuple[np.ndarray, np.ndarray]],
@@ -154,7 +154,7 @@ def _ranks(
 
 
 def _table(
-    trial: Trial,
+    trial: EvaluationContext,
     title: str,
     ranks: Mapping[str, np.ndarray],
     patents: np.ndarray,
@@ -203,7 +203,7 @@ def _table(
 
 
 def _on_small_galleries(
-    trial: Trial,
+    trial: EvaluationContext,
     direction: str,
     pairing: Pairing,
     features: Mapping[str, tuple[np.ndarray, np.ndarray]],
@@ -228,7 +228,7 @@ def _on_small_galleries(
 
 
 def _examples(
-    trial: Trial,
+    trial: EvaluationContext,
     direction: str,
     ranks: np.ndarray,
     features: tuple[np.ndarray, np.ndarray],

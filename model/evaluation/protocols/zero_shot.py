@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from model.dataset.classes import ClassTable
-from model.evaluation.context import TaskResult, Trial
+from model.evaluation.context import EvaluationContext, TaskResult
 from model.evaluation.measures.result_table import MODEL
 from model.evaluation.protocols.classification import TABLES, by_class, heading_of, label_views, table_of
 
 
-def measure(trial: Trial) -> TaskResult:
+def measure(trial: EvaluationContext) -> TaskResult:
     """Accuracy by the titles of the classes, for each classification of the settings."""
     result = TaskResult()
     for scheme in trial.config.schemes:
@@ -30,7 +30,7 @@ def measure(trial: Trial) -> TaskResult:
     return result
 
 
-def class_features(trial: Trial, entrant: str, scheme: str) -> np.ndarray:
+def class_features(trial: EvaluationContext, entrant: str, scheme: str) -> np.ndarray:
     """(num_classes, embed_dim) float32, unit length: the mean of the features of a class's prompts."""
     texts = prompts_of(TABLES[scheme], trial.config.prompts)
     features = trial.text_features(entrant, texts, f"prompts-{scheme}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from model.files import read_json, remove, sha256_of_file, write_json, written_aside
+from model.files import atomic_write, read_json, remove, sha256_of_file, write_json
 
 
 def save_checkpoint(
@@ -25,7 +25,7 @@ def save_checkpoint(
         metrics_sha256: Hash of the metrics up to this step, which the checkpoint goes on from.
     """
     path = checkpoint_path(folder, num_steps_done)
-    with written_aside(path) as aside, aside.open("wb") as file:
+    with atomic_write(path) as aside, aside.open("wb") as file:
         torch.save(state, file)
     write_json(path.with_suffix(".json"), {"sha256": sha256_of_file(path), "metrics_sha256": metrics_sha256})
     for step in list_checkpoints(folder)[num_kept:]:

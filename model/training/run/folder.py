@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.files import hash_folder, read_json, remove, write_json, written_aside
+from model.files import atomic_write, hash_folder, read_json, remove, write_json
 from model.training.run.checkpoints import is_intact, list_checkpoints, remove_checkpoint
 
 
@@ -110,5 +110,5 @@ class RunFolder:
             return
         lines = self.metrics.read_bytes().splitlines(keepends=True)
         if len(lines) > num_steps:
-            with written_aside(self.metrics) as aside:
+            with atomic_write(self.metrics) as aside:
                 aside.write_bytes(b"".join(lines[:num_steps]))

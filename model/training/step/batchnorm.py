@@ -19,7 +19,7 @@ def _keeps_statistics(module: torch.nn.Module) -> bool:
 
 
 @torch.no_grad()
-def settle_batch_norm(model: torch.nn.Module, image_batches: Iterable[torch.Tensor]) -> None:
+def recalibrate_batch_norm(model: torch.nn.Module, image_batches: Iterable[torch.Tensor]) -> None:
     """Set running means and variances to their average over `image_batches` under the weights as they are.
 
     While a model trains, they trail behind its weights by some tens of steps; after a short run they still hold much of

@@ -22,7 +22,7 @@ from model.training.step.accumulation import Tensors, backward_in_parts
 from model.training.step.arcface import build_arcface
 from model.training.step.batchnorm import has_batch_norm
 from model.training.step.ema import Average
-from model.training.step.lora import add_lora, freeze_towers, merge_lora, still_frozen
+from model.training.step.lora import add_lora, freeze_towers, merge_lora, set_frozen_to_eval
 from model.training.step.objective import Features, Objective
 from model.training.step.optimizer import build_optimizer, set_learning_rate
 
@@ -176,7 +176,7 @@ class Learner:
             gradient before clipping, the logit scale after the step.
         """
         self.towers.train()
-        still_frozen(self.clip.model, self.config.still_towers)
+        set_frozen_to_eval(self.clip.model, self.config.still_towers)
         set_learning_rate(self.optimizer, learning_rate)
         self.optimizer.zero_grad(set_to_none=True)
         terms = self._backward(batch.to(self.device), step)

@@ -23,7 +23,7 @@ def freeze_towers(model: nn.Module, towers: tuple[str, ...]) -> None:
             weight.requires_grad_(False)
 
 
-def still_frozen(model: nn.Module, towers: tuple[str, ...]) -> None:
+def set_frozen_to_eval(model: nn.Module, towers: tuple[str, ...]) -> None:
     """Put frozen towers into evaluation mode, so that their running statistics and dropout rest too."""
     for name, part in model.named_children():
         if _tower_of(f"{name}.") in towers:

@@ -54,7 +54,7 @@ def _is_not_ours(record: logging.LogRecord) -> bool:
 logging.getLogger("stamina").addFilter(_is_not_ours)
 
 
-class Seen:
+class VlmCaptioner:
     """Captions by a model behind endpoints.
 
     Args:
@@ -128,7 +128,7 @@ class Seen:
 def settings_of(config: CaptionsConfig, model: ModelIdentity) -> Mapping[str, Any]:
     """Everything that changes a caption seen by a model, as JSON values."""
     return {
-        "captioner": Seen.name,
+        "captioner": VlmCaptioner.name,
         "prompt": PROMPTS[config.prompt].name,
         "model": model.name,
         "revision": model.revision,
@@ -189,7 +189,7 @@ class _Asking:
             "text": None,
             "shape": None,
             "function": None,
-            "captioner": Seen.name,
+            "captioner": VlmCaptioner.name,
             "model": self._model.name,
             "revision": self._model.revision,
             "prompt": self._prompt.name,

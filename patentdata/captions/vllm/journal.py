@@ -30,7 +30,7 @@ def journal_path(folder: DataFolder, week: str) -> Path:
     """Where the journal of a week lies: hidden beside the output; for an object store, on this machine."""
     if folder.is_local:
         return Path(folder.path("captions", f".{week}.journal"))
-    return folder.kept_here("captions") / f"{week}.journal"
+    return folder.local_cache_dir("captions") / f"{week}.journal"
 
 
 @contextlib.contextmanager

@@ -154,10 +154,10 @@ class Server:
         while not self._is_healthy():
             waited_s = time.monotonic() - started
             if self._leash.poll() is not None:
-                raise ServerError(self._obituary("ended while it started", log_start))
+                raise ServerError(self.exit_report("ended while it started", log_start))
             if waited_s > self._config.startup_timeout_s:
                 self._end()
-                raise ServerError(self._obituary(f"did not answer within {waited_s:.0f} s", log_start))
+                raise ServerError(self.exit_report(f"did not answer within {waited_s:.0f} s", log_start))
             if self._is_stopping.wait(_LOOK_EVERY_S):
                 return
             on_wait(waited_s, last_line(self._log_since(log_start)))
@@ -171,12 +171,12 @@ class Server:
             self._is_settled.clear()
             self._sweep()
             if self.num_restarts >= self._config.max_restarts:
-                self.failure = self._obituary(f"died, and was started again {self.num_restarts} times already", 0)
+                self.failure = self.exit_report(f"died, and was started again {self.num_restarts} times already", 0)
                 _LOG.error(self.failure)
                 self._is_settled.set()
                 return
             self.num_restarts += 1
-            _LOG.warning(self._obituary("died and is started again", 0))
+            _LOG.warning(self.exit_report("died and is started again", 0))
             with contextlib.suppress(ServerError):  # a start that fails is a death, and counted as one
                 self._launch(lambda _seconds, _line: None)
 
@@ -211,7 +211,7 @@ class Server:
             log.seek(max(start, self.log_path.stat().st_size - _MAX_LOG_BYTES))
             return log.read().decode(errors="replace")
 
-    def _obituary(self, what: str, log_start: int) -> str:
+    def exit_report(self, what: str, log_start: int) -> str:
         code = None if self._leash is None else self._leash.returncode
         ending = "" if code is None else f" ({_in_words(code)})"
         line = telling_line(self._log_since(log_start))

@@ -60,13 +60,13 @@ def script(folder: Path, name: str, output: str) -> None:
 
 
 def test_the_environment_of_the_tests_is_well():
-    assert [look().state for look in (doctor.look_at_python, doctor.look_at_packages)] == ["ok", "ok"]
+    assert [look().state for look in (doctor.check_python, doctor.check_packages)] == ["ok", "ok"]
 
 
 def test_packages_that_are_missing_or_of_another_version_are_named(monkeypatch):
     asked = ["typer", "no-such-thing>=1", "requests<2", "colorama; sys_platform == 'nowhere'", "torch; extra == 'vllm'"]
     monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda _: asked)
-    finding = doctor.look_at_packages()
+    finding = doctor.check_packages()
     assert finding.state == "wrong" and finding.advice.startswith("Run make env")
     named, other = finding.found.split("; ")
     assert named == "no-such-thing is missing" and other.startswith("requests is 2.") and other.endswith("not <2")
@@ -75,10 +75,10 @@ def test_packages_that_are_missing_or_of_another_version_are_named(monkeypatch):
 def test_packages_other_than_the_lock_names_are_a_note(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "_REPOSITORY", tmp_path)
     monkeypatch.setattr(doctor.shutil, "which", lambda _: None)
-    assert doctor.look_at_lock().found == "no requirements/cpu.lock beside this installation"
+    assert doctor.check_lock().found == "no requirements/cpu.lock beside this installation"
     (tmp_path / "requirements").mkdir()
     (tmp_path / "requirements" / "cpu.lock").write_text("# a comment\ntyper==0.0.1\nno-such-thing==1\n--hash=x\n")
-    finding = doctor.look_at_lock()
+    finding = doctor.check_lock()
     assert finding.state == "note" and finding.found.startswith("1 packages differ from cpu.lock: typer ")
 
 
@@ -87,16 +87,16 @@ def test_packages_other_than_the_lock_names_are_a_note(monkeypatch, tmp_path):
 
 def test_a_folder_may_be_there_or_not_and_nothing_is_made(tmp_path):
     folder = tmp_path / "a" / "b"
-    assert doctor.look_at_folder(str(folder)).found == f"{folder}: not there yet, will be made"
+    assert doctor.check_folder(str(folder)).found == f"{folder}: not there yet, will be made"
     assert not folder.parent.exists()
-    assert doctor.look_at_folder(str(tmp_path)).found == f"{tmp_path}: writable, no run holds it"
+    assert doctor.check_folder(str(tmp_path)).found == f"{tmp_path}: writable, no run holds it"
 
 
 def test_a_file_in_its_place_and_a_run_that_holds_it_are_told(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    assert doctor.look_at_folder(str(tmp_path / "file")).state == "wrong"
+    assert doctor.check_folder(str(tmp_path / "file")).state == "wrong"
     with DataFolder(tmp_path / "data").locked():
-        finding = doctor.look_at_folder(str(tmp_path / "data"))
+        finding = doctor.check_folder(str(tmp_path / "data"))
     assert (finding.state, finding.found) == ("note", f"a run is writing to {tmp_path}/data")
 
 
@@ -105,7 +105,7 @@ def test_a_file_in_its_place_and_a_run_that_holds_it_are_told(tmp_path):
 )
 def test_free_space_is_held_against_weeks(monkeypatch, num_weeks, state, advice):
     monkeypatch.setattr(doctor, "free_bytes", lambda _: int(num_weeks * doctor._WEEK_BYTES) + 1)
-    finding = doctor.look_at_disk("data")
+    finding = doctor.check_disk("data")
     assert finding.state == state and finding.advice.startswith(advice)
 
 
@@ -115,11 +115,11 @@ def test_free_space_is_held_against_weeks(monkeypatch, num_weeks, state, advice)
 def test_a_key_is_looked_for_and_never_shown(monkeypatch, tmp_path, server):
     portal = portal_of(server)
     portal = PortalConfig(**vars(portal) | {"key_file": tmp_path / "key"})
-    assert doctor.look_at_key(portal).state == "note"
+    assert doctor.check_key(portal).state == "note"
     (tmp_path / "key").write_text("two words")
-    assert doctor.look_at_key(portal).state == "wrong"
+    assert doctor.check_key(portal).state == "wrong"
     monkeypatch.setenv("ODP_API_KEY", KEY)
-    findings = [doctor.look_at_key(portal), doctor.look_at_portal(portal)]
+    findings = [doctor.check_key(portal), doctor.check_portal(portal)]
     assert [finding.state for finding in findings] == ["ok", "ok"]
     assert findings[0].found == f"one word of {len(KEY)} characters in ODP_API_KEY"
     assert KEY not in json.dumps([finding.to_dict() for finding in findings])
@@ -127,11 +127,11 @@ def test_a_key_is_looked_for_and_never_shown(monkeypatch, tmp_path, server):
 
 def test_a_portal_that_answers_refuses_or_is_not_reached_is_told_apart(monkeypatch, server):
     portal = portal_of(server)
-    assert doctor.look_at_portal(portal).found.endswith("answers; not asked for more without a key")
+    assert doctor.check_portal(portal).found.endswith("answers; not asked for more without a key")
     monkeypatch.setenv("ODP_API_KEY", "another")
-    refused = doctor.look_at_portal(portal)
+    refused = doctor.check_portal(portal)
     assert refused.state == "wrong" and "refuses the key" in refused.found
-    nowhere = doctor.look_at_portal(PortalConfig(url="http://127.0.0.1:9/x"))
+    nowhere = doctor.check_portal(PortalConfig(url="http://127.0.0.1:9/x"))
     assert (nowhere.state, nowhere.found) == ("note", "127.0.0.1:9 cannot be reached (ConnectionError)")
 
 
@@ -140,12 +140,12 @@ def test_a_portal_that_answers_refuses_or_is_not_reached_is_told_apart(monkeypat
 
 def test_a_card_that_torch_does_not_see_is_wrong_and_none_is_a_note(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert doctor.look_at_gpu().state == "note"
+    assert doctor.check_gpu().state == "note"
     script(tmp_path, "nvidia-smi", "Some Card, 80 GiB")
     for num_seen, state in (("0", "wrong"), ("1", "ok")):
         script(tmp_path, "python", num_seen)
         monkeypatch.setattr(doctor.sys, "executable", str(tmp_path / "python"))
-        finding = doctor.look_at_gpu()
+        finding = doctor.check_gpu()
         assert finding.state == state and "Some Card" in finding.found
 
 
@@ -162,7 +162,7 @@ def test_a_card_that_torch_does_not_see_is_wrong_and_none_is_a_note(monkeypatch,
 def test_the_build_of_vllm_must_fit_the_machine(monkeypatch, builds, has_card, state):
     monkeypatch.setattr(doctor, "_version_of", lambda name: "0.32.0" if name in builds else None)
     monkeypatch.setattr(doctor.shutil, "which", lambda _: "/bin/true" if has_card else None)
-    finding = doctor.look_at_vllm()
+    finding = doctor.check_vllm()
     assert finding.state == state and bool(finding.advice) == (state != "ok")
 
 
@@ -179,16 +179,16 @@ def test_the_prefect_server_named_must_answer_in_the_version_installed(monkeypat
     here = doctor._version_of("prefect")
     with answering(body.format(here=here), status) as url:
         monkeypatch.setenv("PREFECT_API_URL", url.replace("//", "//user:secret@"))
-        finding = doctor.look_at_prefect()
+        finding = doctor.check_prefect()
     assert finding.state == state and found.format(here=here) in finding.found
     assert "secret" not in finding.found
 
 
 def test_a_prefect_server_that_does_not_run_is_wrong_and_none_named_is_a_note(monkeypatch):
     monkeypatch.setattr(doctor, "_profile_url", lambda: None)
-    assert doctor.look_at_prefect().state == "note"
+    assert doctor.check_prefect().state == "note"
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    finding = doctor.look_at_prefect()
+    finding = doctor.check_prefect()
     assert finding.state == "wrong" and finding.advice.startswith("Start it with prefect server start")
 
 
@@ -196,20 +196,20 @@ def test_a_prefect_server_that_does_not_run_is_wrong_and_none_named_is_a_note(mo
 
 
 def test_a_look_that_fails_is_a_note_and_the_others_go_on(monkeypatch, tmp_path, server):
-    def fall_ill() -> doctor.Finding:
+    def fall_ill() -> doctor.CheckResult:
         raise RuntimeError("ill")
 
     for name in ("look_at_packages", "look_at_gpu", "look_at_prefect"):
         monkeypatch.setattr(doctor, name, fall_ill)
-    findings = list(doctor.examine(str(tmp_path), portal_of(server)))
+    findings = list(doctor.run_checks(str(tmp_path), portal_of(server)))
     assert len(findings) == 11
-    assert findings[1] == doctor.Finding("packages", "note", "could not be looked at: RuntimeError: ill")
+    assert findings[1] == doctor.CheckResult("packages", "note", "could not be looked at: RuntimeError: ill")
 
 
 def test_the_command_ends_with_1_where_something_is_wrong_and_prints_json(monkeypatch, capfd, tmp_path):
-    monkeypatch.setattr(doctor, "look_at_portal", lambda _: doctor.Finding("portal", "note", "not asked"))
+    monkeypatch.setattr(doctor, "look_at_portal", lambda _: doctor.CheckResult("portal", "note", "not asked"))
     for name in ("look_at_gpu", "look_at_vllm"):  # whatever this machine has
-        monkeypatch.setattr(doctor, name, lambda: doctor.Finding("machine", "note", "not looked at"))
+        monkeypatch.setattr(doctor, name, lambda: doctor.CheckResult("machine", "note", "not looked at"))
     code, out, _ = run(monkeypatch, capfd, "doctor", "-d", tmp_path / "data", "--json")
     told = json.loads(out)
     assert (code, told["is_well"]) == (0, True)

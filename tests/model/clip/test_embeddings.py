@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from model.clip.embeddings import embed_images, embed_texts, embeddings_folder, image_features_of, text_features_of
-from model.clip.encoder import find_entrant
+from model.clip.encoder import find_encoder
 from model.clip.loading import load_clip
 from model.clip.source import ModelSource
 from model.dataset.folder import open_dataset
@@ -101,9 +101,9 @@ def test_other_texts_are_computed_and_equal_ones_are_not(clip, tmp_path):
 
 
 def test_another_caption_leaves_the_images_alone(micro_clip, dataset, views, tmp_path):
-    entrant = find_entrant(micro_clip, torch.device("cpu"))
+    entrant = find_encoder(micro_clip, torch.device("cpu"))
     entrant.image_features(dataset, views)
-    again = find_entrant(micro_clip, torch.device("cpu"))
+    again = find_encoder(micro_clip, torch.device("cpu"))
     again.load = Loader(None)  # type: ignore[method-assign]
 
     again.image_features(dataset, views)
@@ -114,7 +114,7 @@ def test_another_caption_leaves_the_images_alone(micro_clip, dataset, views, tmp
 
 
 def test_an_untrained_model_has_features_of_its_own(micro_clip, dataset, views):
-    entrant = find_entrant(micro_clip, torch.device("cpu"))
+    entrant = find_encoder(micro_clip, torch.device("cpu"))
     one, other = (entrant.untrained(seed).image_features(dataset, views).features for seed in (0, 1))
 
     assert not np.allclose(one, other)
@@ -129,7 +129,7 @@ def test_features_of_a_run_lie_in_the_run_and_those_of_another_model_beside_the_
 
 
 def test_a_rebuilt_dataset_is_embedded_again(micro_clip, dataset, views):
-    entrant = find_entrant(micro_clip, torch.device("cpu"))
+    entrant = find_encoder(micro_clip, torch.device("cpu"))
     entrant.image_features(dataset, views)
     entrant.load = Loader(entrant.load())  # type: ignore[method-assign]
     entrant.image_features(dataclasses.replace(dataset, fingerprint="other"), views)

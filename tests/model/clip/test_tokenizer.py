@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.clip.tokenizer import quicken
+from model.clip.tokenizer import fast_tokenizer
 
 WHOLE = open_clip.get_tokenizer("ViT-B-32")
-QUICK = quicken(WHOLE)
+QUICK = fast_tokenizer(WHOLE)
 SHORT = open_clip.SimpleTokenizer(context_length=6)
 
 
@@ -33,7 +33,7 @@ SHORT = open_clip.SimpleTokenizer(context_length=6)
 )
 def test_a_text_has_the_same_tokens(text):
     assert torch.equal(QUICK([text]), WHOLE([text]))
-    assert torch.equal(quicken(SHORT)([text]), SHORT([text]))
+    assert torch.equal(fast_tokenizer(SHORT)([text]), SHORT([text]))
 
 
 @settings(max_examples=200, deadline=None)
@@ -45,5 +45,5 @@ def test_any_texts_have_the_same_tokens(texts):
 def test_a_tokenizer_of_another_kind_is_left_as_it_is():
     canonical = open_clip.SimpleTokenizer(clean="canonicalize")
 
-    assert quicken(canonical) is canonical
-    assert quicken(len) is len
+    assert fast_tokenizer(canonical) is canonical
+    assert fast_tokenizer(len) is len

@@ -7,7 +7,7 @@ import pytest
 
 from model.dataset.folder import Dataset, open_dataset
 from model.errors import ChampionError
-from model.evaluation.champion import Decision, Hall, num_train_patents, patents_on_both_sides
+from model.evaluation.champion import Decision, ModelRegistry, num_train_patents, patents_on_both_sides
 from tests.model.dataset.drawings import draw_dataset, draw_rows, write_dataset
 
 METRIC = "retrieval/text_to_image/R@10"
@@ -33,8 +33,8 @@ def dataset(tmp_path) -> Dataset:
 
 
 @pytest.fixture
-def hall(tmp_path) -> Hall:
-    return Hall(tmp_path / "models")
+def hall(tmp_path) -> ModelRegistry:
+    return ModelRegistry(tmp_path / "models")
 
 
 def run_of(tmp_path: Path, name: str) -> Path:
@@ -44,7 +44,9 @@ def run_of(tmp_path: Path, name: str) -> Path:
     return model.parent
 
 
-def decide(hall: Hall, tmp_path: Path, dataset: Dataset, name: str, results: dict[str, Any], **other: Any) -> Decision:
+def decide(
+    hall: ModelRegistry, tmp_path: Path, dataset: Dataset, name: str, results: dict[str, Any], **other: Any
+) -> Decision:
     settings = {"metric": METRIC, "who": "somebody", "when": "2024-01-02T12:00:00+00:00"} | other
     test_set = hall.freeze_test_set(dataset)
     return hall.decide(results, run_dir=run_of(tmp_path, name), dataset=dataset, test_set=test_set, **settings)
@@ -77,7 +79,7 @@ def test_a_model_no_better_than_the_interval_is_refused_with_its_reason(hall, da
 def test_the_record_outlives_the_process(hall, dataset, tmp_path):
     decide(hall, tmp_path, dataset, "first", measured("aa" * 8, 0.4))
     decide(hall, tmp_path, dataset, "second", measured("bb" * 8, 0.3, against=0.4))
-    again = Hall(hall.folder)
+    again = ModelRegistry(hall.folder)
     assert again.decisions == hall.decisions and again.champion == hall.champion
     test_set = again.freeze_test_set(dataset)
     assert again.last_word_on("bb" * 8, test_set, METRIC) == hall.decisions[-1]
@@ -137,4 +139,4 @@ def test_a_damaged_record_or_a_lost_model_is_named(hall, dataset, tmp_path):
         hall.model_of(first)
     (hall.folder / "champion.json").write_text("{")
     with pytest.raises(ChampionError, match=r"champion\.json cannot be read"):
-        Hall(hall.folder)
+        ModelRegistry(hall.folder)

@@ -20,7 +20,7 @@ from model.child_process import evaluate_in_child
 from model.errors import ArchitectureError, ConfigError, DatasetError
 from model.evaluation.config import CHEAP_TASKS, TASKS
 from model.evaluation.evaluate import MEASURES, EvaluationConfig, evaluate
-from model.evaluation.measures.result_table import find_figure
+from model.evaluation.measures.result_table import find_value
 from model.training.train import TrainConfig, train
 from tests.model.dataset.drawings import draw_dataset, draw_rows, write_dataset
 
@@ -69,7 +69,7 @@ def test_the_small_architecture_learns_in_a_few_steps_which_drawing_a_caption_me
     train(dataset, tmp_path / "run", config)
     terms = dataclasses.replace(CONFIG, tasks=("retrieval",))
     found = evaluate(tmp_path / "run", dataset, tmp_path / "run", terms)
-    recall = [find_figure(found, f"retrieval/text_to_image/R@{k}") for k in (1, 5, 10)]
+    recall = [find_value(found, f"retrieval/text_to_image/R@{k}") for k in (1, 5, 10)]
 
     assert recall[1]["model"]["value"] > recall[1]["chance"]["value"] + 0.15
     assert recall[1]["model"]["value"] > recall[1]["untrained"]["value"] + 0.15
@@ -127,10 +127,10 @@ def test_a_model_does_not_differ_from_itself(measured):
 
 
 def test_a_figure_is_found_by_its_path(measured):
-    figure = find_figure(measured, "image_retrieval/same_patent/mAP")
+    figure = find_value(measured, "image_retrieval/same_patent/mAP")
     assert 0 <= figure["model"]["low"] <= figure["model"]["high"] <= 1
     with pytest.raises(KeyError, match=r"no figure retrieval/mAP; this evaluation holds .*same_patent"):
-        find_figure(measured, "retrieval/mAP")
+        find_value(measured, "retrieval/mAP")
 
 
 def test_what_a_dataset_cannot_tell_is_said_and_the_rest_is_measured(measured, trained):
@@ -144,7 +144,7 @@ def test_features_serve_other_tasks_and_evaluations(dataset, run, monkeypatch):
     monkeypatch.setattr("model.clip.encoder.load_clip", None)  # a model that is loaded fails the test
     results = evaluate(run, dataset, run.parent / "elsewhere", dataclasses.replace(CONFIG, cutoffs=(3,), seed=0))
 
-    assert find_figure(results, "retrieval/text_to_image/R@3")["model"]["value"] > 0
+    assert find_value(results, "retrieval/text_to_image/R@3")["model"]["value"] > 0
 
 
 def test_a_child_tells_of_its_progress_and_gives_the_same(dataset, run):
@@ -309,7 +309,7 @@ def test_a_single_view_is_found_for_certain(tmp_path, micro_clip):
     rows = draw_rows(1, split="test", views_per_patent=1)
     results = evaluate(micro_clip, write_dataset(tmp_path / "d", {"test": rows}), tmp_path / "out", CONFIG)
 
-    figure = find_figure(results, "retrieval/text_to_image/R@1")
+    figure = find_value(results, "retrieval/text_to_image/R@1")
     assert figure["model"]["value"] == figure["chance"]["value"] == 1.0
 
 

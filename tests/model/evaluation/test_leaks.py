@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.clip.encoder import find_entrant
+from model.clip.encoder import find_encoder
 from model.dataset.folder import open_dataset
 from model.dataset.views import read_views
 from model.errors import DatasetError
@@ -89,7 +89,7 @@ def test_a_model_that_was_trained_on_another_dataset_is_named(tmp_path, micro_cl
     (folder / "open_clip_config.json").write_text(
         (Path(micro_clip.removeprefix("local-dir:")) / "open_clip_config.json").read_text()
     )
-    entrant = find_entrant(run, torch.device("cpu"))
+    entrant = find_encoder(run, torch.device("cpu"))
     splits = two_sides()
     for fingerprint, expected in (("other", 1), (None, 0)):
         (run / "config.json").write_text(json.dumps({"dataset_fingerprint": fingerprint}))

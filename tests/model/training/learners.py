@@ -13,16 +13,16 @@ from model.clip.source import ModelSource
 from model.dataset.folder import open_dataset
 from model.dataset.images import ImageReader
 from model.dataset.views import read_views
-from model.training.batches import Stream
+from model.training.batches import BatchStream
 from model.training.config import TrainConfig
 from model.training.distributed import ALONE, Processes
 from model.training.step.learner import Learner
 from model.training.step.losses import class_weights
 
 
-def build_learner(dataset: Path, config: TrainConfig, processes: Processes = ALONE) -> tuple[Learner, Stream]:
+def build_learner(dataset: Path, config: TrainConfig, processes: Processes = ALONE) -> tuple[Learner, BatchStream]:
     """A learner and the batches it learns from."""
-    stream = Stream(read_views(open_dataset(dataset), "train"), config, processes)
+    stream = BatchStream(read_views(open_dataset(dataset), "train"), config, processes)
     torch.manual_seed(config.seed)
     clip = load_clip(ModelSource(config.architecture), seed=config.seed)
     weights = class_weights(torch.from_numpy(stream.sampler.counts), config.beta)

@@ -14,7 +14,7 @@ from model.clip.source import ModelSource
 from model.dataset.folder import open_dataset
 from model.dataset.images import ImageReader
 from model.dataset.views import Views, read_views
-from model.training.batches import Stream
+from model.training.batches import BatchStream
 from model.training.distributed import Processes
 from model.training.train import train
 
@@ -46,7 +46,7 @@ def test_a_run_makes_no_list_of_a_whole_column(shapes, tmp_path, micro_config, m
 
 
 def test_a_plan_names_pairs_their_other_views_and_what_is_known_of_them(views, micro_config):
-    stream = Stream(views, micro_config)
+    stream = BatchStream(views, micro_config)
     plan = stream.plan(3)
     numbers = np.array(views.patent_numbers)
 
@@ -61,7 +61,7 @@ def test_a_plan_names_pairs_their_other_views_and_what_is_known_of_them(views, m
 
 
 def test_shape_and_function_are_separate_texts_and_one_is_drawn_a_step(views, micro_config):
-    stream = Stream(views, micro_config)
+    stream = BatchStream(views, micro_config)
     plans = [stream.plan(step) for step in range(40)]
     shape, text = views.captions["shape"], views.captions["text"]  # these views have no function: the text stands in
     kinds = [drawn == shape[row] for plan in plans for row, drawn in zip(plan.rows.tolist(), plan.texts, strict=True)]
@@ -76,8 +76,8 @@ def test_shape_and_function_are_separate_texts_and_one_is_drawn_a_step(views, mi
 
 
 def test_without_the_multi_view_term_no_second_view_is_read(views, clip, micro_config):
-    with_term = read(Stream(views, micro_config), clip)
-    without = read(Stream(views, dataclasses.replace(micro_config, multi_view_weight=0.0)), clip)
+    with_term = read(BatchStream(views, micro_config), clip)
+    without = read(BatchStream(views, dataclasses.replace(micro_config, multi_view_weight=0.0)), clip)
 
     assert (len(with_term.images), len(without.images)) == (16, 8)
     assert torch.equal(with_term.images[:8], without.images)
@@ -86,15 +86,15 @@ def test_without_the_multi_view_term_no_second_view_is_read(views, clip, micro_c
 
 @pytest.mark.parametrize(("dropout", "low", "high"), [(0.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.5, 0.35, 0.65)])
 def test_text_is_kept_from_the_head_at_the_share_asked_for(views, clip, micro_config, dropout, low, high):
-    stream = Stream(views, dataclasses.replace(micro_config, text_dropout=dropout, multi_view_weight=0.0))
+    stream = BatchStream(views, dataclasses.replace(micro_config, text_dropout=dropout, multi_view_weight=0.0))
     seen = torch.cat([read(stream, clip, step).sees_text for step in range(25)])
 
     assert low <= seen.float().mean() <= high
 
 
 def test_the_parts_of_all_processes_one_behind_the_other_are_the_batch(views, clip, micro_config):
-    whole = read(Stream(views, micro_config), clip, 2)
-    parts = [read(Stream(views, micro_config, Processes(rank, 4)), clip, 2) for rank in range(4)]
+    whole = read(BatchStream(views, micro_config), clip, 2)
+    parts = [read(BatchStream(views, micro_config, Processes(rank, 4)), clip, 2) for rank in range(4)]
 
     assert torch.equal(torch.cat([part.images[:2] for part in parts]), whole.images[:8])
     assert torch.equal(torch.cat([part.images[2:] for part in parts]), whole.images[8:])
@@ -104,7 +104,7 @@ def test_the_parts_of_all_processes_one_behind_the_other_are_the_batch(views, cl
 
 
 def test_batches_read_ahead_are_those_of_their_steps(views, clip, micro_config):
-    stream = Stream(views, micro_config)
+    stream = BatchStream(views, micro_config)
     with contextlib.closing(ImageReader(views, clip.preprocess, num_workers=2)) as images:
         ahead = list(stream.read_ahead(2, images, clip.tokenizer))
 

@@ -17,7 +17,7 @@ from model.child_process import train_in_child
 from model.dataset.folder import open_dataset
 from model.dataset.views import read_views
 from model.errors import ConfigError, TrainingError
-from model.training.batches import Stream
+from model.training.batches import BatchStream
 from model.training.distributed import ALONE, Processes, joined, local_device
 from model.training.run.checkpoints import list_checkpoints
 from model.training.run.metrics import read_metrics
@@ -158,7 +158,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(shapes, micro_config):
     views = read_views(open_dataset(shapes), "train")
 
     with pytest.raises(ConfigError, match="a batch of 8 cannot be shared by 3 processes; set batch_size"):
-        Stream(views, micro_config, Processes(0, 3))
+        BatchStream(views, micro_config, Processes(0, 3))
 
 
 def test_alone_everything_is_as_it_is():

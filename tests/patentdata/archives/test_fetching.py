@@ -3,7 +3,7 @@
 import pytest
 
 from patentdata.archives.downloads import DownloadsConfig
-from patentdata.archives.fetching import Fetching, num_at_once
+from patentdata.archives.fetching import FetchQueue, num_at_once
 from patentdata.archives.kept import state_of_offer
 from patentdata.archives.weekly_archive import WeeklyArchive
 from patentdata.errors import ArchiveError, OutputError, SourceDownError
@@ -13,7 +13,7 @@ DOWN = SourceDownError("the host is out of order (503) for I20240102.tar; given 
 
 
 def test_so_many_weeks_are_fetched_at_once_and_the_others_in_their_order():
-    fetching = Fetching(2)
+    fetching = FetchQueue(2)
     assert [fetching.begins(week) for week in "abcd"] == [True, True, False, False]
     assert (fetching.ended(None), fetching.ended(None), fetching.ended(None)) == (["c"], ["d"], [])
     assert [fetching.begins(week) for week in "ef"] == [True, False]
@@ -21,24 +21,24 @@ def test_so_many_weeks_are_fetched_at_once_and_the_others_in_their_order():
 
 @pytest.mark.parametrize("error", [DOWN, OutputError("cannot write data/archives/I.tar: No space left on device")])
 def test_after_five_failures_in_a_row_nothing_more_is_fetched_and_a_sentence_says_why(error):
-    fetching = Fetching(1)
+    fetching = FetchQueue(1)
     waiting = list("abcdefgh")
     assert [fetching.begins(week) for week in waiting] == [True] + [False] * 7
     assert [fetching.ended(error) for _ in range(4)] == [["b"], ["c"], ["d"], ["e"]]
-    assert fetching.given_up is None
+    assert fetching.stop_reason is None
     assert fetching.ended(error) == ["f", "g", "h"]
-    assert fetching.given_up == f"not fetched, since 5 weeks in a row failed, the last so: {error}"
+    assert fetching.stop_reason == f"not fetched, since 5 weeks in a row failed, the last so: {error}"
 
 
 def test_a_week_that_comes_between_ends_the_row_and_one_that_is_no_archive_is_no_failure_of_the_source():
-    fetching = Fetching(1)
+    fetching = FetchQueue(1)
     for error in (DOWN, DOWN, DOWN, DOWN, ArchiveError("I20240102.tar is empty; fetch it again"), None) * 3:
         fetching.ended(error)
-    assert fetching.given_up is None
+    assert fetching.stop_reason is None
 
 
 def test_a_week_behind_one_that_failed_is_asked_for_briefly_until_one_comes():
-    fetching = Fetching(1)
+    fetching = FetchQueue(1)
     assert fetching.asked_for(ARCHIVE) is ARCHIVE
     fetching.ended(DOWN)
     brief = fetching.asked_for(ARCHIVE).downloads

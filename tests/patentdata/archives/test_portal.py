@@ -254,7 +254,7 @@ def test_what_is_no_longer_there_is_told_apart_so_that_it_can_be_listed_anew(ser
     server.files = {f"{WEEK}_r1.tar": TAR}
     with pytest.raises(SourceChangedError):
         archive.open().read()
-    newer = archive.listed_anew()
+    newer = archive.relisted()
     assert newer is not None and newer.file_name == f"{WEEK}_r1.tar"
 
 

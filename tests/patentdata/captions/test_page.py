@@ -32,7 +32,7 @@ from patentdata.grants.stage import parse_archive
 from patentdata.specimens import SpecimenConfig, write_week
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
-from patentdata.store.parquet import Claim, open_table, read_made, read_report, write_table
+from patentdata.store.parquet import Provenance, open_table, read_provenance, read_report, write_table
 from patentdata.store.weeks import state_of, table_path
 from patentdata.views.patent_views import ViewsConfig
 from patentdata.views.stage import split_archive
@@ -78,7 +78,7 @@ def _captions(folder: DataFolder, week: str = WEEKS[0]) -> list[dict]:
 def _recaption(folder: DataFolder, texts: list[str | None], week: str = WEEKS[0], **columns: object) -> None:
     """Give the first views of a week other captions, as a model would have given them."""
     path = table_path(folder, "captions", week)
-    made, report = read_made(folder, path), read_report(folder, path)
+    made, report = read_provenance(folder, path), read_report(folder, path)
     rows = _captions(folder, week)
     for row, text in zip(rows, texts, strict=False):
         length = num_tokens(text) if text else 0
@@ -89,7 +89,7 @@ def _recaption(folder: DataFolder, texts: list[str | None], week: str = WEEKS[0]
             "model": "llava-x",
             "prompt": "views/1",
         } | columns
-    claim = Claim(**{name: made[name] for name in ("stage", "version", "config", "inputs")})
+    claim = Provenance(**{name: made[name] for name in ("stage", "version", "config", "inputs")})
     full = [dict.fromkeys(_SCHEMA.names) | row for row in rows]
     write_table(folder, path, _SCHEMA, [full], claim, report)
 
@@ -214,8 +214,8 @@ def test_a_picture_that_cannot_be_read_is_said_so(folder, tmp_path):
     path = table_path(folder, "views", WEEKS[0])
     with open_table(folder, path) as table:
         rows = table.read().to_pylist()
-    made, report = read_made(folder, path), read_report(folder, path)
-    claim = Claim(**{name: made[name] for name in ("stage", "version", "config", "inputs")})
+    made, report = read_provenance(folder, path), read_report(folder, path)
+    claim = Provenance(**{name: made[name] for name in ("stage", "version", "config", "inputs")})
     write_table(folder, path, schemas.VIEWS, [[row | {"image": b"no PNG"} for row in rows]], claim, report)
     caption_views(folder, WEEKS[0], CaptionsConfig())
     page, _ = _page(folder, tmp_path / "page.html", weeks=[WEEKS[0]])

@@ -14,7 +14,7 @@ import numpy as np
 from patentdata.captions.config import CaptionsConfig, RequestsConfig, SamplingConfig
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
-from patentdata.store.parquet import Claim, fingerprint, open_table, write_table
+from patentdata.store.parquet import Provenance, fingerprint, open_table, write_table
 from patentdata.store.report import Report
 
 WEEK = "I20240102"
@@ -83,8 +83,8 @@ def write_views(
             }
         )
     path = folder.path("grants", f"{week}.parquet")
-    write_table(folder, path, schemas.GRANTS, [grants], Claim(stage="grants", version=1), Report("grants", week))
-    claim = Claim(stage="views", version=1, inputs={"grants": fingerprint(folder, path)})
+    write_table(folder, path, schemas.GRANTS, [grants], Provenance(stage="grants", version=1), Report("grants", week))
+    claim = Provenance(stage="views", version=1, inputs={"grants": fingerprint(folder, path)})
     batches = [views[at : at + 64] for at in range(0, num_views, 64)]
     write_table(folder, folder.path("views", f"{week}.parquet"), schemas.VIEWS, batches, claim, Report("views", week))
 

@@ -16,7 +16,7 @@ from patentdata.dataset.stage import DatasetConfig, build_dataset
 from patentdata.errors import ConfigError, OutputError
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
-from patentdata.store.parquet import Claim, write_table
+from patentdata.store.parquet import Provenance, write_table
 from patentdata.store.report import Report
 from patentdata.views.square_images import TrainingImageConfig
 
@@ -77,7 +77,7 @@ def write_week(folder, week, numbers, *, change_view=lambda view: view, change_c
     }
     for stage, (schema, rows) in tables.items():
         path = folder.path(stage, f"{week_name(week)}.parquet")
-        write_table(folder, path, schema, [rows], Claim(stage=stage, version=1), Report(stage))
+        write_table(folder, path, schema, [rows], Provenance(stage=stage, version=1), Report(stage))
     return week_name(week)
 
 

@@ -8,18 +8,18 @@ from patentdata.errors import OutputError, ReconciliationError
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
 from patentdata.store.parquet import (
-    Claim,
+    Provenance,
     describe_schema,
     fingerprint,
     is_done,
     open_table,
-    read_made,
+    read_provenance,
     read_report,
     write_table,
 )
 from patentdata.store.report import Report
 
-CLAIM = Claim(stage="captions", version=1, config={"words": ("a", "b")}, inputs={"views": "f" * 64})
+CLAIM = Provenance(stage="captions", version=1, config={"words": ("a", "b")}, inputs={"views": "f" * 64})
 
 
 def rows(num=3):
@@ -41,9 +41,9 @@ def test_a_file_is_done_for_the_claim_that_made_it_and_for_no_other(folder):
     path = written(folder)
     assert is_done(folder, path, CLAIM)
     for other in (
-        Claim(stage="captions", version=2, config=CLAIM.config, inputs=CLAIM.inputs),
-        Claim(stage="captions", version=1, config={"words": ("a",)}, inputs=CLAIM.inputs),
-        Claim(stage="captions", version=1, config=CLAIM.config, inputs={"views": "0" * 64}),
+        Provenance(stage="captions", version=2, config=CLAIM.config, inputs=CLAIM.inputs),
+        Provenance(stage="captions", version=1, config={"words": ("a",)}, inputs=CLAIM.inputs),
+        Provenance(stage="captions", version=1, config=CLAIM.config, inputs={"views": "0" * 64}),
     ):
         assert not is_done(folder, path, other)
 
@@ -84,7 +84,7 @@ def test_garbage_is_not_done_and_is_named_when_asked_for(tmp_path, content):
     folder = DataFolder(tmp_path)
     path = written(folder)
     Path(path).write_bytes(content)
-    assert read_made(folder, path) is None
+    assert read_provenance(folder, path) is None
     with pytest.raises(OutputError, match=r"I20240102\.parquet is missing or damaged; run again"):
         fingerprint(folder, path)
 
@@ -129,7 +129,7 @@ def test_the_report_filled_while_rows_are_written_stands_in_the_footer(folder):
 
 def test_the_fingerprint_follows_settings_and_rows(folder):
     first = fingerprint(folder, written(folder))
-    other = Claim(stage="captions", version=1, config={}, inputs=CLAIM.inputs)
+    other = Provenance(stage="captions", version=1, config={}, inputs=CLAIM.inputs)
     assert fingerprint(folder, written(folder, claim=other)) != first
     assert fingerprint(folder, written(folder, batches=[rows(2)])) != first
     assert fingerprint(folder, written(folder)) == first

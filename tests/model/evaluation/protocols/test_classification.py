@@ -10,7 +10,7 @@ import torch
 from model.dataset.classes import USPC
 from model.dataset.folder import open_dataset
 from model.evaluation.config import EvaluationConfig
-from model.evaluation.context import MODEL, Trial
+from model.evaluation.context import MODEL, EvaluationContext
 from model.evaluation.protocols import linear_probe, zero_shot
 from model.evaluation.protocols.classification import by_class, label_views, ranks_of_truth, table_of, taken_for
 from tests.model.dataset.drawings import draw_rows, write_dataset
@@ -29,7 +29,7 @@ class KnownBySplit(Known):
         return super().image_features(dataset, views)
 
 
-def trial_of(folder, splits: dict[str, list[str | None]], entrant, **settings) -> Trial:
+def trial_of(folder, splits: dict[str, list[str | None]], entrant, **settings) -> EvaluationContext:
     """A dataset of one view for each class named, and one entrant."""
     rows = {}
     for seed, (split, codes) in enumerate(splits.items(), 1):
@@ -38,7 +38,7 @@ def trial_of(folder, splits: dict[str, list[str | None]], entrant, **settings) -
             row["uspc_class"] = code
     settings = {"schemes": ("uspc",), "num_resamples": 20, "device": "cpu"} | settings
     config = EvaluationConfig(**settings)
-    return Trial(open_dataset(write_dataset(folder, rows)), {MODEL: entrant}, config, torch.device("cpu"))
+    return EvaluationContext(open_dataset(write_dataset(folder, rows)), {MODEL: entrant}, config, torch.device("cpu"))
 
 
 SPLITS = {"train": ["D1"] * 3 + ["D2"], "test": ["D1", "D1", "D2", "D3", None]}

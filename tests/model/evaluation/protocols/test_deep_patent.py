@@ -25,7 +25,7 @@ from model.errors import ConfigError, DatasetError
 from model.evaluation.config import EvaluationConfig
 from model.evaluation.evaluate import evaluate
 from model.evaluation.measures.metrics import Answers, all_ranks, scores_of_features
-from model.evaluation.measures.result_table import find_figure
+from model.evaluation.measures.result_table import find_value
 from model.evaluation.protocols.deep_patent import copies_in_database
 from tests.model.dataset.deep_patent_folder import WEEK, listed_path, write_deep_patent, write_list
 from tests.model.dataset.drawings import draw_rows, write_dataset
@@ -308,7 +308,7 @@ def test_features_are_stored_once_and_serve_again(imported, micro_clip, tmp_path
     monkeypatch.setattr("model.clip.encoder.load_clip", None)  # a model that is loaded fails the test
     found = evaluate(micro_clip, imported, tmp_path / "two", dataclasses.replace(CONFIG, cutoffs=(3,)))
 
-    assert find_figure(found, "deep_patent/official/top-3")["model"]["value"] > 0
+    assert find_value(found, "deep_patent/official/top-3")["model"]["value"] > 0
 
 
 def brute_force(similarity: np.ndarray, right: np.ndarray) -> float:

@@ -11,14 +11,14 @@ import pytest
 import safetensors.torch
 import torch
 
-from model.clip.encoder import find_entrant
+from model.clip.encoder import find_encoder
 from model.clip.heads import ClipWithHead
 from model.clip.saved_head import load_classifier, save_classifier
 from model.dataset.classes import USPC, ClassTable
 from model.dataset.folder import open_dataset
 from model.dataset.images import ImageReader
 from model.evaluation.config import EvaluationConfig
-from model.evaluation.context import MODEL, UNTRAINED, Trial
+from model.evaluation.context import MODEL, UNTRAINED, EvaluationContext
 from model.evaluation.protocols import fine_tuned
 from model.evaluation.protocols.classification import classes_of
 
@@ -27,17 +27,17 @@ from model.evaluation.protocols.classification import classes_of
 def folder(micro_clip, tmp_path) -> Path:
     """A model folder with weights and a head."""
     folder = Path(shutil.copytree(micro_clip.removeprefix("local-dir:"), tmp_path / "headed"))
-    clip = find_entrant(micro_clip, torch.device("cpu")).load()
+    clip = find_encoder(micro_clip, torch.device("cpu")).load()
     safetensors.torch.save_file(clip.model.state_dict(), folder / "open_clip_model.safetensors")
     save_classifier(ClipWithHead(clip.model, num_classes=len(USPC), seed=3).head, USPC, folder)
     return folder
 
 
-def trial_of(shapes: Path, folder: Path | str) -> Trial:
+def trial_of(shapes: Path, folder: Path | str) -> EvaluationContext:
     config = EvaluationConfig(device="cpu", num_resamples=10, batch_size=5)
-    entrant = find_entrant(f"local-dir:{folder}" if isinstance(folder, Path) else folder, torch.device("cpu"))
+    entrant = find_encoder(f"local-dir:{folder}" if isinstance(folder, Path) else folder, torch.device("cpu"))
     entrants = {MODEL: entrant, UNTRAINED: entrant.untrained(0)}
-    return Trial(open_dataset(shapes), entrants, config, torch.device("cpu"))
+    return EvaluationContext(open_dataset(shapes), entrants, config, torch.device("cpu"))
 
 
 def test_the_head_classifies_images_alone(shapes, folder):

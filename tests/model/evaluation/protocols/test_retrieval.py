@@ -9,7 +9,7 @@ import torch
 from model.clip.embeddings import ImageFeatures
 from model.dataset.folder import open_dataset
 from model.evaluation.config import EvaluationConfig
-from model.evaluation.context import MODEL, Trial
+from model.evaluation.context import MODEL, EvaluationContext
 from model.evaluation.protocols.ranking import choose_ends, choose_rows, nearest, number_texts
 from model.evaluation.protocols.retrieval import draw_galleries, measure
 from tests.model.dataset.drawings import draw_rows, write_dataset
@@ -28,10 +28,10 @@ class Known:
         return np.stack([self.of_texts(text) for text in texts]).astype(np.float32)
 
 
-def trial_of(folder, rows, entrant, **settings) -> Trial:
+def trial_of(folder, rows, entrant, **settings) -> EvaluationContext:
     config = EvaluationConfig(num_resamples=20, num_examples=1, num_galleries=0, device="cpu", **settings)
     dataset = open_dataset(write_dataset(folder, {"test": rows}))
-    return Trial(dataset, {MODEL: entrant}, config, torch.device("cpu"))
+    return EvaluationContext(dataset, {MODEL: entrant}, config, torch.device("cpu"))
 
 
 def rows_saying(*captions: str, titles: tuple[str, ...] = ()) -> list[dict]:

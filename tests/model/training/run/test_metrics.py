@@ -11,7 +11,7 @@ import torch
 from model.dataset.folder import open_dataset
 from model.dataset.views import read_views
 from model.errors import TrainingError
-from model.training.batches import Stream
+from model.training.batches import BatchStream
 from model.training.run.divergence import LossWatch
 from model.training.run.folder import RunFolder
 from model.training.run.metrics import Timings, check_step, read_timings
@@ -21,7 +21,7 @@ from model.training.train import train
 
 @pytest.fixture
 def stream(shapes, micro_config):
-    return Stream(read_views(open_dataset(shapes), "train"), micro_config)
+    return BatchStream(read_views(open_dataset(shapes), "train"), micro_config)
 
 
 def check(stream, folder, values, watch=None):

@@ -19,7 +19,7 @@ from model.dataset.deep_patent_images import DeepPatentConfig, import_deep_paten
 from model.errors import ConfigError, DatasetError, TrainingStoppedError
 from model.evaluation.config import EvaluationConfig
 from model.evaluation.evaluate import evaluate
-from model.evaluation.measures.result_table import find_figure
+from model.evaluation.measures.result_table import find_value
 from model.training.config import TrainConfig
 from model.training.run.checkpoints import list_checkpoints
 from model.training.run.metrics import read_metrics
@@ -212,7 +212,7 @@ def test_image_retrieval_and_deep_patent_are_measured_on_what_was_trained(finish
     measured = evaluate(finished, deep_patent, tmp_path / "out", config)
 
     for path in ("image_retrieval/same_patent/mAP", "deep_patent/official/mAP"):
-        assert {"model", "untrained", "chance"} <= find_figure(measured, path).keys()
+        assert {"model", "untrained", "chance"} <= find_value(measured, path).keys()
 
 
 @pytest.mark.slow
@@ -231,7 +231,7 @@ def test_training_finds_more_views_of_patents_never_seen(tmp_path):
     train(dataset, tmp_path / "run", config)
     settings = EvaluationConfig(tasks=("image_retrieval",), num_resamples=100, num_examples=0, device="cpu")
     measured = evaluate(tmp_path / "run", dataset, tmp_path / "out", settings)
-    found = find_figure(measured, "image_retrieval/same_patent/mAP")
+    found = find_value(measured, "image_retrieval/same_patent/mAP")
 
     losses = [row["arcface"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])

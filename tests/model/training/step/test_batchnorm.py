@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from model.training.step.batchnorm import has_batch_norm, settle_batch_norm
+from model.training.step.batchnorm import has_batch_norm, recalibrate_batch_norm
 
 
 class Tower(torch.nn.Module):
@@ -23,7 +23,7 @@ def test_the_statistics_are_the_average_over_the_batches_whatever_they_were():
     tower.norm.running_mean.fill_(99)  # type: ignore[union-attr]
     before = {name: weight.clone() for name, weight in tower.named_parameters()}
 
-    settle_batch_norm(tower, [torch.tensor([[[[0.0, 2.0]]]]), torch.tensor([[[[4.0, 8.0]]]])])
+    recalibrate_batch_norm(tower, [torch.tensor([[[[0.0, 2.0]]]]), torch.tensor([[[[4.0, 8.0]]]])])
 
     assert tower.norm.running_mean.tolist() == [3.5]  # type: ignore[union-attr]
     assert tower.norm.running_var.tolist() == [5.0]  # type: ignore[union-attr] # the mean of 2 and 8

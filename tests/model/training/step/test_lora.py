@@ -12,7 +12,7 @@ import torch
 from model.clip.loading import load_clip
 from model.clip.source import ModelSource
 from model.errors import TrainingError
-from model.training.step.lora import add_lora, freeze_towers, merge_lora, still_frozen
+from model.training.step.lora import add_lora, freeze_towers, merge_lora, set_frozen_to_eval
 from model.training.train import train
 from tests.model.training.learners import build_learner, take_steps
 
@@ -38,7 +38,7 @@ def test_a_frozen_tower_keeps_its_running_statistics():
     model = load_clip(ModelSource("designclip-tiny")).model
     freeze_towers(model, ("image",))
     model.train()
-    still_frozen(model, ("image",))
+    set_frozen_to_eval(model, ("image",))
     before = model.visual.bn1.running_mean.clone()
     model.encode_image(torch.rand(2, 3, 64, 64))
 

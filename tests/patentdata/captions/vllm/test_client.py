@@ -20,12 +20,12 @@ from patentdata.captions import stage
 from patentdata.captions.captioner import Row
 from patentdata.captions.config import CaptionsConfig, RequestsConfig
 from patentdata.captions.stage import caption_views, captions_are_done
-from patentdata.captions.vllm.client import Seen
+from patentdata.captions.vllm.client import VlmCaptioner
 from patentdata.captions.vllm.identity import ModelIdentity
 from patentdata.captions.vllm.journal import journal_path
 from patentdata.errors import ConfigError, OutputError, SourceError
 from patentdata.store.folder import DataFolder
-from patentdata.store.parquet import read_made
+from patentdata.store.parquet import read_provenance
 from tests.patentdata.captions.vllm.endpoint import (
     CUT,
     GARBAGE,
@@ -526,7 +526,7 @@ def test_no_more_pictures_are_held_than_are_in_flight_or_shortly_before(folder):
     release = threading.Event()
     with Endpoint(lambda asked: release.wait(30) and None) as endpoint:
         config = seen_by(endpoint.url, requests=quick(num_in_flight=4))
-        captioner = Seen(config, ModelIdentity(name=MODEL, revision=None, size_px=56), config.endpoints)
+        captioner = VlmCaptioner(config, ModelIdentity(name=MODEL, revision=None, size_px=56), config.endpoints)
         rows: list[Row] = []
         thread = threading.Thread(target=lambda: rows.extend(captioner.caption(views())))
         thread.start()
@@ -552,7 +552,7 @@ def test_keys_and_passwords_stand_in_no_log_error_or_file(folder, caplog, monkey
     with pytest.raises(SourceError) as gone:
         caption_views(folder, WEEK, seen_by(secret_url, prompt="impact", requests=quick(max_outage_s=0.2)))
     told = caplog.text + str(gone.value) + repr(seen_by(secret_url))
-    made = json.dumps(read_made(folder, folder.path("captions", f"{WEEK}.parquet")))
+    made = json.dumps(read_provenance(folder, folder.path("captions", f"{WEEK}.parquet")))
     assert "hush" not in told + made + str(captions_of(folder))
 
 

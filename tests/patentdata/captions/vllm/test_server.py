@@ -43,14 +43,14 @@ def until(is_so: Callable[[], bool], timeout_s: float = 60) -> bool:
 
 def processes_of(server: Server) -> list[psutil.Process]:
     """The leash of a server and everything that came of it."""
-    (leash,) = (process for process in psutil.Process().children() if process.pid == server._leash.pid)
-    return [leash, *leash.children(recursive=True)]
+    (supervisor,) = (process for process in psutil.Process().children() if process.pid == server._leash.pid)
+    return [supervisor, *supervisor.children(recursive=True)]
 
 
 def the_server(server: Server) -> psutil.Process:
     """The process that answers, between the leash and the engine."""
-    leash, *_ = processes_of(server)
-    (answering,) = leash.children()
+    supervisor, *_ = processes_of(server)
+    (answering,) = supervisor.children()
     return answering
 
 

@@ -25,7 +25,7 @@ from patentdata.grants.stage import parse_archive
 from patentdata.specimens import SpecimenConfig, write_week
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
-from patentdata.store.parquet import Claim, open_table, read_made, read_report, write_table
+from patentdata.store.parquet import Provenance, open_table, read_provenance, read_report, write_table
 from patentdata.store.weeks import kept_path, table_path
 from patentdata.views.contact_sheets.cards import ContactSheetsConfig, Sheet, make_card, thumbnail
 from patentdata.views.contact_sheets.page import write_contact_sheets
@@ -85,8 +85,8 @@ def _views(folder: DataFolder) -> list[dict]:
 
 def _rewrite_views(folder: DataFolder, rows: list[dict]) -> None:
     path = table_path(folder, "views", WEEK)
-    made = read_made(folder, path)
-    claim = Claim(**{name: made[name] for name in ("stage", "version", "config", "inputs")})
+    made = read_provenance(folder, path)
+    claim = Provenance(**{name: made[name] for name in ("stage", "version", "config", "inputs")})
     write_table(folder, path, schemas.VIEWS, [rows], claim, read_report(folder, path))
 
 
@@ -293,7 +293,7 @@ def test_views_older_than_their_grants_are_refused(folder, tmp_path):
     path = table_path(folder, "grants", WEEK)
     with open_table(folder, path) as table:
         rows = table.read().to_pylist()
-    claim = Claim(stage="grants", version=99, inputs=read_made(folder, path)["inputs"])
+    claim = Provenance(stage="grants", version=99, inputs=read_provenance(folder, path)["inputs"])
     write_table(folder, path, schemas.GRANTS, [rows], claim, read_report(folder, path))
     with pytest.raises(OutputError, match=f"the views of {WEEK} are stale; run the views stage"):
         _page(folder, tmp_path / "page.html")
