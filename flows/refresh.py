@@ -46,7 +46,7 @@ def refresh(config: RefreshConfig) -> WalkResult:
     folder = DataFolder(config.weeks.data_dir)
     result = WalkResult(config.weeks.data_dir)
     with folder.locked():
-        result.weeks = walk_weeks(config.weeks)
+        result.weeks = walk_weeks(config.weeks, folder)
         whole = [outcome.week for outcome in result.weeks if outcome.is_whole]
         if whole:
             result.dataset = freeze(folder, whole, config.dataset)

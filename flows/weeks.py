@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import queue
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import Task
 
@@ -21,6 +22,7 @@ from patentdata.archives.weekly_archive import WeeklyArchive
 from patentdata.captions.config import CaptionsConfig
 from patentdata.errors import ConfigError, PatentDataError, SourceError
 from patentdata.store.folder import DataFolder
+from patentdata.store.report import Report
 from patentdata.store.weeks import WEEKLY_STAGES, kept_weeks
 from patentdata.views.patent_views import ViewsConfig
 from tasks.archives import keep_archive
@@ -33,7 +35,13 @@ from tasks.views import split_archive
 
 _LOG = logging.getLogger(__name__)
 
-Step = tuple[str, Task[..., Any], dict[str, Any]]
+
+class Step(NamedTuple):
+    """One stage of one week, to be submitted as a task with these parameters."""
+
+    stage: str
+    task: Task[..., Any]
+    parameters: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +78,15 @@ class WeeksConfig:
             raise ConfigError(f"no stage {', '.join(sorted(unknown))}; the stages are {', '.join(WEEKLY_STAGES)}")
 
 
-def walk_weeks(config: WeeksConfig) -> list[WeekOutcome]:
+def walk_weeks(config: WeeksConfig, folder: DataFolder | None = None) -> list[WeekOutcome]:
     """Take every week of the source and of the data folder to its captions; a week that fails stops no other.
 
-    A week that is here and offered anew, but cannot be fetched, has failed; what is here of it is walked all the same.
+    If a week that is kept is offered again but cannot be fetched, it counts as failed, and what is kept of it is
+    walked all the same.
+
+    Args:
+        config: Which weeks, and how.
+        folder: The data folder that `config.data_dir` names, if it is open already.
 
     Returns:
         One outcome a week, in order of date.
@@ -81,22 +94,25 @@ def walk_weeks(config: WeeksConfig) -> list[WeekOutcome]:
     Raises:
         SourceError: There is no week to walk.
     """
-    folder = DataFolder(config.data_dir)
-    years = config.years or None
+    folder = folder or DataFolder(config.data_dir)
     offered = {week.week: week for week in _offered(config)}
-    kept = [week for week in kept_weeks(folder) if years is None or int(week[1:5]) in years]
-    outcomes = {week: WeekOutcome(week) for week in sorted({*offered, *kept})}
-    if not outcomes:
+    kept = [week for week in kept_weeks(folder) if not config.years or int(week[1:5]) in config.years]
+    weeks = sorted({*offered, *kept})
+    if not weeks:
         raise SourceError(f"no week to walk in {config.source or config.data_dir}; name a --source of weekly archives")
-    steps = {week: list(_steps(config, folder, week, offered.get(week))) for week in outcomes}
-    listener().on_weeks(list(outcomes), sum(len(of_week) for of_week in steps.values()))
-    fetching = FetchQueue(num_at_once(offered.values(), config.workers.num_known_workers))
+    _LOG.info("%d weeks to walk: %d offered by %s, %d kept", len(weeks), len(offered), config.source, len(kept))
+
+    steps = {week: list(_steps(config, folder, week, offered.get(week))) for week in weeks}
+    listener().on_weeks(weeks, sum(len(of_week) for of_week in steps.values()))
+    fetch_queue = FetchQueue(num_at_once(offered.values(), config.workers.num_known_workers))
     with (
         open_runner(config.workers) as runner,
         open_caption_runner(runner, config.workers, folder, config.captions) as caption_runner,
     ):
-        _drive(lambda stage: caption_runner if stage == "captions" else runner, steps, outcomes, set(kept), fetching)
-    return list(outcomes.values())
+        scheduler = WeekScheduler(
+            steps, lambda stage: caption_runner if stage == "captions" else runner, kept=kept, fetch_queue=fetch_queue
+        )
+        return scheduler.run()
 
 
 def _offered(config: WeeksConfig) -> list[WeeklyArchive]:
@@ -106,78 +122,119 @@ def _offered(config: WeeksConfig) -> list[WeeklyArchive]:
 
 
 def _steps(config: WeeksConfig, folder: DataFolder, week: str, archive: WeeklyArchive | None) -> Iterator[Step]:
-    steps: list[Step] = [
-        ("archives", keep_archive, {"archive": archive, "config": config.archives}),
-        ("grants", parse_archive, {"week": week}),
-        ("views", split_archive, {"week": week, "config": config.views}),
-        ("captions", caption_views, {"week": week, "config": config.captions}),
+    steps = [
+        Step("archives", keep_archive, {"archive": archive, "config": config.archives}),
+        Step("grants", parse_archive, {"week": week}),
+        Step("views", split_archive, {"week": week, "config": config.views}),
+        Step("captions", caption_views, {"week": week, "config": config.captions}),
     ]
     wanted = config.only_stages or WEEKLY_STAGES
-    for stage, task, parameters in steps:
-        if stage in wanted and (stage != "archives" or archive is not None):
-            yield stage, task, {"folder": folder, **parameters}
+    for step in steps:
+        if step.stage in wanted and (step.stage != "archives" or archive is not None):
+            yield step._replace(parameters={"folder": folder, **step.parameters})
 
 
-def _drive(
-    runner_of: Callable[[str], Runner],
-    steps: dict[str, list[Step]],
-    outcomes: dict[str, WeekOutcome],
-    kept: Container[str],
-    fetching: FetchQueue,
-) -> None:
-    """Hand out each week's next step as soon as the one before it is done, so that no worker waits within a task.
+class WeekScheduler:
+    """Submits each week's next step as soon as the one before it is done, so that no worker waits within a task.
 
-    Archives are fetched as `fetching` says, while other weeks go on behind them.
+    Archives are fetched as the fetch queue allows, while other weeks continue behind them. All decisions are made in
+    the thread that calls `run`; finished tasks reach it through a queue.
+
+    Args:
+        steps: Week → its steps in the order of the walk.
+        runner_of: Stage → the runner that takes its tasks.
+        kept: Weeks whose archive is in the data folder already; if it cannot be fetched again, what is kept is walked.
+        fetch_queue: Which archives are fetched when.
+
+    Attributes:
+        outcomes: Week → what became of it so far.
     """
-    done: queue.SimpleQueue[tuple[str, str, bool, Future]] = queue.SimpleQueue()
-    num_running = 0
 
-    def start_next(week: str, *, has_turn: bool = False) -> int:
-        if not steps[week]:
-            return 0
-        stage, task, parameters = steps[week][0]
+    def __init__(
+        self,
+        steps: Mapping[str, list[Step]],
+        runner_of: Callable[[str], Runner],
+        *,
+        kept: Container[str],
+        fetch_queue: FetchQueue,
+    ) -> None:
+        self.outcomes = {week: WeekOutcome(week) for week in steps}
+        self._steps = {week: collections.deque(of_week) for week, of_week in steps.items()}
+        self._runner_of, self._kept, self._fetch_queue = runner_of, kept, fetch_queue
+        self._done: queue.SimpleQueue[tuple[str, str, bool, Future]] = queue.SimpleQueue()
+        self._num_running = 0
+
+    def run(self) -> list[WeekOutcome]:
+        """Take every step that can be taken; returns one outcome a week, in the order of `steps`."""
+        for week in self.outcomes:
+            self.start(week)
+        while self._num_running:
+            self.finish(*self._done.get())
+        return list(self.outcomes.values())
+
+    def start(self, week: str, *, has_turn: bool = False) -> None:
+        """Submit the next step of a week, unless it has none left or its archive has to wait for its turn.
+
+        Args:
+            week: The week.
+            has_turn: The fetch queue has just named this week; its archive is fetched now.
+        """
+        if not self._steps[week]:
+            return
+        stage, task, parameters = self._steps[week][0]
         is_fetched = has_turn or (stage == "archives" and _is_to_fetch(**parameters))
-        if is_fetched and fetching.stop_reason is not None:
-            del steps[week][0]
-            return fail(week, stage, fetching.stop_reason)
-        if is_fetched and not has_turn and not fetching.begins(week):
-            return 0
+        if is_fetched and self._fetch_queue.stop_reason is not None:
+            self._steps[week].popleft()
+            self.fail(week, stage, self._fetch_queue.stop_reason)
+            return
+        if is_fetched and not has_turn and not self._fetch_queue.begins(week):
+            return
         if is_fetched:
-            parameters["archive"] = fetching.asked_for(parameters["archive"])
-        del steps[week][0]
-        future = runner_of(stage).submit(task, **parameters)
-        future.add_done_callback(lambda finished: done.put((week, stage, is_fetched, finished)))
-        return 1
+            parameters["archive"] = self._fetch_queue.asked_for(parameters["archive"])
+        self._steps[week].popleft()
+        future = self._runner_of(stage).submit(task, **parameters)
+        future.add_done_callback(lambda finished: self._done.put((week, stage, is_fetched, finished)))
+        self._num_running += 1
 
-    def fail(week: str, stage: str, error: str) -> int:
-        outcome = outcomes[week]
-        if outcome.error is None:
-            outcome.failed_stage, outcome.error = stage, error
-        listener().on_stage(week, stage, None)
-        return start_next(week) if stage == "archives" and week in kept else 0
-
-    for week in outcomes:
-        num_running += start_next(week)
-    while num_running:
-        week, stage, is_fetched, future = done.get()
-        num_running -= 1
+    def finish(self, week: str, stage: str, is_fetched: bool, future: Future) -> None:
+        """Record what a finished step came to, and start what can follow it."""
+        self._num_running -= 1
         failure = None
         try:
-            outcomes[week].reports[stage] = future.result()
-        except Exception as error:  # whatever it is, it ends this week alone, and is told at the end
+            report = future.result()
+        except Exception as error:  # whatever it is, it ends this week alone, and is reported at the end
             failure = error
             if not isinstance(error, PatentDataError):
-                _LOG.exception("%s %s failed", stage, week)
-            num_running += fail(week, stage, _sentence(error))
+                _LOG.exception("%s %s failed", week, stage)
+            self.fail(week, stage, _sentence(error))
         else:
-            listener().on_stage(week, stage, outcomes[week].reports[stage])
-            num_running += start_next(week)
+            self.outcomes[week].reports[stage] = report
+            _LOG.info("%s %s: %s", week, stage, _counts(report))
+            listener().on_stage(week, stage, report)
+            self.start(week)
         if is_fetched:
-            num_running += sum(start_next(waiting, has_turn=True) for waiting in fetching.ended(failure))
+            for waiting in self._fetch_queue.ended(failure):
+                self.start(waiting, has_turn=True)
+
+    def fail(self, week: str, stage: str, error: str) -> None:
+        """Record the failure of a week; an archive that is kept is walked all the same."""
+        outcome = self.outcomes[week]
+        if outcome.error is None:
+            outcome.failed_stage, outcome.error = stage, error
+        _LOG.info("%s %s failed: %s", week, stage, error)
+        listener().on_stage(week, stage, None)
+        if stage == "archives" and week in self._kept:
+            _LOG.info("%s: its kept archive is walked in place of the one that could not be fetched", week)
+            self.start(week)
+
+
+def _counts(report: Report) -> str:
+    """What went in and came out of a stage, for the log."""
+    return ", ".join(f"{tally.num_out:,} of {tally.num_in:,} {unit}" for unit, tally in report.tallies.items())
 
 
 def _is_to_fetch(folder: DataFolder, archive: WeeklyArchive, config: ArchivesConfig) -> bool:
-    """Whether an archive has yet to come, as far as its note tells; one that is here is only looked through."""
+    """Whether an archive has to be fetched, as far as its note says; one that is kept is only looked through."""
     note = folder.read_json(folder.path("archives", f"{archive.week}.json"))
     return state_of_offer(archive, note if isinstance(note, dict) else None, whole=config.whole) != "here"
 
