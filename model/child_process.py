@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from model.errors import ConfigError, ModelError, TrainingError
+from model.errors import ConfigError, ModelError, ProcessKilledError
 from model.evaluation.config import EvaluationConfig
 from model.evaluation.done import finished_evaluation
 from model.training.config import TrainConfig
@@ -95,7 +95,7 @@ def _run(module: str, arguments: list[str], progress: Progress | None) -> dict[s
     if code == 0 and summary is not None:
         return summary
     if code < 0:
-        raise TrainingError(f"the process of {module} was ended by signal {-code}; run again to go on where it was")
+        raise ProcessKilledError(f"the process of {module} was ended by signal {-code}; run again to go on where it was")
     kind = ConfigError if code == _BAD_ARGUMENTS else ModelError
     raise kind(errors[-1] if errors else f"the process of {module} failed:\n" + "\n".join(last_lines))
 

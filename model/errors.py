@@ -29,5 +29,9 @@ class TrainingStoppedError(TrainingError):
     """A run that was asked to stop; its checkpoint is written, and the same call goes on from there."""
 
 
+class ProcessKilledError(TrainingError):
+    """A child process that a signal ended, such as one sent for lack of memory; a run resumes from its checkpoint."""
+
+
 class ChampionError(ModelError):
     """The record of champions, the frozen test set or the deciding figure cannot be used."""
