@@ -11,17 +11,16 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from model.errors import ConfigError, ModelError, ProcessKilledError
 from model.evaluation.config import EvaluationConfig
 from model.evaluation.done import finished_evaluation
+from model.progress import Progress
 from model.training.config import TrainConfig
 from model.training.done import finished_training
-
-Progress = Callable[[int, int, dict[str, Any]], None]
 
 _NUM_LAST_LINES = 20
 _BAD_ARGUMENTS = 2
@@ -95,7 +94,9 @@ def _run(module: str, arguments: list[str], progress: Progress | None) -> dict[s
     if code == 0 and summary is not None:
         return summary
     if code < 0:
-        raise ProcessKilledError(f"the process of {module} was ended by signal {-code}; run again to go on where it was")
+        raise ProcessKilledError(
+            f"the process of {module} was ended by signal {-code}; run again to go on where it was"
+        )
     kind = ConfigError if code == _BAD_ARGUMENTS else ModelError
     raise kind(errors[-1] if errors else f"the process of {module} failed:\n" + "\n".join(last_lines))
 

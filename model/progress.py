@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-EmbeddingProgress = Callable[[int, int, str], None]  # rows done, rows in all, what they are
-
 Progress = Callable[[int, int, dict[str, Any]], None]
+"""Called with the units of work done, the units in all, and what belongs to them.
+
+Training passes the metrics of each step. Everything else passes what is being counted, under "doing": "texts".
+"""

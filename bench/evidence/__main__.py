@@ -72,7 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _make(out: Path, scale_name: str, runs: list[Run], num_workers: int) -> None:
     with _bar("drawing") as show:
-        dataset_dir = make_dataset(out, SCALES[scale_name], num_workers=num_workers, advance=lambda n, of: show(n / of))
+        dataset_dir = make_dataset(
+            out, SCALES[scale_name], num_workers=num_workers, progress=lambda n, of: show(n / of)
+        )
     with _bar(f"{len(runs)} runs") as show:
         make_all(out, dataset_dir, scale_name, runs, num_workers=num_workers, done=show)
 

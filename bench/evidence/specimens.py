@@ -29,7 +29,7 @@ from patentdata.views.square_images import TrainingImageConfig
 from patentdata.views.stage import split_archive
 from patentdata.worker import prepare_worker
 
-EmbeddingProgress = Callable[[int, int], None]  # weeks done, weeks in all
+WeekProgress = Callable[[int, int], None]  # weeks done, weeks in all
 
 _FIRST_DAY = datetime.date(2024, 1, 2)
 _PATENTS_A_WEEK = 100
@@ -37,16 +37,14 @@ _FIRST_NUMBER = 904_200  # a multiple of 33: classes that are equal come in bloc
 _DRAWING_SCALE = 0.3  # the training images are a fraction of a sheet
 
 
-def make_dataset(
-    out: Path, scale: Scale, *, num_workers: int, advance: EmbeddingProgress = lambda done, of: None
-) -> Path:
+def make_dataset(out: Path, scale: Scale, *, num_workers: int, progress: WeekProgress = lambda done, of: None) -> Path:
     """Draw the patents and walk them to a dataset; what is there already is kept.
 
     Args:
         out: Folder of the evidence.
         scale: How much is drawn.
         num_workers: Processes that draw and walk, a week at a time.
-        advance: Hears of each week that is through.
+        progress: Called after each week.
 
     Returns:
         The folder of the dataset, which has the splits train and test.
@@ -56,7 +54,7 @@ def make_dataset(
         walks = [pool.submit(_walk, out / "weeks" / week, out / "data", week, config) for week, config in weeks.items()]
         for num_done, walk in enumerate(as_completed(walks), start=1):
             walk.result()
-            advance(num_done, len(weeks))
+            progress(num_done, len(weeks))
     config = DatasetConfig(
         name="evidence",
         image=TrainingImageConfig(size_px=scale.image_px),

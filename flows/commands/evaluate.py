@@ -101,7 +101,7 @@ def deep_patent(
     config = build(DeepPatentConfig, {name: value for name, value in said.items() if value})
     show = bars.counter("images")
     out_dir = Path(data_dir) / "datasets" / dataset
-    made = import_deep_patent(lists, images, out_dir, config, advance=lambda done, num_all, _: show(done, num_all))
+    made = import_deep_patent(lists, images, out_dir, config, progress=lambda done, num_all, _: show(done, num_all))
     tables.show_deep_patent(made, out_dir, as_json)
 
 

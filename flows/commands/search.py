@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,6 +16,7 @@ from flows.commands.options import DataDir, DatasetName, Json
 from flows.terminal import bars, output
 
 if TYPE_CHECKING:
+    from model.progress import Progress
     from model.search.gallery import Hit
     from model.search.search import Search
 
@@ -127,14 +128,15 @@ def _open(model: str | None, data_dir: Path, dataset: str, approximate_from: int
     run = data_dir / "runs" / (model or "")
     if model and "/" not in model and ":" not in model and (run / "model").is_dir():
         named = run
-    return open_search(named, data_dir / "datasets" / dataset, config, advance=_advance())
+    return open_search(named, data_dir / "datasets" / dataset, config, progress=_progress())
 
 
-def _advance() -> Callable[[int, int, str], None]:
+def _progress() -> Progress:
     """A line on stderr while features are computed."""
     lines: dict[str, Callable[[int, int], None]] = {}
 
-    def show(num_done: int, num_all: int, what: str) -> None:
+    def show(num_done: int, num_all: int, values: dict[str, Any]) -> None:
+        what = values["doing"]
         lines.setdefault(what, bars.counter(f"{what} embedded"))(num_done, num_all)
 
     return show

@@ -30,7 +30,7 @@ from model.dataset.folder import Dataset
 from model.dataset.images import ImageReader
 from model.dataset.views import Views
 from model.files import atomic_write, sha256_of_json
-from model.progress import EmbeddingProgress
+from model.progress import Progress
 
 VERSION = 2  # counts up when equal inputs would give other features
 _IDENTITY = b"designclip"
@@ -82,9 +82,7 @@ def embed_images(clip: Clip, views: Views, *, batch_size: int, num_workers: int 
 
 
 @torch.inference_mode()
-def embed_texts(
-    clip: Clip, texts: Sequence[str], *, batch_size: int, advance: EmbeddingProgress | None = None
-) -> np.ndarray:
+def embed_texts(clip: Clip, texts: Sequence[str], *, batch_size: int, progress: Progress | None = None) -> np.ndarray:
     """Text features: (num_texts, embed_dim) float32, unit length. Each distinct text is computed once."""
     model: Any = clip.model.eval()
     device = model.logit_scale.device
@@ -93,8 +91,8 @@ def embed_texts(
     for first in range(0, len(distinct), batch_size):
         tokens = clip.tokenizer(distinct[first : first + batch_size]).to(device)
         parts.append(model.encode_text(tokens, normalize=True).float().cpu())
-        if advance is not None:
-            advance(min(first + batch_size, len(distinct)), len(distinct), "texts")
+        if progress is not None:
+            progress(min(first + batch_size, len(distinct)), len(distinct), {"doing": "texts"})
     place = {text: number for number, text in enumerate(distinct)}
     return torch.cat(parts).numpy()[[place[text] for text in texts]]
 
@@ -113,7 +111,7 @@ def image_features_of(
     load: Callable[[], Clip],
     batch_size: int,
     num_workers: int,
-    advance: EmbeddingProgress | None = None,
+    progress: Progress | None = None,
 ) -> ImageFeatures:
     """Image features of `views`, from `path` where it holds them, else computed and stored there.
 
@@ -132,8 +130,8 @@ def image_features_of(
     for part in encode_images(load(), views, batch_size=batch_size, num_workers=num_workers):
         parts.append(_to_unit_length(part))
         num_done += len(part)
-        if advance is not None:
-            advance(num_done, len(views), f"images of {views.split}")
+        if progress is not None:
+            progress(num_done, len(views), {"doing": f"images of {views.split}"})
     made = ImageFeatures(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
     columns = {"view_id": list(views.view_ids), "features": _rows(made.features), "norm": made.norms}
     _write(path, pa.table(columns), identity)
@@ -166,7 +164,7 @@ def text_features_of(
     identity: dict[str, Any],
     load: Callable[[], Clip],
     batch_size: int,
-    advance: EmbeddingProgress | None = None,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """Text features, from `path` where it holds these texts, else computed and stored there.
 
@@ -184,7 +182,7 @@ def text_features_of(
     if stored is not None:
         features = _matrix(stored.column("features"))
     else:
-        features = embed_texts(load(), distinct, batch_size=batch_size, advance=advance)
+        features = embed_texts(load(), distinct, batch_size=batch_size, progress=progress)
         _write(path, pa.table({"text": distinct, "features": _rows(features)}), identity)
     place = {text: number for number, text in enumerate(distinct)}
     return features[[place[text] for text in texts]]

@@ -22,7 +22,7 @@ from model.clip.source import ModelSource, fingerprint_source
 from model.dataset.folder import Dataset
 from model.dataset.views import Views
 from model.files import sha256_of_json
-from model.progress import EmbeddingProgress
+from model.progress import Progress
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Encoder:
         fingerprint: Stands for its weights and its architecture.
         device: Where it runs.
         untrained_seed: Of fresh weights in the same architecture; None for the model as it is.
-        advance: Hears of each batch that is embedded.
+        progress: Called after each batch that is embedded.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Encoder:
     batch_size: int = 128
     num_workers: int = 2
     untrained_seed: int | None = None
-    advance: EmbeddingProgress | None = None
+    progress: Progress | None = None
     _clip: Clip | None = field(default=None, repr=False)
 
     @property
@@ -75,7 +75,7 @@ class Encoder:
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             untrained_seed=seed,
-            advance=self.advance,
+            progress=self.progress,
         )
 
     def image_features(self, dataset: Dataset, views: Views) -> ImageFeatures:
@@ -87,7 +87,7 @@ class Encoder:
             load=self.load,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
-            advance=self.advance,
+            progress=self.progress,
         )
 
     def text_features(self, dataset: Dataset, texts: Sequence[str], *, kind: str) -> np.ndarray:
@@ -102,7 +102,7 @@ class Encoder:
             identity=self._identity,
             load=self.load,
             batch_size=self.batch_size,
-            advance=self.advance,
+            progress=self.progress,
         )
 
     def class_logits(
@@ -147,7 +147,7 @@ def find_encoder(
     *,
     batch_size: int = 128,
     num_workers: int = 2,
-    advance: EmbeddingProgress | None = None,
+    progress: Progress | None = None,
 ) -> Encoder:
     """Resolve the name of a model; one that is not local is loaded to take its fingerprint.
 
@@ -170,6 +170,6 @@ def find_encoder(
         device,
         batch_size=batch_size,
         num_workers=num_workers,
-        advance=advance,
+        progress=progress,
         _clip=clip,
     )

@@ -26,7 +26,7 @@ from model.dataset.images import pad_to_square, resize
 from model.dataset.query_image import QueryError, decode_picture
 from model.errors import ConfigError, DatasetError
 from model.files import atomic_write, exclusive_lock, read_json, sha256_of_file, sha256_of_json, write_json
-from model.progress import EmbeddingProgress
+from model.progress import Progress
 from model.settings import RESULT_UNTOUCHED, Config, require
 
 VERSION = 1  # counts up when equal inputs would give other files
@@ -89,7 +89,7 @@ def import_deep_patent(
     out_dir: str | Path,
     config: DeepPatentConfig | None = None,
     *,
-    advance: EmbeddingProgress | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Make a dataset folder of DeepPatent's lists and images; one that is done and intact is given back at once.
 
@@ -121,7 +121,7 @@ def import_deep_patent(
             )
     out_dir.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(out_dir):
-        return _Maker(images_dir, out_dir, config, advance).make(wanted)
+        return _Maker(images_dir, out_dir, config, progress).make(wanted)
 
 
 def _wanted(by_role: dict[str, list[ListedImage]], images_dir: Path) -> list[_Wanted]:
@@ -152,13 +152,11 @@ def _size_of(path: Path) -> int:
 class _Maker:
     """Makes the files of one dataset folder."""
 
-    def __init__(
-        self, images_dir: Path, out_dir: Path, config: DeepPatentConfig, advance: EmbeddingProgress | None
-    ) -> None:
+    def __init__(self, images_dir: Path, out_dir: Path, config: DeepPatentConfig, progress: Progress | None) -> None:
         self.images_dir = images_dir
         self.out_dir = out_dir
         self.config = config
-        self.advance = advance
+        self.progress = progress
         self.made = read_json(out_dir / "dataset.json") or {}
         if self.made and self.made.get("kind") != KIND:
             raise ConfigError(f"{out_dir} holds another dataset; choose another name for DeepPatent")
@@ -182,8 +180,8 @@ class _Maker:
                 num_rows = sum(reason is None for reason in reasons)
                 files.append({"name": path.name, "split": split, "num_rows": num_rows, "sha256": sha256_of_file(path)})
                 num_done += len(some)
-                if self.advance is not None:
-                    self.advance(num_done, num_all, f"images of {split}")
+                if self.progress is not None:
+                    self.progress(num_done, num_all, {"doing": f"images of {split}"})
         for path in self.out_dir.glob("*.parquet"):
             if path.name not in {file["name"] for file in files}:
                 path.unlink()

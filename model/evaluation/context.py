@@ -5,7 +5,7 @@ A task is a module with one function, `measure(trial) -> TaskResult`; `model.eva
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from model.evaluation.config import EvaluationConfig
 from model.evaluation.measures.bootstrap import Bootstrap
 from model.evaluation.measures.metrics import Scores, scores_of_features
 from model.evaluation.measures.result_table import AGAINST, MODEL, UNTRAINED
+from model.progress import Progress
 
 __all__ = ["AGAINST", "MODEL", "UNTRAINED", "Card", "EvaluationContext", "Example", "TaskResult"]
 
@@ -96,14 +97,14 @@ class EvaluationContext:
     Attributes:
         entrants: "model", and where they take part "untrained" and "against".
         device: Where scores are computed.
-        advance: Hears of each step of work done.
+        progress: Called after each step of work.
     """
 
     dataset: Dataset
     entrants: dict[str, Encoder]
     config: EvaluationConfig
     device: torch.device
-    advance: Callable[[int, int, str], None] | None = None
+    progress: Progress | None = None
     _views: dict[str, Views] = field(default_factory=dict, repr=False)
     _images: dict[tuple[str, str], ImageFeatures] = field(default_factory=dict, repr=False)
 

@@ -33,7 +33,7 @@ from model.evaluation.protocols import (
 )
 from model.evaluation.published import published_for
 from model.files import exclusive_lock, read_json, sha256_of_file, write_json, write_text
-from model.progress import EmbeddingProgress
+from model.progress import Progress
 from model.training.run.folder import RunFolder
 from model.training.run.metrics import read_metrics
 
@@ -57,7 +57,7 @@ def evaluate(
     out_dir: str | Path,
     config: EvaluationConfig | None = None,
     *,
-    advance: EmbeddingProgress | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure a model; an evaluation that is done and intact is given back at once.
 
@@ -66,7 +66,7 @@ def evaluate(
         dataset_dir: Folder with `dataset.json` and its Parquet files.
         out_dir: Gets `evaluation.json` and `report.html`.
         config: What to measure; the defaults where None.
-        advance: Hears of each batch that is embedded and of each task: steps done, steps in all, of what.
+        progress: Called after each batch that is embedded and before each task, with what is counted under "doing".
 
     Returns:
         What `evaluation.json` holds.
@@ -77,7 +77,7 @@ def evaluate(
     """
     config = config or EvaluationConfig()
     dataset = open_dataset(dataset_dir)
-    entrants = _find_entrants(model, config, advance)
+    entrants = _find_entrants(model, config, progress)
     against = entrants.get(AGAINST)
     entrant = entrants[MODEL]
     identity = evaluation_identity(
@@ -88,7 +88,7 @@ def evaluate(
     with exclusive_lock(out_dir):
         results = finished_results(out_dir, identity)
         if results is None:
-            trial = EvaluationContext(dataset, entrants, config, entrant.device, advance)
+            trial = EvaluationContext(dataset, entrants, config, entrant.device, progress)
             results, examples = _measure(trial)
             results = {"stage": "evaluation", "identity": identity, **results}
             losses = read_metrics(RunFolder(entrant.run_dir).metrics) if entrant.run_dir else []
@@ -98,13 +98,13 @@ def evaluate(
     return results
 
 
-def _find_entrants(
-    model: str | Path, config: EvaluationConfig, advance: EmbeddingProgress | None
-) -> dict[str, Encoder]:
+def _find_entrants(model: str | Path, config: EvaluationConfig, progress: Progress | None) -> dict[str, Encoder]:
     device = choose_device(config.device)
 
     def find(name: str | Path) -> Encoder:
-        return find_encoder(name, device, batch_size=config.batch_size, num_workers=config.num_workers, advance=advance)
+        return find_encoder(
+            name, device, batch_size=config.batch_size, num_workers=config.num_workers, progress=progress
+        )
 
     entrants = {MODEL: find(model)}
     if config.against is not None:
@@ -122,8 +122,8 @@ def _measure(trial: EvaluationContext) -> tuple[dict[str, Any], dict[str, list[E
     examples: dict[str, list[Example]] = {}
     chosen = [task for task in MEASURES if task in config.tasks]
     for number, task in enumerate(chosen):
-        if trial.advance is not None:
-            trial.advance(number, len(chosen), f"tasks, now {task}")
+        if trial.progress is not None:
+            trial.progress(number, len(chosen), {"doing": f"tasks, now {task}"})
         found = MEASURES[task](trial)
         for name, table in found.tables.items():
             table["published"] = published_for(task, name, _architecture(trial.entrants[MODEL]))
@@ -172,12 +172,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, help="JSON file of settings; without it, the defaults")
     options = parser.parse_args(arguments)
 
-    def advance(num_done: int, num_all: int, doing: str) -> None:
-        print(json.dumps({"step": num_done, "num_steps": num_all, "doing": doing}), flush=True)
+    def progress(num_done: int, num_all: int, values: dict[str, Any]) -> None:
+        print(json.dumps({"step": num_done, "num_steps": num_all, **values}), flush=True)
 
     try:
         config = EvaluationConfig.from_file(options.config)
-        results = evaluate(options.model, options.dataset, options.out, config, advance=advance)
+        results = evaluate(options.model, options.dataset, options.out, config, progress=progress)
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1

@@ -18,7 +18,7 @@ from model.dataset.folder import open_dataset
 from model.dataset.images import normalise, resize
 from model.dataset.query_image import QueryError, QueryImageConfig
 from model.pages import data_uri, page_environment
-from model.progress import EmbeddingProgress
+from model.progress import Progress
 from model.search.gallery import Filters, Gallery, Hit
 from model.search.nearest import Approximate, ApproximateConfig, Nearest, Probes, approximate
 from model.settings import RESULT_UNTOUCHED, Config, require
@@ -150,7 +150,7 @@ def open_search(
     dataset_dir: str | Path,
     config: SearchConfig | None = None,
     *,
-    advance: EmbeddingProgress | None = None,
+    progress: Progress | None = None,
 ) -> Search:
     """A model and a dataset made ready; features are computed at the first call and kept.
 
@@ -158,7 +158,7 @@ def open_search(
         model: A run folder, a model folder, "local-dir:FOLDER", "hf-hub:NAME", or "ARCHITECTURE/TAG".
         dataset_dir: A dataset folder; all its splits are searched.
         config: Settings.
-        advance: Hears of each batch that is embedded.
+        progress: Called after each batch that is embedded.
 
     Raises:
         ArchitectureError, DatasetError, DeviceError: The model, the dataset or the device cannot be used.
@@ -170,7 +170,7 @@ def open_search(
         choose_device(config.device),
         batch_size=config.batch_size,
         num_workers=config.num_workers,
-        advance=advance,
+        progress=progress,
     )
     exact = Nearest([entrant.image_features(gallery.dataset, views).features for views in gallery.views])
     if len(gallery) > config.approximate_from:

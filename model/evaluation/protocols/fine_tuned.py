@@ -68,6 +68,6 @@ def _classify(trial: EvaluationContext, entrant: Encoder, table: ClassTable) -> 
         for first in range(0, num_views, config.batch_size):
             images = reader.read(range(first, min(first + config.batch_size, num_views)))
             parts.append(model.classify(images.to(trial.device)).float().cpu().numpy())
-            if trial.advance is not None:
-                trial.advance(min(first + config.batch_size, num_views), num_views, "classes of images")
+            if trial.progress is not None:
+                trial.progress(min(first + config.batch_size, num_views), num_views, {"doing": "classes of images"})
     return np.concatenate(parts)

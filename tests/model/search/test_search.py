@@ -155,7 +155,7 @@ def test_a_picture_finds_the_view_it_shows(search):
 def test_features_are_computed_once_and_kept(model_dir, dataset_dir, monkeypatch):
     heard = []
     open_search(model_dir, dataset_dir, _CONFIG)
-    again = open_search(model_dir, dataset_dir, _CONFIG, advance=lambda *args: heard.append(args))
+    again = open_search(model_dir, dataset_dir, _CONFIG, progress=lambda *args: heard.append(args))
     assert heard == [] and again.entrant._clip is None
 
 

@@ -197,7 +197,7 @@ def test_an_import_that_was_cut_short_goes_on_and_ends_with_the_same_bytes(publi
 
     config = DeepPatentConfig(splits=("train", "test"), images_per_file=10, num_workers=1)
     with pytest.raises(CutError):
-        import_deep_patent(*published, tmp_path / "deep-patent", config, advance=cut)
+        import_deep_patent(*published, tmp_path / "deep-patent", config, progress=cut)
     assert not (tmp_path / "deep-patent" / "dataset.json").exists()
     times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "deep-patent").glob("*.parquet")}
     import_deep_patent(*published, tmp_path / "deep-patent", config)
