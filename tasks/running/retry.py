@@ -16,6 +16,9 @@ from prefect.cache_policies import NO_CACHE
 
 from model.errors import ModelError, ProcessKilledError
 from patentdata.errors import PatentDataError, SourceDownError, SourceError
+from tasks.running.run_log import log_to_runs
+
+log_to_runs()  # here, since this module is imported in every process that runs tasks
 
 _LOG = logging.getLogger(__name__)
 
