@@ -14,7 +14,7 @@ from flows.publishing import publish
 from model.evaluation.config import EvaluationConfig
 from patentdata.store.folder import DataFolder
 from tasks.evaluation import evaluate_model
-from tasks.running.local_copies import local_dir
+from tasks.running.local_copies import find_model, local_copy, upload
 from tasks.running.progress import listener
 from tasks.running.runners import call_task
 
@@ -24,7 +24,7 @@ class EvaluateConfig:
     """What is measured, and on what.
 
     Attributes:
-        data_dir: The data folder, on this machine.
+        data_dir: The data folder: a path or any fsspec address.
         model: A run under `runs/`, a folder, `local-dir:FOLDER`, `hf-hub:NAME`, or `ARCHITECTURE/TAG` such as
             "ViT-B-32/openai".
         dataset: Name of the frozen dataset under `datasets/`.
@@ -63,21 +63,16 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     listener().on_evaluation(config.model)
     evaluation = config.evaluation
     if evaluation.against is not None:
-        evaluation = dataclasses.replace(evaluation, against=named_model(folder, evaluation.against))
+        evaluation = dataclasses.replace(evaluation, against=find_model(folder, evaluation.against))
+    out_dir = local_copy(folder, "runs", config.folder_name)
     measured = call_task(
         evaluate_model,
-        model=named_model(folder, config.model),
-        dataset_dir=local_dir(folder, "datasets", config.dataset),
-        out_dir=local_dir(folder, "runs", config.folder_name),
+        model=find_model(folder, config.model),
+        dataset_dir=local_copy(folder, "datasets", config.dataset),
+        out_dir=out_dir,
         config=evaluation,
         progress=listener().on_evaluation_step,
     )
+    upload(out_dir, folder, "runs", config.folder_name)
     publish([], measured)
     return measured
-
-
-def named_model(folder: DataFolder, model: str) -> str:
-    """The folder of a run under `runs/` where a model bears the name of one; else the model as it is named."""
-    is_plain = model and "/" not in model and ":" not in model
-    run = local_dir(folder, "runs", model) if is_plain else None
-    return str(run) if run is not None and (run / "model").is_dir() else model

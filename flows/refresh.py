@@ -58,7 +58,7 @@ def refresh(config: RefreshConfig) -> WalkResult:
                 result.training, result.evaluation = train_and_measure(
                     folder, config.dataset.name, run_dir, config.training, config.evaluation
                 )
-                upload(folder, "runs", run_name)
+                upload(run_dir, folder, "runs", run_name)
     publish(result.weeks, result.evaluation)
     if result.failures:
         raise WeeksFailedError(result)

@@ -1,37 +1,111 @@
-"""Folders of an object store that training works on: copied to this machine, and put back when they are done.
+"""Folders of an object store that training, evaluation and search work on: copied to this machine, results put back.
 
-Copies lie in the user's cache, so a run that was interrupted goes on, on the machine where it began.
+There are two kinds of copies, both in the user's cache. A local copy follows the store: each call brings it up to date,
+so it serves for reading datasets, models and the registry, and for adding to what is there. A working folder belongs to
+this machine: a run is trained in it, its checkpoints stay in it, and an interrupted run resumes from it.
 """
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
 from fsspec.implementations.local import LocalFileSystem
 
 from model.files import atomic_write, read_json, write_json
-from patentdata.errors import ConfigError, OutputError
+from patentdata.errors import OutputError
 from patentdata.store.folder import DataFolder
 from patentdata.store.hashes import sha256_of
 
+_LOG = logging.getLogger(__name__)
+
+_COPIES, _WORKING = "mirrors", "copies"  # folders of the cache
 _NOTE = ".fetched.json"  # name of a file → the store's own mark of what was copied
-_STAYS_HERE = "checkpoints"  # of a run: wanted by whoever goes on with it, which is this machine
-_PUT_LAST = ("training.json", "evaluation.json")  # they mark a folder as done
+_STAYS_HERE = "checkpoints"  # of a run: needed to resume it, which happens on this machine
+_PUT_LAST = ("training.json", "evaluation.json", "champion.json")  # they mark a folder as done
 
 
 def local_copy(folder: DataFolder, *parts: str) -> Path:
-    """A folder within the data folder as files of this machine: itself, or a copy brought up to date.
+    """A folder within the data folder as files on this machine: itself, or a copy brought up to date.
 
-    A copy loses what was copied and is on the store no longer; files that were made here stay. Nothing is at the path
-    where the store has no such folder.
+    A file that was copied and is no longer on the store is removed from the copy; files that were made here stay. If
+    the store has no such folder, there is nothing at the returned path.
 
     Raises:
         OutputError: The store cannot be read, or this machine's cache cannot be written.
     """
     if folder.is_local:
         return Path(folder.path(*parts))
-    here, there = _here(folder, *parts), folder.path(*parts)
+    return _fetch(folder, _cache(folder, _COPIES, *parts), *parts)
+
+
+def working_folder(folder: DataFolder, *parts: str) -> Path:
+    """The folder in which a run is trained: its own, or this machine's; fetched only if there is none here.
+
+    Raises OutputError like `local_copy`.
+    """
+    if folder.is_local:
+        return Path(folder.path(*parts))
+    here = _cache(folder, _WORKING, *parts)
+    if here.is_dir() and not (here / _NOTE).is_file():
+        _LOG.info("%s is resumed in %s", "/".join(parts), here)
+        return here
+    _fetch(folder, here, *parts)
+    (here / _NOTE).unlink(missing_ok=True)  # from now on it is worked in, and no copy any more
+    return here
+
+
+def find_model(folder: DataFolder, model: str) -> str:
+    """The folder of the run under `runs/` that has this name; any other model as it is named.
+
+    Args:
+        folder: The data folder; from an object store, the run is copied to this machine.
+        model: The name of a run, a folder, `local-dir:FOLDER`, `hf-hub:NAME` or `ARCHITECTURE/TAG`.
+    """
+    is_plain = model and "/" not in model and ":" not in model
+    run = local_copy(folder, "runs", model) if is_plain else None
+    return str(run) if run is not None and (run / "model").is_dir() else model
+
+
+def upload(here: Path, folder: DataFolder, *parts: str) -> None:
+    """Put a local copy or a working folder onto the store: what is new or changed, the files that mark it as done last.
+
+    Checkpoints stay on this machine. If the data folder is local, nothing happens.
+
+    Args:
+        here: As `local_copy` or `working_folder` returned it.
+        folder: The data folder.
+        parts: The folder's place within the data folder.
+
+    Raises:
+        OutputError: The store cannot be written.
+    """
+    if folder.is_local:
+        return
+    names = [path.relative_to(here).as_posix() for path in _files(here)]
+    kept = [name for name in names if not name.startswith(f"{_STAYS_HERE}/")]
+    try:
+        folder.fs.invalidate_cache()
+        there = {_name(path, folder.path(*parts)): path for path in folder.fs.find(folder.path(*parts))}
+        for name in sorted(kept, key=lambda name: (name in _PUT_LAST, name)):
+            local = str(here / name)
+            if name in there and folder.sha256(there[name]) == sha256_of(LocalFileSystem(), local):
+                continue
+            with (here / name).open("rb") as source, folder.writing(folder.path(*parts, name)) as file:
+                shutil.copyfileobj(source, file)
+        for name in there.keys() - set(kept):
+            folder.remove(there[name])
+        if (here / _NOTE).is_file():  # a copy that is up to date with what was just written
+            folder.fs.invalidate_cache()
+            write_json(here / _NOTE, {name: folder.fs.ukey(folder.path(*parts, name)) for name in kept})
+    except OSError as error:
+        raise OutputError(f"cannot write {folder.url}/{'/'.join(parts)}: {error.strerror or error}") from error
+
+
+def _fetch(folder: DataFolder, here: Path, *parts: str) -> Path:
+    """Bring a copy up to date with the store."""
+    there = folder.path(*parts)
     try:
         folder.fs.invalidate_cache()
         offered = {_name(path, there): path for path in folder.fs.find(there)}
@@ -52,55 +126,8 @@ def local_copy(folder: DataFolder, *parts: str) -> Path:
     return here
 
 
-def working_folder(folder: DataFolder, *parts: str) -> Path:
-    """Where a run works: its folder, or this machine's copy; the store's own is fetched only where there is no copy.
-
-    Raises OutputError as `copied` does.
-    """
-    if folder.is_local:
-        return Path(folder.path(*parts))
-    here = _here(folder, *parts)
-    return here if here.is_dir() and not (here / _NOTE).is_file() else _released(local_copy(folder, *parts))
-
-
-def upload(folder: DataFolder, *parts: str) -> None:
-    """Put a working folder onto the store: what is new or other there, the files that mark it as done at the end.
-
-    Checkpoints stay on this machine. Nothing happens where the data folder is local.
-
-    Raises:
-        OutputError: The store cannot be written.
-    """
-    if folder.is_local:
-        return
-    here = _here(folder, *parts)
-    names = [path.relative_to(here).as_posix() for path in _files(here)]
-    kept = sorted(
-        (name for name in names if not name.startswith(f"{_STAYS_HERE}/")), key=lambda name: (name in _PUT_LAST, name)
-    )
-    try:
-        folder.fs.invalidate_cache()
-        there = {_name(path, folder.path(*parts)): path for path in folder.fs.find(folder.path(*parts))}
-        for name in sorted(kept, key=lambda name: (name in _PUT_LAST, name)):
-            local = str(here / name)
-            if name in there and folder.sha256(there[name]) == sha256_of(LocalFileSystem(), local):
-                continue
-            with (here / name).open("rb") as source, folder.writing(folder.path(*parts, name)) as file:
-                shutil.copyfileobj(source, file)
-        for name in there.keys() - set(kept):
-            folder.remove(there[name])
-    except OSError as error:
-        raise OutputError(f"cannot write {folder.url}/{'/'.join(parts)}: {error.strerror or error}") from error
-
-
-def _here(folder: DataFolder, *parts: str) -> Path:
-    return folder.local_cache_dir("copies").joinpath(*parts)
-
-
-def _released(here: Path) -> Path:
-    """A copy that from now on is worked in, and no copy any more."""
-    (here / _NOTE).unlink(missing_ok=True)
-    return here
+def _cache(folder: DataFolder, kind: str, *parts: str) -> Path:
+    return folder.local_cache_dir(kind).joinpath(*parts)
 
 
 def _name(path: str, root: str) -> str:
@@ -110,10 +137,3 @@ def _name(path: str, root: str) -> str:
 def _files(here: Path) -> list[Path]:
     """Finished files below a folder; names that begin with a dot are locks, notes and leftovers."""
     return sorted(path for path in here.rglob("*") if path.is_file() and not path.name.startswith("."))
-
-
-def local_dir(folder: DataFolder, *parts: str) -> Path:
-    """A folder within the data folder as a path; raises ConfigError where it is not on this machine."""
-    if not folder.is_local:
-        raise ConfigError(f"{folder.url} is not on this machine; copy its datasets, runs and models to a local folder")
-    return Path(folder.path(*parts))

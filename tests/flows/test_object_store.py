@@ -108,11 +108,11 @@ def test_a_run_is_put_back_file_by_file_and_its_marks_at_the_end(bucket, monkeyp
         return writing(self, path)
 
     monkeypatch.setattr(DataFolder, "writing", noted)
-    upload(folder, "runs", "designs")
+    upload(here, folder, "runs", "designs")
     assert put == ["model.bin", "training.json"]
     (here / "model.bin").write_text("another")
     (here / "training.json").unlink()
-    upload(folder, "runs", "designs")
+    upload(here, folder, "runs", "designs")
     assert put == ["model.bin", "training.json", "model.bin"]
     assert {path: content.decode() for path, content in objects(folder).items()} == {
         "/runs/designs/model.bin": "another"

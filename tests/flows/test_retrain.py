@@ -98,7 +98,7 @@ def test_a_folder_without_champion_says_how_to_get_one(tmp_path, monkeypatch, ca
 
 @pytest.mark.parametrize(
     ("other", "message"),
-    [({"min_new_patents": -1}, "min_new_patents is -1"), ({"metric": "R@10"}, "name task/table/figure")],
+    [({"min_new_patents": -1}, "min_new_patents is -1"), ({"metric": "R@10"}, "name task/table/value")],
 )
 def test_settings_that_cannot_be_are_refused(other, message):
     with pytest.raises(ConfigError, match=message):
