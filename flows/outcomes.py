@@ -10,16 +10,44 @@ from patentdata.store.report import Report
 
 
 @dataclass
+class WeekOutcome:
+    """What became of one week.
+
+    Attributes:
+        week: "I20210105".
+        reports: Stage → its report, in the order of the walk, up to the stage that failed; if an archive could not be
+            fetched and the kept one was walked in its place, the later stages as well.
+        failed_stage: The stage that failed, or None.
+        error: Why, in one sentence.
+    """
+
+    week: str
+    reports: dict[str, Report] = field(default_factory=dict)
+    failed_stage: str | None = None
+    error: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the week's output is complete, even if a new issue of its archive could not be fetched."""
+        return self.error is None or (self.failed_stage == "archives" and "captions" in self.reports)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        reports = {stage: report.to_dict() for stage, report in self.reports.items()}
+        return {"week": self.week, "failed_stage": self.failed_stage, "error": self.error, "stages": reports}
+
+
+@dataclass
 class WalkResult:
-    """What a walk came to.
+    """What became of a walk.
 
     Attributes:
         data_dir: The data folder.
         weeks: One outcome a week.
-        dataset: Report of the dataset, or None where no week was whole.
+        dataset: Report of the dataset, or None if no week was whole.
         training: Summary of the training run, or None.
         evaluation: Content of `evaluation.json`, or None.
-        run_dir: Folder of the run on this machine, or None; on an object store, the run lies there too.
+        run_dir: Folder of the run on this machine, or None; it is also in the data folder, if that is elsewhere.
     """
 
     data_dir: str
@@ -46,7 +74,7 @@ class WalkResult:
 
 
 class WeeksFailedError(PatentDataError):
-    """Some weeks failed; the others are done, and `result` tells of both."""
+    """Some weeks failed; the others are done; `result` holds both."""
 
     def __init__(self, result: WalkResult) -> None:
         first = result.failures[0]
@@ -55,31 +83,3 @@ class WeeksFailedError(PatentDataError):
             f"{first.week} {first.failed_stage}: {first.error}"
         )
         self.result = result
-
-
-@dataclass
-class WeekOutcome:
-    """What became of one week.
-
-    Attributes:
-        week: "I20210105".
-        reports: Stage → its report, in the order of the walk; ends before the stage that failed, but where an archive
-            kept before took the place of one that could not be fetched.
-        failed_stage: The stage that failed, or None.
-        error: Why, in one sentence.
-    """
-
-    week: str
-    reports: dict[str, Report] = field(default_factory=dict)
-    failed_stage: str | None = None
-    error: str | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether what lies in the data folder of the week is whole, though a new issue of it may not be there."""
-        return self.error is None or (self.failed_stage == "archives" and "captions" in self.reports)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        reports = {stage: report.to_dict() for stage, report in self.reports.items()}
-        return {"week": self.week, "failed_stage": self.failed_stage, "error": self.error, "stages": reports}

@@ -1,4 +1,7 @@
-"""What a flow run leaves to look at in Prefect."""
+"""What a flow run publishes in Prefect: tables and reports as artifacts, and the event that a dataset is frozen.
+
+Other deployments act on the event: the retraining is triggered by it. Outside of a flow run nothing is published.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.variables import Variable
@@ -21,12 +21,11 @@ from patentdata.store.report import Report
 if TYPE_CHECKING:
     from flows.outcomes import WeekOutcome
 
-
 DATASET_PUBLISHED = "designclip.dataset.published"
 
 
 def publish(weeks: list[WeekOutcome], evaluation: dict[str, Any] | None) -> None:
-    """Publish a table of the weeks, and the evaluation, as artifacts; does nothing outside of a flow run."""
+    """Publish a table of the weeks, and the evaluation, as artifacts."""
     if FlowRunContext.get() is None:
         return
     if weeks:
@@ -45,20 +44,20 @@ def _row(outcome: WeekOutcome) -> dict[str, Any]:
 
 
 def publish_decision(state: str, why: str) -> None:
-    """Publish what became of a retraining; does nothing outside of a flow run."""
+    """Publish what became of a retraining."""
     if FlowRunContext.get() is not None:
         create_markdown_artifact(key="champion", markdown=f"**{state}**: {why}", description="Champion or not")
 
 
 def announce_dataset(folder: DataFolder, name: str, report: Report) -> bool:
-    """Emit `designclip.dataset.published` for a frozen dataset that this Prefect server has not heard of yet.
+    """Emit `designclip.dataset.published` for a frozen dataset, unless this Prefect server knows of it already.
 
     The event's resource is `designclip.dataset.NAME`; its payload holds `data_dir`, `dataset`, `fingerprint` and
-    `counts`, unit → rows. A run killed between the event and the note of it announces once more: at least once, never
-    not at all.
+    `counts`, unit → rows. If a run is killed between the event and the note of it, the next run
+    emits it again: at least once, never not at all.
 
     Returns:
-        Whether it was emitted; outside of a flow run nothing is.
+        Whether it was emitted.
     """
     if FlowRunContext.get() is None:
         return False
@@ -81,6 +80,6 @@ def announce_dataset(folder: DataFolder, name: str, report: Report) -> bool:
 
 
 def _variable_name(data_dir: str, name: str) -> str:
-    """Names of variables are small letters, digits and underscores; the hash keeps apart what that makes equal."""
+    """A variable's name is lower-case letters, digits and underscores; the hash tells apart what that makes equal."""
     shown = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     return f"designclip_published_{shown}_{hashlib.sha256(f'{data_dir} {name}'.encode()).hexdigest()[:12]}"

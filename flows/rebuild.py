@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,12 +21,12 @@ from patentdata.store.folder import DataFolder
 from patentdata.store.weeks import weeks_of
 from tasks.impact import write_week, write_year
 from tasks.running.progress import listening
-from tasks.running.runners import call_task, open_runner
+from tasks.running.runners import call_flow, call_task, open_runner
 
 
 @dataclass(frozen=True, kw_only=True)
 class RebuildConfig(RefreshConfig):
-    """What a rebuild does: what a refresh does, over whole years, without training where none is asked for.
+    """What a rebuild does: what a refresh does, over whole years, without training unless it is asked for.
 
     Attributes:
         layout: "impact" also writes IMPACT's own layout; "none" does not.
@@ -51,12 +51,12 @@ class RebuildConfig(RefreshConfig):
 
 @dataclass
 class RebuildResult(WalkResult):
-    """What a rebuild came to.
+    """What became of a rebuild.
 
     Attributes:
         account: Years, drops by reason, Tuesdays without an archive.
         page: The account as a page.
-        layout_dir: Where IMPACT's layout lies, or None.
+        layout_dir: Where IMPACT's layout is, or None.
     """
 
     account: Account | None = None
@@ -71,7 +71,7 @@ class RebuildResult(WalkResult):
 
 @flow(name="rebuild", validate_parameters=True)
 def rebuild(config: RebuildConfig) -> RebuildResult:
-    """Walk whole years to a dataset, write IMPACT's layout where asked, and account for every patent, sheet and figure.
+    """Walk whole years to a dataset, write IMPACT's layout if asked, and account for every patent, sheet and figure.
 
     What is done already is left as it is, so a rebuild can be stopped at any moment and run again.
 
@@ -102,11 +102,12 @@ def rebuild(config: RebuildConfig) -> RebuildResult:
 
 
 def _walk(folder: DataFolder, config: RebuildConfig) -> WalkResult:
-    """The refresh of the years, timed."""
+    """The refresh of the years, timed; under Prefect a subflow, whose own page shows the weeks."""
+    refreshed = RefreshConfig(**{setting.name: getattr(config, setting.name) for setting in fields(RefreshConfig)})
     watch = Stopwatch(weeks_of(folder, "views"), time.monotonic)
     try:
         with listening(watch):
-            return refresh.fn(config)
+            return call_flow(refresh, refreshed)
     except WeeksFailedError as failed:
         return failed.result
     finally:
@@ -119,7 +120,7 @@ def _is_walked(outcome: WeekOutcome) -> bool:
 
 
 def write_layout(folder: DataFolder, out: Path, outcomes: list[WeekOutcome], config: RebuildConfig) -> None:
-    """IMPACT's layout of whole weeks, side by side, then the years' tables; a failure stands in its week's outcome."""
+    """IMPACT's layout of whole weeks in parallel, then the years' tables; a failure goes into its week's outcome."""
     whole = [outcome for outcome in outcomes if outcome.is_whole]
     with open_runner(config.weeks.workers) as runner:
         futures = [runner.submit(write_week, folder=folder, week=outcome.week, out=out) for outcome in whole]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from prefect import Task
+from prefect import Flow, Task
 from prefect.context import FlowRunContext
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
@@ -124,6 +124,11 @@ def _dask_client(address: str | None) -> Any:
         raise PatentDataError(
             f"no Dask scheduler answers at {address}; start one with `dask scheduler` and workers, or name another"
         ) from None
+
+
+def call_flow(flow: Flow[..., Any], config: Any) -> Any:
+    """Run one flow to its end: as a subflow within a flow run, as a plain call outside of one."""
+    return flow(config) if FlowRunContext.get() is not None else flow.fn(config)
 
 
 def call_task(task: Task[..., Any], **parameters: Any) -> Any:
