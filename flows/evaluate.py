@@ -21,7 +21,7 @@ from tasks.running.runners import call_task
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """What is measured, and on what.
+    """Settings of an evaluation.
 
     Attributes:
         data_dir: The data folder: a path or any fsspec address.

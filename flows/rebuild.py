@@ -26,7 +26,7 @@ from tasks.running.runners import call_flow, call_task, open_runner
 
 @dataclass(frozen=True, kw_only=True)
 class RebuildConfig(RefreshConfig):
-    """What a rebuild does: what a refresh does, over whole years, without training unless it is asked for.
+    """Settings of a rebuild: those of a refresh, over whole years, without training unless it is asked for.
 
     Attributes:
         layout: "impact" also writes IMPACT's own layout; "none" does not.

@@ -1,4 +1,7 @@
-"""Flow refresh: every published week not yet in the data folder, then a dataset, a model and its measure."""
+"""Flow refresh: every published week not yet in the data folder, then a dataset, a model and its evaluation.
+
+Weeks that failed do not stop the others: everything that can be done is done, and the failures are raised at the end.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from tasks.running.local_copies import upload, working_folder
 
 @dataclass(frozen=True, kw_only=True)
 class RefreshConfig:
-    """What a refresh does.
+    """Settings of a refresh.
 
     Attributes:
         weeks: Which weeks, and how they are read.

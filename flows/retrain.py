@@ -31,7 +31,7 @@ DEFAULT_METRIC = "retrieval/text_to_image/R@10"
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainConfig:
-    """What a retraining does.
+    """Settings of a retraining.
 
     Attributes:
         data_dir: The data folder: a path or any fsspec address.

@@ -1,4 +1,4 @@
-"""Stage training as a task: in a child process, so that a fault of CUDA or a lack of memory ends that process alone."""
+"""Stage training as a task: in a child process, so that a CUDA fault or a lack of memory ends only that process."""
 
 from model.child_process import train_in_child
 from tasks.running.retry import stage_task

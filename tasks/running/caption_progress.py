@@ -26,7 +26,7 @@ _LOOK_EVERY_S = 1.0
 
 
 def pace_in_words(num_done: int, num_left: int, seconds: float) -> str:
-    """Rate of what was done in so many seconds, and the time that the rest takes at it; empty before it can be told.
+    """The rate so far and the time that the rest takes at that rate; empty before it is known.
 
     >>> pace_in_words(300, 1_000, 60)
     ', 5.0 a second, 0:03:20 left'
@@ -39,17 +39,17 @@ def pace_in_words(num_done: int, num_left: int, seconds: float) -> str:
 
 
 class CaptionArtifact:
-    """The progress of captions as an artifact of the flow run; does nothing outside of one."""
+    """The progress of captions as an artifact of the flow run; outside of one, nothing is shown."""
 
     def __init__(self) -> None:
         self._id: UUID | None = None
         self._updated_at = 0.0
         self._shown: float | None = None
-        self._began: tuple[float, int] | None = None  # when, and how many were done by then
+        self._began: tuple[float, int] | None = None  # time of the first update, and how many were done by then
         self._is_in_run = FlowRunContext.get() is not None
 
     def update(self, num_done: int, num_all: int) -> None:
-        """Show so many views of all, how many a second and the time left, now and then, and the end at once."""
+        """Show views done, their rate and the time left: every few seconds, and the end at once."""
         percent = 100 * num_done / num_all if num_all else 0.0
         self._began = self._began or (time.monotonic(), num_done)
         is_early = num_done < num_all and time.monotonic() - self._updated_at < _ARTIFACT_EVERY_S
@@ -66,14 +66,14 @@ class CaptionArtifact:
 
 
 class CaptionProgress:
-    """How many views of the weeks under way, and of those that are done, have their captions.
+    """How many views of the weeks in progress, and of those that are done, have their captions.
 
-    Read from the journals, which tells the same of workers in other processes; a journal on another machine is not
-    seen, and its week counts when it is done.
+    It is read from the journals, so that workers in other processes count as well. A journal on another machine cannot
+    be read; its week counts once it is done.
     """
 
-    def __init__(self, folder: DataFolder, tell: Callable[[int, int], None]) -> None:
-        self._folder, self._tell = folder, tell
+    def __init__(self, folder: DataFolder, report: Callable[[int, int], None]) -> None:
+        self._folder, self._report = folder, report
         self._lock = threading.Lock()
         self._num_views: dict[str, int] = {}
         self._journals: dict[str, LineCount] = {}
@@ -81,7 +81,7 @@ class CaptionProgress:
 
     @contextlib.contextmanager
     def of(self, week: str) -> Iterator[None]:
-        """Count a week for the length of a block, at whose end it counts as done."""
+        """Count a week as in progress for the length of a block, and as done after it."""
         with open_table(self._folder, table_path(self._folder, "views", week)) as table:
             num_views = table.metadata.num_rows
         with self._lock:
@@ -96,16 +96,16 @@ class CaptionProgress:
             self.look()
 
     def look(self) -> None:
-        """Tell how far it has come; says nothing before the first week."""
+        """Report the progress so far, unless there is no week yet."""
         with self._lock:
             if not self._num_views:
                 return
             under_way = sum(min(count.read(), self._num_views[week]) for week, count in self._journals.items())
-            self._tell(self._num_done + under_way, sum(self._num_views.values()))
+            self._report(self._num_done + under_way, sum(self._num_views.values()))
 
 
 class LineCount:
-    """Counts the lines of a file that grows, reading only what is new."""
+    """Counts the lines of a growing file, reading only what is new."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -125,14 +125,14 @@ class LineCount:
 
 @contextlib.contextmanager
 def watching(folder: DataFolder) -> Iterator[CaptionProgress]:
-    """Tell the listener and Prefect every second how far captions have come."""
+    """Report to the listener and to Prefect every second how far captions have come."""
     artifact, to = CaptionArtifact(), listener()
 
-    def tell(num_done: int, num_all: int) -> None:
+    def report(num_done: int, num_all: int) -> None:
         to.on_captions(num_done, num_all)
         artifact.update(num_done, num_all)
 
-    progress = CaptionProgress(folder, tell)
+    progress = CaptionProgress(folder, report)
     is_over = threading.Event()
 
     def watch() -> None:

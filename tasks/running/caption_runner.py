@@ -1,7 +1,7 @@
-"""Where captions by a model are made: beside the workers of the other stages, and with a server of our own if need be.
+"""Where captions by a model are made: in addition to the workers of the other stages, with a managed server if needed.
 
-Asking a model is waiting for answers, so it takes no worker's place. A few weeks are asked about at a time: while the
-last answers of one come in, the next keeps the model busy.
+Asking a model means waiting for answers, so it does not occupy a worker. A few weeks are captioned in parallel: while
+the last answers of one come in, the next keeps the model busy.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from tasks.running.runners import Runner, WorkersConfig, open_runner
 def open_caption_runner(
     others: Runner, workers: WorkersConfig, folder: DataFolder, config: CaptionsConfig
 ) -> Iterator[Runner]:
-    """A runner for the stage captions, for the length of a block; captions that need no model go where the others go.
+    """A runner for the stage captions, for the length of a block; captions that need no model use the runner of the others.
 
-    Where a model is named and no endpoint, a server is started for the first week that needs a caption, in the midst of
-    other work; it ends with the block.
+    If a model is named and no endpoint, a server is started for the first week that needs a caption, while other work
+    continues; it ends with the block.
     """
     if config.captioner != "vllm":
         yield others
@@ -50,18 +50,18 @@ def open_caption_runner(
         try:
             yield CaptionRunner(runner, waiting, config, server, progress)
         finally:
-            waiting.shutdown(wait=False, cancel_futures=True)  # where the block was broken off, weeks still wait
+            waiting.shutdown(wait=False, cancel_futures=True)  # weeks still wait if the block was interrupted
 
 
 def log_path(folder: DataFolder) -> Path:
-    """Where a server of our own writes its log: beside the data, or on this machine for an object store."""
+    """Where a managed server writes its log: in the data folder, or in this machine's cache for an object store."""
     return (
         Path(folder.path("logs")) / "vllm.log" if folder.is_local else folder.local_cache_dir("captions") / "vllm.log"
     )
 
 
 class CaptionRunner:
-    """Takes tasks of the stage captions; each waits in a thread of its own until its endpoints answer."""
+    """Takes tasks of the stage captions; each waits in its own thread until its endpoints answer."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class CaptionRunner:
             return self._caption_by_own(task, parameters | {"endpoints": urls})
 
     def _caption_by_own(self, task: Task[..., Any], parameters: dict[str, Any]) -> Any:
-        """Run the task; where it gave up a server that was being started again meanwhile, go on when that is up."""
+        """Run the task; if it gave up a server that is being restarted, run it again once the server is up."""
         while True:
             num_restarts = self._server.num_restarts
             try:
@@ -106,8 +106,8 @@ class CaptionRunner:
 class ManagedServer:
     """A server that is started when its address is first asked for.
 
-    It lives in a thread of its own, so that whoever waits for it can be told of a failure, and `close` ends a start
-    that is under way.
+    It is kept in its own thread, so that every waiter gets the error if it fails, and `close` also ends a server that
+    is still starting.
     """
 
     def __init__(self, config: CaptionsConfig, log_path: Path, to: Listener) -> None:
@@ -119,30 +119,30 @@ class ManagedServer:
 
     @property
     def failure(self) -> str | None:
-        """Why it is down for good; None otherwise."""
+        """Why it is down and will not be restarted; None otherwise."""
         return self._up.result().failure
 
     @property
     def num_restarts(self) -> int:
-        """Times it died in use and was started again."""
+        """How often it died in use and was restarted."""
         return self._up.result().num_restarts
 
     def is_up_again(self) -> bool:
-        """Wait while it is being started again; whether it is up then."""
+        """Wait while it is being restarted; returns whether it is up afterwards."""
         return self._up.result().is_up_again()
 
     def urls(self) -> tuple[str, ...]:
-        """Its address; the first call starts it, every call waits until it answers. Raises ServerError, ConfigError."""
+        """Its address; the first call starts it, every call waits until it answers. Raises ServerError or ConfigError."""
         with self._lock:
             if self._is_closing.is_set():
-                raise ServerError(f"the vLLM server for {self._config.model} is being ended; run again")
+                raise ServerError(f"the vLLM server for {self._config.model} is being stopped; run again")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._live, name="own caption server", daemon=True)
                 self._thread.start()
         return (self._up.result().url,)
 
     def close(self) -> None:
-        """End it, and return when nothing of it is left."""
+        """Stop it, and return when none of its processes is left."""
         with self._lock:
             self._is_closing.set()
         if self._thread is not None:
@@ -150,7 +150,7 @@ class ManagedServer:
 
     def _live(self) -> None:
         config = self._config
-        assert config.model is not None  # CaptionsConfig asks for a model where there is no endpoint
+        assert config.model is not None  # CaptionsConfig requires a model if there is no endpoint
         try:
             with serving(
                 config.model, config.revision, config.server, log_path=self._log_path, on_wait=self._wait
@@ -165,5 +165,5 @@ class ManagedServer:
 
     def _wait(self, waited_s: float, line: str) -> None:
         if self._is_closing.is_set():
-            raise ServerError(f"the start of the vLLM server for {self._config.model} was broken off; run again")
+            raise ServerError(f"the start of the vLLM server for {self._config.model} was interrupted; run again")
         self._listener.on_server(f"starting {self._config.model}, {waited_s:.0f} s: {line}")

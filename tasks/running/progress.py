@@ -1,4 +1,7 @@
-"""Who is told how far a flow has come. The command line shows it as bars; without a listener nothing is said."""
+"""How a flow reports its progress: to the listener of its context.
+
+The command line listens and shows progress bars. Without a listener nothing is reported.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,19 @@ from patentdata.store.report import Report
 
 
 class Listener:
-    """Hears of progress; this one lets it pass."""
+    """Receives reports of progress; this one ignores them."""
 
     def on_weeks(self, weeks: list[str], num_steps: int) -> None:
-        """The weeks to walk are known; `num_steps` stages of weeks will be reported."""
+        """The weeks to walk are known; at most `num_steps` ends of stages will be reported."""
 
     def on_stage(self, week: str, stage: str, report: Report | None) -> None:
-        """A stage of a week has ended; without a report it failed, and so will not be followed by others."""
+        """A stage of a week has ended; `report` is None if it failed."""
 
     def on_server(self, text: str) -> None:
-        """A caption server of our own is starting, or has come up; `text` says how far it is."""
+        """A caption server that this program manages is starting or has come up; `text` says which."""
 
     def on_captions(self, num_done: int, num_all: int) -> None:
-        """So many views have their captions, of all in the weeks asked about so far."""
+        """Views captioned, and views in all, of the weeks that a model has been asked about so far."""
 
     def on_dataset(self, name: str) -> None:
         """A dataset is being frozen."""
@@ -35,7 +38,7 @@ class Listener:
         """A model is being measured."""
 
     def on_evaluation_step(self, step: int, num_steps: int, values: dict[str, Any]) -> None:
-        """Part of a measurement is done, such as some images of a split; `values["doing"]` says of what."""
+        """Part of a measurement is done; `values["doing"]` says which, such as the images of a split."""
 
 
 _LISTENER: ContextVar[Listener] = ContextVar("listener", default=Listener())  # noqa: B039 - it holds no state

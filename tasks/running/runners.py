@@ -1,6 +1,6 @@
 """Where tasks run: in this program's threads or processes, on a Dask cluster, or under Prefect.
 
-A flow hands tasks to a runner and gets futures. What a task does is the same in each, so the bytes are the same too.
+A flow submits tasks to a runner and gets futures. A task does the same in each of them, so the bytes are the same too.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from patentdata.worker import prepare_worker
 
 
 class Future(Protocol):
-    """What a runner gives for a task."""
+    """What a runner returns for a task."""
 
     def result(self) -> Any:
         """The task's value; raises what the task raised."""
 
     def add_done_callback(self, fn: Any, /) -> None:
-        """Have `fn` called with this future once it is done."""
+        """Call `fn` with this future once it is done."""
 
 
 class Runner(Protocol):
@@ -43,14 +43,14 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkersConfig:
-    """How many weeks go side by side, and where.
+    """How many weeks are processed in parallel, and where.
 
     Attributes:
-        kind: "processes" (one core a worker), "threads", or "dask".
-        num_workers: Tasks at a time; 0 takes as many as there are cores.
+        kind: "processes" (one core per worker), "threads", or "dask".
+        num_workers: Tasks in parallel; 0 for one per core.
         dask_address: Scheduler of a Dask cluster, "tcp://host:8786"; needed for "dask" alone.
-        num_caption_weeks: Weeks that a model is asked about at a time, on this machine and beside the other tasks; with
-            two, the model is busy while the last answers of a week come in.
+        num_caption_weeks: Weeks that a model captions in parallel, on this machine and in addition to the other tasks;
+            with two, the model stays busy while the last answers of a week come in.
     """
 
     kind: Literal["processes", "threads", "dask"] = "processes"
@@ -60,9 +60,9 @@ class WorkersConfig:
 
     def __post_init__(self) -> None:
         if self.num_caption_weeks < 1:
-            raise ValueError(f"num_caption_weeks is {self.num_caption_weeks}; name 1 or more")
+            raise ValueError(f"num_caption_weeks is {self.num_caption_weeks}; choose 1 or more")
         if self.num_workers < 0:
-            raise ValueError(f"num_workers is {self.num_workers}; name a number, or 0 for one a core")
+            raise ValueError(f"num_workers is {self.num_workers}; choose a number, or 0 for one per core")
         if (self.kind == "dask") != (self.dask_address is not None):
             raise ValueError('dask_address belongs to kind "dask"; give both, such as tcp://127.0.0.1:8786, or neither')
 
@@ -106,16 +106,16 @@ def open_runner(config: WorkersConfig) -> Iterator[Runner]:
 
 
 def _end_now(executor: concurrent.futures.Executor) -> None:
-    """Drop what waits, and end worker processes in the middle of their work; threads cannot be ended."""
+    """Drop what waits, and stop worker processes in the middle of their work; threads cannot be stopped."""
     if not isinstance(executor, concurrent.futures.ProcessPoolExecutor):
         return executor.shutdown(wait=False, cancel_futures=True)
     for worker in multiprocessing.active_children():
         worker.terminate()
-    executor.shutdown(cancel_futures=True)  # waits for the pool's own thread, which gives its semaphores back
+    executor.shutdown(cancel_futures=True)  # waits for the pool's own thread, which releases its semaphores
 
 
 def _dask_client(address: str | None) -> Any:
-    """A client of a Dask scheduler. Raises PatentDataError where none answers."""
+    """A client of a Dask scheduler. Raises PatentDataError if none answers."""
     import distributed
 
     try:
@@ -144,11 +144,11 @@ class _PoolRunner:
         return self.executor.submit(task.fn, **parameters)  # a stage's own function: workers import no Prefect
 
     def drop_waiting(self) -> None:
-        """Nothing waits here: the pool takes all at once."""
+        """Nothing waits here: the pool takes all tasks at once."""
 
 
 class WorkerKilledError(PatentDataError):
-    """A worker process ended in the middle of its work, and the tasks of those beside it were lost with it."""
+    """A worker process ended in the middle of its work, and the tasks of the pool's other workers were lost with it."""
 
 
 _KILLED = (
@@ -158,7 +158,7 @@ _KILLED = (
 
 
 class _ProcessRunner(_PoolRunner):
-    """Hands worker processes no more than they work at; when one is killed, the rest goes to new ones.
+    """Gives worker processes no more tasks than they work on; when one is killed, the others go to a new pool.
 
     A pool that loses a worker loses all it was given. So few tasks fail, and the others come through.
     """
@@ -177,7 +177,7 @@ class _ProcessRunner(_PoolRunner):
         return future
 
     def drop_waiting(self) -> None:
-        """Hand nothing more out."""
+        """Submit nothing more."""
         with self._lock:
             self._waiting.clear()
 
