@@ -30,7 +30,7 @@ from tasks.running.runners import Runner, WorkersConfig, open_runner
 def open_caption_runner(
     others: Runner, workers: WorkersConfig, folder: DataFolder, config: CaptionsConfig
 ) -> Iterator[Runner]:
-    """A runner for the stage captions, for the length of a block; captions that need no model use the runner of the others.
+    """A runner for the stage captions, for the length of a block; those that need no model use the others' runner.
 
     If a model is named and no endpoint, a server is started for the first week that needs a caption, while other work
     continues; it ends with the block.
@@ -132,7 +132,7 @@ class ManagedServer:
         return self._up.result().is_up_again()
 
     def urls(self) -> tuple[str, ...]:
-        """Its address; the first call starts it, every call waits until it answers. Raises ServerError or ConfigError."""
+        """Its address; the first call starts it, each waits until it answers. Raises ServerError or ConfigError."""
         with self._lock:
             if self._is_closing.is_set():
                 raise ServerError(f"the vLLM server for {self._config.model} is being stopped; run again")
