@@ -1,4 +1,4 @@
-"""What every captioner is: views in, rows of `schemas.CAPTIONS` out."""
+"""The interface of every captioner: views in, rows of `schemas.CAPTIONS` out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 Row = dict[str, Any]
 
-# What a captioner is told about a view: columns of `schemas.VIEWS`, beside "image" where it looks, and of the grant.
+# What a captioner gets for each view: these columns of `schemas.VIEWS`, "image" if it needs images, and these of
+# `schemas.GRANTS`.
 VIEW_COLUMNS = (
     "view_id",
     "patent_number",
@@ -27,9 +28,9 @@ class Captioner(Protocol):
     """Turns views into caption rows.
 
     Attributes:
-        name: What stands in the column "captioner".
-        settings: Everything that changes a caption, as JSON values; part of the claim of what is written.
-        needs_images: Whether the rows need the column "image".
+        name: The value of the column "captioner".
+        settings: Everything that changes a caption, as JSON values; part of the provenance of the written table.
+        needs_images: Whether the views must have the column "image".
     """
 
     name: str
@@ -42,11 +43,11 @@ class Captioner(Protocol):
         """One row of `schemas.CAPTIONS` for each view, in the order of the views.
 
         Args:
-            views: Rows with `VIEW_COLUMNS` and `GRANT_COLUMNS` (and "image", a PNG, where `needs_images`), drawn only
-                as far as work can be kept in flight.
+            views: Rows with `VIEW_COLUMNS` and `GRANT_COLUMNS` (and "image", a PNG, if `needs_images`), consumed only
+                as far ahead as work can be kept in flight.
 
         Yields:
-            Rows whose "text" is the caption, or null with the reason in "finish_reason". No view raises.
+            Rows whose "text" is the caption, or None with the reason in "finish_reason". No single view raises.
         """
         ...
 
@@ -59,6 +60,6 @@ def cache_key(
     revision: str | None = None,
     sampling: Mapping[str, Any],
 ) -> str:
-    """Names an answer by everything it depends on: SHA-256 over image, prompt text, model, revision and sampling."""
+    """The key of an answer: SHA-256 over all it depends on, image, prompt text, model, revision and sampling."""
     parts = json.dumps([image_sha256, prompt_text, model, revision, dict(sampling)], sort_keys=True)
     return hashlib.sha256(parts.encode()).hexdigest()
