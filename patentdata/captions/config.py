@@ -13,20 +13,23 @@ from patentdata.errors import ConfigError
 
 
 def _require(is_met: bool, message: str) -> None:
+    """Raise ConfigError with `message` unless `is_met`."""
     if not is_met:
         raise ConfigError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
-    """How the model chooses its words; part of what names a caption.
+    """How the model samples its answer; part of a caption's cache key.
 
     Attributes:
-        temperature: Of the first try. 0 takes the likeliest word each time, so that equal questions have equal answers.
-        top_p: Words are drawn from the likeliest that together have this probability.
-        max_tokens: Longest answer in tokens of the model.
-        seed: Each try is drawn with a seed of its own, counted from this one.
-        retry_temperatures: Of further tries, after an answer that is empty, repeats itself or cannot be read.
+        temperature: Sampling temperature of the first try. 0 always takes the most likely token, so that equal
+            questions have equal answers.
+        top_p: Nucleus sampling: tokens are drawn from the most likely ones whose probabilities add up to this value.
+        max_tokens: Longest answer, in tokens of the model.
+        seed: Seed of the first try; each further try counts up from it.
+        retry_temperatures: Sampling temperatures of the further tries, after an answer that is empty, repeats itself or
+            cannot be read.
     """
 
     temperature: float = 0.0
@@ -37,23 +40,23 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         for temperature in (self.temperature, *self.retry_temperatures):
-            _require(0 <= temperature <= 2, f"temperature is {temperature}; choose 0 (no chance) to 2")
-        _require(0 < self.top_p <= 1, f"top_p is {self.top_p}; choose more than 0, to 1 (all words)")
+            _require(0 <= temperature <= 2, f"temperature is {temperature}; choose 0 (deterministic) to 2")
+        _require(0 < self.top_p <= 1, f"top_p is {self.top_p}; choose a value above 0 and up to 1 (all tokens)")
         _require(16 <= self.max_tokens <= 4096, f"max_tokens is {self.max_tokens}; choose 16 to 4096")
 
     @property
     def temperatures(self) -> tuple[float, ...]:
-        """Of every try, in order."""
+        """The temperature of every try, in order."""
         return (self.temperature, *self.retry_temperatures)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionImageConfig:
-    """The picture that the model is shown; part of what names a caption.
+    """The picture that the model is shown; part of a caption's cache key.
 
     Attributes:
-        size_px: Side of the square; None for the model's own input size, or 336 where its folder is not at hand.
-        margin_share: White on each side of the drawing's longer axis, as a share of the square.
+        size_px: Side of the square in pixels; None for the model's own input size, or 336 if its folder is not at hand.
+        margin_share: White margin at each end of the drawing's longer axis, as a share of the square's side.
     """
 
     size_px: int | None = None
@@ -67,18 +70,18 @@ class CaptionImageConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestsConfig:
-    """How endpoints are asked; changes no caption.
+    """How requests are sent to endpoints; changes no caption.
 
     Attributes:
-        num_in_flight: Most requests at a time on each endpoint.
-        timeout_s: Longest wait for an answer, the wait in the server's queue included.
-        connect_timeout_s: Longest wait for a connection.
-        num_tries: Times a view is sent before a failure of the server is its reason.
-        first_wait_s: Wait before the second try; doubled, with jitter, before each later one.
-        longest_wait_s: Bound of those waits, and of the rest of an endpoint that failed.
-        max_outage_s: The week is given up when no endpoint has answered for so long; what is done is kept.
-        max_lost_in_a_row: The week is given up when so many views in a row got no answer.
-        num_image_workers: Processes that prepare images; 0 takes one a core, four at most.
+        num_in_flight: Most concurrent requests to each endpoint.
+        timeout_s: Longest wait for an answer in seconds, including the wait in the server's queue.
+        connect_timeout_s: Longest wait for a connection in seconds.
+        num_tries: How often a view is sent before a server failure becomes its reason.
+        first_wait_s: Wait in seconds before the second try; doubled, with jitter, before each later one.
+        longest_wait_s: Upper bound in seconds of those waits, and of the pause after an endpoint failed.
+        max_outage_s: The week fails if no endpoint has answered for this many seconds; finished captions are kept.
+        max_lost_in_a_row: The week fails if this many consecutive views got no answer.
+        num_image_workers: Processes that prepare images; 0 takes one for each core, four at most.
     """
 
     num_in_flight: int = 128
@@ -97,24 +100,24 @@ class RequestsConfig:
         for name in ("timeout_s", "connect_timeout_s", "first_wait_s", "longest_wait_s", "max_outage_s"):
             _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; choose seconds above 0")
         is_usable = 0 <= self.num_image_workers <= 256
-        _require(is_usable, f"num_image_workers is {self.num_image_workers}; choose 0 (by cores) to 256")
+        _require(is_usable, f"num_image_workers is {self.num_image_workers}; choose 0 (one for each core) to 256")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerConfig:
-    """How a server of our own is started; changes no caption.
+    """How a managed server is started; changes no caption.
 
     Attributes:
-        tensor_parallel_size: GPUs that share one copy of the model.
-        data_parallel_size: Copies of the model, each on GPUs of its own.
-        dtype: Number format of the weights: "auto" (the model's own), "bfloat16", "float16" or "float32".
-        max_model_len: Longest question and answer together, in tokens; None for the model's own bound.
+        tensor_parallel_size: Number of GPUs that share one copy of the model.
+        data_parallel_size: Number of copies of the model, each on its own GPUs.
+        dtype: Data type of the weights: "auto" (the model's own), "bfloat16", "float16" or "float32".
+        max_model_len: Longest prompt and answer together, in tokens; None for the model's own limit.
         gpu_memory_utilization: Share of a GPU's memory that the server may take; None for vLLM's own choice.
-        extra_arguments: Anything else for `vllm.entrypoints.openai.api_server`, such as ("--enforce-eager",).
-        environment: Environment variables for the server, beside those of this program.
-        startup_timeout_s: Longest wait until it answers, the time to load the model included.
-        stop_timeout_s: Time it is given to end by itself before it is killed.
-        max_restarts: Times it is started again after it died in use.
+        extra_arguments: Further arguments for `vllm.entrypoints.openai.api_server`, such as ("--enforce-eager",).
+        environment: Environment variables for the server, in addition to those of this program.
+        startup_timeout_s: Longest wait in seconds until the server answers, including the time to load the model.
+        stop_timeout_s: Time in seconds that the server has to exit before it is killed.
+        max_restarts: How often the server is restarted after it died in use.
     """
 
     tensor_parallel_size: int = 1
@@ -131,39 +134,39 @@ class ServerConfig:
     def __post_init__(self) -> None:
         for name in ("tensor_parallel_size", "data_parallel_size"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; name a number of GPUs or copies, 1 or more")
+                raise ConfigError(f"{name} is {getattr(self, name)}; choose 1 or more")
         if self.max_model_len is not None and self.max_model_len < 1:
-            raise ConfigError(f"max_model_len is {self.max_model_len}; name a number of tokens, or none")
+            raise ConfigError(f"max_model_len is {self.max_model_len}; choose 1 or more tokens, or leave it out")
         if self.gpu_memory_utilization is not None and not 0 < self.gpu_memory_utilization <= 1:
             raise ConfigError(f"gpu_memory_utilization is {self.gpu_memory_utilization}; choose a share such as 0.9")
         if isinstance(self.extra_arguments, str):
             raise ConfigError(f'extra_arguments is one text; give a list such as ["{self.extra_arguments}"]')
         for name in ("startup_timeout_s", "stop_timeout_s"):
             if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; name a number of seconds above 0")
+                raise ConfigError(f"{name} is {getattr(self, name)}; choose seconds above 0")
         if self.max_restarts < 0:
-            raise ConfigError(f"max_restarts is {self.max_restarts}; name 0 or more")
+            raise ConfigError(f"max_restarts is {self.max_restarts}; choose 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionsConfig:
-    """What captions the views.
+    """How views are captioned.
 
-    Endpoints, server and requests change no caption, and so no claim: a week captioned through one server is done for
-    another that serves the same model.
+    Endpoints, server and requests change no caption, so they are not part of the provenance: a week captioned through
+    one server is done for another that serves the same model.
 
     Attributes:
-        captioner: "described" (from the grant's own words, no model needed) or "vllm" (seen by a model).
-        described: Of captions from the grant's own words.
-        prompt: What the model is asked: a name of `prompts.PROMPTS`.
+        captioner: "described" (a template filled from the grant; needs no model) or "vllm" (a vision-language model).
+        described: Settings of the template captions.
+        prompt: What the model is asked: a key of `prompts.PROMPTS`.
         model: The model: a hub name such as "llava-hf/llava-1.5-13b-hf", or its folder. None takes what is served.
-        revision: Revision of a hub model. Without it, weeks already finished stand whatever revision is served now.
-        sampling: How the model chooses its words.
-        image: The picture it is shown.
+        revision: Revision of a hub model. Without it, finished weeks stay done whatever revision is served now.
+        sampling: How the model samples its answer.
+        image: The picture that the model is shown.
         retry_failed: Ask again for the views of finished weeks that a failing server left without a caption.
-        requests: How endpoints are asked.
+        requests: How requests are sent to endpoints.
         endpoints: Addresses of OpenAI-compatible servers, such as "http://gpu-1:8000/v1".
-        server: The server that is started where a model is named and no endpoint.
+        server: The managed server, which is started if a model is named but no endpoint.
     """
 
     captioner: Literal["described", "vllm"] = "described"
@@ -181,25 +184,26 @@ class CaptionsConfig:
     def __post_init__(self) -> None:
         _require(
             self.captioner in ("described", "vllm"),
-            f'no captioner {self.captioner!r}; use "described" (needs no model) or "vllm"',
+            f'unknown captioner {self.captioner!r}; choose "described" (needs no model) or "vllm"',
         )
-        _require(self.prompt in PROMPTS, f"no prompt {self.prompt!r}; the prompts are {', '.join(PROMPTS)}")
+        _require(self.prompt in PROMPTS, f"unknown prompt {self.prompt!r}; choose one of {', '.join(PROMPTS)}")
         _require(not isinstance(self.endpoints, str), f"endpoints is the text {self.endpoints!r}; give a list")
         for url in self.endpoints:
             check_endpoint(url)
         if self.captioner == "vllm":
             _require(
                 self.model is not None or bool(self.endpoints),
-                "no model and no endpoint; name the model to start, such as llava-hf/llava-1.5-13b-hf, or endpoints",
+                "no model and no endpoint is set; name the model to serve, such as llava-hf/llava-1.5-13b-hf, or the "
+                "endpoints to use",
             )
 
 
 def check_endpoint(url: str) -> None:
-    """Raise ConfigError unless `url` is an address of a server; the message holds no user or key."""
+    """Raise ConfigError unless `url` is the address of a server; the message shows neither user nor password."""
     try:
         parts = urlsplit(url)
         is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_usable = False
     shown = url.rpartition("@")[2]
-    _require(is_usable, f"endpoint {shown!r} is no address of a server; name one such as http://localhost:8000/v1")
+    _require(is_usable, f"endpoint {shown!r} is not the address of a server; name one such as http://localhost:8000/v1")

@@ -1,4 +1,7 @@
-"""Captions from the grant's own words: no model is needed, and nobody takes them for something seen."""
+"""Captions from a template filled with the grant's own words: title, viewpoint and class.
+
+They need no model, and serve as a baseline: their wording makes clear that nothing in them was seen in the picture.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from patentdata.errors import ConfigError
 
 DESCRIBED_PROMPT = "described/1"  # name and version of the wording below; raise it when a word changes
 
-_WORDING = {  # viewpoint → how the view is spoken of
+_WORDING = {  # viewpoint → phrase for the view
     "perspective": "Perspective view of {}",
     "front": "Front view of {}",
     "rear": "Rear view of {}",
@@ -34,7 +37,7 @@ _WORDING = {  # viewpoint → how the view is spoken of
 _FRONT_PAGE_WORDING = "Front-page drawing of {}"
 _UNNAMED_ARTICLE = "an article"
 
-# Nouns without "a" or "an" in front, beside plurals.
+# Mass nouns, which like plurals take neither "a" nor "an".
 _MASS_NOUNS = frozenset(
     [
         "apparel",
@@ -108,12 +111,12 @@ _MASS_NOUNS = frozenset(
         "yarn",
     ]
 )
-# Nouns that end in "s" and are one thing.
+# Singular nouns that end in "s".
 _SINGULARS_IN_S = frozenset(
     ["apparatus", "bus", "canvas", "chassis", "gas", "iris", "lens", "mattress", "plus", "trellis", "truss"]
 )
 _DETERMINERS = frozenset(["a", "an", "the", "my", "our", "this", "these", "one", "two", "three", "four"])
-# What follows these describes the article and names no other: "display screen | with graphical user interface".
+# What follows one of these only qualifies the head noun: "display screen | with graphical user interface".
 _HEAD_ENDS = re.compile(r"[,;:(]|\b(?:with|for|of|having|in|on|to|or|and|from|including|featuring)\b", re.IGNORECASE)
 _SPOKEN_WITH_A = re.compile(
     r"(?:eu|ew|one\b|once\b|u[bcfhjkqrst][aeiou]|uni(?!n|m)|usb\b|uv\b|ufo\b|utility)", re.IGNORECASE
@@ -124,10 +127,10 @@ _LETTERS_SPOKEN_WITH_AN = "AEFHILMNORSX"
 
 @dataclass(frozen=True, kw_only=True)
 class DescribedConfig:
-    """Settings of captions made from the grant's own words.
+    """Settings of the template captions.
 
     Attributes:
-        max_tokens: Longest text in CLIP tokens, start and end included; longer titles are shortened.
+        max_tokens: Longest text in CLIP tokens, start and end tokens included; longer titles are shortened.
     """
 
     max_tokens: int = clip_tokens.CONTEXT_LENGTH
@@ -141,7 +144,7 @@ class DescribedConfig:
 
 
 class TemplateCaptioner:
-    """Captions from title, viewpoint and class name; the Locarno class speaks where no US class is known."""
+    """Captions from title, viewpoint and class title; the Locarno class is used if the US class is unknown."""
 
     name = "described"
     needs_images = False
@@ -154,7 +157,7 @@ class TemplateCaptioner:
         return {"captioner": self.name, "prompt": DESCRIBED_PROMPT, **asdict(self.config)}
 
     def caption(self, views: Iterable[Row]) -> Iterator[Row]:
-        """See `Captioner`; every view gets a text, shortened where "finish_reason" is "length"."""
+        """See `Captioner`; every view gets a text, which is shortened if "finish_reason" is "length"."""
         for view in views:
             yield self._caption_view(view)
 
@@ -162,10 +165,10 @@ class TemplateCaptioner:
         wording = wording_of(view["viewpoint"], view["viewpoint_direction"], is_front_page=view["is_front_page"])
         class_title = class_title_of(view.get("uspc_class"), view.get("locarno_class"))
         words = (view.get("title") or "").split()
-        num_words = min(len(words), self.config.max_tokens)  # a word is a token or more
+        num_words = min(len(words), self.config.max_tokens)  # a word is one token or more
         texts = describe(" ".join(words[:num_words]), wording, class_title)
         while not clip_tokens.fits(texts.values(), self.config.max_tokens):
-            num_words -= 1  # the title is the only part without bound
+            num_words -= 1  # only the title has unbounded length
             texts = describe(" ".join(words[:num_words]), wording, class_title)
         source = json.dumps([DESCRIBED_PROMPT, wording, words, class_title, asdict(self.config)])
         return {
@@ -186,13 +189,8 @@ class TemplateCaptioner:
         }
 
 
-def described(config: DescribedConfig | None = None) -> TemplateCaptioner:
-    """The captioner that needs no model."""
-    return TemplateCaptioner(config)
-
-
 def class_title_of(uspc_class: str | None, locarno_class: str | None) -> str | None:
-    """Title of the US class, or else of the Locarno class; None where neither is known.
+    """Title of the US class, or else of the Locarno class; None if neither is known.
 
     >>> class_title_of(None, "06-01")
     'Furnishing'
@@ -202,7 +200,7 @@ def class_title_of(uspc_class: str | None, locarno_class: str | None) -> str | N
 
 
 def wording_of(viewpoint: str, direction: str | None, *, is_front_page: bool) -> str:
-    """How a view is spoken of, with "{}" for the article.
+    """Phrase for a view, with "{}" for the article.
 
     >>> wording_of("perspective", "top front", is_front_page=False)
     'Top front perspective view of {}'
@@ -232,12 +230,12 @@ def describe(title: str, wording: str, class_title: str | None) -> dict[str, str
 
 
 def _spoken(class_title: str) -> str:
-    """A class title within a sentence: "Machines Not Elsewhere Specified" is "machines"."""
+    """A class title as it reads within a sentence: "machines" for "Machines Not Elsewhere Specified"."""
     return re.sub(r",? not elsewhere specified\b", "", class_title.lower()).replace(";", ",")
 
 
 def with_article(title: str) -> str:
-    """A title as it stands in the middle of a sentence, after "a", "an" or neither.
+    """A title as it reads in the middle of a sentence, with "a", "an" or no article.
 
     >>> [with_article(title) for title in ("Chair", "LED lamp", "Pair of earrings", "Earrings", "Footwear", "")]
     ['a chair', 'an LED lamp', 'a pair of earrings', 'earrings', 'footwear', 'an article']
@@ -268,6 +266,7 @@ def _is_plural(noun: str) -> bool:
 
 
 def _is_spoken_with_an(word: str) -> bool:
+    """Whether a word is preceded by "an", going by its sound: "an hour", "a uniform", "an LCD"."""
     is_spelled_out = (word.isupper() and (len(word) == 1 or not re.search("[AEIOUY]", word[1:]))) or word == "LED"
     if is_spelled_out or re.match(r"[A-Z]-", word):  # T-shirt, LCD, USB
         return word[0] in _LETTERS_SPOKEN_WITH_AN
@@ -275,7 +274,7 @@ def _is_spoken_with_an(word: str) -> bool:
 
 
 def _uncapitalised(title: str) -> str:
-    """`title` with a small first letter, unless the first word is an acronym or a name spelled its own way."""
+    """`title` with a lower-case first letter, unless its first word is an acronym or has unusual capitals."""
     first = re.split(r"[\s-]", title, maxsplit=1)[0]
     if len(first) > 1 and first[1:].islower() and first[0].isupper():
         return title[0].lower() + title[1:]

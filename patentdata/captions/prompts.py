@@ -1,7 +1,7 @@
 """What a model is asked about a view: named prompts, each with a version.
 
-Text of grants goes into a prompt. It is cut to a bound, laid on one line, and holds no mark that a chat template or a
-processor could take for its own.
+Text from grants is untrusted and becomes part of the prompt, so it is bounded in length, put on one line, and stripped
+of the signs from which a chat template or a processor could read its special tokens.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from patentdata.captions.described import with_article, wording_of
 
 _MAX_TITLE_CHARS = 200
 _MAX_DESCRIPTION_CHARS = 400
-MAX_SHAPE_CHARS = 320  # a text this long was cut by the schema: about 50 words where 25 are asked for
+MAX_SHAPE_CHARS = 320  # about 50 words, twice what is asked for; a text this long was cut by the schema
 MAX_FUNCTION_CHARS = 240
 
 VIEWS_SCHEMA: Mapping[str, Any] = {
@@ -35,9 +35,9 @@ class Question:
     """What is asked about one view.
 
     Attributes:
-        text: Sent beside the image; names the answer in the cache.
-        plain_text: The same for a server that knows no JSON schema.
-        shorter: What is added after an answer that was too long; empty where length is no fault.
+        text: The prompt sent with the image; part of the cache key.
+        plain_text: The same for a server that does not support JSON schemas.
+        shorter: What is added to the prompt after an answer that was too long; empty if any length will do.
     """
 
     text: str
@@ -47,12 +47,12 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A way to ask.
+    """A named prompt.
 
     Attributes:
-        name: Name and version, such as "views/1"; raised when a word changes.
-        schema: JSON schema of the answer; None where the answer is one free text.
-        ask: View with the columns of `captioner` → what is asked about it.
+        name: Name and version, such as "views/1"; the version is raised when a word changes.
+        schema: JSON schema of the answer; None if the answer is one free text.
+        ask: Makes the question about a view, a row with the columns named in `captioner`.
     """
 
     name: str
@@ -68,7 +68,7 @@ def impact(view: Row) -> Question:
 
 
 def views(view: Row) -> Question:
-    """Shape and function of one view, told title, viewpoint and the grant's sentence about the figure."""
+    """A question about shape and function that gives title, viewpoint and the grant's sentence about the figure."""
     article = with_article(clean_words(view.get("title"), _MAX_TITLE_CHARS))
     direction = clean_words(view["viewpoint_direction"], _MAX_TITLE_CHARS)
     wording = wording_of(view["viewpoint"], direction, is_front_page=view["is_front_page"])
@@ -107,7 +107,7 @@ def clean_words(text: str | None, max_chars: int) -> str:
     >>> clean_words("FIG. 1 is\\n a <image> view\\x00;", 24)
     'FIG. 1 is a image view ;'
     """
-    # Bound first: what follows takes time in proportion.
+    # Cut first, since the time for the rest is proportional to the length.
     text = unicodedata.normalize("NFC", (text or "")[: 4 * max_chars])
     kept = "".join(" " if char in "<>" or unicodedata.category(char)[0] == "C" else char for char in text)
     line = " ".join(kept.split())

@@ -16,7 +16,7 @@ from patentdata.captions import quality
 from patentdata.captions.answers import TRANSIENT_REASONS
 from patentdata.captions.captioner import Captioner
 from patentdata.captions.config import CaptionsConfig
-from patentdata.captions.described import described
+from patentdata.captions.described import TemplateCaptioner
 from patentdata.captions.vllm import journal
 from patentdata.captions.vllm.identity import identity_of
 from patentdata.errors import ConfigError, OutputError
@@ -70,7 +70,7 @@ def caption_views(
     if (report := _finished_captions(folder, week, config, endpoints)) is not None:
         return report
     if config.captioner == "described":
-        return _write_captions(folder, week, described(config.described), progress)
+        return _write_captions(folder, week, TemplateCaptioner(config.described), progress)
     return _caption_by_model(folder, week, config, endpoints, progress)
 
 
@@ -113,7 +113,7 @@ def _finished_captions(
     if not folder.exists(path):
         return None
     if config.captioner == "described":
-        settings: Mapping[str, Any] = described(config.described).settings
+        settings: Mapping[str, Any] = TemplateCaptioner(config.described).settings
     else:
         from patentdata.captions.vllm.client import ask_served, settings_of
 

@@ -1,4 +1,4 @@
-"""Answers of models: read strictly, cleaned, fitted; and what goes into the question."""
+"""Answers of models (read strictly, cleaned, shortened to fit), prompts, and the settings of captions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def answer(shape: str = "A round seat on four legs.", function: str = "To sit on
 
 
 @pytest.mark.parametrize(
-    "given",
+    "raw",
     [
         answer(),
         f"```json\n{answer()}\n```",
@@ -41,14 +41,14 @@ def answer(shape: str = "A round seat on four legs.", function: str = "To sit on
         answer("The image shows a round seat on four legs on a white background. The image is square."),
     ],
 )
-def test_an_answer_in_any_usable_form_gives_clean_texts(given):
-    texts = read_answer(given, VIEWS)
+def test_an_answer_in_any_usable_form_gives_clean_texts(raw):
+    texts = read_answer(raw, VIEWS)
     assert (texts.shape, texts.function) == ("A round seat on four legs.", "To sit on.")
     assert texts.text == "A round seat on four legs. To sit on."
 
 
 @pytest.mark.parametrize(
-    ("given", "reason"),
+    ("raw", "reason"),
     [
         ("", "empty"),
         (" \n", "empty"),
@@ -67,16 +67,16 @@ def test_an_answer_in_any_usable_form_gives_clean_texts(given):
         (answer(shape="wide " + "panelled " * 2 + "x" * MAX_SHAPE_CHARS), "too_long"),
     ],
 )
-def test_an_answer_that_is_no_caption_says_why(given, reason):
+def test_an_answer_that_is_not_a_caption_has_a_reason(raw, reason):
     with pytest.raises(UnusableAnswerError) as error:
-        read_answer(given, VIEWS)
+        read_answer(raw, VIEWS)
     assert error.value.reason == reason
 
 
-def test_a_text_cut_by_its_bound_loses_the_torn_end():
-    torn = '{"shape": "A round seat. Four straight legs with a'
+def test_a_text_cut_at_the_token_limit_loses_its_incomplete_end():
+    cut = '{"shape": "A round seat. Four straight legs with a'
     with pytest.raises(UnusableAnswerError) as error:
-        read_answer(torn, VIEWS, is_cut=True)
+        read_answer(cut, VIEWS, is_cut=True)
     assert (error.value.reason, error.value.shortened) == ("too_long", None)
     with pytest.raises(UnusableAnswerError) as error:
         read_answer('{"shape": "A round seat.", "function": "To sit. To rest with the', VIEWS, is_cut=True)
@@ -85,7 +85,7 @@ def test_a_text_cut_by_its_bound_loses_the_torn_end():
     assert (shortened.text, shortened.is_shortened) == ("A round seat. To sit.", True)
 
 
-def test_the_free_answer_keeps_its_length_and_loses_its_blanks():
+def test_a_free_answer_keeps_its_length_and_loses_its_white_space():
     text = read_answer(" This is a chair. It is square.</s>", IMPACT).text
     assert text == "This is a chair. It is square."
 
@@ -107,17 +107,17 @@ _SENTENCES = st.lists(
 ).map(" ".join)
 
 
-@given(shape=_SENTENCES, function=_SENTENCES, frame=st.sampled_from(["json", "torn", "plain", "neither"]))
+@given(shape=_SENTENCES, function=_SENTENCES, frame=st.sampled_from(["json", "cut", "plain", "neither"]))
 @settings(max_examples=300, deadline=None)
-def test_whatever_is_answered_it_is_a_caption_that_clip_can_read_or_has_a_reason(shape, function, frame):
+def test_any_answer_is_a_caption_that_clip_can_read_or_has_a_reason(shape, function, frame):
     given_answer = {
         "json": answer(shape, function),
-        "torn": answer(shape, function)[:-9],
+        "cut": answer(shape, function)[:-9],
         "plain": f"Shape: {shape}\nFunction: {function}",
         "neither": shape + function,
     }[frame]
     try:
-        texts = read_answer(given_answer, VIEWS, is_cut=frame == "torn")
+        texts = read_answer(given_answer, VIEWS, is_cut=frame == "cut")
     except UnusableAnswerError as error:
         assert error.reason in LASTING_REASONS
         if error.shortened is None:
@@ -129,16 +129,16 @@ def test_whatever_is_answered_it_is_a_caption_that_clip_can_read_or_has_a_reason
         assert text == text.strip() and text.isprintable()
 
 
-def test_one_endless_word_is_shortened_too():
+def test_a_single_word_that_is_too_long_is_shortened():
     assert clip_tokens.num_tokens(shorten("qx" * 4000, 77)) <= 77
 
 
-def test_unicode_is_composed_and_stray_characters_go():
+def test_unicode_is_composed_and_invisible_characters_are_removed():
     assert clean("Cafe\u0301 \ufffdta\u200bble\u2028\u202e x") == "Café table x"
 
 
 @pytest.mark.parametrize(
-    ("text", "left"),
+    ("text", "expected"),
     [
         ("This is a square table.", "This is a square table."),
         ("A line drawing of a lamp against a white background.", "A lamp."),
@@ -146,11 +146,11 @@ def test_unicode_is_composed_and_stray_characters_go():
         ("A lamp with a dome", "A lamp with a dome."),
     ],
 )
-def test_talk_of_the_picture_goes_and_the_article_stays(text, left):
-    assert without_canvas_talk(text) == left
+def test_remarks_about_the_picture_are_removed_and_the_article_stays(text, expected):
+    assert without_canvas_talk(text) == expected
 
 
-def test_text_of_a_grant_is_bounded_and_holds_no_mark_of_a_template():
+def test_text_of_a_grant_is_bounded_and_has_no_template_tokens():
     view = {
         "title": "<image></s> Chair\n\x00" + "very " * 10_000,
         "viewpoint": "perspective",
@@ -165,20 +165,20 @@ def test_text_of_a_grant_is_bounded_and_holds_no_mark_of_a_template():
 
 
 @pytest.mark.parametrize("name", PROMPTS)
-def test_a_view_of_which_the_grant_says_nothing_can_be_asked_about(name):
+def test_a_view_about_which_the_grant_says_nothing_has_a_question(name):
     view = {"title": None, "viewpoint": "none", "viewpoint_direction": None, "is_front_page": False}
     assert "an article" in PROMPTS[name].ask(view).text
 
 
-# A finished week is known by the name of its prompt alone, so other words need another name.
-_WORDS_OF = {
+# The provenance of a finished week has only the name of its prompt, so another wording needs another name.
+_DIGESTS = {
     "views/1": "147bda8d1e0ef56f",
     "impact/1": "b20eed0e122830be",
 }
 
 
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=lambda prompt: prompt.name)
-def test_a_prompt_whose_words_change_has_another_name(prompt):
+def test_a_prompt_with_another_wording_has_another_name(prompt):
     view = {
         "title": "Chair",
         "viewpoint": "perspective",
@@ -188,34 +188,34 @@ def test_a_prompt_whose_words_change_has_another_name(prompt):
     }
     words = json.dumps([dataclasses.astuple(prompt.ask(view)), prompt.schema])
     digest = hashlib.sha256(words.encode()).hexdigest()[:16]
-    assert _WORDS_OF.get(prompt.name) == digest, f"raise the version of {prompt.name} and note {digest} here"
+    assert _DIGESTS.get(prompt.name) == digest, f"raise the version of {prompt.name} and put {digest} here"
 
 
-def test_words_are_cut_between_words():
+def test_a_long_text_is_cut_between_words():
     assert clean_words("one two three", 9) == "one two…"
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"captioner": "seen"}, 'use "described"'),
-        ({"prompt": "poem"}, "the prompts are views, impact"),
-        ({"captioner": "vllm"}, "name the model to start"),
+        ({"captioner": "seen"}, 'choose "described"'),
+        ({"prompt": "poem"}, "choose one of views, impact"),
+        ({"captioner": "vllm"}, "name the model to serve"),
         ({"endpoints": ("gpu:8000",)}, "name one such as http://localhost:8000/v1"),
         ({"endpoints": "http://x"}, "give a list"),
     ],
 )
-def test_settings_that_cannot_be_used_are_refused_in_words(settings, message):
+def test_settings_that_cannot_be_used_are_refused_with_a_remedy(settings, message):
     with pytest.raises(ConfigError, match=message):
         CaptionsConfig(**settings)
 
 
-def test_an_address_that_is_refused_is_shown_without_its_password():
+def test_the_message_about_an_unusable_address_does_not_show_its_password():
     with pytest.raises(ConfigError) as error:
         CaptionsConfig(endpoints=("ftp://user:hush@host/v1",))
     assert "hush" not in str(error.value)
 
 
-def test_temperatures_are_checked():
+def test_a_temperature_out_of_range_is_refused():
     with pytest.raises(ConfigError, match="temperature is 3"):
         SamplingConfig(retry_temperatures=(3,))

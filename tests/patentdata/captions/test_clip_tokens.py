@@ -46,15 +46,15 @@ def test_any_text_has_as_many_tokens_as_open_clip_counts(reference, text):
     assert clip_tokens.num_tokens(text) == reference(text)
 
 
-def test_a_missing_text_fits_and_a_long_one_does_not():
+def test_none_fits_and_a_long_text_does_not():
     assert clip_tokens.fits([None, "chair"])
     assert not clip_tokens.fits(["chair", "chair " * 76])
-    assert clip_tokens.fits(["chair " * 75])  # 75 and the two marks
+    assert clip_tokens.fits(["chair " * 75])  # 75 tokens, and the start and end tokens
 
 
 def test_counting_loads_neither_torch_nor_open_clip():
     code = (
-        "import sys; from patentdata import tokens; tokens.num_tokens('chair'); "
+        "import sys; from patentdata.captions import clip_tokens; clip_tokens.num_tokens('chair'); "
         "print([name for name in ('torch', 'open_clip', 'transformers') if name in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

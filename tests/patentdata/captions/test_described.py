@@ -1,4 +1,4 @@
-"""Captions from the grant's own words."""
+"""Captions from a template filled with the grant's own words."""
 
 import time
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from patentdata import classes
 from patentdata.captions import clip_tokens
 from patentdata.captions.captioner import cache_key
-from patentdata.captions.described import DescribedConfig, described, with_article
+from patentdata.captions.described import DescribedConfig, TemplateCaptioner, with_article
 from patentdata.errors import ConfigError
 from patentdata.store import schemas
 
@@ -31,18 +31,18 @@ def view(**changes):
 
 
 def caption(**changes):
-    (row,) = described().caption([view(**changes)])
+    (row,) = TemplateCaptioner().caption([view(**changes)])
     return row
 
 
-def test_a_view_is_described_by_viewpoint_title_and_class():
+def test_a_caption_is_made_of_viewpoint_title_and_class():
     row = caption()
     assert row["text"] == "Top front perspective view of a chair, classed under furnishings"
     assert row["shape"] == "Top front perspective view of a chair"
     assert row["function"] == "A chair, classed under furnishings"
 
 
-def test_a_caption_says_what_made_it():
+def test_a_row_says_how_its_caption_was_made():
     row = caption()
     assert list(row) == schemas.CAPTIONS.names
     assert (row["captioner"], row["model"], row["prompt"]) == ("described", None, "described/1")
@@ -62,19 +62,19 @@ def test_a_caption_says_what_made_it():
         ({"title": "Pair of  earrings"}, "Top front perspective view of a pair of earrings"),
     ],
 )
-def test_each_kind_of_view_has_its_wording(changes, shape):
+def test_each_kind_of_view_has_its_phrase(changes, shape):
     assert caption(**changes)["shape"] == shape
 
 
 @pytest.mark.parametrize("viewpoint", schemas.VIEWPOINTS)
-def test_every_viewpoint_of_the_records_has_a_wording(viewpoint):
+def test_every_viewpoint_of_the_schema_has_a_phrase(viewpoint):
     assert caption(viewpoint=viewpoint)["shape"].startswith(
         {"none": "View of", "other": "View of", "in_use": "View of"}.get(viewpoint, "")
     )
     assert "chair" in caption(viewpoint=viewpoint)["shape"]
 
 
-def test_the_locarno_class_speaks_where_the_us_class_is_unknown():
+def test_the_locarno_class_is_used_if_the_us_class_is_unknown():
     assert caption(uspc_class=None)["function"] == "A chair, classed under furnishing"
     assert caption(uspc_class=None, locarno_class=None)["text"] == "Top front perspective view of a chair"
 
@@ -108,7 +108,7 @@ def test_the_locarno_class_speaks_where_the_us_class_is_unknown():
         ("8-track player", "an 8-track player"),
     ],
 )
-def test_titles_take_the_article_that_is_spoken(title, expected):
+def test_titles_take_the_article_that_fits_their_sound(title, expected):
     assert with_article(title) == expected
 
 
@@ -129,20 +129,20 @@ def test_a_long_title_is_shortened_at_a_word_and_the_row_says_so():
     is_front_page=st.booleans(),
 )
 @settings(max_examples=150, deadline=None)
-def test_every_text_of_any_title_fits_into_clip(title, viewpoint, uspc_class, is_front_page):
+def test_every_text_fits_the_clip_context_whatever_the_title(title, viewpoint, uspc_class, is_front_page):
     row = caption(title=title, viewpoint=viewpoint, uspc_class=uspc_class, is_front_page=is_front_page)
     assert clip_tokens.fits([row["text"], row["shape"], row["function"]])
     assert row["finish_reason"] in ("stop", "length")
 
 
-def test_class_titles_are_spoken_without_their_catalogue_words():
+def test_class_titles_are_used_without_their_catalogue_words():
     assert caption(uspc_class="D15")["function"] == "A chair, classed under machines"
     assert caption(uspc_class="D19")["function"].endswith("office supplies, artists' and teachers' materials")
 
 
 @pytest.mark.parametrize("locarno_class", classes.LOCARNO_TITLES)
-def test_the_shortest_bound_has_room_for_every_class(locarno_class):
-    captioner = described(DescribedConfig(max_tokens=40))
+def test_the_smallest_limit_has_room_for_every_class(locarno_class):
+    captioner = TemplateCaptioner(DescribedConfig(max_tokens=40))
     long_title = view(title="word " * 50, uspc_class=None, locarno_class=locarno_class)
     (row,) = captioner.caption([long_title])
     assert row["num_tokens"] == 40 and " a word" in row["text"]
@@ -150,9 +150,9 @@ def test_the_shortest_bound_has_room_for_every_class(locarno_class):
 
 def test_captions_come_in_the_order_of_the_views_and_are_the_same_each_time():
     views = [view(view_id=f"D900001-{i}", viewpoint=v) for i, v in enumerate(schemas.VIEWPOINTS)]
-    rows = list(described().caption(iter(views)))
+    rows = list(TemplateCaptioner().caption(iter(views)))
     assert [row["view_id"] for row in rows] == [row["view_id"] for row in views]
-    assert rows == list(described().caption(views))
+    assert rows == list(TemplateCaptioner().caption(views))
 
 
 def test_the_cache_key_follows_image_prompt_model_revision_and_sampling():
@@ -165,21 +165,21 @@ def test_the_cache_key_follows_image_prompt_model_revision_and_sampling():
     assert caption()["cache_key"] != caption(title="Stool")["cache_key"]
 
 
-def test_the_settings_stand_in_the_claim():
-    assert described(DescribedConfig(max_tokens=60)).settings == {
+def test_the_settings_name_captioner_prompt_and_limit():
+    assert TemplateCaptioner(DescribedConfig(max_tokens=60)).settings == {
         "captioner": "described",
         "prompt": "described/1",
         "max_tokens": 60,
     }
 
 
-def test_a_bound_that_clip_cannot_read_is_refused():
+def test_a_limit_above_the_clip_context_is_refused():
     with pytest.raises(ConfigError, match=r"max_tokens is 78; choose 40 .* to 77"):
         DescribedConfig(max_tokens=78)
 
 
-def test_a_week_of_700_patents_is_described_in_seconds():
+def test_a_week_of_700_patents_is_captioned_in_seconds():
     views = [view(view_id=f"D{i}", title=f"Chair with {i} legs") for i in range(5600)]
     start = time.perf_counter()
-    assert sum(1 for _ in described().caption(views)) == 5600
+    assert sum(1 for _ in TemplateCaptioner().caption(views)) == 5600
     assert time.perf_counter() - start < 15

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from patentdata.captions.described import described
+from patentdata.captions.described import TemplateCaptioner
 from patentdata.dataset.selection import SelectionConfig
 from patentdata.dataset.splits import SplitConfig
 from patentdata.dataset.stage import DatasetConfig, build_dataset
@@ -67,7 +67,7 @@ def write_week(folder, week, numbers, *, change_view=lambda view: view, change_c
     grants = [grant(number, week) for number in numbers]
     views = [change_view(view(number, week, figure)) for number in numbers for figure in (0, 1, 2)]
     by_number = {row["patent_number"]: row for row in grants}
-    captions = described().caption(
+    captions = TemplateCaptioner().caption(
         {**row, "viewpoint_direction": None, **by_number[row["patent_number"]]} for row in views
     )
     tables = {
