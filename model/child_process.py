@@ -1,6 +1,10 @@
-"""Training and evaluation in a process of their own, which may die without taking its caller with it.
+"""Training and evaluation in a child process, so that a crash (CUDA, lack of memory) does not end the caller.
 
-What is done already is given back without a process: starting one takes seconds, looking at the files does not.
+Finished results are returned without starting a process: starting one takes seconds, checking the files does not.
+Therefore this module must not import torch.
+
+The child reports on its standard output: one JSON object a step, and {"summary": …} at the end. Any other line is kept
+for the error message.
 """
 
 from __future__ import annotations
@@ -8,6 +12,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import json
+import logging
 import subprocess
 import sys
 import tempfile
@@ -23,13 +28,15 @@ from model.training.config import TrainConfig
 from model.training.done import finished_training
 
 _NUM_LAST_LINES = 20
-_BAD_ARGUMENTS = 2
+_BAD_ARGUMENTS = 2  # exit code of a child whose settings cannot be used
+
+_LOG = logging.getLogger(__name__)
 
 
 def train_in_child(
     dataset_dir: str | Path, run_dir: str | Path, config: TrainConfig, *, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Train in a child process and return the summary; that of a finished run needs no process.
+    """Train in a child process and return the summary; a finished run is returned without one.
 
     Args:
         dataset_dir: Folder of the dataset.
@@ -38,10 +45,13 @@ def train_in_child(
         progress: Called after each step with the steps done, the steps in all, and the step's metrics.
 
     Raises:
-        ModelError: The child failed; the message is its own, or its last lines where it left none.
+        ConfigError: The child cannot use the settings.
+        ProcessKilledError: A signal ended the child.
+        ModelError: The child failed; the message is its own error message, or its last lines if it left none.
     """
     summary = finished_training(dataset_dir, run_dir, config)
     if summary is not None:
+        _LOG.info("%s: the training run is finished and intact, nothing to do", Path(run_dir).name)
         return summary
     with _settings_file(config) as settings:
         arguments = ["--dataset", str(dataset_dir), "--run-dir", str(run_dir), "--config", str(settings)]
@@ -56,13 +66,23 @@ def evaluate_in_child(
     *,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Evaluate in a child process and return what `evaluation.json` holds. Raises ModelError.
+    """Evaluate in a child process and return what `evaluation.json` holds.
 
-    A finished evaluation of a local model needs no process. `progress` hears of each part done: how much, of how much,
-    and under "doing" of what.
+    A finished evaluation of a local model is returned without a process.
+
+    Args:
+        model: A run folder, its model/ folder, "local-dir:FOLDER", "hf-hub:NAME", or "ARCHITECTURE/TAG".
+        dataset_dir: Folder of the dataset.
+        out_dir: Gets `evaluation.json` and `report.html`.
+        config: What to measure.
+        progress: Called after each part with what is done, how much in all, and under "doing" what is counted.
+
+    Raises:
+        ConfigError, ProcessKilledError, ModelError: See `train_in_child`.
     """
     results = finished_evaluation(model, dataset_dir, out_dir, config)
     if results is not None:
+        _LOG.info("%s: the evaluation is finished and intact, nothing to do", Path(out_dir).name)
         return results
     with _settings_file(config) as settings:
         arguments = ["--model", str(model), "--dataset", str(dataset_dir), "--out", str(out_dir)]
@@ -78,6 +98,7 @@ def _settings_file(config: TrainConfig | EvaluationConfig) -> Iterator[Path]:
 
 
 def _run(module: str, arguments: list[str], progress: Progress | None) -> dict[str, Any]:
+    """Run a module of this library as a program and return its summary. The child never outlives this call."""
     child = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         stdout=subprocess.PIPE,
@@ -94,9 +115,7 @@ def _run(module: str, arguments: list[str], progress: Progress | None) -> dict[s
     if code == 0 and summary is not None:
         return summary
     if code < 0:
-        raise ProcessKilledError(
-            f"the process of {module} was ended by signal {-code}; run again to go on where it was"
-        )
+        raise ProcessKilledError(f"the process of {module} was ended by signal {-code}; run again to resume")
     kind = ConfigError if code == _BAD_ARGUMENTS else ModelError
     raise kind(errors[-1] if errors else f"the process of {module} failed:\n" + "\n".join(last_lines))
 
@@ -104,7 +123,7 @@ def _run(module: str, arguments: list[str], progress: Progress | None) -> dict[s
 def _follow(
     child: subprocess.Popen[str], progress: Progress | None
 ) -> tuple[dict[str, Any] | None, list[str], list[str]]:
-    """The child's summary, if it came to one, its errors in sentences, and its last lines that were no JSON."""
+    """Read the child's output to its end: its summary, if it has one, its error messages, and its last other lines."""
     summary = None
     errors: list[str] = []
     last_lines: collections.deque[str] = collections.deque(maxlen=_NUM_LAST_LINES)
@@ -113,7 +132,7 @@ def _follow(
             values = json.loads(line)
         except ValueError:
             last_lines.append(line.rstrip())
-            if line.startswith("error: "):  # torchrun says much behind it
+            if line.startswith("error: "):  # torchrun prints many lines after it
                 errors.append(line.rstrip().removeprefix("error: "))
             continue
         if not isinstance(values, dict):

@@ -1,37 +1,37 @@
-"""What can go wrong in training and evaluation, each in one sentence that says what to do."""
+"""The errors of this library. Each message is one sentence that says what to do."""
 
 
 class ModelError(Exception):
-    """Base of every error that `model` raises on purpose; its text is meant for the user."""
+    """Base of every error that this library raises on purpose; the message is meant for the user."""
 
 
 class ConfigError(ModelError, ValueError):
-    """A setting that cannot be used; the message says what would be accepted."""
+    """A setting cannot be used; the message says what is accepted."""
 
 
 class DatasetError(ModelError):
-    """A dataset folder that is missing, damaged, or holds no view where some are needed."""
+    """A dataset folder is missing or damaged, or a split of it is empty."""
 
 
 class ArchitectureError(ModelError):
-    """A model that open_clip does not know or cannot load; the message names near matches."""
+    """open_clip does not know a model or cannot load it; the message names similar ones."""
 
 
 class DeviceError(ModelError):
-    """A device that was asked for and is not there."""
+    """The requested device is not available."""
 
 
 class TrainingError(ModelError):
-    """A run that cannot go on, such as one whose loss is no longer a number."""
+    """A run cannot continue, for example because its loss is no longer finite."""
 
 
 class TrainingStoppedError(TrainingError):
-    """A run that was asked to stop; its checkpoint is written, and the same call goes on from there."""
+    """A run was asked to stop; its checkpoint is written, and the same call resumes from it."""
 
 
 class ProcessKilledError(TrainingError):
-    """A child process that a signal ended, such as one sent for lack of memory; a run resumes from its checkpoint."""
+    """A signal ended a child process, for example for lack of memory; the same call resumes from the checkpoint."""
 
 
 class ChampionError(ModelError):
-    """The record of champions, the frozen test set or the deciding figure cannot be used."""
+    """The record of champions, the frozen test set or the deciding metric cannot be used."""

@@ -1,4 +1,7 @@
-"""Files that appear whole or not at all."""
+"""Files that are written atomically, hashed and locked.
+
+A file with its final name is complete: that is how every stage tells finished output from the remains of a crash.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def sha256_of_file(path: Path) -> str:
 
 
 def hash_folder(folder: Path) -> dict[str, str]:
-    """File name → SHA-256 of the files right inside a folder; empty where there is no such folder."""
+    """File name → SHA-256 of the files directly inside a folder; empty if the folder does not exist."""
     if not folder.is_dir():
         return {}
     return {path.name: sha256_of_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
@@ -33,34 +36,34 @@ def sha256_of_json(value: Any) -> str:
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a neighbouring path to write to; it takes the place of `path` when the block ends well.
+    """Yield a temporary path next to `path`, which replaces `path` if the block succeeds.
 
-    The bytes are on the disk before the name changes, so a crash leaves the old file or the new one.
+    The bytes are on the disk before the file is renamed, so a crash leaves either the old file or the new one.
     """
-    aside = path.with_name(f".{path.name}.partial")
+    temporary = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield aside
-        with aside.open("rb") as file:
+        yield temporary
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        aside.replace(path)
+        temporary.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
-    with atomic_write(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    """Write `text` as UTF-8, atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a plain value as indented JSON, keys in their own order, whole or not at all."""
+    """Write a plain value as indented JSON, its keys in their given order, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object a JSON file holds; None where the file is absent, damaged or holds something else."""
+    """The object in a JSON file; None if the file is absent, damaged or holds anything but an object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
@@ -69,7 +72,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
+    """Remove a file or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -78,9 +81,9 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` against other processes; waits for one that holds it.
+    """Lock `folder` against other processes; waits while another one holds the lock.
 
-    The lock lies on the folder itself, so it leaves no file behind and ends with the process, however that ends.
+    The lock is on the folder itself, so it leaves no file behind and ends with the process, however that ends.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -1,4 +1,4 @@
-"""What the settings of training and of evaluation have in common."""
+"""The base of all settings classes: reading from files, type checks, and the hash of what decides a result."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from model.errors import ConfigError
 from model.files import read_json, sha256_of_json
 
-RESULT_UNTOUCHED = {"changes_result": False}  # such a setting may differ between a run and its resumption
+RESULT_UNTOUCHED = {"changes_result": False}
+"""Metadata of a field that does not change the result, so it may differ between a run and its resumption."""
 
-_TYPES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", NoneType: "none"}
+_TYPES = {int: "a whole number", float: "a number", str: "a string", bool: "true or false", NoneType: "none"}
 
 ConfigT = TypeVar("ConfigT", bound="Config")
 
 
 @dataclass(frozen=True)
 class Config:
-    """What both kinds of settings can do."""
+    """Base of frozen settings classes whose fields are plain values."""
 
     @classmethod
     def from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
-        """Settings from plain values, such as parsed TOML or JSON; unknown names and other types are refused."""
+        """Settings from plain values, such as parsed TOML or JSON.
+
+        Raises:
+            ConfigError: A name is unknown, or a value has the wrong type.
+        """
         known = [setting.name for setting in fields(cls)]
         unknown = sorted(set(values) - set(known))
         if unknown:
@@ -32,19 +37,19 @@ class Config:
         hints = get_type_hints(cls)
         for setting in fields(cls):
             value = values.get(setting.name, setting.default)
-            is_left_open = value is None and setting.default is None
+            is_unset = value is None and setting.default is None
             require(
-                is_left_open or _is_of(value, hints[setting.name]),
+                is_unset or _has_type(value, hints[setting.name]),
                 f"{setting.name} is {value!r}; use {_in_words(hints[setting.name])}",
             )
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
     @classmethod
     def from_file(cls: type[ConfigT], path: Path | None) -> ConfigT:
-        """Settings from a JSON file; the defaults without one. Raises ConfigError."""
+        """Settings from a JSON file, or the defaults if `path` is None. Raises ConfigError."""
         values = {} if path is None else read_json(path)
         if values is None:
-            raise ConfigError(f"{path}: no JSON object of settings there")
+            raise ConfigError(f"{path}: not a JSON object of settings")
         return cls.from_dict(values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,7 +58,7 @@ class Config:
 
     @property
     def result_settings(self) -> dict[str, Any]:
-        """The settings that decide the result; those of speed and housekeeping are left out."""
+        """The settings that decide the result, without those of speed and housekeeping."""
         values = self.to_dict()
         return {
             setting.name: values[setting.name]
@@ -67,11 +72,11 @@ class Config:
         return sha256_of_json(self.result_settings)
 
 
-def _is_of(value: Any, hint: Any) -> bool:
+def _has_type(value: Any, hint: Any) -> bool:
     if get_origin(hint) is UnionType:
-        return any(_is_of(value, choice) for choice in get_args(hint))
+        return any(_has_type(value, choice) for choice in get_args(hint))
     if get_origin(hint) is tuple:
-        return isinstance(value, list | tuple) and all(_is_of(item, get_args(hint)[0]) for item in value)
+        return isinstance(value, list | tuple) and all(_has_type(item, get_args(hint)[0]) for item in value)
     if isinstance(value, bool):
         return hint is bool
     return isinstance(value, int | float if hint is float else hint)
@@ -86,5 +91,6 @@ def _in_words(hint: Any) -> str:
 
 
 def require(holds: bool, message: str) -> None:
+    """Raise ConfigError with `message` unless `holds`."""
     if not holds:
         raise ConfigError(message)

@@ -1,19 +1,21 @@
 """Features of a split under a model: computed once, stored as Parquet, reused while model and dataset are the same.
 
-Images and texts lie in files of their own, so that other captions leave the images alone:
+Images and texts have separate files, so that changed captions do not recompute the images:
 
     FOLDER/DATASET-SPLIT-images.parquet        view_id, features, norm
     FOLDER/DATASET-SPLIT-KIND.parquet          text, features; each distinct text once
-    FOLDER/DATASET-SPLIT-classes.parquet       view_id, logits; of a model with a head of its own
+    FOLDER/DATASET-SPLIT-classes.parquet       view_id, logits; if the model has a classification head
 
-FOLDER is `embeddings/` in the run of a model that was trained here, and `embeddings/NAME-FINGERPRINT/` beside the
-dataset for any other model. A file says in its footer what it depends on; one that says something else is made anew.
+FOLDER is `embeddings/` in the run folder of a model that was trained here, and `embeddings/NAME-FINGERPRINT/` in the
+dataset folder for any other model. The footer of a file says what it depends on; if that has changed, the file is
+computed again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,18 +34,20 @@ from model.dataset.views import Views
 from model.files import atomic_write, sha256_of_json
 from model.progress import Progress
 
-VERSION = 2  # counts up when equal inputs would give other features
+VERSION = 2  # raised when equal inputs would give other features
 _IDENTITY = b"designclip"
 _ROWS_A_GROUP = 8192
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """Image features of views, row by row.
+    """Image features of views, one row a view.
 
     Attributes:
         features: (num_views, embed_dim) float32, unit length.
-        norms: (num_views,) float32, lengths before that; features × norms are what the model gave.
+        norms: (num_views,) float32, lengths before normalisation; features × norms is the output of the model.
     """
 
     features: np.ndarray
@@ -51,12 +55,12 @@ class ImageFeatures:
 
 
 def embeddings_folder(dataset: Dataset, *, run_dir: Path | None, name: str, fingerprint: str) -> Path:
-    """Where the features of a model lie.
+    """Folder of the features of a model.
 
     Args:
-        run_dir: The training run it belongs to; None where it was not trained here.
-        name: Of the model, for people.
-        fingerprint: Of the model, hexadecimal.
+        run_dir: Folder of the training run that made the model; None if it was not trained here.
+        name: Display name of the model.
+        fingerprint: Fingerprint of the model, hexadecimal.
     """
     if run_dir is not None:
         return run_dir / "embeddings"
@@ -66,7 +70,7 @@ def embeddings_folder(dataset: Dataset, *, run_dir: Path | None, name: str, fing
 
 @torch.inference_mode()
 def encode_images(clip: Clip, views: Views, *, batch_size: int, num_workers: int = 1) -> Iterator[np.ndarray]:
-    """Image features of all views as the model gives them: (at most batch_size, embed_dim) float32 at a time."""
+    """Yield the model's own image features of all views, batch by batch: (at most batch_size, embed_dim) float32."""
     model: Any = clip.model.eval()
     device = model.logit_scale.device
     with contextlib.closing(ImageReader(views, clip.preprocess, num_workers=num_workers)) as reader:
@@ -93,12 +97,12 @@ def embed_texts(clip: Clip, texts: Sequence[str], *, batch_size: int, progress: 
         parts.append(model.encode_text(tokens, normalize=True).float().cpu())
         if progress is not None:
             progress(min(first + batch_size, len(distinct)), len(distinct), {"doing": "texts"})
-    place = {text: number for number, text in enumerate(distinct)}
-    return torch.cat(parts).numpy()[[place[text] for text in texts]]
+    index = {text: number for number, text in enumerate(distinct)}
+    return torch.cat(parts).numpy()[[index[text] for text in texts]]
 
 
 def _to_unit_length(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Features at unit length, and the lengths they had; one of length 0 stays as it is."""
+    """Features scaled to unit length, and their lengths before; features of length 0 stay 0."""
     norms = np.linalg.norm(features, axis=1).astype(np.float32)
     return features / np.maximum(norms, 1e-12)[:, None], norms
 
@@ -113,13 +117,13 @@ def image_features_of(
     num_workers: int,
     progress: Progress | None = None,
 ) -> ImageFeatures:
-    """Image features of `views`, from `path` where it holds them, else computed and stored there.
+    """Image features of `views`: read from `path` if they are stored there, else computed and stored.
 
     Args:
         path: Parquet file: view_id, features, norm.
         identity: What the features depend on: fingerprints of model and dataset, and the split.
-        load: Gives the model; not called where the stored features serve.
-        advance: Hears of each batch done.
+        load: Loads the model; not called if stored features are used.
+        progress: Called after each batch.
     """
     identity = {"version": VERSION, **identity}
     stored = _read(path, identity, key="view_id", keys=views.view_ids)
@@ -141,12 +145,12 @@ def image_features_of(
 def class_logits_of(
     path: Path, views: Views, *, identity: dict[str, Any], classify: Callable[[], np.ndarray]
 ) -> np.ndarray:
-    """Class logits of `views`, from `path` where it holds them, else from `classify` and stored there.
+    """Class logits of `views`: read from `path` if they are stored there, else computed by `classify` and stored.
 
     Args:
         path: Parquet file: view_id, logits.
         identity: What the logits depend on: fingerprints of model and dataset, the split, and the classes.
-        classify: Gives (num_views, num_classes) float32.
+        classify: Computes (num_views, num_classes) float32.
     """
     identity = {"version": VERSION, **identity}
     stored = _read(path, identity, key="view_id", keys=views.view_ids)
@@ -166,12 +170,12 @@ def text_features_of(
     batch_size: int,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Text features, from `path` where it holds these texts, else computed and stored there.
+    """Text features: read from `path` if it holds these texts, else computed and stored.
 
     Args:
         path: Parquet file: text, features; each distinct text once, in order of first appearance.
-        identity: What the features depend on beside the texts: the fingerprint of the model.
-        load: Gives the model; not called where the stored features serve.
+        identity: What the features depend on in addition to the texts: the fingerprint of the model.
+        load: Loads the model; not called if stored features are used.
 
     Returns:
         (num_texts, embed_dim) float32, unit length; equal texts have equal rows.
@@ -184,20 +188,26 @@ def text_features_of(
     else:
         features = embed_texts(load(), distinct, batch_size=batch_size, progress=progress)
         _write(path, pa.table({"text": distinct, "features": _rows(features)}), identity)
-    place = {text: number for number, text in enumerate(distinct)}
-    return features[[place[text] for text in texts]]
+    index = {text: number for number, text in enumerate(distinct)}
+    return features[[index[text] for text in texts]]
 
 
 def _read(path: Path, identity: dict[str, Any], *, key: str, keys: Sequence[str]) -> pa.Table | None:
-    """The stored table; None where there is none, or it is damaged, of something else, or of other rows."""
+    """The stored table; None if the file is absent or damaged, or holds other rows or those of another model."""
     try:
         metadata = (pq.read_schema(path).metadata or {}).get(_IDENTITY)
-        if metadata is None or json.loads(metadata) != identity:
-            return None
-        table = pq.read_table(path)
-    except (FileNotFoundError, pa.ArrowException, OSError, ValueError):
+        is_current = metadata is not None and json.loads(metadata) == identity
+        table = pq.read_table(path) if is_current else None
+    except FileNotFoundError:
         return None
-    return table if table.column(key).to_pylist() == list(keys) else None
+    except (pa.ArrowException, OSError, ValueError):
+        _LOG.info("%s: computed again, the stored file is damaged", path.name)
+        return None
+    if table is None or table.column(key).to_pylist() != list(keys):
+        _LOG.info("%s: computed again, the stored file is of another model, dataset or version", path.name)
+        return None
+    _LOG.info("%s: stored features are used", path.name)
+    return table
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
@@ -207,10 +217,10 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _write(path: Path, table: pa.Table, identity: dict[str, Any]) -> None:
-    with atomic_write(path) as aside:
+    with atomic_write(path) as temporary:
         pq.write_table(
             table.replace_schema_metadata({_IDENTITY: json.dumps(identity)}),
-            aside,
+            temporary,
             compression="zstd",
             row_group_size=_ROWS_A_GROUP,
         )

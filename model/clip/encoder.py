@@ -1,4 +1,4 @@
-"""A model under measurement: found by name, loaded when it is first needed, its features computed once."""
+"""A model as a source of features: found by name, loaded when it is first needed, its features computed once."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ from model.progress import Progress
 
 @dataclass
 class Encoder:
-    """A model, with a place where its features are kept.
+    """A model and the folder where its features are stored.
 
     Attributes:
-        name: For people; holds no path, so that equal models give equal pages.
-        source: Where it comes from.
-        fingerprint: Stands for its weights and its architecture.
+        name: Display name; without a path, so that equal models give equal pages.
+        source: Where the model comes from.
+        fingerprint: Hash of its weights and its architecture.
         device: Where it runs.
-        untrained_seed: Of fresh weights in the same architecture; None for the model as it is.
+        batch_size: Images or texts a forward pass.
+        num_workers: Threads that decode images.
+        untrained_seed: Seed of fresh weights in the same architecture; None for the model as it is.
         progress: Called after each batch that is embedded.
     """
 
@@ -50,7 +52,7 @@ class Encoder:
 
     @property
     def run_dir(self) -> Path | None:
-        """The training run it belongs to; None where it belongs to none."""
+        """Folder of the training run that made the model; None if there is none."""
         return self.source.run_dir
 
     @property
@@ -58,7 +60,7 @@ class Encoder:
         return self.untrained_seed is not None
 
     def load(self) -> Clip:
-        """The model, on its device."""
+        """The model, on its device; loaded at the first call."""
         if self._clip is None:
             self._clip = load_clip(
                 self.source, device=self.device, load_weights=not self.is_untrained, seed=self.untrained_seed or 0
@@ -79,7 +81,7 @@ class Encoder:
         )
 
     def image_features(self, dataset: Dataset, views: Views) -> ImageFeatures:
-        """Image features of a split, row by row."""
+        """Image features of a split, one row a view."""
         return image_features_of(
             self._path(dataset, f"{views.split}-images"),
             views,
@@ -94,7 +96,7 @@ class Encoder:
         """Text features: (num_texts, embed_dim) float32, unit length.
 
         Args:
-            kind: Name of this list of texts in the file's name, such as "test-text".
+            kind: Name of this list of texts, which becomes part of the file name, such as "test-text".
         """
         return text_features_of(
             self._path(dataset, kind),
@@ -108,11 +110,11 @@ class Encoder:
     def class_logits(
         self, dataset: Dataset, views: Views, classes: Sequence[str], *, classify: Callable[[], np.ndarray]
     ) -> np.ndarray:
-        """Class logits of a split, row by row: (num_views, num_classes) float32.
+        """Class logits of a split: (num_views, num_classes) float32.
 
         Args:
-            classes: Their codes, in the order of the columns.
-            classify: Gives the logits where they are not kept yet.
+            classes: Codes of the classes, in the order of the columns.
+            classify: Computes the logits; called only if they are not stored yet.
         """
         return class_logits_of(
             self._path(dataset, f"{views.split}-classes"),
@@ -127,7 +129,7 @@ class Encoder:
         )
 
     def query_features(self, texts: Sequence[str]) -> np.ndarray:
-        """Text features that are not kept, such as those of a question somebody types."""
+        """Text features that are not stored, such as those of a search query: (num_texts, embed_dim) float32."""
         return embed_texts(self.load(), texts, batch_size=self.batch_size)
 
     @property
@@ -149,13 +151,13 @@ def find_encoder(
     num_workers: int = 2,
     progress: Progress | None = None,
 ) -> Encoder:
-    """Resolve the name of a model; one that is not local is loaded to take its fingerprint.
+    """Find a model by its name. One that is not a local folder is loaded at once, to compute its fingerprint.
 
     Args:
         model: A run folder, a model folder, "local-dir:FOLDER", "hf-hub:NAME", or "ARCHITECTURE/TAG".
 
     Raises:
-        ArchitectureError: Nothing of that name is known, or its files cannot be loaded.
+        ArchitectureError: No model of that name is known, or its files cannot be loaded.
     """
     source = find_model(model)
     fingerprint = fingerprint_source(source) if source.folder is not None else None

@@ -1,7 +1,7 @@
-"""The classification head: a class from the tokens of an image and, in training, of its caption.
+"""The classification head: predicts a class from the tokens of an image and, in training, of its caption.
 
-The towers are left as open_clip builds them. open_clip's `forward_intermediates` gives the tokens of the last layer
-beside the features, so that features and class logits come out of one forward pass.
+The towers stay as open_clip builds them. open_clip's `forward_intermediates` returns the tokens of the last layer
+together with the features, so that features and class logits take a single forward pass.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ from typing import Any
 import torch
 from torch import nn
 
-_HEAD_WIDTH = 64  # of one attention head
+_HEAD_WIDTH = 64  # channels of one attention head
 
 
 class FusionHead(nn.Module):
     """Class logits from image tokens and text tokens, fused by attention.
 
-    Tokens of both kinds are brought to one width and marked by their kind; one learned query attends over all of them,
-    and a linear layer reads the classes from what it gathers. With a single query the cost grows with the number of
-    tokens, not with its square: less than a hundredth of a ViT-B-32.
+    Tokens of both modalities are projected to one width and marked by modality; a single learned query attends over all
+    of them, and a linear layer predicts the classes from its output. With one query the cost grows linearly with the
+    number of tokens: less than a hundredth of a ViT-B-32.
 
-    Text must not be needed, since the caption of a patent under test holds its title: leave it out of some items in
-    training (`keep_text`) and of all at inference.
+    The head must work without text, since the caption of a test patent contains its title: drop the text of some items
+    in training (`keep_text`) and of all at inference.
     """
 
     def __init__(self, *, image_width: int, text_width: int, num_classes: int, width: int = 256, seed: int = 0) -> None:
-        """Build the head with weights that the seed decides; the caller's random state is left as it was.
+        """Build the head with weights drawn from the seed; the caller's random state does not change.
 
         Args:
             image_width: Width of an image token.
             text_width: Width of a text token.
             num_classes: Length of the class table.
-            width: Of the attention; a multiple of 64.
-            seed: Of the fresh weights.
+            width: Channels of the attention; a multiple of 64.
+            seed: Seed of the fresh weights.
         """
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.image_norm = nn.LayerNorm(image_width)
             self.text_norm = nn.LayerNorm(text_width)
-            self.image_in = nn.Linear(image_width, width)  # its bias marks a token as the image's
+            self.image_in = nn.Linear(image_width, width)  # its bias marks image tokens
             self.text_in = nn.Linear(text_width, width)
             self.query = nn.Parameter(torch.randn(1, 1, width) * width**-0.5)
             self.attention = nn.MultiheadAttention(width, width // _HEAD_WIDTH, batch_first=True)
@@ -60,45 +60,45 @@ class FusionHead(nn.Module):
         Args:
             image_tokens: (batch, num_image_tokens, image_width).
             text_tokens: (batch, num_text_tokens, text_width); None classifies by the images alone.
-            text_mask: (batch, num_text_tokens) bool, False where a token is padding; None where none is.
-            keep_text: (batch,) bool, False where an item's text is left out; None where none is.
+            text_mask: (batch, num_text_tokens) bool, False for padding; None if there is no padding.
+            keep_text: (batch,) bool, False for items whose text is ignored; None uses all texts.
 
         Returns:
             (batch, num_classes) logits.
         """
         tokens = self.image_in(self.image_norm(image_tokens))
-        hidden = None
+        ignored = None
         if text_tokens is not None:
             batch, num_text = text_tokens.shape[:2]
-            shown = torch.ones(batch, num_text, dtype=torch.bool, device=tokens.device)
+            used = torch.ones(batch, num_text, dtype=torch.bool, device=tokens.device)
             if text_mask is not None:
-                shown = shown & text_mask
+                used = used & text_mask
             if keep_text is not None:
-                shown = shown & keep_text[:, None]
-            hidden = torch.cat([shown.new_zeros(tokens.shape[:2]), ~shown], dim=1)  # (batch, num_tokens)
+                used = used & keep_text[:, None]
+            ignored = torch.cat([used.new_zeros(tokens.shape[:2]), ~used], dim=1)  # (batch, num_tokens)
             tokens = torch.cat([tokens, self.text_in(self.text_norm(text_tokens))], dim=1)
         query = self.query.expand(len(tokens), -1, -1).to(tokens.dtype)
-        fused, _ = self.attention(query, tokens, tokens, key_padding_mask=hidden, need_weights=False)
+        fused, _ = self.attention(query, tokens, tokens, key_padding_mask=ignored, need_weights=False)
         return self.out(self.out_norm(fused[:, 0]))
 
 
 class ClipWithHead(nn.Module):
     """An open_clip model with a fusion head: one forward pass gives features and class logits.
 
-    Where a tower shows no sequence of tokens, its features are the only token.
+    If a tower does not expose its tokens, its features serve as the only token.
 
     Attributes:
         clip: The open_clip model, unchanged.
-        head: The head.
+        head: The fusion head.
     """
 
     def __init__(self, clip: Any, *, num_classes: int, seed: int = 0) -> None:
-        """Put a fresh head, on the device of `clip`, beside it.
+        """Add a fresh head on the device of `clip`.
 
         Args:
             clip: open_clip model.
             num_classes: Length of the class table.
-            seed: Of the head's weights.
+            seed: Seed of the head's weights.
         """
         super().__init__()
         self.clip = clip
@@ -113,13 +113,13 @@ class ClipWithHead(nn.Module):
 
         Args:
             images: (num_images, channels, height_px, width_px); the first num_texts of them belong to the texts, in
-                order, and what follows, such as other views, is not classified.
+                order; the rest, such as other views, is not classified.
             token_ids: (num_texts, context_length) int64.
-            keep_text: (num_texts,) bool, False where the class is to be told from the image alone; None where none is.
+            keep_text: (num_texts,) bool, False for items that are classified without their text; None uses all.
 
         Returns:
             image_features (num_images, embed_dim) and text_features (num_texts, embed_dim), unit length; logit_scale,
-            not its logarithm, and logit_bias where the model has one; class_logits (num_texts, num_classes).
+            not its logarithm, and logit_bias if the model has one; class_logits (num_texts, num_classes).
         """
         image_features, image_tokens = self._encode_images(images)
         text_features, text_tokens = self._encode_texts(token_ids)
@@ -139,12 +139,12 @@ class ClipWithHead(nn.Module):
         return output
 
     def classify(self, images: torch.Tensor) -> torch.Tensor:
-        """Class logits by the images alone: (num_images, num_classes)."""
+        """Class logits from images without text: (num_images, num_classes)."""
         return self.head(self._encode_images(images)[1])
 
     def _encode_images(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(num_images, embed_dim) features and (num_images, num_tokens, width) tokens."""
-        if not _shows_tokens(self.clip.visual):
+        if not _exposes_tokens(self.clip.visual):
             features = self.clip.encode_image(images, normalize=True)
             return features, features[:, None]
         output = self.clip.forward_intermediates(image=images, image_indices=1)
@@ -153,15 +153,18 @@ class ClipWithHead(nn.Module):
 
     def _encode_texts(self, token_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(num_texts, embed_dim) features and (num_texts, num_tokens, width) tokens."""
-        # A model without a `text` of its own carries the text tower's parts itself.
-        if not _shows_tokens(getattr(self.clip, "text", self.clip)):
+        # A model without a `text` module holds the parts of the text tower itself.
+        if not _exposes_tokens(getattr(self.clip, "text", self.clip)):
             features = self.clip.encode_text(token_ids, normalize=True)
             return features, features[:, None]
         output = self.clip.forward_intermediates(text=token_ids, text_indices=1)
         return output["text_features"], output["text_intermediates"][-1]
 
     def _text_mask(self, token_ids: torch.Tensor, text_tokens: torch.Tensor) -> torch.Tensor | None:
-        """(num_texts, num_tokens) bool, True up to the last token that is no padding."""
+        """(num_texts, num_tokens) bool, True up to the last token that is not padding.
+
+        None if the tower gives another number of tokens than there are ids.
+        """
         if text_tokens.shape[1] != token_ids.shape[1]:
             return None
         is_text = token_ids != getattr(getattr(self.clip, "text", None), "pad_id", 0)
@@ -169,7 +172,7 @@ class ClipWithHead(nn.Module):
 
     @torch.no_grad()
     def _token_widths(self) -> tuple[int, int]:
-        """Widths of an image's and a text's token, from one pass over nothing."""
+        """Widths of image tokens and text tokens, from a forward pass over zeros."""
         device, was_training = self.clip.logit_scale.device, self.clip.training
         height, width = _pair(self.clip.visual.image_size)
         self.clip.eval()
@@ -182,7 +185,7 @@ class ClipWithHead(nn.Module):
         return image_tokens.shape[-1], text_tokens.shape[-1]
 
 
-def _shows_tokens(tower: nn.Module) -> bool:
+def _exposes_tokens(tower: nn.Module) -> bool:
     return hasattr(getattr(tower, "trunk", tower), "forward_intermediates")
 
 

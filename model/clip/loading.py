@@ -1,4 +1,4 @@
-"""CLIP models: found by name, built, and described well enough to be built again."""
+"""CLIP models of open_clip: found by name, built, and described well enough to be built again."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ from model.errors import ArchitectureError, DeviceError
 
 @dataclass(frozen=True)
 class Clip:
-    """A model with what belongs to it.
+    """A model with its tokenizer and its image settings.
 
     Attributes:
         model: open_clip model; its forward gives a dict of image_features, text_features and logit_scale.
         tokenizer: Texts → (num_texts, context_length) int64.
         model_cfg: open_clip's description of the architecture.
+        preprocess: How an image becomes the model's input.
     """
 
     model: torch.nn.Module
@@ -46,26 +47,26 @@ def register_architectures() -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """The torch device called `name`; "auto" is CUDA where there is one, else the CPU."""
+    """The torch device called `name`; "auto" is CUDA if it is available, else the CPU. Raises DeviceError."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise DeviceError(f'no device is called {name!r}; use "auto", "cpu" or "cuda"') from error
+        raise DeviceError(f'unknown device {name!r}; use "auto", "cpu" or "cuda"') from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(f'{name!r} was asked for, but torch finds no CUDA device here; use "cpu" or "auto"')
+        raise DeviceError(f'device {name!r} is not available: torch finds no CUDA device; use "cpu" or "auto"')
     return device
 
 
 def find_model(model: str | Path) -> ModelSource:
-    """Where the model that a user names comes from.
+    """The source of the model that a user names.
 
     Args:
         model: A run folder, a model folder, "local-dir:FOLDER", "hf-hub:NAME", or "ARCHITECTURE/TAG".
 
     Raises:
-        ArchitectureError: Nothing of that name is known.
+        ArchitectureError: No model of that name is known.
     """
     source = find_prefixed_or_local(model)
     if source is not None:
@@ -74,22 +75,23 @@ def find_model(model: str | Path) -> ModelSource:
     architecture, _, tag = name.rpartition("/")
     if not architecture:
         check_architecture(name)
-        raise ArchitectureError(f'{name} names no weights; add a tag, such as "{name}/openai"')
+        raise ArchitectureError(f'{name} has no weights tag; add one, such as "{name}/openai"')
     check_architecture(architecture)
     return ModelSource(architecture, tag)
 
 
 def check_architecture(name: str) -> None:
-    """Raise `ArchitectureError` unless open_clip knows an architecture of that name."""
+    """Raise ArchitectureError unless open_clip knows an architecture of that name."""
     register_architectures()
     known = open_clip.list_models()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
-        hint = f"did you mean {', '.join(near)}?" if near else "open_clip.list_models() names all of them"
+        hint = f"did you mean {', '.join(near)}?" if near else "open_clip.list_models() lists them all"
         raise ArchitectureError(f"open_clip knows no architecture {name!r}; {hint}")
 
 
 def _check_source(source: ModelSource) -> None:
+    """Raise ArchitectureError, with similar names, unless open_clip knows the architecture and the weights."""
     if source.folder is not None:
         require_config(source.folder)
     elif not source.is_on_hub:
@@ -104,13 +106,13 @@ def _check_source(source: ModelSource) -> None:
 def load_clip(
     source: ModelSource, *, device: torch.device | None = None, load_weights: bool = True, seed: int = 0
 ) -> Clip:
-    """Build a model, with its weights or with fresh ones.
+    """Build a model, with its own weights or with fresh ones.
 
     Args:
         source: What to build.
-        device: Where to put it; the CPU where none is given.
-        load_weights: False draws fresh weights whatever the source carries.
-        seed: Of fresh weights. The caller's random state is left as it was.
+        device: Device of the model; the CPU if None.
+        load_weights: False draws fresh weights even if the source has weights.
+        seed: Seed of fresh weights. The caller's random state does not change.
 
     Raises:
         ArchitectureError: The model is unknown, or its files cannot be loaded.
@@ -119,7 +121,7 @@ def load_clip(
     _check_source(source)
     model_cfg = _model_cfg(source)
     try:
-        with torch.random.fork_rng(devices=[]), _without_notice_of_fresh_weights():
+        with torch.random.fork_rng(devices=[]), _without_fresh_weights_warning():
             torch.manual_seed(seed)
             model = open_clip.create_model(
                 source.name,
@@ -137,8 +139,8 @@ def load_clip(
 
 
 @contextlib.contextmanager
-def _without_notice_of_fresh_weights() -> Iterator[None]:
-    """Keep open_clip from warning that a model has random weights, which is what was asked for."""
+def _without_fresh_weights_warning() -> Iterator[None]:
+    """Suppress open_clip's warning that a model has random weights, since the caller asked for them."""
 
     def is_other(record: logging.LogRecord) -> bool:
         return not str(record.msg).startswith("No pretrained weights loaded")
@@ -159,7 +161,7 @@ def _model_cfg(source: ModelSource) -> dict[str, Any]:
         model_cfg = get_model_config(source.name)
     except (RuntimeError, OSError, ValueError) as error:
         raise ArchitectureError(f"{source.name}: its configuration cannot be read: {_first_line(error)}") from error
-    # OpenAI's weights want QuickGELU even under an architecture name that does not say so.
+    # OpenAI's weights need QuickGELU even with an architecture name that does not include it.
     tag = get_pretrained_cfg(source.name, source.pretrained) if source.pretrained else None
     if tag and tag.get("quick_gelu"):
         model_cfg["quick_gelu"] = True

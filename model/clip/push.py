@@ -1,4 +1,4 @@
-"""A trained model on its way to a repository of the Hugging Face hub."""
+"""Uploading a trained model to a repository of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -11,51 +11,51 @@ from model.errors import ArchitectureError, ConfigError, ModelError
 from model.files import read_json
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
-_NEEDED = (CONFIG_NAME, WEIGHTS_NAME, "README.md")
+_REQUIRED = (CONFIG_NAME, WEIGHTS_NAME, "README.md")
 
 
 class PushError(ModelError):
-    """The hub does not take a model; the message says what it said."""
+    """The hub rejected a model; the message quotes its reason."""
 
 
 def push_model(folder: Path, repository: str, *, is_private: bool = False, is_dry_run: bool = False) -> dict[str, Any]:
-    """Upload a model folder; whoever names `hf-hub:REPOSITORY` to open_clip then gets the model.
+    """Upload a model folder; open_clip then loads the model by the name `hf-hub:REPOSITORY`.
 
-    The address of the hub and the token are read from the environment by huggingface_hub (HF_ENDPOINT, HF_TOKEN).
+    huggingface_hub reads the address of the hub and the token from the environment (HF_ENDPOINT, HF_TOKEN).
 
     Args:
-        folder: Of a finished run, or of a model itself.
-        repository: "owner/name"; made where there is none.
-        is_private: Whether a new repository is.
-        is_dry_run: List the files and send nothing; the hub is not asked.
+        folder: Folder of a finished run, or of a model.
+        repository: "owner/name"; created if it does not exist.
+        is_private: Whether a newly created repository is private.
+        is_dry_run: List the files and send nothing; the hub is not contacted.
 
     Returns:
-        repository, files (name → bytes), and the address of the commit; None for a dry run.
+        repository, files (name → number of bytes), and address, the URL of the commit (None for a dry run).
 
     Raises:
-        ConfigError: The repository has a name that none can have.
-        ArchitectureError: There is no whole model in the folder.
-        PushError: The hub cannot be reached or refuses.
+        ConfigError: The name of the repository is invalid.
+        ArchitectureError: The model in the folder is incomplete or missing.
+        PushError: The hub cannot be reached or rejects the model.
     """
     if not _REPOSITORY.fullmatch(repository):
-        raise ConfigError(f"{repository!r} is no repository; write OWNER/NAME, such as my-team/designclip")
+        raise ConfigError(f"{repository!r} is not a repository name; use OWNER/NAME, such as my-team/designclip")
     model = folder / "model" if (folder / "model" / CONFIG_NAME).is_file() else folder
-    missing = [name for name in _NEEDED if not (model / name).is_file()]
+    missing = [name for name in _REQUIRED if not (model / name).is_file()]
     if missing:
         raise ArchitectureError(f"{model}: no {', '.join(missing)} there; name a finished run or its model folder")
     files = {path.name: path.stat().st_size for path in sorted(model.iterdir()) if path.is_file()}
     files = {name: size for name, size in files.items() if not name.startswith(".")}
-    card = (model / "README.md").read_text(encoding="utf-8") + figures_of(read_json(folder / "evaluation.json"))
+    card = (model / "README.md").read_text(encoding="utf-8") + render_results(read_json(folder / "evaluation.json"))
     files["README.md"] = len(card.encode())
     address = None if is_dry_run else _upload(model, repository, list(files), card, is_private=is_private)
     return {"repository": repository, "files": files, "address": address}
 
 
-def figures_of(evaluation: dict[str, Any] | None) -> str:
-    """What a run was measured to do, as tables of Markdown for its card; empty where nothing was measured.
+def render_results(evaluation: dict[str, Any] | None) -> str:
+    """The results of an evaluation as Markdown tables for the model card.
 
     Args:
-        evaluation: What `evaluation.json` holds.
+        evaluation: Content of `evaluation.json`; None gives an empty string.
     """
     if evaluation is None:
         return ""
@@ -76,8 +76,8 @@ def figures_of(evaluation: dict[str, Any] | None) -> str:
                 "| | " + " | ".join(columns) + " |",
                 "|---" * (len(columns) + 1) + "|",
             ]
-            for name, figure in table["figures"].items():
-                cells = [_cell(figure.get(column), figure["unit"]) for column in columns]
+            for name, row in table["figures"].items():
+                cells = [_cell(row.get(column), row["unit"]) for column in columns]
                 lines.append(f"| {name} | " + " | ".join(cells) + " |")
             lines.append("")
     return "\n".join(lines)
@@ -105,10 +105,10 @@ def _upload(model: Path, repository: str, names: list[str], card: str, *, is_pri
             commit_message="Model of a designclip run",
         )
     except LocalTokenNotFoundError as error:
-        raise PushError("the hub wants a token; set HF_TOKEN, or run `hf auth login`") from error
+        raise PushError("the hub requires a token; set HF_TOKEN, or run `hf auth login`") from error
     except (HTTPError, HFValidationError, HfUriError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise PushError(
-            f"the hub does not take {repository}: {reason}; check the name, HF_TOKEN and its rights, or try later"
+            f"the hub rejected {repository}: {reason}; check the name, HF_TOKEN and its permissions, or try again later"
         ) from error
     return str(commit.commit_url)

@@ -1,4 +1,4 @@
-"""The classification head beside an exported model: stock open_clip passes it over, this project finds it."""
+"""The classification head in an exported model folder: stock open_clip ignores it, this project loads it."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ CLASSIFIER_WEIGHTS, CLASSIFIER_CONFIG = "classifier.safetensors", "classifier.js
 
 
 def save_classifier(head: FusionHead, table: ClassTable, folder: Path) -> None:
-    """Write a head and the classes it tells into a model folder."""
+    """Write a head and the table of its classes into a model folder."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
-    with atomic_write(folder / CLASSIFIER_WEIGHTS) as aside:
-        aside.write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
+    with atomic_write(folder / CLASSIFIER_WEIGHTS) as temporary:
+        temporary.write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
     write_json(folder / CLASSIFIER_CONFIG, {"classes": table.to_dict()})
 
 
 def read_class_table(folder: Path) -> ClassTable | None:
-    """The classes that the head beside a model tells; None where there is no head."""
+    """The classes of the head in a model folder; None if it has no head."""
     values = read_json(folder / CLASSIFIER_CONFIG)
     has_weights = (folder / CLASSIFIER_WEIGHTS).is_file()
     return ClassTable.from_dict(values["classes"]) if values is not None and has_weights else None
 
 
 def load_classifier(folder: str | Path, *, clip: Clip | None = None) -> tuple[ClipWithHead, ClassTable]:
-    """A model with its head, which tells classes from images alone, and the table of these classes.
+    """A model with its head, which classifies images without text, and the table of its classes.
 
     Args:
         folder: Model folder of a run that was trained with a classification term.
-        clip: That very model, where it is loaded already; else it is loaded, onto the CPU.
+        clip: The same model if it is loaded already; None loads it onto the CPU.
 
     Raises:
-        ArchitectureError: The folder holds no such head.
+        ArchitectureError: There is no head in the folder.
     """
     folder = Path(folder)
     table = read_class_table(folder)

@@ -1,4 +1,7 @@
-"""Where a model comes from, as far as names and files tell; nothing here loads one."""
+"""Where a model comes from, as far as its name and local files say.
+
+Nothing here loads a model or imports torch, so finished work can be recognised quickly.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ _WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pth")
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model comes from: an open_clip name and, for a bare architecture, its weights.
+    """An open_clip model name and, for a bare architecture, its weights.
 
     Attributes:
         name: "ViT-B-32", "local-dir:FOLDER" or "hf-hub:NAME".
-        pretrained: Tag or weights file; None for fresh weights, and for names that carry their own.
+        pretrained: Tag or weights file; None for fresh weights, and for names that include their weights.
     """
 
     name: str
@@ -39,7 +42,7 @@ class ModelSource:
 
     @property
     def run_dir(self) -> Path | None:
-        """The training run that a local model belongs to; None where it belongs to none."""
+        """Folder of the training run that made a local model; None if there is none."""
         if self.folder is None:
             return None
         folder = self.folder.resolve()
@@ -47,20 +50,20 @@ class ModelSource:
 
     @property
     def label(self) -> str:
-        """A name for people; holds no path, so that equal models give equal pages."""
+        """A display name; without a path, so that equal models give equal pages."""
         if self.folder is not None:
             return (self.run_dir or self.folder.resolve()).name
         return f"{self.name}/{Path(self.pretrained).name}" if self.pretrained else self.name
 
 
 def find_prefixed_or_local(model: str | Path) -> ModelSource | None:
-    """The source that a prefix or a folder names; None for what only open_clip can tell, "ARCHITECTURE/TAG".
+    """The source named by a prefix or a folder; None for "ARCHITECTURE/TAG", which only open_clip can resolve.
 
     Args:
-        model: As for `model.clip.source.find_model`.
+        model: As for `model.clip.loading.find_model`.
 
     Raises:
-        ArchitectureError: There is a folder of that name, but no model in it.
+        ArchitectureError: The folder exists, but there is no model in it.
     """
     name = str(model)
     if name.startswith((_LOCAL_DIR, _HF_HUB)):
@@ -69,23 +72,24 @@ def find_prefixed_or_local(model: str | Path) -> ModelSource | None:
         if (folder / CONFIG_NAME).is_file():
             return ModelSource(f"{_LOCAL_DIR}{folder}")
     if Path(name).is_dir():
-        raise ArchitectureError(f"{name}: neither it nor its model/ holds {CONFIG_NAME}; name a finished run or model")
+        raise ArchitectureError(f"{name}: no {CONFIG_NAME} in this folder or its model/; name a finished run or model")
     return None
 
 
 def require_config(folder: Path) -> None:
-    """Raise `ArchitectureError` where a folder is not one that open_clip can load."""
+    """Raise ArchitectureError unless open_clip can load the folder."""
     if not (folder / CONFIG_NAME).is_file():
         raise ArchitectureError(f"{folder}: no {CONFIG_NAME} there; name a folder that open_clip can load")
 
 
 def fingerprint_source(source: ModelSource) -> str | None:
-    """SHA-256 that stands for a model's local files, without loading it; None where none of it is a local file.
+    """SHA-256 over a model's local files, without loading it; None if it has no local file.
 
-    Beside folders and weights files, an architecture of this project is such a file: its description may change.
+    Local files are model folders, weights files, and the descriptions of this project's own architectures, since those
+    may change.
 
     Raises:
-        ArchitectureError: The folder is not one that open_clip can load.
+        ArchitectureError: open_clip cannot load the folder.
     """
     if source.folder is not None:
         require_config(source.folder)

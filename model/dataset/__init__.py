@@ -1,1 +1,1 @@
-"""The dataset as training, evaluation and search read it."""
+"""Reading datasets for training, evaluation and search."""

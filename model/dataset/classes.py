@@ -1,7 +1,7 @@
-"""The class tables a model is trained on: fixed once, and written into every checkpoint.
+"""The class tables that models are trained on: fixed, and saved with every checkpoint.
 
-A class number is a place in such a table, never a place among the classes that happened to occur, so that the weights
-of a trained head keep their meaning on any other dataset.
+The number of a class is its index in such a table, never its index among the classes that occur in a dataset, so that
+the weights of a trained head have the same meaning on every dataset.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from model.errors import ConfigError
 
-UNKNOWN = -1  # the number of a class that the table does not hold
+UNKNOWN = -1  # the number of a class that is not in the table
 
 _LOCARNO = re.compile(r"(\d{1,2})(?:[-./ ]?\d{2})?")
 
@@ -27,8 +27,8 @@ class ClassTable:
 
     Attributes:
         scheme: "uspc" or "locarno".
-        codes: "D1", "D2", … or "01", "02", …
-        titles: One for each code, in the words of the classification.
+        codes: Codes of the classes: "D1", "D2", … or "01", "02", …
+        titles: One title for each code, as printed in the classification.
     """
 
     scheme: str
@@ -39,13 +39,11 @@ class ClassTable:
         return len(self.codes)
 
     @cached_property
-    def _places(self) -> dict[str, int]:
-        return {code: place for place, code in enumerate(self.codes)}
+    def _indices(self) -> dict[str, int]:
+        return {code: index for index, code in enumerate(self.codes)}
 
     def index_of(self, code: str | None) -> int:
-        """Place of a class in the table; -1 where the table does not hold it.
-
-        A subclass counts as its class.
+        """Index of a class in the table; -1 if it is not in the table. A subclass counts as its class.
 
         >>> USPC.index_of("D14"), USPC.index_of("D14/209.1"), USPC.index_of("428/156"), USPC.index_of(None)
         (13, 13, -1, -1)
@@ -59,19 +57,19 @@ class ClassTable:
             name = f"{int(match[1]):02d}" if match else ""
         else:
             name = code.partition("/")[0].strip().upper()
-        return self._places.get(name, UNKNOWN)
+        return self._indices.get(name, UNKNOWN)
 
     def indices_of(self, codes: Iterable[str | None]) -> np.ndarray:
         """`index_of` for many codes: (num_codes,) int64."""
         return np.array([self.index_of(code) for code in codes], dtype=np.int64)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint."""
+        """Plain values for a checkpoint or JSON; `from_dict` reads them."""
         return {"scheme": self.scheme, "codes": list(self.codes), "titles": list(self.titles)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ClassTable:
-        """The table that `to_dict` wrote."""
+        """The table from the values of `to_dict`."""
         return cls(values["scheme"], tuple(values["codes"]), tuple(values["titles"]))
 
 

@@ -1,4 +1,4 @@
-"""Single columns of a dataset's splits, read without its images."""
+"""Reading single columns of a dataset without its images."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ from model.dataset.folder import Dataset
 from model.errors import DatasetError
 
 
-def read_columns(dataset: Dataset, is_meant: Callable[[str], bool], columns: list[str]) -> dict[str, list[Any]]:
-    """Column → one value a view of the splits that are meant, views without a caption among them.
+def read_columns(dataset: Dataset, is_wanted: Callable[[str], bool], columns: list[str]) -> dict[str, list[Any]]:
+    """Column → one value a view, over all wanted splits, including views without a caption.
 
-    A column that any of the files lacks is left out.
+    A column that is missing from any of the files is left out.
+
+    Args:
+        dataset: The dataset.
+        is_wanted: Whether to read the split of a name.
+        columns: Names of the columns to read.
 
     Raises:
         DatasetError: A file is missing or damaged.
     """
     tables = []
     for file in dataset.files:
-        if not is_meant(file.split):
+        if not is_wanted(file.split):
             continue
         path = dataset.folder / file.name
         try:
@@ -32,5 +37,5 @@ def read_columns(dataset: Dataset, is_meant: Callable[[str], bool], columns: lis
             raise DatasetError(f"{path}: dataset.json names it, but it is not there; build it again") from error
         except (pa.ArrowException, OSError) as error:
             raise DatasetError(f"{path}: not a readable Parquet file ({error}); build the dataset again") from error
-    held = [name for name in columns if all(name in table.column_names for table in tables)]
-    return {name: [value for table in tables for value in table.column(name).to_pylist()] for name in held}
+    present = [name for name in columns if all(name in table.column_names for table in tables)]
+    return {name: [value for table in tables for value in table.column(name).to_pylist()] for name in present}

@@ -1,16 +1,17 @@
-"""DeepPatent as a dataset folder: its listed drawings, read once, small and grey, split and role beside each.
+"""DeepPatent as a dataset folder: its listed drawings, read once, shrunk, and stored with split and role.
 
     datasets/NAME/test-00000-of-00007.parquet, …    one row an image that could be read, in the order of the lists
-    datasets/NAME/dataset.json                      written last: files, and how many of each list were left out and why
+    datasets/NAME/dataset.json                      written last: files, and how many images were left out and why
 
-Every model then reads 8 KB an image instead of a sheet. Files appear whole or not at all, and say in their footers what
-they were made from, so that a run that was stopped goes on where it was.
+Every model then reads 8 KB an image instead of a whole sheet. Files are written atomically, and their footers say what
+they were made from, so that an interrupted import resumes where it stopped.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,11 +30,11 @@ from model.files import atomic_write, exclusive_lock, read_json, sha256_of_file,
 from model.progress import Progress
 from model.settings import RESULT_UNTOUCHED, Config, require
 
-VERSION = 1  # counts up when equal inputs would give other files
+VERSION = 1  # raised when equal inputs would give other files
 KIND = "deep_patent"
 MISSING, UNREADABLE, LISTED_TWICE, ALSO_A_QUERY = "missing_image", "unreadable_image", "listed_twice", "also_a_query"
 _IDENTITY = b"designclip"
-_ABSENT = -1  # size of a file that is not there
+_ABSENT = -1  # size of a file that does not exist
 _SCHEMA = pa.schema(
     [
         ("view_id", pa.string()),
@@ -46,16 +47,18 @@ _SCHEMA = pa.schema(
     ]
 )
 
+_LOG = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeepPatentConfig(Config):
-    """How DeepPatent's drawings are kept.
+    """How DeepPatent's drawings are stored.
 
     Attributes:
-        splits: Of "train", "validation" and "test", those whose lists are read.
+        splits: The splits to import, of "train", "validation" and "test".
         size_px: Side of the square that a drawing is padded and shrunk to; a smaller one keeps its size.
         jpeg_quality: From 1 to 100.
-        images_per_file: Of the lists; one Parquet file is made from so many.
+        images_per_file: Number of listed images that go into one Parquet file.
         num_workers: Threads that decode images.
     """
 
@@ -74,8 +77,15 @@ class DeepPatentConfig(Config):
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """One image that a file is to hold; `reason` says why it is not looked at, where it is not."""
+class _Candidate:
+    """One listed image, and why it is left out before it is opened.
+
+    Attributes:
+        image: The line of the list.
+        role: "query", "database" or "train".
+        reason: Why it is left out; None if it is to be read.
+        num_bytes: Size of its file; -1 if there is no such file.
+    """
 
     image: ListedImage
     role: str
@@ -91,43 +101,43 @@ def import_deep_patent(
     *,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Make a dataset folder of DeepPatent's lists and images; one that is done and intact is given back at once.
+    """Make a dataset folder from DeepPatent's lists and images; one that is finished and intact is returned at once.
 
-    An image counts as changed when its size in bytes does.
+    An image counts as changed if its size in bytes has changed.
 
     Args:
-        lists_dir: Holds the published lists.
-        images_dir: Holds the folders that they name, such as I20180102.
-        out_dir: Becomes the dataset folder; its name is the dataset's.
-        config: How drawings are kept; the defaults where None.
-        advance: Hears of images done, and of how many.
+        lists_dir: Folder of the published lists.
+        images_dir: Folder that contains the folders named in the lists, such as I20180102.
+        out_dir: Becomes the dataset folder; its name becomes the name of the dataset.
+        config: How drawings are stored; None for the defaults.
+        progress: Called after each file with the images done and the images in all.
 
     Returns:
-        What `dataset.json` holds.
+        Content of `dataset.json`.
 
     Raises:
-        DatasetError: A list cannot be used, or none of the images of a list is there.
-        ConfigError: The folder holds another dataset.
+        DatasetError: A list cannot be used, or none of its images exists.
+        ConfigError: There is another dataset in the folder.
     """
     config = config or DeepPatentConfig()
     lists_dir, images_dir, out_dir = Path(lists_dir), Path(images_dir), Path(out_dir)
     lists = {split: read_lists(lists_dir, split) for split in LISTS if split in config.splits}
-    wanted = {split: _wanted(by_role, images_dir) for split, by_role in lists.items()}
-    for split, images in wanted.items():
+    candidates = {split: _candidates_of(by_role, images_dir) for split, by_role in lists.items()}
+    for split, images in candidates.items():
         if all(image.num_bytes == _ABSENT for image in images):
             raise DatasetError(
-                f"{images_dir}: none of the {len(images):,} images that the {split} lists name is there, such as "
-                f"{images[0].image.path}; name the folder that holds {Path(images[0].image.path).parts[0]}"
+                f"{images_dir}: none of the {len(images):,} images in the {split} lists exists, such as "
+                f"{images[0].image.path}; name the folder that contains {Path(images[0].image.path).parts[0]}"
             )
     out_dir.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(out_dir):
-        return _Maker(images_dir, out_dir, config, progress).make(wanted)
+        return _Importer(images_dir, out_dir, config, progress).run(candidates)
 
 
-def _wanted(by_role: dict[str, list[ListedImage]], images_dir: Path) -> list[_Wanted]:
-    """The images of a split's lists, query before database, with why some are left out before they are opened."""
+def _candidates_of(by_role: dict[str, list[ListedImage]], images_dir: Path) -> list[_Candidate]:
+    """The images in the lists of a split, query before database."""
     queries = {image.path for image in by_role.get(QUERY, ())}
-    wanted = []
+    candidates = []
     for role, images in by_role.items():
         seen: set[str] = set()
         for image in images:
@@ -138,8 +148,8 @@ def _wanted(by_role: dict[str, list[ListedImage]], images_dir: Path) -> list[_Wa
             elif role == DATABASE and image.path in queries:
                 reason = ALSO_A_QUERY
             seen.add(image.path)
-            wanted.append(_Wanted(image, role, reason, num_bytes))
-    return wanted
+            candidates.append(_Candidate(image, role, reason, num_bytes))
+    return candidates
 
 
 def _size_of(path: Path) -> int:
@@ -149,57 +159,58 @@ def _size_of(path: Path) -> int:
         return _ABSENT
 
 
-class _Maker:
-    """Makes the files of one dataset folder."""
+class _Importer:
+    """Writes the files of one dataset folder."""
 
     def __init__(self, images_dir: Path, out_dir: Path, config: DeepPatentConfig, progress: Progress | None) -> None:
         self.images_dir = images_dir
         self.out_dir = out_dir
         self.config = config
         self.progress = progress
-        self.made = read_json(out_dir / "dataset.json") or {}
-        if self.made and self.made.get("kind") != KIND:
-            raise ConfigError(f"{out_dir} holds another dataset; choose another name for DeepPatent")
+        self.earlier = read_json(out_dir / "dataset.json") or {}
+        if self.earlier and self.earlier.get("kind") != KIND:
+            raise ConfigError(f"{out_dir} contains another dataset; choose another name for DeepPatent")
 
-    def make(self, wanted: dict[str, list[_Wanted]]) -> dict[str, Any]:
-        """Make what is not there already, drop what belongs to nothing any more, and say what was made."""
-        kept_hashes = {file["name"]: file["sha256"] for file in self.made.get("files", [])}
-        num_all, num_done = sum(len(images) for images in wanted.values()), 0
+    def run(self, candidates: dict[str, list[_Candidate]]) -> dict[str, Any]:
+        """Write the files that are missing or outdated, remove files of earlier settings, and describe the result."""
+        earlier_hashes = {file["name"]: file["sha256"] for file in self.earlier.get("files", [])}
+        num_all, num_done = sum(len(images) for images in candidates.values()), 0
         files: list[dict[str, Any]] = []
-        dropped = {split: {role: Counter[str]() for role in LISTS[split]} for split in wanted}
-        for split, images in wanted.items():
+        dropped = {split: {role: Counter[str]() for role in LISTS[split]} for split in candidates}
+        for split, images in candidates.items():
             size = self.config.images_per_file
             num_files = -(-len(images) // size)
             for number in range(num_files):
-                some = images[number * size : (number + 1) * size]
+                part = images[number * size : (number + 1) * size]
                 path = self.out_dir / f"{split}-{number:05d}-of-{num_files:05d}.parquet"
-                reasons = self._make_file(path, split, some, kept_hashes.get(path.name))
-                for one, reason in zip(some, reasons, strict=True):
+                reasons = self._write_file(path, split, part, earlier_hashes.get(path.name))
+                for candidate, reason in zip(part, reasons, strict=True):
                     if reason is not None:
-                        dropped[split][one.role][reason] += 1
+                        dropped[split][candidate.role][reason] += 1
                 num_rows = sum(reason is None for reason in reasons)
                 files.append({"name": path.name, "split": split, "num_rows": num_rows, "sha256": sha256_of_file(path)})
-                num_done += len(some)
+                num_done += len(part)
                 if self.progress is not None:
                     self.progress(num_done, num_all, {"doing": f"images of {split}"})
         for path in self.out_dir.glob("*.parquet"):
             if path.name not in {file["name"] for file in files}:
                 path.unlink()
-        values = self._describe(files, wanted, dropped)
-        if values != self.made:
+        values = self._describe(files, candidates, dropped)
+        if values != self.earlier:
             write_json(self.out_dir / "dataset.json", values)
         return values
 
     def _describe(
         self,
         files: list[dict[str, Any]],
-        wanted: dict[str, list[_Wanted]],
+        candidates: dict[str, list[_Candidate]],
         dropped: dict[str, dict[str, Counter[str]]],
     ) -> dict[str, Any]:
+        """The content of `dataset.json`. Raises DatasetError unless inputs are outputs and counted drops."""
         lists: dict[str, dict[str, Any]] = {}
         for split, by_role in dropped.items():
             for role, reasons in by_role.items():
-                num_in = sum(one.role == role for one in wanted[split])
+                num_in = sum(candidate.role == role for candidate in candidates[split])
                 lists.setdefault(split, {})[role] = {
                     "file": LISTS[split][role],
                     "num_in": num_in,
@@ -209,7 +220,7 @@ class _Maker:
             num_out = sum(entry["num_out"] for entry in lists[split].values())
             num_rows = sum(file["num_rows"] for file in files if file["split"] == split)
             if num_rows != num_out:
-                raise DatasetError(f"{self.out_dir}: {num_rows} images of {split} where {num_out} were expected")
+                raise DatasetError(f"{self.out_dir}: {num_rows} images in {split}, but {num_out} were expected")
         return {
             "name": self.out_dir.name,
             "kind": KIND,
@@ -221,19 +232,28 @@ class _Maker:
             "config": self.config.result_settings,
         }
 
-    def _make_file(self, path: Path, split: str, some: list[_Wanted], sha256: str | None) -> list[str | None]:
-        """Make one file unless it is there; for each image why it was left out, None for those that were not."""
+    def _write_file(self, path: Path, split: str, part: list[_Candidate], sha256: str | None) -> list[str | None]:
+        """Write one file, unless it exists and is intact; for each image why it is left out, None if it is not.
+
+        Args:
+            path: The file.
+            split: Split of all images.
+            part: The images.
+            sha256: Hash of the existing file as recorded in `dataset.json`; None if it is not recorded.
+        """
         identity = {
             "version": VERSION,
             "settings": sha256_of_json([self.config.size_px, self.config.jpeg_quality]),
-            "images": sha256_of_json([[one.image.path, one.role, one.reason, one.num_bytes] for one in some]),
+            "images": sha256_of_json([[one.image.path, one.role, one.reason, one.num_bytes] for one in part]),
         }
         reasons = _read_reasons(path, identity, sha256)
-        if reasons is not None and len(reasons) == len(some):
+        if reasons is not None and len(reasons) == len(part):
+            _LOG.info("%s: not written again, it is intact", path.name)
             return reasons
+        # An image is its JPEG bytes, or the reason why it is left out.
         with ThreadPoolExecutor(self.config.num_workers, thread_name_prefix="drawing") as pool:
             try:
-                made = list(pool.map(self._read, some))
+                images = list(pool.map(self._read, part))
             finally:
                 pool.shutdown(cancel_futures=True)
         rows = [
@@ -246,17 +266,19 @@ class _Maker:
                 "image": image,
                 "image_sha256": hashlib.sha256(image).hexdigest(),
             }
-            for one, image in zip(some, made, strict=True)
+            for one, image in zip(part, images, strict=True)
             if isinstance(image, bytes)
         ]
-        reasons = [None if isinstance(image, bytes) else image for image in made]
+        reasons = [None if isinstance(image, bytes) else image for image in images]
         footer = {_IDENTITY: json.dumps({**identity, "reasons": reasons})}
-        with atomic_write(path) as aside:
-            pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata(footer)), aside, compression="zstd")
+        with atomic_write(path) as temporary:
+            pq.write_table(
+                pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata(footer)), temporary, compression="zstd"
+            )
         return reasons
 
-    def _read(self, one: _Wanted) -> bytes | str:
-        """JPEG of an image, or why it is left out."""
+    def _read(self, one: _Candidate) -> bytes | str:
+        """The JPEG bytes of a shrunken drawing, or the reason why it is left out."""
         if one.reason is not None:
             return one.reason
         try:
@@ -272,10 +294,12 @@ class _Maker:
 
 
 def _read_reasons(path: Path, identity: dict[str, Any], sha256: str | None) -> list[str | None] | None:
-    """What a file that is there says of its images; None where it is absent, damaged, or of something else.
+    """The reasons recorded in the footer of a file; None if it is absent, damaged, or made from other inputs.
 
     Args:
-        sha256: What it should be; None where that is not known yet.
+        path: The file.
+        identity: What the file should be made from.
+        sha256: Its expected hash; None if that is not known.
     """
     try:
         values = json.loads((pq.read_schema(path).metadata or {}).get(_IDENTITY, b"null"))

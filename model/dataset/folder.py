@@ -1,4 +1,4 @@
-"""A dataset folder: `dataset.json` and the Parquet files it names."""
+"""A dataset folder: `dataset.json` and the Parquet files listed in it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ class DatasetFile:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What `dataset.json` says of a dataset folder.
+    """The content of `dataset.json`.
 
     Attributes:
-        is_captioned: False where no view has a caption, as in DeepPatent.
+        folder: The dataset folder.
+        name: Name of the dataset.
+        fingerprint: Hash over the hashes of all files.
+        files: The Parquet files, in order.
+        is_captioned: False if no view has a caption, as in DeepPatent.
     """
 
     folder: Path
@@ -44,10 +48,10 @@ class Dataset:
 
 
 def open_dataset(folder: str | Path) -> Dataset:
-    """Read what a dataset folder says of itself.
+    """Read the `dataset.json` of a dataset folder.
 
     Raises:
-        DatasetError: There is no such folder, or its `dataset.json` is missing or incomplete.
+        DatasetError: The folder does not exist, or its `dataset.json` is missing or incomplete.
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -14,10 +14,8 @@ from model.dataset.views import Views
 from model.errors import DatasetError
 
 _WHITE = 255
-
 _MILD_SHRINKAGE = 1.25
-
-_PARTS_A_WORKER = 4  # of a batch: a slow one leaves others for its neighbours
+_PARTS_A_WORKER = 4  # several small parts of a batch for each thread, so that a slow part does not hold up the batch
 
 
 @dataclass(frozen=True)
@@ -26,10 +24,10 @@ class Preprocess:
 
     Attributes:
         size_px: (height, width) of the input.
-        mean: Of each channel, for values from 0 to 1.
-        std: Of each channel, for values from 0 to 1.
-        interpolation: Kept for the exported configuration alone; training always shrinks by area.
-        resize_mode: Kept for the exported configuration alone; the dataset's images are square.
+        mean: Mean of each channel, for values from 0 to 1.
+        std: Standard deviation of each channel, for values from 0 to 1.
+        interpolation: Only passed on to the exported configuration; see `resize` for what is used here.
+        resize_mode: Only passed on to the exported configuration; images of a dataset are square.
     """
 
     size_px: tuple[int, int]
@@ -42,8 +40,12 @@ class Preprocess:
 def decode_grey(jpeg: bytes | np.ndarray, *, view_id: str = "") -> np.ndarray:
     """Decode an image to (height_px, width_px) uint8, 0 is ink and 255 is paper.
 
+    Args:
+        jpeg: The encoded bytes.
+        view_id: Named in the error.
+
     Raises:
-        DatasetError: The bytes are no image.
+        DatasetError: The bytes are not an image.
     """
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE) if len(jpeg) else None
     if image is None:
@@ -52,7 +54,7 @@ def decode_grey(jpeg: bytes | np.ndarray, *, view_id: str = "") -> np.ndarray:
 
 
 def pad_to_square(image: np.ndarray) -> np.ndarray:
-    """Put an image in the middle of a white square as wide as its longer side; a square is given back as it is."""
+    """Centre an image on a white square with its longer side; a square image is returned unchanged."""
     height, width = image.shape
     if height == width:
         return image
@@ -62,32 +64,33 @@ def pad_to_square(image: np.ndarray) -> np.ndarray:
 
 
 def resize(image: np.ndarray, size_px: tuple[int, int], *, out: np.ndarray | None = None) -> np.ndarray:
-    """Resize to (height, width), so that thin lines stay.
+    """Resize an image so that thin lines stay visible.
 
-    By area where the image shrinks by more than a quarter; bilinear where it shrinks less, at a sixth of the time: no
-    pixel is skipped there, and at 256 → 224 px a line one pixel wide keeps its ink within 7 %. Bicubic where it grows.
+    An image that shrinks by more than a quarter is averaged by area. One that shrinks less is interpolated bilinearly,
+    in a sixth of the time: no pixel is skipped there, and from 256 to 224 px a line one pixel wide keeps its ink within
+    7 %. One that grows is interpolated bicubically.
 
     Args:
         image: (height_px, width_px) uint8.
-        size_px: (height, width) wanted.
-        out: (height, width) uint8 to write to.
+        size_px: (height, width) of the result.
+        out: (height, width) uint8 array for the result; None allocates one.
     """
     height, width = size_px
     shrinkage = max(image.shape[0] / height, image.shape[1] / width)
     if min(image.shape[0] / height, image.shape[1] / width) < 1:
-        how = cv2.INTER_CUBIC
+        interpolation = cv2.INTER_CUBIC
     else:
-        how = cv2.INTER_LINEAR if shrinkage <= _MILD_SHRINKAGE else cv2.INTER_AREA
-    return cv2.resize(image, (width, height), dst=out, interpolation=how)
+        interpolation = cv2.INTER_LINEAR if shrinkage <= _MILD_SHRINKAGE else cv2.INTER_AREA
+    return cv2.resize(image, (width, height), dst=out, interpolation=interpolation)
 
 
 def crop(image: np.ndarray, draw: np.ndarray, *, min_area: float) -> np.ndarray:
-    """Cut a square whose area is a share in [min_area, 1] of the square image.
+    """Crop a square whose area is a share in [min_area, 1] of the square image.
 
     Args:
         image: (side_px, side_px) uint8.
-        draw: Three numbers in [0, 1): area, then place from top and from left.
-        min_area: Least share of the area that is kept.
+        draw: Three random numbers in [0, 1), which decide area, top and left.
+        min_area: Smallest share of the area that is kept.
     """
     side = image.shape[0]
     kept = max(1, round(side * float(np.sqrt(min_area + (1 - min_area) * draw[0]))))
@@ -96,11 +99,11 @@ def crop(image: np.ndarray, draw: np.ndarray, *, min_area: float) -> np.ndarray:
 
 
 def normalise(images: np.ndarray | torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
-    """Turn grey images into a model's input, on the device they lie on.
+    """Turn grey images into a model's input, on the device of `images`.
 
     Args:
         images: (batch, height_px, width_px) uint8.
-        preprocess: Whose mean and std to use.
+        preprocess: Gives mean and standard deviation.
 
     Returns:
         (batch, channels, height_px, width_px) float32; every channel shows the same grey.
@@ -112,35 +115,35 @@ def normalise(images: np.ndarray | torch.Tensor, preprocess: Preprocess) -> torc
 
 
 class ImageReader:
-    """Reads images of `views` as a model takes them, on a few threads (OpenCV lets go of the interpreter)."""
+    """Reads images of `views` as input of a model, on a few threads (OpenCV releases the GIL)."""
 
     def __init__(self, views: Views, preprocess: Preprocess, *, num_workers: int) -> None:
         self._views = views
         self._preprocess = preprocess
         self._num_workers = num_workers
         self._pool = ThreadPoolExecutor(num_workers, thread_name_prefix="decode")
-        cv2.setNumThreads(1)  # the pool has the cores already
+        cv2.setNumThreads(1)  # the pool uses the cores already
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
     def read(self, rows: Sequence[int], draws: np.ndarray | None = None, *, min_area: float = 1.0) -> torch.Tensor:
-        """Read some rows as a model takes them: (num_rows, channels, height_px, width_px) float32.
+        """Read rows as input of a model: (num_rows, channels, height_px, width_px) float32.
 
-        Takes what `read_grey` takes.
+        The arguments are those of `read_grey`.
         """
         return normalise(self.read_grey(rows, draws, min_area=min_area), self._preprocess)
 
     def read_grey(
         self, rows: Sequence[int], draws: np.ndarray | None = None, *, min_area: float = 1.0, pin_memory: bool = False
     ) -> torch.Tensor:
-        """Read some rows as grey images, a twelfth of the bytes that `read` gives.
+        """Read rows as grey images, which take a twelfth of the bytes of `read`.
 
         Args:
-            rows: Rows of `views`, in the order wanted.
-            draws: (num_rows, 3) in [0, 1) for a random crop each; None for the whole images.
-            min_area: Least share of the area that a crop keeps.
-            pin_memory: Put them where a GPU can fetch them by itself.
+            rows: Rows of `views`, in the order of the result.
+            draws: (num_rows, 3) random numbers in [0, 1), see `crop`; None reads the whole images.
+            min_area: Smallest share of the area that a crop keeps.
+            pin_memory: Put the images into pinned memory, for faster copies to a GPU.
 
         Returns:
             (num_rows, height_px, width_px) uint8.
@@ -150,11 +153,11 @@ class ImageReader:
         """
         height, width = self._preprocess.size_px
         images = torch.empty(len(rows), height, width, dtype=torch.uint8, pin_memory=pin_memory)
-        places = images.numpy()
+        out = images.numpy()  # shares memory with the tensor
 
         def read_part(part: range) -> None:
-            for place in part:
-                self._read_one(int(rows[place]), None if draws is None else draws[place], min_area, places[place])
+            for index in part:
+                self._read_one(int(rows[index]), None if draws is None else draws[index], min_area, out[index])
 
         size = max(1, len(rows) // (_PARTS_A_WORKER * self._num_workers))
         parts = [range(first, min(first + size, len(rows))) for first in range(0, len(rows), size)]

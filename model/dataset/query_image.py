@@ -1,4 +1,4 @@
-"""Pictures that somebody searches with, made into what the views of a dataset are."""
+"""Images that a user searches with, brought into the form of a dataset's views."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from model.files import read_json
 FORMATS = ("TIFF", "PNG", "JPEG")
 MAX_BYTES = 32 << 20
 _MAX_PIXELS = 60_000_000
-_INK_BELOW = 250  # as when the dataset's images were made: scanned white is seldom pure
+_INK_BELOW = 250  # the threshold the dataset's images were made with: scanned white is rarely pure
 _WHITE = 255
 
 
 class QueryError(ConfigError):
-    """A question that cannot be answered: an empty text, a picture that is none, a filter that fits no view."""
+    """A query that cannot be answered: an empty text, an unreadable image, or a filter that no view passes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueryImageConfig:
-    """How a picture is laid on its square: as the images of the dataset were.
+    """How a query image is placed on its square: in the same way as the images of the dataset.
 
     Attributes:
         size_px: Side of the square.
-        margin_share: White on each side of the drawing's longer axis, as a share of the square.
-        max_enlargement: Small drawings grow by at most this factor.
+        margin_share: White margin at both ends of the drawing's longer axis, as a share of the square.
+        max_enlargement: Largest factor by which small drawings are enlarged.
     """
 
     size_px: int = 256
@@ -44,7 +44,7 @@ class QueryImageConfig:
 
     @classmethod
     def of_dataset(cls, dataset: Dataset) -> QueryImageConfig:
-        """The settings that `dataset.json` says its images were made with; the defaults where it says nothing."""
+        """The settings recorded in `dataset.json`; the defaults for those it does not record."""
         values: Any = read_json(dataset.folder / "dataset.json")
         for name in ("made", "config", "image"):
             values = values.get(name) if isinstance(values, Mapping) else None
@@ -55,7 +55,7 @@ class QueryImageConfig:
 
 
 def read_query_file(path: Path, config: QueryImageConfig) -> np.ndarray:
-    """`read_query_image` of a file. Raises QueryError."""
+    """Read a query image from a file; see `read_query_image`. Raises QueryError."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -68,29 +68,29 @@ def read_query_file(path: Path, config: QueryImageConfig) -> np.ndarray:
 
 
 def read_query_image(data: bytes, config: QueryImageConfig) -> np.ndarray:
-    """A picture as the dataset holds its own: (size_px, size_px) uint8, 0 is ink and 255 is paper.
+    """An image in the form of the dataset's images: (size_px, size_px) uint8, 0 is ink and 255 is paper.
 
-    It is turned upright as its camera says, laid on white where it is transparent, made grey, cut to its ink, scaled by
-    area and centred on a white square. Of a TIFF with several pages the first counts.
+    The image is rotated as its EXIF data say, composited on white if it is transparent, converted to grey, cropped to
+    its ink, scaled by area and centred on a white square. Of a TIFF with several pages the first one is used.
 
     Raises:
         QueryError: Not a TIFF, PNG or JPEG, damaged, too large, or without ink.
     """
     if len(data) > MAX_BYTES:
-        raise QueryError(f"the picture has more than {MAX_BYTES >> 20} MiB; make it smaller")
+        raise QueryError(f"the image has more than {MAX_BYTES >> 20} MiB; make it smaller")
     page = decode_picture(data)
     left, top, width, height = cv2.boundingRect((page < _INK_BELOW).view(np.uint8))
     if not width:
-        raise QueryError("the picture is blank; choose one with a drawing on it")
+        raise QueryError("the image is blank; choose one with a drawing on it")
     return fit_square(page[top : top + height, left : left + width], config)
 
 
 def fit_square(drawing: np.ndarray, config: QueryImageConfig) -> np.ndarray:
     """A drawing scaled to fit and centred on white: (size_px, size_px) uint8."""
-    room = max(1, round(config.size_px * (1 - 2 * config.margin_share)))
+    available = max(1, round(config.size_px * (1 - 2 * config.margin_share)))
     height, width = drawing.shape
-    scale = min(room / max(height, width), config.max_enlargement)
-    target = (max(1, round(width * scale)), max(1, round(height * scale)))  # cv2 wants the width first
+    scale = min(available / max(height, width), config.max_enlargement)
+    target = (max(1, round(width * scale)), max(1, round(height * scale)))  # cv2 takes the width first
     scaled = cv2.resize(drawing, target, interpolation=cv2.INTER_AREA if scale <= 1 else cv2.INTER_LINEAR)
     square = np.full((config.size_px, config.size_px), _WHITE, np.uint8)
     left, top = (config.size_px - target[0]) // 2, (config.size_px - target[1]) // 2
@@ -99,10 +99,12 @@ def fit_square(drawing: np.ndarray, config: QueryImageConfig) -> np.ndarray:
 
 
 def decode_picture(data: bytes) -> np.ndarray:
-    """Grey pixels of a TIFF, PNG or JPEG: (height_px, width_px) uint8. The size is read before anything is decoded.
+    """Grey pixels of a TIFF, PNG or JPEG: (height_px, width_px) uint8.
+
+    The size in pixels is checked before anything is decoded, since a small file can hold a huge image.
 
     Raises:
-        QueryError: Not such a picture, damaged, or too large.
+        QueryError: Not a TIFF, PNG or JPEG, damaged, or too large.
     """
     try:
         with warnings.catch_warnings():
@@ -110,14 +112,14 @@ def decode_picture(data: bytes) -> np.ndarray:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > _MAX_PIXELS:
-                    raise QueryError(f"the picture is {width} × {height} px; at most {_MAX_PIXELS:,} pixels are read")
+                    raise QueryError(f"the image has {width} × {height} px; at most {_MAX_PIXELS:,} pixels are read")
                 return _grey(ImageOps.exif_transpose(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise QueryError(f"the picture is too large; at most {_MAX_PIXELS:,} pixels are read") from None
+        raise QueryError(f"the image is too large; at most {_MAX_PIXELS:,} pixels are read") from None
     except QueryError:
         raise
     except Exception:  # Pillow's decoders raise nearly anything for damaged files
-        raise QueryError("this is no picture that can be read; choose a TIFF, PNG or JPEG file") from None
+        raise QueryError("the image cannot be read; choose a TIFF, PNG or JPEG file") from None
 
 
 def _grey(image: Image.Image) -> np.ndarray:

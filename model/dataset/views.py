@@ -1,7 +1,7 @@
-"""Captioned views, read from a dataset folder and made into what a model takes.
+"""The captioned views of a split, with random access to images, captions and metadata.
 
-The views of a split stay as JPEG bytes in Arrow memory, or in a mapped file where they are many; an image is decoded
-when it is asked for, and any one can be asked for at any time.
+The images stay as JPEG bytes in Arrow memory, or in a mapped file if the split is large, and are decoded only when they
+are needed. A million views then fit on any machine, and a shuffled batch costs no more than a sequential one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _OPTIONAL = (
     "figure_label",
     "viewpoint",
     "cited_by_examiner",
-    "role",  # of DeepPatent's test and validation: query or database
+    "role",  # "query" or "database", in DeepPatent's test and validation splits
 )
 _MAPPED_FROM_BYTES = 2**29
 
@@ -42,13 +42,14 @@ T = TypeVar("T")
 
 
 class Column:
-    """The values of one column by row, over the Arrow buffers they were read into."""
+    """Random access to the values of one column, without a copy of the Arrow buffers."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
         self._chunks = [chunk for chunk in column.chunks if len(chunk)]
         self._ends = np.cumsum([len(chunk) for chunk in self._chunks]).tolist()
 
     def scalar(self, row: int) -> pa.Scalar:
+        """The Arrow value of a row."""
         chunk = bisect.bisect_right(self._ends, row)
         start = self._ends[chunk - 1] if chunk else 0
         return self._chunks[chunk][row - start]
@@ -58,13 +59,13 @@ class Column:
 
 
 class Images(Column):
-    """JPEG bytes of a split, by row."""
+    """Random access to the JPEG bytes of a split."""
 
     def __getitem__(self, row: int) -> bytes:
         return self.scalar(row).as_buffer().to_pybytes()
 
     def view(self, row: int) -> np.ndarray:
-        """The same bytes without a copy: (num_bytes,) uint8."""
+        """The bytes of a row without a copy: (num_bytes,) uint8."""
         return np.frombuffer(self.scalar(row).as_buffer(), np.uint8)
 
 
@@ -72,12 +73,13 @@ class Images(Column):
 class Views:
     """The captioned views of one split, in the dataset's order.
 
-    Columns are made into lists when they are first asked for; a column that the dataset does not have is all None. Of a
-    million views a list takes a second and some hundred MB: training uses numbers and single texts instead.
+    Columns become lists when they are first used; a column that the dataset does not have is all None. With a million
+    views such a list takes a second and a few hundred MB, so training uses numbers and single texts instead.
 
     Attributes:
+        split: Name of the split.
         table: One row a view.
-        num_without_caption: Views that were left out since they have no `text`.
+        num_without_caption: Number of views that were left out because they have no `text`.
     """
 
     split: str
@@ -88,13 +90,13 @@ class Views:
         return self.table.num_rows
 
     def column(self, name: str) -> list[Any]:
-        """One value a view from any column of the dataset; None where the view or the whole dataset has none."""
+        """One value a view from any column of the dataset; None if the view or the whole dataset has no value."""
         if name not in self.table.column_names:
             return [None] * len(self)
         return self.table.column(name).to_pylist()
 
     def num_distinct(self, name: str) -> int:
-        """How many different values a column has; 0 for one that the dataset does not have."""
+        """Number of distinct values in a column; 0 if the dataset does not have the column."""
         if name not in self.table.column_names:
             return 0
         return int(pc.count_distinct(self.table.column(name), mode="only_valid").as_py())
@@ -105,16 +107,16 @@ class Views:
 
     @cached_property
     def patent_ids(self) -> np.ndarray:
-        """(num_views,) int64; equal numbers for views of one patent, from 0 in the order of first occurrence."""
+        """(num_views,) int64 number of each view's patent, from 0 in the order of first occurrence."""
         return _codes(self.table.column("patent_number"))[0]
 
     def class_ids(self, classes: ClassTable) -> np.ndarray:
-        """(num_views,) int64 number of each view's class in the table; -1 where unknown."""
+        """(num_views,) int64 index of each view's class in the table; -1 if unknown."""
         name = f"{classes.scheme}_class"
         if name not in self.table.column_names:
             return np.full(len(self), UNKNOWN)
         codes, names = _codes(self.table.column(name))
-        return np.append(classes.indices_of(names), UNKNOWN)[codes]  # no name has the code -1, the last entry
+        return np.append(classes.indices_of(names), UNKNOWN)[codes]  # code -1 means null and selects the last entry
 
     def view_id(self, row: int) -> str:
         return self._view_ids[row]
@@ -145,12 +147,12 @@ class Views:
 
     @cached_property
     def classes(self) -> list[str | None]:
-        """US design classes, "D14"."""
+        """US design classes, such as "D14"."""
         return self.column("uspc_class")
 
     @cached_property
     def locarno_classes(self) -> list[str | None]:
-        """Locarno classes with their subclasses, "14-02"."""
+        """Locarno classes with their subclasses, such as "14-02"."""
         return self.column("locarno_class")
 
     @cached_property
@@ -163,26 +165,26 @@ class Views:
 
     @cached_property
     def cited_by_examiner(self) -> list[list[str] | None]:
-        """US designs the examiner cited against each view's patent."""
+        """Numbers of the US designs that the examiner cited against the patent of each view."""
         return self.column("cited_by_examiner")
 
     @cached_property
     def captions(self) -> dict[str, list[str | None]]:
-        """Caption column → one text a view; None where the view has none."""
+        """Caption column → one text a view; None if the view has no such caption."""
         return {name: self.column(name) for name in CAPTION_COLUMNS}
 
     def texts(self, caption: str) -> list[str]:
-        """One caption a view from the column `caption`, and from `text` where that column is empty."""
+        """One caption a view from the column `caption`, or from `text` if that column is empty."""
         chosen = self.captions[caption]
         return [own or text or "" for own, text in zip(chosen, self.captions["text"], strict=True)]
 
     def texts_of(self, rows: Sequence[int], caption: str, draws: Sequence[float]) -> list[str]:
-        """One caption for each of some rows.
+        """The captions of single rows.
 
         Args:
-            rows: Rows of the views, in the order wanted.
-            caption: A caption column, or "shape_or_function" for one of the two; `text` where that is empty.
-            draws: (num_rows,) in [0, 1); below one half, shape is taken.
+            rows: Rows of the views, in the order of the result.
+            caption: A caption column, or "shape_or_function" to draw one of the two. `text` is used if it is empty.
+            draws: (num_rows,) random numbers in [0, 1); below one half, shape is drawn.
         """
         columns = ("shape", "function") if caption == "shape_or_function" else (caption, caption)
         return [
@@ -200,7 +202,7 @@ class Views:
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
-    """A column as numbers of its distinct values, -1 for null, and those values."""
+    """A column as indices into its distinct values, -1 for null, and those values."""
     encoded = column.dictionary_encode().unify_dictionaries()
     codes = pa.chunked_array([chunk.indices for chunk in encoded.chunks]).fill_null(UNKNOWN)
     names = encoded.chunk(0).dictionary.to_pylist() if encoded.num_chunks else []
@@ -214,22 +216,22 @@ def read_views(
     captioned: bool | None = None,
     mapped_from_bytes: int = _MAPPED_FROM_BYTES,
 ) -> Views:
-    """Read one split; rows without a caption are counted and left out.
+    """Read one split. Rows without a caption are left out and counted.
 
-    A split of many bytes is written into the user's cache at its first use and mapped from there ever after.
+    A large split is written into the user's cache when it is first used, and mapped into memory from there.
 
     Args:
         dataset: The dataset.
         split: "train", "validation" or "test".
-        captioned: False keeps the rows without a caption; None does so where the dataset says that it has none.
-        mapped_from_bytes: A split whose files take less is read into memory.
+        captioned: False keeps rows without a caption; None keeps them only if the dataset has no captions at all.
+        mapped_from_bytes: A split whose files are smaller than this is read into memory.
 
     Raises:
         DatasetError: The split is empty, or a file is missing, damaged, or not what `dataset.json` says.
     """
     files = [file for file in dataset.files if file.split == split]
     if not files:
-        raise _nothing_there(dataset, split)
+        raise _empty_split(dataset, split)
     if captioned is None:
         captioned = dataset.is_captioned
     schema = _unified_schema([dataset.folder / file.name for file in files], captioned=captioned)
@@ -247,13 +249,13 @@ def read_views(
     if table is None:
         table = pa.concat_tables(read())
     if table.num_rows == 0:
-        raise _nothing_there(dataset, split)
+        raise _empty_split(dataset, split)
     num_rows = sum(file.num_rows for file in files)
     return Views(split=split, table=table, num_without_caption=num_rows - table.num_rows)
 
 
-def _nothing_there(dataset: Dataset, split: str) -> DatasetError:
-    counts = ", ".join(f"{name} {count}" for name, count in dataset.num_views.items()) or "no split at all"
+def _empty_split(dataset: Dataset, split: str) -> DatasetError:
+    counts = ", ".join(f"{name} {count}" for name, count in dataset.num_views.items()) or "no views at all"
     return DatasetError(
         f"dataset {dataset.name} has no captioned view in the split {split!r} ({counts}); "
         "add grants to the dataset or name another split"
@@ -265,8 +267,8 @@ def _has_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _unified_schema(paths: list[Path], *, captioned: bool) -> pa.Schema:
-    """The columns that training and evaluation use, of all files; a file may lack some that another has."""
-    schemas = [_opened(path, lambda file: file.schema_arrow) for path in paths]
+    """The columns that training and evaluation use, over all files; a file may lack optional columns."""
+    schemas = [_with_file(path, lambda file: file.schema_arrow) for path in paths]
     for path, schema in zip(paths, schemas, strict=True):
         missing = [name for name in (*_REQUIRED, *(["text"] if captioned else [])) if name not in schema.names]
         if missing:
@@ -280,13 +282,14 @@ def _read_file(path: Path, num_rows: int, schema: pa.Schema) -> pa.Table:
     def read(file: pq.ParquetFile) -> pa.Table:
         return file.read(columns=[name for name in schema.names if name in file.schema_arrow.names])
 
-    table = _opened(path, read)
+    table = _with_file(path, read)
     if table.num_rows != num_rows:
         raise DatasetError(f"{path}: {table.num_rows} rows, but dataset.json says {num_rows}; build the dataset again")
     return pa.concat_tables([schema.empty_table(), table], promote_options="permissive").replace_schema_metadata()
 
 
-def _opened(path: Path, use: Callable[[pq.ParquetFile], T]) -> T:
+def _with_file(path: Path, use: Callable[[pq.ParquetFile], T]) -> T:
+    """What `use` returns for an open Parquet file; raises DatasetError if it is missing or unreadable."""
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
             return use(file)

@@ -1,4 +1,4 @@
-"""What is done is told from files; what is not is left to a process."""
+"""Finished work is recognised from its files; anything else is left to a child process."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def measured(shapes, tmp_path_factory, micro_config) -> Path:
 
 @pytest.fixture
 def run(measured, tmp_path) -> Path:
-    """A finished and measured run that a test may harm."""
+    """A finished and evaluated run that a test may damage."""
     return shutil.copytree(measured, tmp_path / "run")
 
 
 class StartedError(Exception):
-    """Stands for a process that was started."""
+    """Raised instead of starting a process."""
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def no_process(monkeypatch):
     monkeypatch.setattr(child_process.subprocess, "Popen", refuse)
 
 
-def test_what_is_done_is_given_back_without_torch_and_without_a_process(shapes, run, micro_config):
+def test_finished_work_is_returned_without_torch_and_without_a_process(shapes, run, micro_config):
     program = textwrap.dedent(
         """
         import json, subprocess, sys
@@ -89,26 +89,26 @@ def test_what_is_done_is_given_back_without_torch_and_without_a_process(shapes, 
     "name",
     ["training.json", "config.json", "metrics.jsonl", "model/open_clip_model.safetensors", "model/README.md"],
 )
-@pytest.mark.parametrize("harm", ["removed", "altered"])
-def test_a_harmed_run_is_left_to_a_process(shapes, run, micro_config, no_process, name, harm):
+@pytest.mark.parametrize("damage", ["removed", "altered"])
+def test_a_damaged_run_is_left_to_a_process(shapes, run, micro_config, no_process, name, damage):
     assert train_in_child(shapes, run, micro_config)["stage"] == "training"
-    if harm == "removed":
+    if damage == "removed":
         (run / name).unlink()
     else:
         (run / name).write_bytes((run / name).read_bytes()[:-3])
 
-    with pytest.raises(StartedError, match=r"model\.train"):
+    with pytest.raises(StartedError, match=r"model\.training\.train"):
         train_in_child(shapes, run, micro_config)
 
 
 @pytest.mark.parametrize(
     "name", ["evaluation.json", "report.html", "metrics.jsonl", "model/open_clip_model.safetensors"]
 )
-def test_a_harmed_evaluation_or_one_of_another_model_is_left_to_a_process(shapes, run, no_process, name):
+def test_a_damaged_evaluation_or_one_of_a_changed_model_is_left_to_a_process(shapes, run, no_process, name):
     assert evaluate_in_child(run, shapes, run, EVALUATION)["stage"] == "evaluation"
     (run / name).write_bytes((run / name).read_bytes()[:-3])
 
-    with pytest.raises(StartedError, match=r"model\.evaluate"):
+    with pytest.raises(StartedError, match=r"model\.evaluation\.evaluate"):
         evaluate_in_child(run, shapes, run, EVALUATION)
 
 
@@ -124,20 +124,18 @@ def test_other_settings_another_dataset_or_folder_are_left_to_a_process(
 
 
 @pytest.mark.parametrize("model", ["hf-hub:some/model", "ViT-B-32/openai"])
-def test_a_model_that_must_be_loaded_to_be_told_from_another_is_left_to_a_process(shapes, run, no_process, model):
-    with pytest.raises(StartedError, match=r"model\.evaluate"):
+def test_a_model_that_must_be_loaded_for_its_fingerprint_is_left_to_a_process(shapes, run, no_process, model):
+    with pytest.raises(StartedError, match=r"model\.evaluation\.evaluate"):
         evaluate_in_child(model, shapes, run, EVALUATION)
 
 
-def test_a_dataset_that_is_not_there_is_named_without_a_process(run, tmp_path, micro_config, no_process):
+def test_a_missing_dataset_is_reported_without_a_process(run, tmp_path, micro_config, no_process):
     with pytest.raises(DatasetError, match="no such dataset folder"):
         train_in_child(tmp_path / "none", run, micro_config)
 
 
 @pytest.mark.slow
-def test_a_run_whose_process_was_killed_ends_with_the_bytes_of_one_that_was_not(
-    shapes, tmp_path, micro_config, run, monkeypatch
-):
+def test_a_killed_run_ends_with_the_bytes_of_an_uninterrupted_one(shapes, tmp_path, micro_config, run, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
     processes, steps = [], []
 
@@ -151,7 +149,7 @@ def test_a_run_whose_process_was_killed_ends_with_the_bytes_of_one_that_was_not(
             processes[0].kill()
 
     monkeypatch.setattr(child_process.subprocess, "Popen", start)
-    with pytest.raises(TrainingError, match="ended by signal 9; run again to go on where it was"):
+    with pytest.raises(TrainingError, match="ended by signal 9; run again to resume"):
         train_in_child(shapes, tmp_path / "new" / "run", micro_config, progress=kill_at_the_third_step)
     assert steps[:3] == [(1, 6), (2, 6), (3, 6)]
 
@@ -160,16 +158,16 @@ def test_a_run_whose_process_was_killed_ends_with_the_bytes_of_one_that_was_not(
         assert (tmp_path / "new" / "run" / name).read_bytes() == (run / name).read_bytes()
 
 
-def as_process(monkeypatch, program: str) -> None:
-    """Let a few lines stand for the program that would take seconds to start."""
+def run_instead(monkeypatch, program: str) -> None:
+    """Run a few lines of Python in place of the program, which takes seconds to start."""
     monkeypatch.setattr(
         child_process.subprocess, "Popen", lambda _command, **options: Popen([sys.executable, "-c", program], **options)
     )
 
 
-def test_the_summary_and_the_steps_of_a_process_are_handed_on(shapes, tmp_path, micro_config, monkeypatch):
-    lines = ['{"step": 1, "num_steps": 2, "loss": 0.5}', "no JSON", "[1]", '{"summary": {"num_steps": 2}}']
-    as_process(monkeypatch, f"print(*{lines}, sep=chr(10))")
+def test_the_summary_and_the_steps_of_a_process_reach_the_caller(shapes, tmp_path, micro_config, monkeypatch):
+    lines = ['{"step": 1, "num_steps": 2, "loss": 0.5}', "not JSON", "[1]", '{"summary": {"num_steps": 2}}']
+    run_instead(monkeypatch, f"print(*{lines}, sep=chr(10))")
     steps = []
     summary = train_in_child(shapes, tmp_path / "new", micro_config, progress=lambda *step: steps.append(step))
 
@@ -182,14 +180,18 @@ def test_the_summary_and_the_steps_of_a_process_are_handed_on(shapes, tmp_path, 
     [
         ("print('a warning'); print('error: no such split'); raise SystemExit(1)", ModelError, "^no such split$"),
         ("print('error: unknown setting'); raise SystemExit(2)", ConfigError, "^unknown setting$"),
-        ("raise MemoryError('no room')", ModelError, r"process of model\.train failed:\n(.*\n)*MemoryError: no room"),
+        (
+            "raise MemoryError('no room')",
+            ModelError,
+            r"process of model\.training\.train failed:\n(.*\n)*MemoryError: no room",
+        ),
         ("pass", ModelError, "failed"),
     ],
 )
-def test_a_process_that_fails_is_told_in_its_own_sentence(
+def test_a_failed_process_is_reported_with_its_own_message(
     shapes, tmp_path, micro_config, monkeypatch, program, kind, message
 ):
-    as_process(monkeypatch, program)
+    run_instead(monkeypatch, program)
 
     with pytest.raises(kind, match=message):
         train_in_child(shapes, tmp_path / "new", micro_config)

@@ -111,12 +111,12 @@ def test_deep_patent_goes_from_its_lists_by_arcface_to_its_figures(designclip, d
     ("arguments", "code", "sentence"),
     [
         (("--lists", "{tmp}", "--images", "{tmp}"), 1, "name the folder of DeepPatent's lists"),
-        (("--lists", "{tmp}/lists", "--images", "{tmp}"), 1, "name the folder that holds I20181127"),
+        (("--lists", "{tmp}/lists", "--images", "{tmp}"), 1, "name the folder that contains I20181127"),
         (("--lists", "{tmp}/lists", "--images", "{tmp}/images", "--splits", "all"), 2, "choose from train, validation"),
         (
             ("--lists", "{tmp}/lists", "--images", "{tmp}/images", "--dataset", "designs"),
             2,
-            "holds another dataset; choose another name for DeepPatent",
+            "contains another dataset; choose another name for DeepPatent",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""A hub on the loopback: takes commits of model repositories, and refuses who has no token."""
+"""A hub on the loopback interface: accepts commits to model repositories, and rejects requests without the token."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ TOKEN = "hf_loopback"
 
 
 class Hub(ThreadingHTTPServer):
-    """What was asked of it.
+    """A fake hub that records what it receives.
 
     Attributes:
-        created: What was said of each repository that was to be made.
+        created: The request of each repository that was created.
         files: Repository → file → bytes.
     """
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answers)
+        super().__init__(("127.0.0.1", 0), _Handler)
         self.created: list[dict[str, Any]] = []
         self.files: dict[str, dict[str, bytes]] = {}
 
@@ -31,7 +31,7 @@ class Hub(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
 
-class _Answers(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     server: Hub
 
     def do_POST(self) -> None:
@@ -41,14 +41,14 @@ class _Answers(BaseHTTPRequestHandler):
             return
         kind, _, rest = self.path.removeprefix("/api/").partition("/")
         if (kind, rest) == ("repos", "create"):
-            made = json.loads(body)
-            self.server.created.append(made)
-            self._answer({"url": f"{self.server.url}/{made['organization']}/{made['name']}"})
+            request = json.loads(body)
+            self.server.created.append(request)
+            self._answer({"url": f"{self.server.url}/{request['organization']}/{request['name']}"})
         elif "/preupload/" in rest:
             files = json.loads(body)["files"]
             modes = [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in files]
             self._answer({"files": modes})
-        elif kind == "validate-yaml":  # the head of the card
+        elif kind == "validate-yaml":  # the front matter of the model card
             self._answer({"errors": [], "warnings": []})
         else:
             repository = rest.partition("/commit/")[0]
@@ -79,12 +79,12 @@ class _Answers(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @contextmanager
 def serving_hub() -> Iterator[Hub]:
-    """A hub that answers for the length of the block."""
+    """A hub that runs until the block ends."""
     with Hub() as hub:
         thread = threading.Thread(target=hub.serve_forever, daemon=True)
         thread.start()

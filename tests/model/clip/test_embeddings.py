@@ -1,4 +1,4 @@
-"""Features: of unit length, the same in any batch, computed once."""
+"""Features have unit length, do not depend on the batch, and are computed once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def clip(micro_clip):
 
 
 class Loader:
-    """Gives a model, and counts how often it was asked for."""
+    """Gives a model, and counts how often it was loaded."""
 
     def __init__(self, clip):
         self.clip = clip
@@ -45,11 +45,14 @@ class Loader:
 
 
 def test_features_have_unit_length_and_do_not_depend_on_the_batch(clip, views):
-    whole, parts = embed_images(clip, views, batch_size=100), embed_images(clip, views, batch_size=3, num_workers=3)
+    one_batch, small_batches = (
+        embed_images(clip, views, batch_size=100),
+        embed_images(clip, views, batch_size=3, num_workers=3),
+    )
 
-    assert whole.shape == (16, 16) and whole.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(whole, parts, atol=1e-5)
+    assert one_batch.shape == (16, 16) and one_batch.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(one_batch, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(one_batch, small_batches, atol=1e-5)
 
 
 def test_equal_texts_have_equal_features(clip):
@@ -59,7 +62,7 @@ def test_equal_texts_have_equal_features(clip):
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
 
 
-def test_stored_image_features_serve_until_what_they_depend_on_differs(clip, views, tmp_path):
+def test_stored_image_features_are_used_until_their_inputs_change(clip, views, tmp_path):
     load = Loader(clip)
 
     def features(model):
@@ -72,13 +75,13 @@ def test_stored_image_features_serve_until_what_they_depend_on_differs(clip, vie
     assert load.num_loads == 1
     features("b")
     assert load.num_loads == 2
-    (tmp_path / "test.parquet").write_bytes(b"no Parquet")
+    (tmp_path / "test.parquet").write_bytes(b"not Parquet")
     features("b")
     assert load.num_loads == 3
     assert pq.read_schema(tmp_path / "test.parquet").names == ["view_id", "features", "norm"]
 
 
-def test_features_times_their_lengths_are_what_the_model_gave(clip, views, tmp_path):
+def test_features_times_norms_are_the_output_of_the_model(clip, views, tmp_path):
     made = image_features_of(tmp_path / "f", views, identity={}, load=lambda: clip, batch_size=16, num_workers=1)
     reader_rows = embed_images(clip, views, batch_size=16)
 
@@ -86,7 +89,7 @@ def test_features_times_their_lengths_are_what_the_model_gave(clip, views, tmp_p
     assert (made.norms > 0).all() and not np.allclose(made.norms, 1)
 
 
-def test_other_texts_are_computed_and_equal_ones_are_not(clip, tmp_path):
+def test_new_texts_are_computed_and_known_ones_are_not(clip, tmp_path):
     load = Loader(clip)
 
     def features(texts):
@@ -100,38 +103,38 @@ def test_other_texts_are_computed_and_equal_ones_are_not(clip, tmp_path):
     assert load.num_loads == 2
 
 
-def test_another_caption_leaves_the_images_alone(micro_clip, dataset, views, tmp_path):
-    entrant = find_encoder(micro_clip, torch.device("cpu"))
-    entrant.image_features(dataset, views)
+def test_changed_captions_do_not_recompute_image_features(micro_clip, dataset, views, tmp_path):
+    encoder = find_encoder(micro_clip, torch.device("cpu"))
+    encoder.image_features(dataset, views)
     again = find_encoder(micro_clip, torch.device("cpu"))
     again.load = Loader(None)  # type: ignore[method-assign]
 
     again.image_features(dataset, views)
     assert again.load.num_loads == 0
     with pytest.raises(AttributeError):
-        again.text_features(dataset, ["a caption never asked for"], kind="test-other")
+        again.text_features(dataset, ["a new caption"], kind="test-other")
     assert again.load.num_loads == 1
 
 
 def test_an_untrained_model_has_features_of_its_own(micro_clip, dataset, views):
-    entrant = find_encoder(micro_clip, torch.device("cpu"))
-    one, other = (entrant.untrained(seed).image_features(dataset, views).features for seed in (0, 1))
+    encoder = find_encoder(micro_clip, torch.device("cpu"))
+    one, other = (encoder.untrained(seed).image_features(dataset, views).features for seed in (0, 1))
 
     assert not np.allclose(one, other)
 
 
-def test_features_of_a_run_lie_in_the_run_and_those_of_another_model_beside_the_dataset(dataset, tmp_path):
+def test_features_are_stored_in_the_run_or_for_any_other_model_in_the_dataset_folder(dataset, tmp_path):
     terms = {"name": "hf-hub:some/model", "fingerprint": "abcdef0123456789"}
 
     assert embeddings_folder(dataset, run_dir=tmp_path, **terms) == tmp_path / "embeddings"
-    beside = embeddings_folder(dataset, run_dir=None, **terms)
-    assert beside == dataset.folder / "embeddings" / "hf-hub-some-model-abcdef012345"
+    in_dataset = embeddings_folder(dataset, run_dir=None, **terms)
+    assert in_dataset == dataset.folder / "embeddings" / "hf-hub-some-model-abcdef012345"
 
 
 def test_a_rebuilt_dataset_is_embedded_again(micro_clip, dataset, views):
-    entrant = find_encoder(micro_clip, torch.device("cpu"))
-    entrant.image_features(dataset, views)
-    entrant.load = Loader(entrant.load())  # type: ignore[method-assign]
-    entrant.image_features(dataclasses.replace(dataset, fingerprint="other"), views)
+    encoder = find_encoder(micro_clip, torch.device("cpu"))
+    encoder.image_features(dataset, views)
+    encoder.load = Loader(encoder.load())  # type: ignore[method-assign]
+    encoder.image_features(dataclasses.replace(dataset, fingerprint="other"), views)
 
-    assert entrant.load.num_loads == 1
+    assert encoder.load.num_loads == 1

@@ -65,9 +65,9 @@ def test_heads_fit_the_towers_of_open_clip(architecture, image_width, text_width
 
 
 @pytest.mark.parametrize("width", [4, 0])
-def test_the_features_beside_the_classes_are_open_clips_own(model, tmp_path, width):
+def test_the_features_returned_with_the_classes_are_open_clips_own(model, tmp_path, width):
     clip, images, ids = model
-    if width:  # a small ResNet, whose tokens are the places of its last layer
+    if width:  # a small ResNet, whose tokens are the positions of its last feature map
         clip = open_clip.model.CLIP(
             16,
             {"image_size": 64, "layers": [1, 1, 1, 1], "width": width, "head_width": 16},
@@ -84,7 +84,7 @@ def test_the_features_beside_the_classes_are_open_clips_own(model, tmp_path, wid
         assert torch.equal(output[name], expected[name])
 
 
-def test_a_tower_without_tokens_gives_its_features_as_the_only_one(model):
+def test_a_tower_that_exposes_no_tokens_gives_its_features_as_the_only_token(model):
     clip, images, ids = model
 
     class Pooled(torch.nn.Module):
@@ -100,27 +100,27 @@ def test_a_tower_without_tokens_gives_its_features_as_the_only_one(model):
     assert model(images, ids)["class_logits"].shape == (4, 5)
 
 
-def test_images_alone_are_classified_as_if_their_text_were_left_out(model):
+def test_classifying_images_alone_equals_ignoring_their_text(model):
     clip, images, ids = model
     model = ClipWithHead(clip, num_classes=5).eval()
 
     alone = model.classify(images[:4])
     without = model(images, ids, torch.zeros(4, dtype=torch.bool))["class_logits"]
-    beside = model(images, ids, torch.ones(4, dtype=torch.bool))["class_logits"]
+    with_text = model(images, ids, torch.ones(4, dtype=torch.bool))["class_logits"]
     some = model(images, ids, torch.tensor([True, False, True, False]))["class_logits"]
 
     torch.testing.assert_close(alone, without)
-    assert not torch.allclose(alone, beside)
-    torch.testing.assert_close(some, torch.stack([beside[0], alone[1], beside[2], alone[3]]))
+    assert not torch.allclose(alone, with_text)
+    torch.testing.assert_close(some, torch.stack([with_text[0], alone[1], with_text[2], alone[3]]))
 
 
-def test_padding_behind_a_text_tells_nothing(model):
+def test_padding_after_a_text_has_no_effect(model):
     clip, _, ids = model
     model = ClipWithHead(clip, num_classes=5).eval()
     _, tokens = model._encode_texts(ids)
     mask = model._text_mask(ids, tokens)
 
-    assert mask.sum(dim=1).tolist() == [5] * 4  # up to the end mark; the word 0 within is no padding
+    assert mask.sum(dim=1).tolist() == [5] * 4  # up to the end token; the token 0 inside the text is not padding
     image_tokens = draw_tokens(4, 3, model.head.image_in.in_features, seed=2)
     other = torch.where(mask[..., None], tokens, tokens + 100)
     torch.testing.assert_close(
@@ -128,7 +128,7 @@ def test_padding_behind_a_text_tells_nothing(model):
     )
 
 
-def test_a_text_that_is_left_out_gets_no_gradient():
+def test_an_ignored_text_gets_no_gradient():
     texts = draw_tokens(3, 4, 16, seed=3).requires_grad_()
 
     small_head()(draw_tokens(3, 7, 24, seed=4), texts, keep_text=torch.tensor([True, False, True])).sum().backward()
@@ -136,13 +136,13 @@ def test_a_text_that_is_left_out_gets_no_gradient():
     assert (texts.grad[1] == 0).all() and (texts.grad[[0, 2]] != 0).any()
 
 
-def test_the_order_of_an_images_tokens_is_nothing_to_the_head():
+def test_the_order_of_image_tokens_has_no_effect():
     head, tokens = small_head(), draw_tokens(2, 9, 24, seed=5)
 
     torch.testing.assert_close(head(tokens), head(tokens.flip(1)))
 
 
-def test_equal_seeds_give_equal_heads_and_leave_the_callers_random_state():
+def test_equal_seeds_give_equal_heads_and_do_not_change_the_callers_random_state():
     torch.manual_seed(5)
     before = torch.get_rng_state()
     first, same, other = small_head(seed=1), small_head(seed=1), small_head(seed=2)
@@ -152,7 +152,7 @@ def test_equal_seeds_give_equal_heads_and_leave_the_callers_random_state():
     assert not torch.equal(first.query, other.query)
 
 
-def test_building_a_head_leaves_the_model_as_it_was(model):
+def test_building_a_head_does_not_change_the_model(model):
     clip, _, _ = model
     clip.train()
     before = copy.deepcopy(clip.state_dict())
@@ -163,7 +163,7 @@ def test_building_a_head_leaves_the_model_as_it_was(model):
     assert all(torch.equal(clip.state_dict()[name], value) for name, value in before.items())
 
 
-def test_every_weight_of_the_head_and_both_towers_learn_from_the_classes(model):
+def test_the_classes_train_every_weight_of_the_head_and_both_towers(model):
     clip, images, ids = model
     model = ClipWithHead(clip, num_classes=5)
 
@@ -173,7 +173,7 @@ def test_every_weight_of_the_head_and_both_towers_learn_from_the_classes(model):
     assert (clip.visual.conv1.weight.grad != 0).any() and (clip.token_embedding.weight.grad != 0).any()
 
 
-def test_a_head_learns_to_tell_classes_by_one_token_among_many():
+def test_a_head_learns_classes_from_one_token_among_many():
     head = small_head().train()
     optimizer = torch.optim.Adam(head.parameters(), lr=3e-3)
     signs, classes = draw_tokens(5, 24, seed=6), torch.arange(5).repeat(8)

@@ -1,4 +1,4 @@
-"""Models by name, and what is said when there is none of that name."""
+"""Finding models by name, and the messages for names that do not exist."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from model.errors import ArchitectureError, DeviceError
         ("local-dir:/nowhere", "no open_clip_config.json there"),
     ],
 )
-def test_an_unknown_architecture_is_answered_with_near_matches(name, message):
+def test_the_message_for_an_unknown_architecture_suggests_similar_names(name, message):
     with pytest.raises(ArchitectureError, match=message):
         load_clip(ModelSource(name))
 
 
-def test_unknown_weights_are_answered_with_the_known_ones():
+def test_the_message_for_unknown_weights_lists_the_known_ones():
     with pytest.raises(ArchitectureError, match="no weights 'opanai' for ViT-B-32; it knows openai"):
         load_clip(ModelSource("ViT-B-32", "opanai"))
 
@@ -42,8 +42,8 @@ def test_a_model_is_found_by_run_folder_model_folder_or_name(tmp_path, micro_cli
     assert find_model("ViT-B-32/openai") == ModelSource("ViT-B-32", "openai")
 
 
-def test_a_name_without_weights_or_a_folder_without_a_model_is_refused(tmp_path):
-    with pytest.raises(ArchitectureError, match='add a tag, such as "ViT-B-32/openai"'):
+def test_a_name_without_weights_and_a_folder_without_a_model_are_refused(tmp_path):
+    with pytest.raises(ArchitectureError, match='has no weights tag; add one, such as "ViT-B-32/openai"'):
         find_model("ViT-B-32")
     with pytest.raises(ArchitectureError, match="name a finished run or model"):
         find_model(tmp_path)
@@ -51,7 +51,7 @@ def test_a_name_without_weights_or_a_folder_without_a_model_is_refused(tmp_path)
         find_model("VIT-B-32/openai")
 
 
-def test_fresh_weights_follow_the_seed_and_leave_the_callers_random_state_alone(micro_clip):
+def test_fresh_weights_depend_on_the_seed_and_do_not_change_the_callers_random_state(micro_clip):
     before = torch.get_rng_state()
     first, again, other = (fingerprint_clip(load_clip(ModelSource(micro_clip), seed=seed)) for seed in (0, 0, 1))
 
@@ -60,7 +60,7 @@ def test_fresh_weights_follow_the_seed_and_leave_the_callers_random_state_alone(
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_the_projects_own_small_architecture_is_known_to_open_clip():
+def test_open_clip_knows_the_projects_own_small_architecture():
     clip = load_clip(ModelSource("designclip-tiny"))
     model = clip.model.eval()
     images = torch.zeros(2, 3, *clip.preprocess.size_px)
@@ -69,11 +69,11 @@ def test_the_projects_own_small_architecture_is_known_to_open_clip():
     assert model.encode_text(clip.tokenizer(["a chair", "a lamp"])).shape == (2, 128)
 
 
-def test_a_device_that_is_not_there_is_named(monkeypatch):
+def test_the_message_names_a_device_that_is_not_available(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
     assert choose_device("auto") == torch.device("cpu")
-    with pytest.raises(DeviceError, match="'cuda' was asked for, but torch finds no CUDA device here"):
+    with pytest.raises(DeviceError, match="device 'cuda' is not available: torch finds no CUDA device"):
         choose_device("cuda")
-    with pytest.raises(DeviceError, match="no device is called 'gpu'"):
+    with pytest.raises(DeviceError, match="unknown device 'gpu'"):
         choose_device("gpu")

@@ -1,10 +1,10 @@
-"""A trained model goes to a repository of the hub, with its figures."""
+"""Uploading a trained model to a repository of the hub, with its results."""
 
 from __future__ import annotations
 
 import pytest
 
-from model.clip.push import PushError, figures_of, push_model
+from model.clip.push import PushError, push_model, render_results
 from model.errors import ArchitectureError, ConfigError
 from model.files import write_json
 from tests.model.clip.hub import TOKEN, serving_hub
@@ -34,13 +34,13 @@ EVALUATION = {
 
 @pytest.fixture
 def run(tmp_path):
-    """The folder of a run, as far as the hub is concerned."""
+    """A run folder with the files that an upload needs."""
     model = tmp_path / "run" / "model"
     model.mkdir(parents=True)
     (model / "open_clip_config.json").write_text("{}")
     (model / "open_clip_model.safetensors").write_bytes(bytes(1000))
     (model / "README.md").write_text("# A model\n")
-    (model / ".left-over").write_text("no part of the model")
+    (model / ".left-over").write_text("not part of the model")
     return tmp_path / "run"
 
 
@@ -53,7 +53,7 @@ def hub(monkeypatch, tmp_path):
         yield hub
 
 
-def test_a_dry_run_names_what_would_be_sent_and_asks_nobody(run, hub):
+def test_a_dry_run_lists_the_files_and_does_not_contact_the_hub(run, hub):
     sent = push_model(run, "team/designs", is_dry_run=True)
 
     assert sent == {
@@ -64,7 +64,7 @@ def test_a_dry_run_names_what_would_be_sent_and_asks_nobody(run, hub):
     assert hub.created == [] and hub.files == {}
 
 
-def test_the_hub_gets_the_files_of_the_model_and_a_card_with_its_figures(run, hub, monkeypatch):
+def test_the_hub_gets_the_files_of_the_model_and_a_card_with_its_results(run, hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     write_json(run / "evaluation.json", EVALUATION)
 
@@ -82,42 +82,42 @@ def test_the_hub_gets_the_files_of_the_model_and_a_card_with_its_figures(run, hu
     assert (run / "model" / "README.md").read_text() == "# A model\n"  # the run's own files stay as they are
 
 
-def test_a_hub_that_wants_another_token_is_told_in_a_sentence(run, hub, monkeypatch):
+def test_a_rejected_token_is_reported_in_one_sentence_without_the_token(run, hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
 
-    with pytest.raises(PushError, match=r"the hub does not take team/designs: .*; check the name, HF_TOKEN") as refused:
+    with pytest.raises(PushError, match=r"the hub rejected team/designs: .*; check the name, HF_TOKEN") as refused:
         push_model(run, "team/designs")
     assert "hf_wrong" not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["designs", "no name/designs", "a/b/c", "team/", "/designs"])
 @pytest.mark.parametrize("is_dry_run", [True, False])
-def test_a_name_that_no_repository_can_have_is_told_before_the_hub_is_asked(run, hub, name, is_dry_run):
-    with pytest.raises(ConfigError, match=r"is no repository; write OWNER/NAME, such as my-team/designclip"):
+def test_an_invalid_repository_name_is_refused_before_the_hub_is_contacted(run, hub, name, is_dry_run):
+    with pytest.raises(ConfigError, match=r"is not a repository name; use OWNER/NAME, such as my-team/designclip"):
         push_model(run, name, is_dry_run=is_dry_run)
     assert hub.created == []
 
 
-def test_a_hub_that_is_not_there_is_told_in_a_sentence(run, monkeypatch):
+def test_an_unreachable_hub_is_reported_in_one_sentence(run, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     with serving_hub() as hub:
         url = hub.url
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
 
-    with pytest.raises(PushError, match=r"the hub does not take team/designs: .*or try later"):
+    with pytest.raises(PushError, match=r"the hub rejected team/designs: .*or try again later"):
         push_model(run, "team/designs")
 
 
-def test_half_a_model_is_not_sent(run):
+def test_an_incomplete_model_is_not_uploaded(run):
     (run / "model" / "open_clip_model.safetensors").unlink()
 
     with pytest.raises(ArchitectureError, match=r"no open_clip_model\.safetensors there; name a finished run"):
         push_model(run, "team/designs")
 
 
-def test_figures_become_tables_with_their_unit_and_interval():
-    assert figures_of(None) == ""
-    assert figures_of(EVALUATION).splitlines()[-5:] == [
+def test_results_become_tables_with_unit_and_interval():
+    assert render_results(None) == ""
+    assert render_results(EVALUATION).splitlines()[-5:] == [
         "",
         "| | model | chance |",
         "|---|---|---|",

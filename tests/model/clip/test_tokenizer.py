@@ -1,4 +1,4 @@
-"""Quick tokens are the tokens of open_clip."""
+"""The fast tokenizer gives the tokens of open_clip."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from model.clip.tokenizer import fast_tokenizer
 
-WHOLE = open_clip.get_tokenizer("ViT-B-32")
-QUICK = fast_tokenizer(WHOLE)
+ORIGINAL = open_clip.get_tokenizer("ViT-B-32")
+FAST = fast_tokenizer(ORIGINAL)
 SHORT = open_clip.SimpleTokenizer(context_length=6)
 
 
@@ -32,17 +32,17 @@ SHORT = open_clip.SimpleTokenizer(context_length=6)
     ],
 )
 def test_a_text_has_the_same_tokens(text):
-    assert torch.equal(QUICK([text]), WHOLE([text]))
+    assert torch.equal(FAST([text]), ORIGINAL([text]))
     assert torch.equal(fast_tokenizer(SHORT)([text]), SHORT([text]))
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.one_of(st.text(), st.text(st.characters(max_codepoint=127))), min_size=1, max_size=4))
 def test_any_texts_have_the_same_tokens(texts):
-    assert torch.equal(QUICK(texts), WHOLE(texts))
+    assert torch.equal(FAST(texts), ORIGINAL(texts))
 
 
-def test_a_tokenizer_of_another_kind_is_left_as_it_is():
+def test_a_tokenizer_of_another_kind_is_returned_unchanged():
     canonical = open_clip.SimpleTokenizer(clean="canonicalize")
 
     assert fast_tokenizer(canonical) is canonical

@@ -1,4 +1,4 @@
-"""Small datasets of drawn shapes, in the layout that `model` reads."""
+"""Small datasets of drawn shapes, in the layout that this library reads."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def draw_shape(shape: str, fill: str, size: str, rng: np.random.Generator, side_
 
 
 def draw_rows(num_patents: int, *, split: str, views_per_patent: int = 2, seed: int = 0) -> list[dict]:
-    """Rows of one split; the views of a patent share shape, fill and caption."""
+    """Rows of one split. The views of a patent share shape, fill and caption."""
     rng = np.random.default_rng(seed)
     rows = []
     for patent in range(num_patents):
@@ -91,7 +91,7 @@ def write_dataset(folder: Path, rows_by_split: dict[str, list[dict]], *, name: s
 
 
 def draw_dataset(folder: Path, *, train: int = 24, validation: int = 4, test: int = 8, name: str = "shapes") -> Path:
-    """A dataset folder with so many drawn patents a split, two views each."""
+    """Write a dataset folder of drawn patents with two views each; the numbers are patents a split."""
     sizes = {"train": train, "validation": validation, "test": test}
     rows = {split: draw_rows(num, split=split, seed=seed) for seed, (split, num) in enumerate(sizes.items(), start=1)}
     return write_dataset(folder, rows, name=name)

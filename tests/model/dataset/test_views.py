@@ -1,4 +1,4 @@
-"""From dataset files to what a model takes."""
+"""From dataset files to the input of a model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.model.dataset.drawings import draw_rows, write_dataset
 HALF = Preprocess(size_px=(32, 32), mean=(0.5,) * 3, std=(0.25,) * 3, interpolation="bicubic", resize_mode="shortest")
 
 
-def test_the_views_of_a_split_come_in_the_datasets_order(tmp_path):
+def test_the_views_of_a_split_are_in_the_order_of_the_dataset(tmp_path):
     rows = draw_rows(3, split="train")
     dataset = open_dataset(write_dataset(tmp_path / "d", {"train": rows, "test": draw_rows(1, split="test", seed=9)}))
     views = read_views(dataset, "train")
@@ -72,14 +72,15 @@ def test_views_without_a_caption_are_counted_and_left_out(tmp_path):
     assert views.images[1] == rows[2]["image"]
 
 
-def test_an_empty_split_is_told_with_the_counts_of_the_others(tmp_path):
+def test_the_error_for_an_empty_split_lists_the_counts_of_the_others(tmp_path):
     dataset = open_dataset(write_dataset(tmp_path / "d", {"train": draw_rows(2, split="train")}, name="week"))
 
     with pytest.raises(DatasetError, match=r"dataset week has no captioned view in the split 'test' \(train 4\)"):
         read_views(dataset, "test")
 
 
-def damaged(folder, kind):
+def damage(folder, kind):
+    """Damage a dataset folder in one of several ways."""
     path = folder / "train-00000-of-00001.parquet"
     if kind == "absent":
         path.unlink()
@@ -105,22 +106,22 @@ def damaged(folder, kind):
         ("no fingerprint", "no usable 'fingerprint'"),
     ],
 )
-def test_a_damaged_dataset_is_named_in_the_error(tmp_path, kind, message):
+def test_the_error_says_what_is_wrong_with_a_damaged_dataset(tmp_path, kind, message):
     folder = write_dataset(tmp_path / "d", {"train": draw_rows(2, split="train")})
-    damaged(folder, kind)
+    damage(folder, kind)
 
     with pytest.raises(DatasetError, match=message):
         read_views(open_dataset(folder), "train")
 
 
-def test_a_missing_folder_is_named():
+def test_a_missing_folder_is_an_error():
     with pytest.raises(DatasetError, match="no such dataset folder"):
         open_dataset("/nowhere/at/all")
 
 
 def test_an_undecodable_image_names_its_view():
     with pytest.raises(DatasetError, match="view D1-1: its image cannot be decoded"):
-        decode_grey(b"no picture", view_id="D1-1")
+        decode_grey(b"not an image", view_id="D1-1")
     with pytest.raises(DatasetError, match="cannot be decoded"):
         decode_grey(b"")
 
@@ -132,21 +133,23 @@ def test_thin_lines_survive_shrinking():
     small = resize(image, (64, 64))
 
     assert small.shape == (64, 64)
-    assert small.mean() == pytest.approx(image.mean(), abs=1)  # area keeps the ink; picking pixels would not
+    assert small.mean() == pytest.approx(
+        image.mean(), abs=1
+    )  # averaging keeps the ink; picking single pixels would not
 
 
-def test_a_small_image_grows_to_the_size_asked_for():
+def test_a_small_image_is_enlarged_to_the_requested_size():
     assert resize(np.zeros((8, 8), np.uint8), (32, 32)).shape == (32, 32)
 
 
-def test_an_oblong_image_stands_in_the_middle_of_a_white_square():
+def test_an_oblong_image_is_centred_on_a_white_square():
     padded = pad_to_square(np.zeros((4, 10), np.uint8))
 
     assert padded.shape == (10, 10)
     assert (padded[3:7] == 0).all() and (padded[:3] == 255).all() and (padded[7:] == 255).all()
 
 
-def test_a_crop_keeps_at_least_the_share_asked_for():
+def test_a_crop_keeps_at_least_the_requested_share_of_the_area():
     image = np.arange(10_000, dtype=np.uint32).reshape(100, 100)
     rng = np.random.default_rng(0)
     sides = [crop(image, rng.random(3), min_area=0.25).shape for _ in range(200)]
@@ -156,7 +159,7 @@ def test_a_crop_keeps_at_least_the_share_asked_for():
     assert crop(image, np.array([0.0, 0.999, 0.999]), min_area=0.25)[-1, -1] == 9_999
 
 
-def test_every_channel_shows_the_same_grey_in_the_models_own_scale():
+def test_every_channel_has_the_same_grey_normalised_for_the_model():
     tensor = normalise(np.array([[[0, 255]]], np.uint8), HALF)
 
     assert tensor.shape == (1, 3, 1, 2)
@@ -179,7 +182,7 @@ def test_any_rows_can_be_read_in_any_order_on_any_number_of_threads(tmp_path):
     np.testing.assert_allclose(single[0, 0].numpy(), (expected / 255 - 0.5) / 0.25, atol=1e-5)
 
 
-def test_grey_images_normalised_on_their_own_are_what_reading_gives(tmp_path):
+def test_normalised_grey_images_equal_the_model_input(tmp_path):
     views = read_views(open_dataset(write_dataset(tmp_path / "d", {"train": draw_rows(3, split="train")})), "train")
     draws = np.random.default_rng(0).random((5, 3))
     with contextlib.closing(ImageReader(views, HALF, num_workers=2)) as images:
@@ -193,7 +196,7 @@ def test_grey_images_normalised_on_their_own_are_what_reading_gives(tmp_path):
 
 def test_an_undecodable_image_in_a_batch_names_its_view(tmp_path):
     rows = draw_rows(3, split="train")
-    rows[4]["image"] = b"\xff\xd8 no picture"
+    rows[4]["image"] = b"\xff\xd8 not an image"
     views = read_views(open_dataset(write_dataset(tmp_path / "d", {"train": rows})), "train")
 
     with (
@@ -204,17 +207,17 @@ def test_an_undecodable_image_in_a_batch_names_its_view(tmp_path):
 
 
 @pytest.mark.parametrize("side", [243, 256])
-def test_a_thin_line_keeps_its_ink_wherever_it_lies(side):
-    for place in range(100, 132):
+def test_a_thin_line_keeps_its_ink_at_every_position(side):
+    for column in range(100, 132):
         image = np.full((side, side), 255, np.uint8)
-        image[:, place] = 0
+        image[:, column] = 0
 
         ink = (255 - resize(image, (224, 224)).astype(float)).sum() / 255 / 224
 
         assert ink == pytest.approx(224 / side, rel=0.07)
 
 
-def test_every_column_of_the_dataset_can_be_asked_for(tmp_path):
+def test_every_column_of_the_dataset_can_be_read(tmp_path):
     rows = draw_rows(2, split="train")
     for row in rows:
         row |= {"locarno_class": "14-02", "figure_label": "3", "grant_date": datetime.date(2021, 1, 5)}
@@ -242,7 +245,7 @@ def test_a_column_that_an_older_dataset_lacks_is_empty(tmp_path):
     assert views.class_ids(LOCARNO).tolist() == [-1] * 4
 
 
-def test_a_column_that_one_file_lacks_is_empty_there_alone(tmp_path):
+def test_a_column_that_one_file_lacks_is_empty_only_for_that_file(tmp_path):
     old, new = draw_rows(1, split="train"), draw_rows(1, split="train", seed=5)
     for row in new:
         row["locarno_class"] = "06-01"
@@ -257,7 +260,7 @@ def test_a_column_that_one_file_lacks_is_empty_there_alone(tmp_path):
     assert views.class_ids(LOCARNO).tolist() == [-1, -1, 5, 5]
 
 
-def test_patents_and_classes_come_as_numbers(tmp_path):
+def test_patents_and_classes_are_numbered(tmp_path):
     rows = draw_rows(3, split="train")
     for row, code in zip(rows, ("D14", "D14", None, "D99", "428/156", "D1"), strict=True):
         row["uspc_class"] = code
@@ -269,7 +272,7 @@ def test_patents_and_classes_come_as_numbers(tmp_path):
     assert views.patent_ids.dtype == views.class_ids(USPC).dtype == np.int64
 
 
-def test_single_captions_are_the_ones_of_the_whole_column(tmp_path):
+def test_captions_of_single_rows_equal_those_of_the_whole_column(tmp_path):
     rows = draw_rows(4, split="train")
     rows[1]["shape"] = None
     views = read_views(open_dataset(write_dataset(tmp_path / "d", {"train": rows})), "train")
@@ -280,7 +283,7 @@ def test_single_captions_are_the_ones_of_the_whole_column(tmp_path):
         assert views.texts_of(wanted, caption, [0.0, 0.3, 0.6, 0.9]) == [column[row] for row in wanted]
 
 
-def test_shape_or_function_is_drawn_and_text_stands_in(tmp_path):
+def test_shape_or_function_is_drawn_and_text_is_the_fallback(tmp_path):
     rows = draw_rows(1, split="train")
     rows[0] |= {"shape": "round", "function": "holds water"}
     rows[1] |= {"shape": "square", "function": None, "text": "a tray"}
@@ -293,7 +296,7 @@ def test_shape_or_function_is_drawn_and_text_stands_in(tmp_path):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
-    """The cache folder of this test alone."""
+    """A cache folder for a single test."""
     monkeypatch.setenv("DESIGNCLIP_CACHE", str(tmp_path / "cache"))
     return cache_dir()
 
@@ -306,16 +309,16 @@ def week(tmp_path):
     return open_dataset(write_dataset(tmp_path / "week", {"train": rows}))
 
 
-def test_a_mapped_split_is_the_one_in_memory(week, cache):
-    held = read_views(week, "train")
+def test_a_mapped_split_equals_the_one_in_memory(week, cache):
+    in_memory = read_views(week, "train")
     written = read_views(week, "train", mapped_from_bytes=1)
     mapped = read_views(week, "train", mapped_from_bytes=1)
 
     assert len(list(cache.iterdir())) == 1
     for views in (written, mapped):
-        assert views.table.equals(held.table)
-        assert views.num_without_caption == held.num_without_caption == 1
-        assert [views.images[row] for row in range(7)] == [held.images[row] for row in range(7)]
+        assert views.table.equals(in_memory.table)
+        assert views.num_without_caption == in_memory.num_without_caption == 1
+        assert [views.images[row] for row in range(7)] == [in_memory.images[row] for row in range(7)]
 
 
 def test_a_mapped_split_is_not_read_from_its_files_again(week, cache):
@@ -323,25 +326,27 @@ def test_a_mapped_split_is_not_read_from_its_files_again(week, cache):
     path = next(week.folder.glob("*.parquet"))
     whole = path.read_bytes()
     table = pq.read_table(path).drop_columns("image")
-    pq.write_table(table.append_column("image", pa.array([b"other"] * 8)), path)  # as large a table, other images
+    pq.write_table(
+        table.append_column("image", pa.array([b"other"] * 8)), path
+    )  # a table of the same size with other images
 
     assert read_views(week, "train", mapped_from_bytes=1).images[0] != b"other"
     path.write_bytes(whole)
 
 
 def test_a_damaged_file_of_the_cache_is_written_again(week, cache):
-    held = read_views(week, "train").table
+    in_memory = read_views(week, "train").table
     read_views(week, "train", mapped_from_bytes=1)
     path = next(cache.iterdir())
     beginning = path.read_bytes()[:100]
-    path.unlink()  # a file that is mapped must not be cut
+    path.unlink()  # a mapped file must not be truncated in place
     path.write_bytes(beginning)
 
-    assert read_views(week, "train", mapped_from_bytes=1).table.equals(held)
+    assert read_views(week, "train", mapped_from_bytes=1).table.equals(in_memory)
     assert path.stat().st_size > 1000
 
 
-def test_another_dataset_has_a_file_of_its_own(week, cache, tmp_path):
+def test_every_dataset_has_its_own_file_in_the_cache(week, cache, tmp_path):
     read_views(week, "train", mapped_from_bytes=1)
     other = open_dataset(write_dataset(tmp_path / "other", {"train": draw_rows(2, split="train", seed=3)}))
     read_views(other, "train", mapped_from_bytes=1)
@@ -349,26 +354,26 @@ def test_another_dataset_has_a_file_of_its_own(week, cache, tmp_path):
     assert len(list(cache.iterdir())) == 2
 
 
-def test_a_full_or_unwritable_cache_only_costs_memory(week, cache, monkeypatch, caplog):
-    held = read_views(week, "train").table
+def test_with_a_full_or_unwritable_cache_the_images_stay_in_memory(week, cache, monkeypatch, caplog):
+    in_memory = read_views(week, "train").table
     full = shutil.disk_usage(week.folder)._replace(free=10)
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
         patched.setattr("shutil.disk_usage", lambda _: full)
-        assert read_views(week, "train", mapped_from_bytes=1).table.equals(held)
-    assert "name a larger folder in DESIGNCLIP_CACHE" in caplog.text
+        assert read_views(week, "train", mapped_from_bytes=1).table.equals(in_memory)
+    assert "set DESIGNCLIP_CACHE to a larger folder" in caplog.text
     assert not list(cache.iterdir())
 
     monkeypatch.setenv("DESIGNCLIP_CACHE", "/dev/null/nowhere")
-    assert read_views(week, "train", mapped_from_bytes=1).table.equals(held)
+    assert read_views(week, "train", mapped_from_bytes=1).table.equals(in_memory)
     assert "cannot be written" in caplog.text
 
 
-def test_files_of_the_cache_that_nobody_uses_are_removed(week, cache):
+def test_unused_files_of_the_cache_are_removed(week, cache):
     cache.mkdir(parents=True)
     for name, age_days in (("old.arrow", 31), ("recent.arrow", 2)):
         (cache / name).touch()
-        moment = (cache / name).stat().st_mtime - age_days * 24 * 3600
-        os.utime(cache / name, (moment, moment))
+        used_at = (cache / name).stat().st_mtime - age_days * 24 * 3600
+        os.utime(cache / name, (used_at, used_at))
     read_views(week, "train", mapped_from_bytes=1)
 
     assert (cache / "recent.arrow").exists() and not (cache / "old.arrow").exists()
@@ -385,7 +390,7 @@ def test_processes_that_start_together_share_one_file(week, cache):
     assert len(list(cache.iterdir())) == 1
 
 
-def test_an_image_is_found_without_a_copy():
+def test_an_image_is_read_without_a_copy():
     images = Images(pa.chunked_array([[b"ab"], [], [b"cde", b"f"]], pa.binary()))
 
     assert [images.view(row).tobytes() for row in range(3)] == [b"ab", b"cde", b"f"]

@@ -349,12 +349,12 @@ def _bomb() -> bytes:
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (b"", "this is no picture that can be read; choose a TIFF, PNG or JPEG file"),
-        (b"%PDF-1.4", "no picture that can be read"),
-        (encoded(drawing())[:-200], "no picture that can be read"),
-        (encoded(drawing(), "GIF"), "no picture that can be read"),
-        (encoded(Image.new("L", (50, 50), 255)), "the picture is blank"),
-        (_bomb(), "the picture is too large|60000 × 60000 px; at most"),
+        (b"", "the image cannot be read; choose a TIFF, PNG or JPEG file"),
+        (b"%PDF-1.4", "the image cannot be read"),
+        (encoded(drawing())[:-200], "the image cannot be read"),
+        (encoded(drawing(), "GIF"), "the image cannot be read"),
+        (encoded(Image.new("L", (50, 50), 255)), "the image is blank"),
+        (_bomb(), "the image is too large|60000 × 60000 px; at most"),
         (b"\x89PNG" + bytes(33 << 20), "more than 32 MiB; make it smaller"),
     ],
 )

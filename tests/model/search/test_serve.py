@@ -171,9 +171,9 @@ def test_whatever_is_asked_the_answer_is_a_page_with_a_sentence(port, path, stat
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (b"", "This is no picture that can be read; choose a TIFF, PNG or JPEG file."),
-        (b"GIF89a" + bytes(100), "This is no picture that can be read"),
-        (b"\xff" * 1000, "This is no picture that can be read"),
+        (b"", "The image cannot be read; choose a TIFF, PNG or JPEG file."),
+        (b"GIF89a" + bytes(100), "The image cannot be read"),
+        (b"\xff" * 1000, "The image cannot be read"),
     ],
 )
 def test_a_picture_that_is_none_is_a_sentence(port, data, sentence):

@@ -55,22 +55,22 @@ def test_a_line_names_a_drawing_and_the_number_of_its_patent(text, patent_number
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"^list.txt: the list is empty; take it from DeepPatent's data folder again$"),
+        ("", r"^list.txt: the list is empty; get it from DeepPatent's data folder again$"),
         (
             f"{GOOD} 1\n{GOOD}\n",
-            r"^list.txt, line 2: 'I2018.*png' does not end in the number of a patent; a line is such",
+            r"^list.txt, line 2: 'I2018.*png' does not end in the number of a patent; expected a line such",
         ),
         (f"{GOOD} one", "line 1: .* does not end in the number of a patent"),
         (f"{GOOD} -1", "line 1: .* does not end in the number of a patent"),
         (f"{GOOD},1", "line 1: .* does not end in the number of a patent"),
-        ("queries/000123.png 1", "line 1: 'queries/000123.png' names no drawing of a patent below the image folder"),
-        (f"../{GOOD} 1", "line 1: .* names no drawing of a patent below the image folder"),
-        (f"/{GOOD} 1", "line 1: .* names no drawing of a patent below the image folder"),
+        ("queries/000123.png 1", "line 1: 'queries/000123.png' is not a patent drawing below the image folder"),
+        (f"../{GOOD} 1", "line 1: .* is not a patent drawing below the image folder"),
+        (f"/{GOOD} 1", "line 1: .* is not a patent drawing below the image folder"),
         (
             f"{GOOD} 1\n{listed_path(7, 1)} 1",
-            "line 2: D7 has the number 1, but before that stood for D834581; take the",
+            "line 2: D7 has the number 1, but earlier that was D834581; use the",
         ),
-        (f"{GOOD} 1\n{listed_path(834581, 2)} 2", "line 2: D834581 has the number 2, but before it had 1; take the"),
+        (f"{GOOD} 1\n{listed_path(834581, 2)} 2", "line 2: D834581 has the number 2, but earlier it had 1; use the"),
     ],
 )
 def test_anything_else_is_refused_with_file_and_line(text, message):
@@ -82,9 +82,7 @@ def test_lists_of_two_splits_are_no_pair(tmp_path):
     write_list(tmp_path / "test_query_patent.txt", [(5, 0)])
     write_list(tmp_path / "test_db_patent.txt", [(6, 1)])
 
-    with pytest.raises(
-        DatasetError, match=r"test_db_patent.txt, line 1: D6 has the number 1, but before that stood for"
-    ):
+    with pytest.raises(DatasetError, match=r"test_db_patent.txt, line 1: D6 has the number 1, but earlier that was"):
         read_lists(tmp_path, "test")
 
 
@@ -182,7 +180,7 @@ def test_missing_and_broken_images_are_left_out_counted_and_reconciled(own, tmp_
 
 
 def test_a_folder_without_any_of_the_images_is_an_error_that_says_what_to_name(published, tmp_path):
-    with pytest.raises(DatasetError, match=f"none of the 30 images .* name the folder that holds {WEEK}"):
+    with pytest.raises(DatasetError, match=f"none of the 30 images .* name the folder that contains {WEEK}"):
         import_deep_patent(published[0], tmp_path, tmp_path / "d")
     assert not (tmp_path / "d").exists()
 
@@ -230,7 +228,7 @@ def test_a_finished_import_is_left_alone_and_a_damaged_or_changed_one_is_made_ag
 def test_another_dataset_is_not_written_over(published, tmp_path):
     folder = write_dataset(tmp_path / "designs", {"test": draw_rows(2, split="test")})
 
-    with pytest.raises(ConfigError, match="designs holds another dataset; choose another name"):
+    with pytest.raises(ConfigError, match="designs contains another dataset; choose another name"):
         import_deep_patent(*published, folder)
 
 
