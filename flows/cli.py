@@ -1,49 +1,72 @@
-"""The command line: every flow and every stage by its own word.
+"""The command line: a command for each flow and each stage, under its name.
 
-Exit codes: 0 done, 1 failed, 2 bad arguments. Errors are one sentence on stderr; `--json` gives results to machines on
-stdout. Heavy imports wait until a command runs.
+Exit codes: 0 done, 1 failed, 2 bad arguments. An error is one sentence on stderr; results are on stdout, with `--json`
+for machines. Heavy imports wait until a command runs, so that `--help` answers at once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
 
 import typer
 
 from flows.commands import captions, evaluate, operations, rebuild, refresh, retrain, search, stages, train, weeks
+from flows.commands.option_groups import with_options
 from flows.terminal import output
+from flows.terminal.log import log_on_terminal
+
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Print decisions on stderr: what is skipped, retried, promoted, and why."),
+]
 
 app = typer.Typer(
     help="US design patents, from the weekly archives of the USPTO to a trained and measured CLIP model.\n\n"
-    "The walk: archives → grants → views → captions → dataset → training → evaluation. `refresh` takes it from end "
-    "to end; each stage also has its own command. What is done already is left as it is, so every command can be run "
-    "again at any time.",
+    "The stages: archives → grants → views → captions → dataset → training → evaluation. `refresh` runs all of them; "
+    "each stage also has its own command. What is done already is left as it is, so every command can be run again at "
+    "any time.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for subject in (
-    refresh,
-    rebuild,
-    weeks,
-    stages,
-    captions,
-    train,
-    evaluate,
-    retrain,
-    search,
-    operations,
-):
+
+
+@app.callback()
+def _print_log(context: typer.Context, verbose: Verbose = False) -> None:
+    context.obj = context.with_resource(log_on_terminal(verbose=verbose))
+
+
+def _accepting_verbose(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with one more option, so that --verbose may also follow the name of the command."""
+
+    @functools.wraps(command)
+    def verbose_command(*, context: typer.Context, verbose: bool, **options: Any) -> None:
+        if verbose:
+            context.obj.make_verbose()
+        command(**options)
+
+    own = inspect.Signature.from_callable(command, eval_str=True).parameters.values()
+    more = inspect.signature(_print_log, eval_str=True).parameters.values()
+    return with_options(verbose_command, [*own, *more])
+
+
+for subject in (refresh, rebuild, weeks, stages, captions, train, evaluate, retrain, search, operations):
+    for command in subject.app.registered_commands:
+        assert command.callback is not None
+        command.callback = _accepting_verbose(command.callback)
     app.add_typer(subject.app)
 
 
 def main() -> None:
-    """Run the command line; an error ends it with one sentence and its exit code."""
+    """Run the command line; an error ends it with one sentence and an exit code."""
     from model.errors import ConfigError as ModelConfigError
     from model.errors import ModelError
     from patentdata.errors import ConfigError, PatentDataError
@@ -52,11 +75,11 @@ def main() -> None:
         with _stopping_on_signals():
             app()
     except _StoppedError as stopped:
-        output.say_error("stopped; run the same command again to go on")
+        output.say_error("stopped; run the same command again to resume")
         if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(128 + stopped.number)  # threads in the middle of a sheet are not waited for; files appear whole
+            os._exit(128 + stopped.number)  # no waiting for threads: files appear whole or not at all
         raise
     except (PatentDataError, ModelError) as error:
         output.say_error(str(error))
@@ -69,7 +92,7 @@ def main() -> None:
 
 
 class _StoppedError(SystemExit):
-    """A signal asked this process to end."""
+    """A signal asked this process to end; its exit code is 128 + the number of the signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -78,7 +101,7 @@ class _StoppedError(SystemExit):
 
 @contextlib.contextmanager
 def _stopping_on_signals() -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM end the command with a sentence, for the length of a block."""
+    """Let Ctrl-C and SIGTERM raise `_StoppedError` for the length of a block; does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""The command of the captions."""
+"""The command that captions views: captions."""
 
 from __future__ import annotations
 
@@ -7,19 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import (
-    Captioner,
-    ConfigFile,
-    DataDir,
-    Endpoint,
-    Json,
-    Model,
-    PromptName,
-    Workers,
-    Years,
-    caption_settings,
-    walk_stage,
-)
+from flows.commands.option_groups import grouped
+from flows.commands.options import CaptionOptions, ConfigFile, DataDir, Json, Workers, Years, walk_stage
 from flows.commands.settings import read_toml
 from flows.terminal import bars, output
 
@@ -27,14 +16,14 @@ app = typer.Typer()
 
 
 @app.command()
+@grouped
 def captions(
+    *,
     data_dir: DataDir,
-    captioner: Captioner = None,
-    endpoint: Endpoint = None,
-    model: Model = None,
-    prompt: PromptName = None,
+    how: CaptionOptions,
     report: Annotated[
-        Path | None, typer.Option(help="Instead: an HTML page of the captions there are: measures, samples, pictures.")
+        Path | None,
+        typer.Option(help="Instead: write an HTML page about the captions: quality measures, samples, pictures."),
     ] = None,
     week: Annotated[
         list[str] | None, typer.Option(help="With --report: a week such as I20210105; repeatable; default: all.")
@@ -50,7 +39,7 @@ def captions(
 ) -> None:
     """Caption every view of every week in a data folder, or show the captions on a page.
 
-    What is captioned already is not asked again; stopped half way, the same command goes on.
+    What is captioned already is not asked again; if it was stopped, the same command resumes.
 
     Examples: `designclip captions -d data --model llava-hf/llava-1.5-13b-hf`,
     `designclip captions -d data --endpoint http://gpu-1:8000/v1 --endpoint http://gpu-2:8000/v1 --prompt impact`,
@@ -60,9 +49,8 @@ def captions(
         return _write_page(data_dir, report, week or [], compare, as_json)
     if week or compare:
         raise typer.BadParameter("--week and --compare belong to --report; name the page to write")
-    of_weeks = read_toml(config).get("weeks", {})
-    settings = {"captions": caption_settings(of_weeks.get("captions", {}), locals())}
-    walk_stage("captions", data_dir, None, years, workers, as_json, settings=settings)
+    from_file = read_toml(config).get("weeks", {}).get("captions", {})
+    walk_stage("captions", data_dir, years, workers, as_json, settings={"captions": how.settings(from_file)})
 
 
 def _write_page(data_dir: str, report: Path, weeks: list[str], compare: str | None, as_json: bool) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.commands.settings import build, parse_years
+from flows.commands.settings import build, parse_years, read_toml
 from flows.terminal import tables
 from flows.terminal.bars import Bars
 
@@ -17,40 +18,98 @@ if TYPE_CHECKING:
 DataDir = Annotated[
     str, typer.Option("--data-dir", "-d", help="The data folder: a path, or an fsspec address such as s3://bucket/x.")
 ]
+LocalDataDir = Annotated[str, typer.Option("--data-dir", "-d", help="The data folder, on this machine.")]
 Source = Annotated[
     str | None,
     typer.Option(
         "--source",
         "-s",
         help='Where weekly archives come from: "portal", a mirror\'s address, or a folder of files such as '
-        "I20210105.tar; without it, the weeks kept.",
+        "I20210105.tar; default: the weeks that the data folder keeps.",
     ),
 ]
 Years = Annotated[str, typer.Option(help="Only these years, such as 2021 or 2007-2022,2024.")]
 Workers = Annotated[int, typer.Option(help="Weeks at a time; 0 takes as many as there are cores.")]
-Kind = Annotated[str, typer.Option("--runner", help="Where weeks run: processes, threads, or dask.")]
-DaskAddress = Annotated[str | None, typer.Option(help="Scheduler of a Dask cluster, such as tcp://127.0.0.1:8786.")]
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="TOML file of settings; tables [weeks], [dataset], [training], [evaluation]."),
 ]
-Captioner = Annotated[
-    str | None,
-    typer.Option(help='"described", from the grant\'s own words (default), or "vllm", by a model that sees the views.'),
+Prefect = Annotated[
+    bool, typer.Option("--prefect", help="Run as a Prefect flow: same work, same bytes, and a record of the run.")
 ]
-Endpoint = Annotated[
-    list[str] | None,
-    typer.Option(help="Running OpenAI-compatible server, such as http://gpu-1:8000/v1; repeatable. Implies vllm."),
-]
-Model = Annotated[
-    str | None,
-    typer.Option(help="Model, a hub name or folder; without --endpoint a server is started for it. Implies vllm."),
-]
-PromptName = Annotated[str | None, typer.Option("--prompt", help='What a model is asked: "views" or "impact".')]
-Prefect = Annotated[bool, typer.Option("--prefect", help="Run as a Prefect flow: same work, same bytes, on record.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 DatasetName = Annotated[str, typer.Option("--dataset", help="Name of the dataset under datasets/.")]
 RunName = Annotated[str, typer.Option("--run", help="Name of the run under runs/; default: the dataset's name.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionOptions:
+    """How views are captioned; what is not given is left to the settings file."""
+
+    captioner: Annotated[
+        str | None,
+        typer.Option(
+            help='"described", from the grant\'s own words (default), or "vllm", by a model that sees the views.'
+        ),
+    ] = None
+    endpoint: Annotated[
+        list[str] | None,
+        typer.Option(help="Running OpenAI-compatible server, such as http://gpu-1:8000/v1; repeatable. Implies vllm."),
+    ] = None
+    model: Annotated[
+        str | None,
+        typer.Option(help="Model, a hub name or folder; without --endpoint a server is started for it. Implies vllm."),
+    ] = None
+    prompt: Annotated[str | None, typer.Option("--prompt", help='What a model is asked: "views" or "impact".')] = None
+
+    def settings(self, from_file: dict[str, Any]) -> dict[str, Any]:
+        """Settings of captions: those of a settings file, overridden by what the command line says."""
+        given: dict[str, Any] = {"captioner": self.captioner, "model": self.model, "prompt": self.prompt}
+        given["endpoints"] = self.endpoint
+        if self.captioner is None and (self.model or self.endpoint):
+            given["captioner"] = "vllm"
+        return from_file | {name: value for name, value in given.items() if value}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalkOptions:
+    """Which weeks are taken the whole way, and where the work runs."""
+
+    data_dir: DataDir
+    source: Source = None
+    workers: Workers = 0
+    kind: Annotated[str, typer.Option("--runner", help="Where weeks run: processes, threads, or dask.")] = "processes"
+    dask_address: Annotated[
+        str | None, typer.Option(help="Scheduler of a Dask cluster, such as tcp://127.0.0.1:8786.")
+    ] = None
+
+    config: ConfigFile = None
+
+    def settings(self, captions: CaptionOptions, *, years: str, training: bool) -> dict[str, Any]:
+        """Settings of a refresh or rebuild: the settings file's, overridden by what the command line says.
+
+        Args:
+            captions: How views are captioned.
+            years: Only these years, as the command line has them; empty for those of the settings file.
+            training: Whether a model is trained.
+
+        Raises:
+            ConfigError: The settings file cannot be read, or `years` names no years.
+        """
+        values = read_toml(self.config)
+        weeks: dict[str, Any] = dict(values.get("weeks", {}))
+        weeks["data_dir"] = self.data_dir
+        if self.source is not None:
+            weeks["source"] = self.source
+        if years:
+            weeks["years"] = parse_years(years)
+        weeks["captions"] = captions.settings(weeks.get("captions", {}))
+        workers = {"kind": self.kind, "num_workers": self.workers, "dask_address": self.dask_address}
+        weeks["workers"] = weeks.get("workers", {}) | workers
+        values["weeks"] = weeks
+        if not training:
+            values["training"] = None
+        return values
 
 
 def run_flow(flow: Flow[..., Any], config: Any, prefect: bool) -> Any:
@@ -61,33 +120,29 @@ def run_flow(flow: Flow[..., Any], config: Any, prefect: bool) -> Any:
         return flow(config) if prefect else flow.fn(config)
 
 
-def caption_settings(given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Settings of captions: those of a TOML file, and over them what the command line says."""
-    said = {name: options.get(name) for name in ("captioner", "model", "prompt")}
-    said["endpoints"] = options.get("endpoint")
-    if said["captioner"] is None and (said["model"] or said["endpoints"]):
-        said["captioner"] = "vllm"
-    return given | {name: value for name, value in said.items() if value}
-
-
 def walk_stage(
-    stage: str,
-    data_dir: str,
-    source: str | None,
-    years: str,
-    workers: int,
-    as_json: bool,
-    *,
-    settings: dict[str, Any] | None = None,
+    stage: str, data_dir: str, years: str, workers: int, as_json: bool, *, settings: dict[str, Any] | None = None
 ) -> None:
-    """Run one stage of every week and show what it did; `settings` are more of `WeeksConfig`."""
+    """Run one stage of every kept week and show what it did.
+
+    Args:
+        stage: The stage, such as "grants".
+        data_dir: The data folder.
+        years: Only these years, as the command line has them; empty for all.
+        workers: Weeks at a time; 0 takes as many as there are cores.
+        as_json: Print the reports as JSON.
+        settings: Further settings of `WeeksConfig`.
+
+    Raises:
+        WeeksFailedError: Some weeks failed, after the others were done and shown.
+    """
     from flows.weeks import WeeksConfig, walk_weeks
     from patentdata.store.folder import DataFolder
-
-    values = {"data_dir": data_dir, "source": source, "years": parse_years(years), "only_stages": (stage,)}
-    config = build(WeeksConfig, (settings or {}) | values | {"workers": {"num_workers": workers}})
     from tasks.running.progress import listening
 
-    with DataFolder(data_dir).locked(), Bars() as bars, listening(bars):
-        outcomes = walk_weeks(config)
+    values = {"data_dir": data_dir, "years": parse_years(years), "only_stages": (stage,)}
+    config = build(WeeksConfig, (settings or {}) | values | {"workers": {"num_workers": workers}})
+    folder = DataFolder(data_dir)
+    with folder.locked(), Bars() as bars, listening(bars):
+        outcomes = walk_weeks(config, folder)
     tables.show_outcomes(outcomes, as_json)

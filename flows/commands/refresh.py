@@ -8,24 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.commands.options import (
-    Captioner,
-    ConfigFile,
-    DaskAddress,
-    DataDir,
-    Endpoint,
-    Json,
-    Kind,
-    Model,
-    Prefect,
-    PromptName,
-    Source,
-    Workers,
-    Years,
-    caption_settings,
-    run_flow,
-)
-from flows.commands.settings import build, parse_years, read_toml
+from flows import use_prefect_home
+from flows.commands.option_groups import grouped
+from flows.commands.options import CaptionOptions, Json, Prefect, WalkOptions, Years, run_flow
+from flows.commands.settings import build
 from flows.terminal import output, tables
 
 if TYPE_CHECKING:
@@ -46,31 +32,26 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Draw two weeks of patents and walk them to a measured model: everything, small, on this machine."""
-    home = (out / "prefect").resolve()
-    home.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("PREFECT_HOME", str(home))  # before Prefect is imported
+    prefect_home = (out / "prefect").resolve()
+    prefect_home.mkdir(parents=True, exist_ok=True)
+    use_prefect_home(prefect_home)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     from flows.commands.demo import DEMO_WEEKS, demo_config, draw_archives
+    from flows.refresh import refresh as flow
 
     output.say(f"Drawing {len(DEMO_WEEKS)} weeks of {patents} patents under {out}/archives …")
     draw_archives(out / "archives", patents)
-    _refresh(demo_config(out), prefect, as_json)
+    run_walk(flow, demo_config(out), prefect, as_json)
 
 
 @app.command()
+@grouped
 def refresh(
-    data_dir: DataDir,
-    source: Source = None,
+    *,
+    walk: WalkOptions,
     years: Years = "",
-    captioner: Captioner = None,
-    endpoint: Endpoint = None,
-    model: Model = None,
-    prompt: PromptName = None,
+    captions: CaptionOptions,
     training: Annotated[bool, typer.Option(help="Train and measure a model on the dataset.")] = True,
-    workers: Workers = 0,
-    kind: Kind = "processes",
-    dask_address: DaskAddress = None,
-    config: ConfigFile = None,
     prefect: Prefect = False,
     as_json: Json = False,
 ) -> None:
@@ -80,37 +61,15 @@ def refresh(
     `designclip refresh -s archives -d data --model llava-hf/llava-1.5-13b-hf` (captions by a model on this machine's
     GPUs), `designclip refresh -s archives -d data --endpoint http://gpu-1:8000/v1 --endpoint http://gpu-2:8000/v1`
     """
-    _refresh(refresh_config(locals()), prefect, as_json)
-
-
-def refresh_config(options: dict[str, Any]) -> RefreshConfig:
-    """Settings of a refresh or rebuild: the TOML file's, and over them what the command line says."""
     from flows.refresh import RefreshConfig
-
-    values = read_toml(options["config"])
-    of_weeks: dict[str, Any] = dict(values.get("weeks", {}))
-    of_weeks["data_dir"] = options["data_dir"]
-    if options["source"] is not None:
-        of_weeks["source"] = options["source"]
-    if options["years"]:
-        of_weeks["years"] = parse_years(options["years"])
-    of_weeks["captions"] = caption_settings(of_weeks.get("captions", {}), options)
-    workers = {"kind": options["kind"], "num_workers": options["workers"], "dask_address": options["dask_address"]}
-    of_weeks["workers"] = of_weeks.get("workers", {}) | workers
-    values["weeks"] = of_weeks
-    if not options["training"]:
-        values["training"] = None
-    return build(RefreshConfig, values)
-
-
-def _refresh(config: RefreshConfig, prefect: bool, as_json: bool) -> None:
     from flows.refresh import refresh as flow
 
+    config = build(RefreshConfig, walk.settings(captions, years=years, training=training))
     run_walk(flow, config, prefect, as_json)
 
 
-def run_walk(flow: Flow[..., Any], config: Any, prefect: bool, as_json: bool) -> None:
-    """Run a flow that walks weeks and show what it came to; exit code 1 where a week failed, the others being done."""
+def run_walk(flow: Flow[..., Any], config: RefreshConfig, prefect: bool, as_json: bool) -> None:
+    """Run a flow that walks weeks and show its result; exit code 1 if a week failed, after the others were done."""
     from flows.outcomes import WeeksFailedError
 
     try:

@@ -28,7 +28,7 @@ def grants(
     Examples: `designclip grants ipg210105.xml --out grants.parquet`, `designclip grants -d data`
     """
     if data_dir is not None:
-        return walk_stage("grants", data_dir, None, years, workers, as_json)
+        return walk_stage("grants", data_dir, years, workers, as_json)
     if not files or out is None:
         raise typer.BadParameter("name FILES and --out, or --data-dir")
     from patentdata.grants.loose_files import write_grants
@@ -62,7 +62,7 @@ def views(
     if report is not None:
         return _write_contact_sheets(data_dir or "data", report, week or [], limit, as_json)
     if data_dir is not None:
-        return walk_stage("views", data_dir, None, years, workers, as_json)
+        return walk_stage("views", data_dir, years, workers, as_json)
     if sheets is None or jsonl is None:
         raise typer.BadParameter("name --data-dir, or both --sheets and --jsonl, or --report")
     from patentdata.views.loose_sheets import write_figures

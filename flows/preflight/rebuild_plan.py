@@ -1,4 +1,9 @@
-"""What a rebuild will take, before it starts: weeks, bytes, hours and disk, by rates that say where they are from."""
+"""What a rebuild will take, before it starts: weeks, bytes, hours and disk, by rates that name their source.
+
+A rebuild of many years runs for hours and moves terabytes, so it is planned and confirmed first. A plan must be cheap:
+it reads the source's listing and the notes of the data folder, and opens no archive. All numbers beyond that are
+estimates, and the plan carries the rates that they were made with.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +25,14 @@ from flows.preflight.rates import (
     read_speed,
     share_of_designs,
 )
-from patentdata.archives.downloads import DownloadsConfig
-from patentdata.archives.portal import PortalConfig
+from flows.weeks import WeeksConfig
 from patentdata.archives.sources import list_weeks
 from patentdata.archives.weekly_archive import WeeklyArchive
 from patentdata.errors import SourceError
 from patentdata.store.folder import DataFolder
 from patentdata.store.weeks import WEEKLY_STAGES, kept_weeks, missing_weeks, weeks_of
-from tasks.running.runners import WorkersConfig
 
-_AS_PUBLISHED, _AS_USUAL = PortalConfig(), DownloadsConfig()
+_ASSUMED_ARCHIVE_BYTES = 3_700_000_000  # of an archive whose size the source does not state: a week of 2024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,19 +42,19 @@ class RebuildPlan:
     Attributes:
         years: The years asked for.
         num_weeks: Weeks that the source offers or the data folder keeps.
-        num_done: Weeks of those whose stages all lie in the data folder; whether they are whole, the run will see.
-        missing: Tuesdays of the years without an archive, "I20210112".
-        archive_bytes: Archives still to be read, whole, as far as the source states their sizes.
-        move_bytes: What of them is DESIGN, which is kept.
-        num_patents: Patents still to be walked, reckoned from the bytes.
-        num_sheets: Their sheets, likewise.
-        move_hours: For the reading, one archive at a time: of DESIGN from a server, of everything from a folder.
-        work_hours: For the stages, on the workers.
-        hours: In all; weeks are fetched while others are worked on.
+        num_done: Weeks among them that have the output of every stage; only the run checks whether it is intact.
+        missing: Tuesdays of the years without an archive, such as "I20210112".
+        archive_bytes: Size of the archives still to be read.
+        move_bytes: Part of `archive_bytes` that is DESIGN, which is kept.
+        num_patents: Patents still to be processed, estimated from the bytes.
+        num_sheets: Sheets still to be processed, estimated from the bytes.
+        move_hours: Hours of reading, one archive at a time: DESIGN alone from a server, everything from a folder.
+        work_hours: Hours of the stages, on the workers.
+        hours: Hours in all; weeks are fetched while others are worked on.
         num_workers: Weeks side by side.
-        disk_bytes: What the data folder (and IMPACT's layout) will still grow by.
-        free_bytes: Free there now; None where that cannot be known.
-        rates: What was reckoned with.
+        disk_bytes: Bytes by which the data folder (and IMPACT's layout) will still grow.
+        free_bytes: Bytes that are free there now; None if that cannot be known.
+        rates: The rates that the plan was estimated with.
     """
 
     years: tuple[int, ...]
@@ -85,88 +88,120 @@ class RebuildPlan:
 
 
 def plan_rebuild(
-    data_dir: str,
-    source: str | None,
-    years: tuple[int, ...],
-    workers: WorkersConfig,
+    config: WeeksConfig,
     *,
     layout: bool = False,
-    whole: bool = False,
     bytes_per_s: float | None = None,
     today: datetime.date | None = None,
-    portal: PortalConfig = _AS_PUBLISHED,
-    downloads: DownloadsConfig = _AS_USUAL,
 ) -> RebuildPlan:
-    """Reckon what a rebuild will take, from the listing and the names of files alone: no archive is opened.
+    """Estimate what a rebuild will take, from the listing and the names of files alone: no archive is opened.
 
     Args:
-        data_dir: The data folder.
-        source: Where archives come from; None walks the weeks that are kept.
-        years: Years to rebuild.
-        workers: Where weeks run.
+        config: The weeks to rebuild, by year, and how they are read.
         layout: Whether IMPACT's layout is written too.
-        whole: Whether archives of a server are read to their end.
-        bytes_per_s: How fast archives arrive; None assumes it.
-        today: Tuesdays after it are not missing; None for the clock's.
-        portal: How the portal is asked, where it is the source.
-        downloads: How patient a listing is.
+        bytes_per_s: How fast archives arrive; None for an assumed rate.
+        today: Tuesdays after it do not count as missing; None for the clock's.
 
     Raises:
         SourceError: The source cannot be listed, or there is no week of these years.
     """
-    folder = DataFolder(data_dir)
-    offered: dict[str, WeeklyArchive] = {}
-    if source is not None:
-        listed = list_weeks(source, years=years, portal=portal, downloads=downloads)
-        offered = {archive.week: archive for archive in listed}
-    kept = {week for week in kept_weeks(folder) if int(week[1:5]) in years}
-    weeks = {*offered, *kept}
-    if not weeks:
-        raise SourceError(f"no week of {years[0]}–{years[-1]} in {source or data_dir}; name a --source that holds them")
-    done = kept.intersection(*(weeks_of(folder, stage) for stage in WEEKLY_STAGES[1:]))
-    notes = {week: folder.read_json(folder.path("archives", f"{week}.json")) or {} for week in sorted(kept)}
-    share = share_of_designs(notes)
-    to_move = [archive for week, archive in offered.items() if week not in kept]
-    archive_bytes = sum(_size_of(archive, share) for archive in to_move)
-    move_bytes = sum(
-        round(min(share.value * _size_of(archive, share), archive.num_bytes or 1e12)) for archive in to_move
-    )
-    waiting_bytes = sum(kept_bytes(notes[week]) for week in kept - done)
-    num_sheets = round((move_bytes + waiting_bytes) / SHEET_BYTES.value)
+    folder = DataFolder(config.data_dir)
+    weeks = _read_weeks(config, folder)
+    num_workers = config.workers.num_workers_here
+    share = share_of_designs(weeks.notes)
     speed = read_speed(folder) or SHEETS_PER_CORE_S
-    arrival = arrival_of(to_move, bytes_per_s)
-    reads_all = whole or all(archive.kind == "folder" for archive in to_move)
-    move_hours = (archive_bytes if reads_all else move_bytes) / arrival.value / 3600
-    if any(archive.kind == "portal" for archive in to_move):
-        limits = portal.limits
-        move_hours = max(move_hours, len(to_move) * limits.files_window_s / limits.files_at_once / 3600)
-    work_hours = num_sheets / speed.value / workers.num_workers_here / 3600
-    image_bytes = VIEW_BYTES.value + TRAINING_IMAGE_BYTES.value
-    disk_bytes = move_bytes + num_sheets * VIEWS_A_SHEET.value * image_bytes
-    if layout:
-        disk_bytes += move_bytes + sum(kept_bytes(note) for note in notes.values())
+    arrival = arrival_of(weeks.to_move, bytes_per_s)
+
+    archive_bytes = sum(_size_of(archive) for archive in weeks.to_move)
+    move_bytes = sum(round(share.value * _size_of(archive)) for archive in weeks.to_move)
+    design_bytes = move_bytes + sum(kept_bytes(weeks.notes[week]) for week in weeks.kept - weeks.done)
+    num_sheets = round(design_bytes / SHEET_BYTES.value)
+    move_hours = _move_hours(config, weeks.to_move, archive_bytes, move_bytes, arrival)
+    work_hours = num_sheets / speed.value / num_workers / 3600
+
     return RebuildPlan(
-        years=years,
-        num_weeks=len(weeks),
-        num_done=len(done),
-        missing=tuple(missing_weeks(years, weeks, today or datetime.date.today())),
+        years=config.years,
+        num_weeks=len(weeks.known),
+        num_done=len(weeks.done),
+        missing=tuple(missing_weeks(config.years, weeks.known, today or datetime.date.today())),
         archive_bytes=archive_bytes,
         move_bytes=move_bytes,
-        num_patents=round((move_bytes + waiting_bytes) / PATENT_BYTES.value),
+        num_patents=round(design_bytes / PATENT_BYTES.value),
         num_sheets=num_sheets,
         move_hours=move_hours,
         work_hours=work_hours,
-        hours=max(move_hours, work_hours) if workers.num_workers_here > 1 else move_hours + work_hours,
-        num_workers=workers.num_workers_here,
-        disk_bytes=round(disk_bytes),
+        hours=max(move_hours, work_hours) if num_workers > 1 else move_hours + work_hours,
+        num_workers=num_workers,
+        disk_bytes=_disk_bytes(weeks, move_bytes, num_sheets, layout=layout),
         free_bytes=free_bytes(folder),
         rates=(share, SHEET_BYTES, PATENT_BYTES, arrival, speed, VIEWS_A_SHEET, VIEW_BYTES, TRAINING_IMAGE_BYTES),
     )
 
 
-def _size_of(archive: WeeklyArchive, share: Rate) -> int:
-    """Size of an archive; where the source states none, that of a week of 2024."""
-    return archive.num_bytes if archive.num_bytes is not None else 3_700_000_000
+@dataclass(frozen=True, kw_only=True)
+class _Weeks:
+    """The weeks of the years of a plan.
+
+    Attributes:
+        offered: Week → its archive, as the source lists it.
+        notes: Week → the note of its archive, for each week that the data folder keeps.
+        done: Weeks that have the output of every stage.
+    """
+
+    offered: dict[str, WeeklyArchive]
+    notes: dict[str, dict[str, Any]]
+    done: set[str]
+
+    @property
+    def kept(self) -> set[str]:
+        return set(self.notes)
+
+    @property
+    def known(self) -> set[str]:
+        return {*self.offered, *self.notes}
+
+    @property
+    def to_move(self) -> list[WeeklyArchive]:
+        """Archives that have yet to be read."""
+        return [archive for week, archive in self.offered.items() if week not in self.notes]
 
 
-# --- Speed measured here ----------------------------------------------------------------------------------------------
+def _read_weeks(config: WeeksConfig, folder: DataFolder) -> _Weeks:
+    """What the source offers of the years, and what the data folder holds of them."""
+    offered: dict[str, WeeklyArchive] = {}
+    if config.source is not None:
+        listed = list_weeks(config.source, years=config.years, portal=config.portal, downloads=config.downloads)
+        offered = {archive.week: archive for archive in listed}
+    kept = {week for week in kept_weeks(folder) if int(week[1:5]) in config.years}
+    if not offered and not kept:
+        years = f"{config.years[0]}–{config.years[-1]}"
+        place = config.source or config.data_dir
+        raise SourceError(f"no week of {years} in {place}; name a --source that holds them")
+    notes = {week: folder.read_json(folder.path("archives", f"{week}.json")) or {} for week in sorted(kept)}
+    done = kept.intersection(*(weeks_of(folder, stage) for stage in WEEKLY_STAGES[1:]))
+    return _Weeks(offered=offered, notes=notes, done=done)
+
+
+def _move_hours(
+    config: WeeksConfig, to_move: list[WeeklyArchive], archive_bytes: int, move_bytes: int, arrival: Rate
+) -> float:
+    """Hours of reading: as long as the bytes take to arrive, and on the portal no faster than its limits allow."""
+    reads_all = config.archives.whole or all(archive.kind == "folder" for archive in to_move)
+    hours = (archive_bytes if reads_all else move_bytes) / arrival.value / 3600
+    if any(archive.kind == "portal" for archive in to_move):
+        limits = config.portal.limits
+        hours = max(hours, len(to_move) * limits.files_window_s / limits.files_at_once / 3600)
+    return hours
+
+
+def _disk_bytes(weeks: _Weeks, move_bytes: int, num_sheets: int, *, layout: bool) -> int:
+    """Bytes still to be written: DESIGN, views and training images, and DESIGN once more in IMPACT's layout."""
+    num_bytes = move_bytes + num_sheets * VIEWS_A_SHEET.value * (VIEW_BYTES.value + TRAINING_IMAGE_BYTES.value)
+    if layout:
+        num_bytes += move_bytes + sum(kept_bytes(note) for note in weeks.notes.values())
+    return round(num_bytes)
+
+
+def _size_of(archive: WeeklyArchive) -> int:
+    """Size of an archive in bytes; if the source does not state it, the assumed one."""
+    return archive.num_bytes if archive.num_bytes is not None else _ASSUMED_ARCHIVE_BYTES

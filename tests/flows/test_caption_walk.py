@@ -322,7 +322,7 @@ def test_a_command_ended_half_way_leaves_no_process_and_goes_on_where_it_was(dat
         client.send_signal(number)
         _, told = client.communicate(timeout=60)
     assert client.returncode == code
-    assert number == signal.SIGKILL or "error: stopped; run the same command again to go on" in told
+    assert number == signal.SIGKILL or "error: stopped; run the same command again to resume" in told
     assert len(family) >= 4, "leash, server, workers of weeks and of pictures"
     assert psutil.wait_procs(family, timeout=60)[1] == []
     num_kept = num_journaled(data_dir)

@@ -18,6 +18,7 @@ from flows.preflight.rates import Stopwatch, read_speed, write_speed
 from flows.preflight.rebuild_plan import plan_rebuild
 from flows.rebuild import RebuildConfig, rebuild
 from flows.weeks import WeeksConfig
+from patentdata.archives.designs import ArchivesConfig
 from patentdata.archives.portal_limits import LimitsConfig
 from patentdata.errors import ConfigError, ReconciliationError, SourceError
 from patentdata.rebuild import account
@@ -65,10 +66,11 @@ def arguments(source: Path, data_dir: Path, *more: object) -> tuple[object, ...]
 # --- The plan ---------------------------------------------------------------------------------------------------------
 
 
-def plan(source: Path | None, data_dir: Path, **options: object):
-    return plan_rebuild(
-        str(data_dir), None if source is None else str(source), (2024,), THREADS, today=TODAY, **options
-    )
+def plan(source: Path | str | None, data_dir: Path, **options: object):
+    """A plan of 2024; options are those of `plan_rebuild` or else settings of the weeks."""
+    ours = {name: options.pop(name) for name in ("layout", "bytes_per_s") if name in options}
+    weeks = {"source": source and str(source), "years": (2024,), "workers": THREADS} | options
+    return plan_rebuild(WeeksConfig(data_dir=str(data_dir), **weeks), today=TODAY, **ours)  # type: ignore[arg-type]
 
 
 def test_a_plan_counts_weeks_bytes_hours_and_disk_and_writes_nothing(source, tmp_path):
@@ -108,21 +110,20 @@ def test_a_folder_is_read_whole_and_the_portal_gives_so_many_files_in_its_time(s
     ) as server:
         portal = portal_of(server, LimitsConfig(files_at_once=2, files_window_s=7200.0, call_interval_s=0.0))
         slow, fast = (plan("portal", tmp_path, bytes_per_s=speed, portal=portal) for speed in (1.0, 1e9))
-        whole = plan("portal", tmp_path, bytes_per_s=1.0, portal=portal, whole=True)
+        whole = plan("portal", tmp_path, bytes_per_s=1.0, portal=portal, archives=ArchivesConfig(whole=True))
     assert fast.move_hours == 2.0
     assert slow.move_hours == pytest.approx(slow.move_bytes / 3600)
     assert whole.move_hours == pytest.approx(whole.archive_bytes / 3600)
 
 
 def test_more_workers_take_fewer_hours(source, tmp_path):
-    one = plan_rebuild(str(tmp_path), str(source), (2024,), WorkersConfig(num_workers=1), today=TODAY)
-    four = plan_rebuild(str(tmp_path), str(source), (2024,), WorkersConfig(num_workers=4), today=TODAY)
+    one, four = (plan(source, tmp_path, workers=WorkersConfig(num_workers=num)) for num in (1, 4))
     assert one.work_hours == pytest.approx(4 * four.work_hours)
 
 
 def test_a_plan_of_years_without_weeks_is_refused(source, tmp_path):
     with pytest.raises(SourceError, match="no week of 2019–2019"):
-        plan_rebuild(str(tmp_path), str(source), (2019,), THREADS)
+        plan(source, tmp_path, years=(2019,))
 
 
 def test_the_speed_of_a_run_that_walked_enough_is_reckoned_with_later(source, tmp_path):
@@ -190,7 +191,7 @@ def test_with_yes_it_is_done_and_the_account_is_told(designclip, source, tmp_pat
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (("--layout", "imapct"), "'imapct' is no layout; write --layout impact"),
+        (("--layout", "imapct"), "'imapct' is not a layout; write --layout impact"),
         (("--years", ""), "no years to rebuild; name them"),
         (("--years", "20x4"), "'20x4' names no years"),
         (("--years", "2019", "--yes"), "no week of 2019"),
@@ -307,7 +308,7 @@ def test_stopped_anywhere_and_run_again_the_bytes_are_the_same(source, rebuilt, 
     if how == signal.SIGKILL:
         assert walk.returncode == -signal.SIGKILL
     else:
-        assert walk.returncode == 128 + how and err.endswith("stopped; run the same command again to go on\n")
+        assert walk.returncode == 128 + how and err.endswith("stopped; run the same command again to resume\n")
         assert "Traceback" not in err
     wait_for_end(workers)
     rebuild.fn(config(source, tmp_path / "data"))

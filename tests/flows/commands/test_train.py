@@ -116,6 +116,6 @@ def test_a_command_that_is_told_to_end_leaves_a_checkpoint_and_the_same_command_
     _, err = program.communicate(timeout=120)
 
     assert program.returncode == 128 + signal.SIGTERM
-    assert "stopped; run the same command again to go on" in " ".join(err.split())
+    assert "stopped; run the same command again to resume" in " ".join(err.split())
     (num_steps,) = list_checkpoints(checkpoints)
     assert len(read_metrics(data_dir / "runs" / "long" / "metrics.jsonl")) == num_steps
