@@ -17,7 +17,7 @@ from flows.terminal import bars, output
 
 if TYPE_CHECKING:
     from model.progress import Progress
-    from model.search.gallery import Hit
+    from model.search.query import Found
     from model.search.search import Search
 
 app = typer.Typer()
@@ -27,8 +27,8 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="A run under runs/, a folder, local-dir:…, hf-hub:…, or ARCHITECTURE/TAG; default: the run named as the "
-        "dataset.",
+        help="A run under runs/, a folder, local-dir:…, hf-hub:…, or ARCHITECTURE/TAG; default: the run named like "
+        "the dataset.",
     ),
 ]
 ApproximateFrom = Annotated[
@@ -50,7 +50,7 @@ def search(
     granted_from: Annotated[str, typer.Option("--from", help="Only granted since, such as 2021-03-31 or 2021.")] = "",
     granted_to: Annotated[str, typer.Option("--to", help="Only granted until, that day, month or year included.")] = "",
     once: Annotated[bool, typer.Option("--once", help="Each patent once, with its nearest view.")] = False,
-    html: Annotated[Path | None, typer.Option(help="A page with the pictures goes there.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures to this file.")] = None,
     approximate_from: ApproximateFrom = 500_000,
     as_json: Json = False,
 ) -> None:
@@ -63,39 +63,21 @@ def search(
     """
     if (text is None) == (image is None):
         raise typer.BadParameter("give a text or --image, one of the two")
-    from model.dataset.folder import open_dataset
-    from model.dataset.query_image import QueryImageConfig, read_query_file
     from model.search.gallery import Filters
-    from model.search.search import check_k, check_text, render_results
+    from model.search.query import Query, find_views
+    from model.search.search import SearchConfig
 
     filters = Filters.parse(classes or [], granted_from, granted_to)
-    check_k(k)
-    folder = Path(data_dir) / "datasets" / dataset
-    picture = None
-    if image is not None:
-        picture = read_query_file(image, QueryImageConfig.of_dataset(open_dataset(folder)))
-    query = str(image) if text is None else check_text(text)
-    ready = _open(model, Path(data_dir), dataset, approximate_from)
-    if picture is not None:
-        hits = ready.by_image(picture, k, filters, a_patent_once=once)
-    else:
-        hits = ready.by_text(query, k, filters, a_patent_once=once)
+    query = Query(text=text, image=image, k=k, filters=filters, a_patent_once=once)
+    config = SearchConfig(approximate_from=approximate_from)
+    found = find_views(query, *_model_and_dataset(data_dir, model, dataset), config, progress=_show_progress())
     if html is not None:
-        from model.files import write_text
-
-        words = image.name if image else query
-        asked = ", ".join(
-            [*(f"class {name}" for name in filters.classes)]
-            + ([f"granted since {filters.granted_from}"] if filters.granted_from else [])
-            + ([f"granted until {filters.granted_to}"] if filters.granted_to else [])
-        )
-        write_text(html, render_results(ready, hits, query=words, picture=picture, asked=asked))
+        found.write_page(html)
     if as_json:
-        output.show_json(_to_dict(ready, hits, query))
-    else:
-        _show(ready, hits, query)
-        if html is not None:
-            output.say(f"open {html.resolve()}")
+        return output.show_json(found.to_dict())
+    _show(found)
+    if html is not None:
+        output.say(f"open {html.resolve()}")
 
 
 @app.command()
@@ -108,31 +90,32 @@ def serve(
 ) -> None:
     """Open a page on 127.0.0.1 that searches a dataset by words or by a picture; Ctrl-C ends it.
 
-    Example: `designclip serve --model designs -d data`, then open the address that it names.
+    Example: `designclip serve --model designs -d data`, then open the address that it prints.
     """
+    from model.search.search import SearchConfig, open_search
     from model.search.serve import ServeConfig, bind
     from model.search.serve import serve as serve_pages
 
     config = ServeConfig(port=port)
-    with bind(port) as holder:  # before the long work, which a port in use would make useless
-        ready = _open(model, Path(data_dir), dataset, approximate_from)
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C ends the page, and stops no work half way
-        serve_pages(ready, config, holder, on_ready=_say_address(ready))
+    with bind(port) as holder:  # before the long work, which would be in vain if the port is in use
+        search_config = SearchConfig(approximate_from=approximate_from)
+        ready = open_search(*_model_and_dataset(data_dir, model, dataset), search_config, progress=_show_progress())
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on, Ctrl-C ends the page and is no error
+        serve_pages(ready, config, holder, on_ready=lambda address: _say_address(ready, address))
 
 
-def _open(model: str | None, data_dir: Path, dataset: str, approximate_from: int) -> Search:
-    from model.search.search import SearchConfig, open_search
+def _model_and_dataset(data_dir: str, model: str | None, dataset: str) -> tuple[str, Path]:
+    """The model to search with and the folder of the dataset, on this machine; without a model, the dataset's run."""
+    from patentdata.store.folder import DataFolder
+    from tasks.running.local_copies import find_model, local_copy
 
-    config = SearchConfig(approximate_from=approximate_from)
-    named: str | Path = model or data_dir / "runs" / dataset
-    run = data_dir / "runs" / (model or "")
-    if model and "/" not in model and ":" not in model and (run / "model").is_dir():
-        named = run
-    return open_search(named, data_dir / "datasets" / dataset, config, progress=_progress())
+    folder = DataFolder(data_dir)
+    dataset_dir = local_copy(folder, "datasets", dataset)
+    return str(local_copy(folder, "runs", dataset)) if model is None else find_model(folder, model), dataset_dir
 
 
-def _progress() -> Progress:
-    """A line on stderr while features are computed."""
+def _show_progress() -> Progress:
+    """Shows a line on stderr while features are computed."""
     lines: dict[str, Callable[[int, int], None]] = {}
 
     def show(num_done: int, num_all: int, values: dict[str, Any]) -> None:
@@ -142,36 +125,21 @@ def _progress() -> Progress:
     return show
 
 
-def _say_address(ready: Search) -> Callable[[str], None]:
-    def say(address: str) -> None:
-        num = f"{len(ready.gallery):,} views of {ready.gallery.num_patents:,} patents"
-        output.say(f"{num}, under the model {ready.entrant.name}. {ready.says}")
-        output.say(f"open {address} (Ctrl-C ends)")
-
-    return say
+def _say_address(ready: Search, address: str) -> None:
+    num = f"{len(ready.gallery):,} views of {ready.gallery.num_patents:,} patents"
+    output.say(f"{num}, under the model {ready.entrant.name}. {ready.says}")
+    output.say(f"open {address} (Ctrl-C ends)")
 
 
-def _to_dict(ready: Search, hits: list[Hit], query: str) -> dict[str, object]:
-    return {
-        "query": query,
-        "model": ready.entrant.name,
-        "dataset": ready.gallery.dataset.name,
-        "num_views": len(ready.gallery),
-        "search": ready.how,
-        "hits": [hit.to_dict() for hit in hits],
-    }
-
-
-def _show(ready: Search, hits: list[Hit], query: str) -> None:
-    table = Table(
-        "#", "patent", "figure", "title", "class", "granted", "score", title=escape(query), title_justify="left"
-    )
-    for hit in hits:
+def _show(found: Found) -> None:
+    title = escape(found.query.name)
+    table = Table("#", "patent", "figure", "title", "class", "granted", "score", title=title, title_justify="left")
+    for hit in found.hits:
         view = hit.view
         classes = " ".join(name for name in (view.uspc_class, view.locarno_class) if name)
         cells = (str(hit.rank), view.patent_number, view.figure_label or "–", view.title or "–", classes or "–")
         day = str(view.grant_date or "–")
         table.add_row(*(escape(cell) for cell in cells), day, f"{hit.score:.3f}")
     Console().print(table)
-    num = f"{len(hits):,} of {len(ready.gallery):,} views"
-    output.say(f"{num}, under the model {ready.entrant.name}. {ready.says}")
+    num = f"{len(found.hits):,} of {len(found.search.gallery):,} views"
+    output.say(f"{num}, under the model {found.search.entrant.name}. {found.search.says}")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from flows.commands.evaluate import _names
-from tests.flows.test_cli import run
+from tests.flows.command_line import run
 from tests.model.conftest import MICRO_CLIP
 from tests.model.dataset.deep_patent_folder import listed_path, write_deep_patent
 from tests.model.dataset.drawings import draw_dataset

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+import fsspec
 import pytest
 from PIL import Image
 
-from tests.flows.test_cli import run
+from tests.flows.command_line import run
 from tests.model.conftest import MICRO_CLIP
 from tests.model.search.searchable import draw_searchable, write_model
 
@@ -43,6 +44,17 @@ def test_a_run_is_searched_under_its_name_in_the_data_folder_of_this_place(desig
     monkeypatch.chdir(tmp_path)
     code, out, _ = designclip("search", "a large circle", "--model", "designs", "--dataset", "designs", "--json")
     assert code == 0 and json.loads(out)["model"] == "designs"
+
+
+def test_a_dataset_and_a_run_on_an_object_store_are_searched(designclip, data_dir):
+    store = fsspec.filesystem("memory")
+    store.put(str(data_dir), "/search-bucket", recursive=True)
+    arguments = ("a large circle", "-k", 3, "--json")
+    here = json.loads(designclip("search", "-d", data_dir, *arguments)[1])
+    for model in ((), ("--model", "designs")):
+        code, out, err = designclip("search", "-d", "memory://search-bucket", *arguments, *model)
+        assert code == 0, err
+        assert json.loads(out)["hits"] == here["hits"]
 
 
 def test_filters_and_once_narrow_what_is_found(designclip, data_dir):

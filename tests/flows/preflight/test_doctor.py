@@ -12,7 +12,7 @@ import pytest
 from flows.preflight import doctor
 from patentdata.archives.portal import PortalConfig
 from patentdata.store.folder import DataFolder
-from tests.flows.test_cli import run
+from tests.flows.command_line import run
 from tests.patentdata.archives.portal_server import KEY, PortalServer, portal_of
 
 
