@@ -1,7 +1,8 @@
 """The page on which a person judges captions: measures, samples with their pictures, and two prompts side by side.
 
-It is made from the data folder alone, in one pass over captions and views; pictures are read of the shown views alone.
-It is one HTML file without outside resources and without script; equal data, settings and seed give equal bytes.
+It is made from the data folder alone, in one pass over captions and views; only the pictures of the shown views are
+read. It is one HTML file without external resources and without scripts, so that it can be mailed and archived; equal
+data, settings and seed give equal bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import pyarrow as pa
 
 from patentdata.captions import clip_tokens, quality
 from patentdata.captions.captioner import GRANT_COLUMNS, VIEW_COLUMNS, Row
-from patentdata.captions.quality import MEASURES, Commonest, Quality
+from patentdata.captions.quality import MEASURES, MostCommon, Quality
 from patentdata.errors import ConfigError, OutputError
 from patentdata.pages import page_environment, shortened
 from patentdata.store.folder import DataFolder
@@ -30,14 +31,14 @@ from patentdata.store.weeks import state_of, table_path, weeks_of
 from patentdata.views.contact_sheets.cards import thumbnail
 
 _ROWS_A_BATCH = 1_024
-_NUM_CLASSES = 8  # in the table of the classes with the most repeated captions
-_MIN_CLASS_CAPTIONS = 20
+_NUM_CLASSES = 8  # rows in the table of the classes with the most repeated captions
+_MIN_CLASS_CAPTIONS = 20  # captions that a class must have to be in that table
 _LONGEST_SHOWN = 6_000  # characters of a text on the page
 
 _REASON_WORDS = {
     "timeout": "no answer in time",
     "server_error": "the server failed",
-    "bad_response": "the server's response is none",
+    "bad_response": "the server's response is not a completion",
     "empty": "the answer is empty",
     "repetition": "the answer repeats itself",
     "refused": "the model refused",
@@ -54,10 +55,10 @@ class CaptionPageConfig:
     """Settings of the page.
 
     Attributes:
-        num_samples: Captions drawn by chance, and pairs of the two prompts.
-        num_worst: Captions shown of each kind to look at.
-        seed: Of the draw; equal seeds draw equal views, whichever weeks are beside theirs.
-        picture_px: Longer side of a picture on the page.
+        num_samples: Number of captions in the random sample, and of pairs of captions compared.
+        num_worst: Number of captions shown of each kind of problem.
+        seed: Seed of the random sample, which does not depend on which other weeks are on the page.
+        picture_px: Longer side of a picture on the page, in pixels.
     """
 
     num_samples: int = 24
@@ -75,7 +76,16 @@ class CaptionPageConfig:
 
 @dataclass
 class Card:
-    """One view on the page with its caption, and with that of the other folder where there is one."""
+    """One view on the page.
+
+    Attributes:
+        week: Its week.
+        row: Its caption, with the columns of its view and its grant.
+        other: Its caption in the other folder; None if there is none to compare.
+        note: Why it is shown.
+        picture: Its picture as a data URL; None if it cannot be read.
+        width, height: Size of the picture in pixels.
+    """
 
     week: str
     row: Row
@@ -86,8 +96,8 @@ class Card:
     height: int = 0
 
 
-class Lowest:
-    """The few cards with the lowest keys of a stream; equal keys keep the one that came first."""
+class LowestCards:
+    """The `num` cards of a stream with the lowest keys; of equal keys, the first ones are kept."""
 
     def __init__(self, num: int) -> None:
         self._num = num
@@ -106,33 +116,33 @@ class Lowest:
         return [card for *_, card in sorted(self._heap, key=lambda item: (-item[0], -item[1]))]
 
 
-class Repeated:
-    """Captions that several patents share, each with one view for all, in bounded memory."""
+class RepeatedCaptions:
+    """Captions that several patents share, each with one view as an example, in bounded memory."""
 
     def __init__(self, capacity: int = 1_000) -> None:
-        self._commonest = Commonest(capacity)
+        self._most_common = MostCommon(capacity)
         self._examples: dict[str, Card] = {}
         self._patent = ""
         self._of_patent: set[str] = set()
 
     def add(self, text: str, card: Card) -> None:
-        """Count the caption of a view; the views of a patent come one after another."""
+        """Count the caption of a view; the views of a patent must be consecutive."""
         number = card.row["patent_number"]
         if number != self._patent:
             self._patent, self._of_patent = number, set()
         if text in self._of_patent:
             return
         self._of_patent.add(text)
-        self._commonest.add(text)
+        self._most_common.add(text)
         self._examples.setdefault(text, card)
-        if len(self._examples) > 4 * self._commonest.capacity:
-            kept = {text for text, _ in self._commonest.top(self._commonest.capacity)}
+        if len(self._examples) > 4 * self._most_common.capacity:
+            kept = {text for text, _ in self._most_common.top(self._most_common.capacity)}
             self._examples = {text: card for text, card in self._examples.items() if text in kept}
 
     def cards(self, num: int) -> list[Card]:
-        """One card for each of the captions that most patents share, the commonest first."""
+        """One card for each of the captions that most patents share, the most common first."""
         found = []
-        for text, num_patents in self._commonest.top(num):
+        for text, num_patents in self._most_common.top(num):
             card = self._examples.get(text)
             if num_patents > 1 and card is not None:
                 found.append(Card(card.week, card.row, note=f"the same caption for {num_patents:,} patents"))
@@ -140,78 +150,82 @@ class Repeated:
 
 
 @dataclass
-class Gathered:
+class PageContent:
     """What one pass over the captions keeps for the page.
 
     Attributes:
-        by_made: (captioner, model, prompt) → its measures.
-        by_week: Week → its counts, once it is ended.
-        total: Measures of all weeks that are ended.
-        pair: Measures of both folders' captions, over the views that both captioned.
+        config: Settings of the page.
+        by_source: (captioner, model, prompt) → measures of its captions.
+        by_week: Week → its counts, for the weeks that are complete.
+        total: Measures of all weeks that are complete.
+        pair: Measures of the two folders' captions, over the views that both captioned.
+        pair_sources: How the captions of each folder in `pair` were made → their number.
         num_unpaired: Views of this folder whose picture the other folder did not caption.
     """
 
     config: CaptionPageConfig
-    by_made: dict[tuple[str, str, str], Quality] = field(default_factory=dict)
+    by_source: dict[tuple[str, str, str], Quality] = field(default_factory=dict)
     by_week: dict[str, dict[str, int]] = field(default_factory=dict)
     total: Quality = field(default_factory=Quality)
     pair: tuple[Quality, Quality] = field(default_factory=lambda: (Quality(), Quality()))
-    pair_made: tuple[Counter[str], Counter[str]] = field(default_factory=lambda: (Counter(), Counter()))
+    pair_sources: tuple[Counter[str], Counter[str]] = field(default_factory=lambda: (Counter(), Counter()))
     num_unpaired: int = 0
 
     def __post_init__(self) -> None:
         num = self.config.num_worst
-        self.samples, self.pairs = Lowest(self.config.num_samples), Lowest(self.config.num_samples)
-        self.longest, self.looping, self.canvas = Lowest(num), Lowest(num), Lowest(num)
-        self.without: dict[str, Lowest] = {}
-        self.repeated = Repeated()
+        self.samples, self.pairs = LowestCards(self.config.num_samples), LowestCards(self.config.num_samples)
+        self.longest, self.looping, self.canvas = LowestCards(num), LowestCards(num), LowestCards(num)
+        self.without: dict[str, LowestCards] = {}
+        self.repeated = RepeatedCaptions()
         self._week = Quality()
 
     def add(self, card: Card) -> None:
+        """Measure the caption of a view of the current week, and keep it for the sections it may be shown in."""
         row = card.row
-        made = (row["captioner"], row["model"] or "", row["prompt"])
-        for measured in (self.by_made.setdefault(made, Quality()), self._week):
-            _measure(measured, row, row)
-        draw = _draw(self.config.seed, row["view_id"])
+        source = (row["captioner"], row["model"] or "", row["prompt"])
+        for measures in (self.by_source.setdefault(source, Quality()), self._week):
+            _measure(measures, row, row)
+        key = _random_key(self.config.seed, row["view_id"])
         text = row["text"]
         if not (text and text.strip()):
             reason = row["finish_reason"] or "unknown"
-            self.without.setdefault(reason, Lowest(max(1, self.config.num_worst // 2))).add(draw, card)
+            self.without.setdefault(reason, LowestCards(max(1, self.config.num_worst // 2))).add(key, card)
             return
-        self.samples.add(draw, card)
+        self.samples.add(key, card)
         if row["num_tokens"] > clip_tokens.CONTEXT_LENGTH:
             self.longest.add(-row["num_tokens"], card)
         if quality.repeats_itself(text):
-            self.looping.add(draw, card)
+            self.looping.add(key, card)
         if quality.calls_picture_square(text, row["title"]):
-            self.canvas.add(draw, card)
+            self.canvas.add(key, card)
         self.repeated.add(quality.normalised(text), card)
 
     def add_pair(self, card: Card) -> None:
+        """Measure both captions of a view, or count it as unpaired if the other folder has none."""
         if card.other is None:
             self.num_unpaired += 1
             return
-        for measured, made, caption in zip(self.pair, self.pair_made, (card.row, card.other), strict=True):
-            _measure(measured, caption, card.row)
-            made[_made_words(caption)] += 1
-        self.pairs.add(_draw(self.config.seed, card.row["view_id"]), card)
+        for measures, sources, caption in zip(self.pair, self.pair_sources, (card.row, card.other), strict=True):
+            _measure(measures, caption, card.row)
+            sources[_source_name(caption)] += 1
+        self.pairs.add(_random_key(self.config.seed, card.row["view_id"]), card)
 
     def end_week(self, week: str) -> None:
-        """Put the measures of a week to the others; of the week itself, only counts are kept."""
+        """Add the measures of the current week to the total; of the week itself, only the counts are kept."""
         self.by_week[week] = self._week.counts()
         self.total.update(self._week)
         self._week = Quality()
 
     def sections(self) -> list[tuple[str, str, str, list[Card]]]:
-        """Id, title, a sentence, and the cards of each section but the pairs."""
+        """Id, title, a sentence, and the cards of each section except the pairs."""
         without = [card for _, lowest in sorted(self.without.items()) for card in lowest.cards()]
         return [
-            ("samples", "Drawn by chance", "", self.samples.cards()),
-            ("without", "Without a caption", "Some of each reason.", without),
-            ("looping", "Repeating themselves", "", self.looping.cards()),
-            ("repeated", "Said of many patents", "", self.repeated.cards(self.config.num_worst)),
-            ("canvas", "Calling the picture square", "", self.canvas.cards()),
-            ("longest", "Longest", "What CLIP does not read is struck out.", self.longest.cards()),
+            ("samples", "Random sample", "", self.samples.cards()),
+            ("without", "Without a caption", "Examples of each reason.", without),
+            ("looping", "Repeat themselves", "", self.looping.cards()),
+            ("repeated", "Shared by several patents", "", self.repeated.cards(self.config.num_worst)),
+            ("canvas", "Call the picture square", "", self.canvas.cards()),
+            ("longest", "Longest", "The part that CLIP does not read is struck out.", self.longest.cards()),
         ]
 
 
@@ -224,73 +238,85 @@ def write_caption_report(
     compare: DataFolder | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Write one page about the captions of some weeks; memory does not grow with their number.
+    """Write one page about the captions of some weeks; memory use does not grow with their number.
 
     Args:
         folder: The data folder.
-        weeks: Such as "I20210105"; empty takes every week that has captions.
-        out: The HTML file; it appears whole or not at all.
+        weeks: Weeks such as "I20210105"; empty takes every week that has captions.
+        out: The HTML file, which is written atomically.
         config: Settings.
-        compare: Another data folder in which the same views were captioned another way. Views belong together where
+        compare: Another data folder in which the same views were captioned another way. Views are paired if both
             identifier and picture are the same.
-        progress: Called with the number of weeks read and of all to read.
+        progress: Called with the number of weeks read and the number of all weeks.
 
     Returns:
-        The file and its bytes, the weeks, each measure as count and whole, the mean length, reasons of missing
-        captions; with `compare` also "compared": the measures of both over the views that both captioned.
+        Path and size of the file, the weeks, each measure as "num" and "of", the mean length, and the reasons of
+        missing captions; with `compare` also "compared": the measures of both over the views that both captioned.
 
     Raises:
-        ConfigError: No week to show, `out` is a folder, or the two folders have no captioned view in common.
+        ConfigError: There is no week to show, `out` is a folder, or the folders have no captioned view in common.
         OutputError: Captions of a week are missing, damaged or older than its views, or `out` cannot be written.
     """
     if out.is_dir():
         raise ConfigError(f"{out} is a folder; name an HTML file")
     weeks = sorted(set(weeks)) or weeks_of(folder, "captions")
     if not weeks:
-        raise ConfigError(f"{folder.url} holds no captions; run the captions stage first")
-    gathered = Gathered(config)
-    for num_done, week in enumerate(weeks, 1):
-        others = _captions_elsewhere(compare, week) if compare else None
-        for card in _cards_of(folder, week):
-            gathered.add(card)
-            if others is not None:
-                other = others.get(card.row["view_id"])
-                is_same = other is not None and other["image_sha256"] == card.row["image_sha256"]
-                gathered.add_pair(Card(week, card.row, other if is_same else None))
-        gathered.end_week(week)
-        if progress is not None:
-            progress(num_done, len(weeks))
-    if compare and not gathered.pair[0].nums["views"]:
+        raise ConfigError(f"{folder.url} contains no captions; run the captions stage first")
+    content = _read_content(folder, weeks, config, compare, progress)
+    if compare and not content.pair[0].nums["views"]:
         raise ConfigError(
             f"{compare.url} captions none of the same views; caption a copy of this folder's archives, grants and views"
         )
-    sections, pairs = gathered.sections(), gathered.pairs.cards()
+    sections, pairs = content.sections(), content.pairs.cards()
     _add_pictures(folder, [card for *_, cards in sections for card in cards] + pairs, config)
     target = DataFolder(out.resolve().parent)
     with target.writing(target.path(out.name)) as file:
-        for part in _render(weeks, gathered, sections, pairs, compared=compare is not None):
+        for part in _render(weeks, content, sections, pairs, compared=compare is not None):
             file.write(part.encode("utf-8", "replace"))
         num_bytes = file.tell()
-    summary = {"page": str(out), "num_bytes": num_bytes, "weeks": list(weeks), **_plain(gathered.total)}
+    summary = {"page": str(out), "num_bytes": num_bytes, "weeks": list(weeks), **_summary_of(content.total)}
     if compare:
         summary["compared"] = {
-            "num_unpaired": gathered.num_unpaired,
-            "here": _plain(gathered.pair[0]),
-            "there": _plain(gathered.pair[1]),
+            "num_unpaired": content.num_unpaired,
+            "here": _summary_of(content.pair[0]),
+            "there": _summary_of(content.pair[1]),
         }
     return summary
 
 
-def kept_and_lost(text: str) -> tuple[str, str]:
-    """What CLIP reads of a text, in whole words, and what it does not.
+def _read_content(
+    folder: DataFolder,
+    weeks: Sequence[str],
+    config: CaptionPageConfig,
+    compare: DataFolder | None,
+    progress: Callable[[int, int], None] | None,
+) -> PageContent:
+    """One pass over the captions of the weeks, each paired with that of the other folder if one is given."""
+    content = PageContent(config)
+    for num_done, week in enumerate(weeks, 1):
+        others = _captions_by_view(compare, week) if compare else None
+        for card in _cards_of(folder, week):
+            content.add(card)
+            if others is not None:
+                other = others.get(card.row["view_id"])
+                is_same = other is not None and other["image_sha256"] == card.row["image_sha256"]
+                content.add_pair(Card(week, card.row, other if is_same else None))
+        content.end_week(week)
+        if progress is not None:
+            progress(num_done, len(weeks))
+    return content
 
-    >>> kept_and_lost("A chair.")
+
+def split_at_context(text: str) -> tuple[str, str]:
+    """The part of a text that CLIP reads, in whole words, and the rest.
+
+    >>> split_at_context("A chair.")
     ('A chair.', '')
     """
     if clip_tokens.fits([text]):
         return text, ""
     words = text.split()
-    low, high = 0, min(len(words), clip_tokens.CONTEXT_LENGTH)  # a word is a token or more
+    low, high = 0, min(len(words), clip_tokens.CONTEXT_LENGTH)  # a word is one token or more
     while low < high:
         middle = (low + high + 1) // 2
         if clip_tokens.fits([" ".join(words[:middle])]):
@@ -300,33 +326,34 @@ def kept_and_lost(text: str) -> tuple[str, str]:
     return " ".join(words[:low]), " ".join(words[low:])
 
 
-def _measure(measured: Quality, caption: Row, view: Row) -> None:
-    measured.add(caption, patent_number=view["patent_number"], title=view["title"], uspc_class=view["uspc_class"])
+def _measure(measures: Quality, caption: Row, view: Row) -> None:
+    measures.add(caption, patent_number=view["patent_number"], title=view["title"], uspc_class=view["uspc_class"])
 
 
-def _plain(measured: Quality) -> dict[str, Any]:
+def _summary_of(measures: Quality) -> dict[str, Any]:
+    """Measures as JSON values."""
     return {
-        "num_views": measured.nums["views"],
-        "num_captions": measured.nums["captions"],
-        "mean_num_tokens": measured.mean_num_tokens,
-        "measures": {name: asdict(share) for name, share in measured.shares().items()},
-        "reasons": dict(sorted(measured.reasons.items())),
+        "num_views": measures.nums["views"],
+        "num_captions": measures.nums["captions"],
+        "mean_num_tokens": measures.mean_num_tokens,
+        "measures": {name: asdict(share) for name, share in measures.shares().items()},
+        "reasons": dict(sorted(measures.reasons.items())),
     }
 
 
-def _draw(seed: int, view_id: str) -> int:
-    """A number for a view that chance and the seed alone decide."""
+def _random_key(seed: int, view_id: str) -> int:
+    """A pseudo-random number that depends on the seed and the view alone."""
     return int.from_bytes(hashlib.blake2b(f"{seed}:{view_id}".encode(), digest_size=8).digest())
 
 
-def _made_words(caption: Row) -> str:
-    """What made a caption, for people."""
+def _source_name(caption: Row) -> str:
+    """How a caption was made: captioner, prompt and model, as shown on the page."""
     parts = [caption["captioner"], caption["prompt"] if caption["prompt"] != caption["captioner"] else None]
     return " · ".join(part for part in (*parts, caption["model"]) if part)
 
 
 def _cards_of(folder: DataFolder, week: str) -> Iterator[Card]:
-    """Every caption of a week with what is known of its view and patent, in order."""
+    """Every caption of a week with the columns of its view and grant, in order."""
     state, _ = state_of(folder, "captions", week)
     if state != "done":
         raise OutputError(f"the captions of {week} are {state}; run the captions stage on {folder.url} first")
@@ -343,7 +370,8 @@ def _cards_of(folder: DataFolder, week: str) -> Iterator[Card]:
             yield Card(week, {**grants.get(view["patent_number"], dict.fromkeys(GRANT_COLUMNS)), **view, **caption})
 
 
-def _captions_elsewhere(folder: DataFolder, week: str) -> dict[str, Row]:
+def _captions_by_view(folder: DataFolder, week: str) -> dict[str, Row]:
+    """view_id → caption, of a week; empty if the folder has no captions of it."""
     path = table_path(folder, "captions", week)
     if not folder.exists(path):
         return {}
@@ -357,7 +385,7 @@ def _rows(table: Any, columns: Sequence[str] | None = None) -> Iterator[Row]:
 
 
 def _add_pictures(folder: DataFolder, cards: list[Card], config: CaptionPageConfig) -> None:
-    """Put the pictures into the cards; a picture that cannot be read stays away."""
+    """Put the pictures into the cards; one that cannot be read stays None."""
     for week in sorted({card.week for card in cards}):
         of_week = [card for card in cards if card.week == week]
         pictures = _pictures(folder, week, {card.row["view_id"] for card in of_week}, config.picture_px)
@@ -366,23 +394,24 @@ def _add_pictures(folder: DataFolder, cards: list[Card], config: CaptionPageConf
 
 
 def _pictures(folder: DataFolder, week: str, view_ids: set[str], side_px: int) -> dict[str, tuple[str, int, int]]:
-    """View → its picture as a data address, with width and height; row groups without a wanted view are not read."""
+    """view_id → its picture as a data URL, width and height; row groups without a wanted view are not read."""
     found = {}
     with open_table(folder, table_path(folder, "views", week)) as table:
         for group in range(table.num_row_groups):
             names = table.read_row_group(group, columns=["view_id"]).column(0).to_pylist()
-            places = [place for place, name in enumerate(names) if name in view_ids]
-            if not places:
+            indices = [index for index, name in enumerate(names) if name in view_ids]
+            if not indices:
                 continue
-            images = table.read_row_group(group, columns=["image"]).column(0).take(pa.array(places)).to_pylist()
-            for place, png in zip(places, images, strict=True):
+            images = table.read_row_group(group, columns=["image"]).column(0).take(pa.array(indices)).to_pylist()
+            for index, png in zip(indices, images, strict=True):
                 image = cv2.imdecode(np.frombuffer(png or b"\0", np.uint8), cv2.IMREAD_GRAYSCALE)
                 if image is not None:
-                    found[names[place]] = _picture(image, side_px)
+                    found[names[index]] = _picture(image, side_px)
     return found
 
 
 def _picture(image: np.ndarray, side_px: int) -> tuple[str, int, int]:
+    """A grey picture (H×W uint8) scaled to `side_px` on its longer side: data URL, width and height in pixels."""
     scale = side_px / max(image.shape)
     height, width = (max(1, round(scale * side)) for side in image.shape)
     png = thumbnail(image, width, height)
@@ -391,17 +420,18 @@ def _picture(image: np.ndarray, side_px: int) -> tuple[str, int, int]:
 
 def _render(
     weeks: Sequence[str],
-    gathered: Gathered,
+    content: PageContent,
     sections: list[tuple[str, str, str, list[Card]]],
     pairs: list[Card],
     *,
     compared: bool,
 ) -> Iterator[str]:
+    """The HTML of the page, in parts."""
     environment = page_environment(Path(__file__).parent)
     environment.filters["percent"] = lambda share: "–" if share.value is None else f"{100 * share.value:.1f} %"
     environment.filters["bounded"] = lambda text: shortened(text, _LONGEST_SHOWN)
-    environment.filters["kept_and_lost"] = lambda text: kept_and_lost(shortened(text, _LONGEST_SHOWN))
-    total = gathered.total
+    environment.filters["split_at_context"] = lambda text: split_at_context(shortened(text, _LONGEST_SHOWN))
+    total = content.total
     yield from environment.get_template("page.html").generate(
         title=f"{weeks[0]}" if len(weeks) == 1 else f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}",
         weeks=weeks,
@@ -409,29 +439,29 @@ def _render(
         measures=MEASURES,
         total=total,
         openings=total.openings.top(5),
-        classes=_repetitive_classes(total),
-        by_made=[
-            (" · ".join(part for part in (captioner, prompt if prompt != captioner else "", model) if part), measured)
-            for (captioner, model, prompt), measured in sorted(gathered.by_made.items())
+        classes=repetitive_classes(total),
+        by_source=[
+            (_source_name({"captioner": captioner, "prompt": prompt, "model": model}), measures)
+            for (captioner, model, prompt), measures in sorted(content.by_source.items())
         ],
-        by_week=[(week, counts, quality.shares_of(counts)) for week, counts in gathered.by_week.items()],
+        by_week=[(week, counts, quality.shares_of(counts)) for week, counts in content.by_week.items()],
         compared=compared,
         pair_columns=[
-            (f"{made.most_common(1)[0][0]}{' and others' if len(made) > 1 else ''}", measured)
-            for made, measured in zip(gathered.pair_made, gathered.pair, strict=True)
-            if made
+            (f"{sources.most_common(1)[0][0]}{' and others' if len(sources) > 1 else ''}", measures)
+            for sources, measures in zip(content.pair_sources, content.pair, strict=True)
+            if sources
         ],
-        num_unpaired=gathered.num_unpaired,
+        num_unpaired=content.num_unpaired,
         pairs=pairs,
         sections=sections,
         reason_words=_REASON_WORDS,
-        made_words=_made_words,
-        config=gathered.config,
+        source_name=_source_name,
+        config=content.config,
     )
 
 
-def _repetitive_classes(total: Quality) -> list[tuple[str, quality.Share]]:
-    """The classes whose patents share captions most, of those that share any and have enough captions to tell."""
+def repetitive_classes(total: Quality) -> list[tuple[str, quality.Share]]:
+    """The classes with the lowest share of distinct captions, of those with enough captions and some shared ones."""
     shares = [
         (name, share)
         for name, share in total.distinct.by_class().items()

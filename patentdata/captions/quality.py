@@ -1,7 +1,7 @@
-"""Quality of captions, as counts that say exactly what they count.
+"""Quality measures of captions, as counts.
 
-Every measure is a whole number beside the number it is a share of, so that weeks can be added up. Captions stream
-through once; what is held does not grow with their number beyond a bound.
+Every measure is a count together with the count of which it is a share, so that weeks can be added up. Captions are
+streamed through once, in bounded memory.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from patentdata.captions import clip_tokens
 from patentdata.captions.captioner import Row
 from patentdata.store.report import Report
 
-PREFIX = "quality_"  # of these counts in a stage's report
+PREFIX = "quality_"  # prefix of these counts in a stage's report
 
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 _NUM_OPENING_WORDS = 3
 _LONGEST_LOOP_WORDS = 12
 _MIN_SENTENCE_WORDS = 4
-_MAX_WORDS = 2_000  # of a caption; what a broken answer adds behind them changes no measure worth having
+_MAX_WORDS = 2_000  # words of a caption that are read; the rest of a broken answer changes no useful measure
 
-# Words for the raster itself. A title that holds one of them makes it a word for the article.
+# Words for the picture itself. If the title contains one of them, it means the article instead.
 _PICTURE = r"(?P<picture>image|picture|drawing|photo(?:graph)?|illustration|sketch|diagram|canvas)"
 _GROUND = (
     r"(?P<ground>image|picture|drawing|photo(?:graph)?|illustration|sketch|diagram|canvas|background|backdrop|format|"
@@ -33,8 +33,8 @@ _GROUND = (
 )
 _SQUARE = r"(?:square|rectangular|rectangle)"
 _DEGREE = r"(?:(?:a|an|the|perfect(?:ly)?|nearly|almost|roughly|simple|large|small|white|plain|mostly)\s+){0,4}"
-# What may follow where "square" is said of the picture as a whole. Any other noun is a part or a kind of article:
-# "the image is a square table".
+# What may follow if "square" describes the picture as a whole. Any other noun is a part or a kind of article: "the
+# image is a square table".
 _END = (
     r"(?:[\s-]+(?:shaped?|format|form|in\s+(?:shape|form|format)|canvas|image|picture|frame))*"
     r"(?=\s*(?:[.,;:!?)\"”]|$|(?:and|with|or|but|while|that|which|showing|containing|featuring|as)\b))"
@@ -56,16 +56,16 @@ class Measure:
     """One measure: a count, and the count of which it is a share.
 
     Attributes:
-        name: Of the count, without the prefix.
-        of: Of the count that is the whole.
-        title: For people.
-        says: What exactly is counted, in a sentence.
+        name: Name of the count, without the prefix.
+        of: Name of the count of which it is a share.
+        title: Short title for tables.
+        definition: What exactly is counted, in a sentence.
     """
 
     name: str
     of: str
     title: str
-    says: str
+    definition: str
 
 
 MEASURES = (
@@ -73,77 +73,76 @@ MEASURES = (
         name="empty",
         of="views",
         title="without a caption",
-        says="Views whose text is missing or blank; the reasons are counted beside it.",
+        definition="Views whose text is missing or blank; the reasons are counted separately.",
     ),
     Measure(
         name="over_length",
         of="captions",
         title=f"over {clip_tokens.CONTEXT_LENGTH} tokens",
-        says=f"Captions whose whole text is longer than {clip_tokens.CONTEXT_LENGTH} CLIP tokens, start and end "
-        "included: "
-        "CLIP does not read their end.",
+        definition=f"Captions whose whole text is longer than {clip_tokens.CONTEXT_LENGTH} CLIP tokens, start and end "
+        "tokens included: CLIP does not read their end.",
     ),
     Measure(
         name="parts_over_length",
         of="with_parts",
         title=f"shape or function over {clip_tokens.CONTEXT_LENGTH} tokens",
-        says="Of the captions that hold shape or function as texts of their own, those where one of them is too long.",
+        definition="Captions in which shape or function is too long by itself, of those that have such parts.",
     ),
     Measure(
         name="with_title",
         of="titled",
         title="with the full title",
-        says="Captions that hold every word of the patent's title in a row, capitals and punctuation aside, of those "
-        "whose patent has a title.",
+        definition="Captions that contain all words of the patent's title in sequence, ignoring case and punctuation, "
+        "of those whose patent has a title.",
     ),
     Measure(
         name="square_words",
         of="captions",
         title="say square or rectangular",
-        says="Captions with the word square, rectangle or rectangular, whatever it is said of.",
+        definition="Captions with the word square, rectangle or rectangular, whatever it describes.",
     ),
     Measure(
         name="canvas_words",
         of="captions",
         title="call the picture square",
-        says="Captions that say it of the picture: “the image is square”, “the shape of the image is rectangular”, “a "
-        "square background”. Said of the article or a part (“a square table”, “the image is a square table”) it does "
-        "not count, nor where the title holds the word for the picture (“picture frame”), nor where a pronoun hides "
-        "what it is said of.",
+        definition="Captions that call the picture square or rectangular: “the image is square”, “the shape of the "
+        "image is rectangular”, “a square background”. It does not count if it describes the article or a part (“a "
+        "square table”, “the image is a square table”), if the title contains the word for the picture (“picture "
+        "frame”), or if a pronoun hides what it describes.",
     ),
     Measure(
         name="looping",
         of="captions",
         title="repeat themselves",
-        says="Captions in which two to twelve words stand three times in a row, or one word four times, or a sentence "
-        "of four words or more stands twice.",
+        definition="Captions in which two to twelve words occur three times in a row, or one word four times in a row, "
+        "or a sentence of four words or more occurs twice.",
     ),
     Measure(
         name="common_opening",
         of="captions",
-        title="share the commonest opening",
-        says="Captions that begin with the commonest three words of their week.",
+        title="share the most common opening",
+        definition="Captions that begin with the most common three words of their week.",
     ),
     Measure(
         name="untrimmed",
         of="captions",
-        title="begin or end with a blank",
-        says="Captions with white space before their first or behind their last word.",
+        title="begin or end with white space",
+        definition="Captions with white space before their first or after their last word.",
     ),
     Measure(
         name="distinct",
         of="patent_captions",
         title="distinct among patents of a class",
-        says="Distinct captions of a US class, capitals and blanks aside, over the captions of its patents, where the "
-        "same caption on several views of one patent counts once; added up over the classes of a week. Patents without "
-        "a class are left out.",
+        definition="Distinct captions of a US class, ignoring case and white space, of the captions of its patents; "
+        "the same caption on several views of one patent counts once. The counts are summed over the classes of a "
+        "week. Patents without a class are left out.",
     ),
 )
 
 
 @dataclass(frozen=True)
 class Share:
-    """A count beside its whole; `value` is None where the whole is 0."""
+    """A count and the count of which it is a share; `value` is None if the latter is 0."""
 
     num: int
     of: int
@@ -153,11 +152,11 @@ class Share:
         return self.num / self.of if self.of else None
 
 
-class Commonest:
-    """The commonest of a stream of texts, in bounded memory (Misra and Gries).
+class MostCommon:
+    """The most common texts of a stream, in bounded memory (Misra and Gries).
 
-    Counts are exact up to `capacity` distinct texts; after that they are too small by at most `num_missed`, which is
-    at most a share 1 / `capacity` of the stream.
+    Counts are exact up to `capacity` distinct texts; beyond that they are too low by at most `num_missed`, which is at
+    most 1 / `capacity` of the stream.
     """
 
     def __init__(self, capacity: int = 2_000) -> None:
@@ -170,7 +169,7 @@ class Commonest:
         if len(self._nums) > 2 * self.capacity:
             self._prune()
 
-    def update(self, other: Commonest) -> None:
+    def update(self, other: MostCommon) -> None:
         """Add the texts of another stream."""
         self._nums.update(other._nums)
         self.num_missed += other.num_missed
@@ -178,7 +177,7 @@ class Commonest:
             self._prune()
 
     def top(self, num: int) -> list[tuple[str, int]]:
-        """The commonest texts with their counts; equal counts in the order of the texts."""
+        """The `num` most common texts with their counts; texts with equal counts in alphabetical order."""
         return sorted(self._nums.items(), key=lambda pair: (-pair[1], pair[0]))[:num]
 
     def _prune(self) -> None:
@@ -188,10 +187,11 @@ class Commonest:
 
 
 class DistinctInClass:
-    """How many captions of the patents of one class are distinct, for all classes.
+    """How many captions of the patents of a class are distinct, for all classes.
 
-    Exact up to `capacity` distinct captions. Beyond, captions are kept by their hash, half of them at each halving, so
-    the same ones are kept in every week and shares are estimates on a random part.
+    Exact up to `capacity` distinct captions. Beyond that only captions with a hash below a threshold are kept, and the
+    threshold is halved whenever they are too many. The same captions are thus kept in every week, and the shares are
+    estimates on a random sample.
     """
 
     def __init__(self, capacity: int = 250_000) -> None:
@@ -225,13 +225,13 @@ class DistinctInClass:
         return self._below < 1 << 64
 
     def share(self) -> Share:
-        """Distinct captions over captions of patents; both are scaled up where they are estimates."""
+        """Distinct captions of all captions of patents; both counts are scaled up if they are estimates."""
         scale = (1 << 64) / self._below
         num_pairs = sum(num for _, num in self._patents.values())
         return Share(round(len(self._patents) * scale), round(num_pairs * scale))
 
     def by_class(self) -> dict[str, Share]:
-        """Each class's own share, not scaled."""
+        """The share of each class; the counts are not scaled up."""
         distinct, pairs = Counter[str](), Counter[str]()
         for uspc_class, num in self._patents.values():
             distinct[uspc_class] += 1
@@ -252,10 +252,10 @@ class Quality:
     """Measures of a stream of captions.
 
     Attributes:
-        nums: Name of each count → number: those of `MEASURES`, and "tokens", the sum of the lengths.
-        reasons: Why views have no caption → number.
-        openings: First words of the captions.
-        distinct: Captions by class.
+        nums: Name of each count → its value: the counts of `MEASURES`, and "tokens", the sum of the lengths.
+        reasons: Why views have no caption → number of views.
+        openings: The first words of the captions.
+        distinct: The distinct captions by class.
 
     >>> quality = Quality()
     >>> quality.add({"text": "The image is square.", "num_tokens": 7}, patent_number="D1", title="Chair")
@@ -265,11 +265,11 @@ class Quality:
 
     nums: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    openings: Commonest = field(default_factory=Commonest)
+    openings: MostCommon = field(default_factory=MostCommon)
     distinct: DistinctInClass = field(default_factory=DistinctInClass)
 
     def add(self, caption: Row, *, patent_number: str, title: str | None = None, uspc_class: str | None = None) -> None:
-        """Count one row of `schemas.CAPTIONS`; rows of one patent come one after another."""
+        """Count one row of `schemas.CAPTIONS`; the rows of a patent must be consecutive."""
         self.nums["views"] += 1
         text = caption["text"]
         if not (text and text.strip()):
@@ -295,7 +295,7 @@ class Quality:
         self.distinct.update(other.distinct)
 
     def counts(self) -> dict[str, int]:
-        """Every count, for a report; those of several weeks may be added up, name by name."""
+        """Every count, for a report; the counts of several weeks may be added up by name."""
         distinct = self.distinct.share()
         opening = self.openings.top(1)
         derived = {
@@ -312,24 +312,17 @@ class Quality:
 
     @property
     def mean_num_tokens(self) -> float | None:
-        """Mean length of the captions in CLIP tokens, start and end included; None where there is none."""
+        """Mean length of the captions in CLIP tokens, start and end tokens included; None without captions."""
         return self.nums["tokens"] / self.nums["captions"] if self.nums["captions"] else None
 
 
-def measure(rows: Iterable[Row]) -> Quality:
-    """Quality of captions, each row with "patent_number", "title" and "uspc_class" beside its own columns."""
-    quality = Quality()
-    for row in rows:
-        quality.add(row, patent_number=row["patent_number"], title=row.get("title"), uspc_class=row.get("uspc_class"))
-    return quality
-
-
-def measuring(captions: Iterable[Row], grants: Mapping[str, Mapping[str, Any]], report: Report) -> Iterator[Row]:
-    """Hand caption rows on as they are, and count their quality into `report` after the last.
+def count_quality(captions: Iterable[Row], grants: Mapping[str, Mapping[str, Any]], report: Report) -> Iterator[Row]:
+    """Pass caption rows through unchanged, and add the counts of their quality to `report` after the last.
 
     Args:
-        captions: Rows of `schemas.CAPTIONS`, the views of a patent one after another.
+        captions: Rows of `schemas.CAPTIONS`; the views of a patent must be consecutive.
         grants: Patent number → its grant, with "title" and "uspc_class".
+        report: Gets one count for each of `Quality.counts`, with `PREFIX`.
     """
     quality = Quality()
     for caption in captions:
@@ -342,7 +335,7 @@ def measuring(captions: Iterable[Row], grants: Mapping[str, Mapping[str, Any]], 
 
 
 def counts_in(reports: Iterable[Report]) -> dict[str, int]:
-    """The counts of quality in reports of the captions stage, added up; empty where none was measured."""
+    """The sums of the quality counts in reports of the captions stage; empty if none was measured."""
     sums: Counter[str] = Counter()
     for report in reports:
         for name, num in report.counts.items():
@@ -352,12 +345,12 @@ def counts_in(reports: Iterable[Report]) -> dict[str, int]:
 
 
 def shares_of(counts: Mapping[str, int]) -> dict[str, Share]:
-    """Name of each measure → its share, from counts that were perhaps added up over weeks."""
+    """Name of each measure → its share, from the counts of one week or the sums over several."""
     return {item.name: Share(counts.get(item.name, 0), counts.get(item.of, 0)) for item in MEASURES}
 
 
 def faults_of(caption: Row, title: str | None) -> list[str]:
-    """Names of the measures that one caption with a text counts for, other than those that need its neighbours."""
+    """Names of the measures that count a caption (one with a text), except those that compare it with others."""
     text = caption["text"]
     parts = [caption[part] for part in ("shape", "function") if caption.get(part)]
     found = {
@@ -381,12 +374,12 @@ def patent_number_of(view_id: str) -> str:
 
 
 def normalised(text: str) -> str:
-    """A caption by which equal ones are told: small letters, single blanks."""
+    """A caption in the form in which equal ones are recognised: lower case, single blanks."""
     return " ".join(text.lower().split())
 
 
 def opening_of(text: str) -> str:
-    """The first three words of a caption, or as many as it has.
+    """The first three words of a caption, or fewer if it has fewer.
 
     >>> opening_of(" The image shows a chair.")
     'the image shows'
@@ -395,7 +388,7 @@ def opening_of(text: str) -> str:
 
 
 def holds_title(text: str, title: str | None) -> bool:
-    """Whether a caption holds every word of a title in a row; an empty title is never held.
+    """Whether a caption contains all words of a title in sequence; False for an empty title.
 
     >>> holds_title("This is a LAMP, with shade.", "Lamp with shade")
     True
@@ -405,7 +398,7 @@ def holds_title(text: str, title: str | None) -> bool:
 
 
 def calls_picture_square(text: str, title: str | None = None) -> bool:
-    """Whether a caption says of the picture, rather than of the article, that it is square or rectangular.
+    """Whether a caption calls the picture, rather than the article, square or rectangular.
 
     >>> calls_picture_square("The image is a square."), calls_picture_square("The image is a square table.")
     (True, False)
@@ -414,14 +407,14 @@ def calls_picture_square(text: str, title: str | None = None) -> bool:
         return False
     words_of_title = set(_words(title))
     for match in _SAID_OF_PICTURE.finditer(" ".join(text.split())):
-        spoken_of = match["picture"] or match["shape_of"] or match["ground"]
-        if not words_of_title.intersection(_words(spoken_of)):
+        subject = match["picture"] or match["shape_of"] or match["ground"]
+        if not words_of_title.intersection(_words(subject)):
             return True
     return False
 
 
 def repeats_itself(text: str) -> bool:
-    """Whether words loop: two to twelve three times in a row, one four times, or a whole sentence twice.
+    """Whether two to twelve words occur three times in a row, one word four times, or a whole sentence twice.
 
     >>> repeats_itself("a chair with a back, with a back, with a back")
     True
@@ -432,17 +425,17 @@ def repeats_itself(text: str) -> bool:
         return True
     words = _words(text)
     for length in range(1, min(_LONGEST_LOOP_WORDS, len(words) // 3) + 1):
-        num_wanted = length * (3 if length == 1 else 2)  # places in a row at which the word is that of a loop before
+        num_wanted = length * (3 if length == 1 else 2)  # consecutive words that equal the word `length` before them
         num_equal = 0
-        for place in range(length, len(words)):
-            num_equal = num_equal + 1 if words[place] == words[place - length] else 0
+        for index in range(length, len(words)):
+            num_equal = num_equal + 1 if words[index] == words[index - length] else 0
             if num_equal >= num_wanted:
                 return True
     return False
 
 
 def _num_tokens(caption: Row) -> int:
-    """The caption's own count where the row has it."""
+    """Length of a caption in CLIP tokens, as the row has it or else counted."""
     num = caption.get("num_tokens")
     return clip_tokens.num_tokens(caption["text"]) if num is None else num
 

@@ -158,7 +158,7 @@ def _write_captions(folder: DataFolder, week: str, captioner: Captioner, progres
     with open_table(folder, table_path(folder, "grants", week)) as table:
         by_number = {row["patent_number"]: row for row in table.read(columns=_CAPTION_FIELDS).to_pylist()}
     with open_table(folder, table_path(folder, "views", week)) as table:
-        rows = quality.measuring(_captions_of(table, by_number, captioner, report, progress), by_number, report)
+        rows = quality.count_quality(_captions_of(table, by_number, captioner, report, progress), by_number, report)
         write_table(folder, table_path(folder, "captions", week), schemas.CAPTIONS, in_groups(rows), claim, report)
     return report
 

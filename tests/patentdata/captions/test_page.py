@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from patentdata.archives.designs import ArchivesConfig
@@ -19,10 +18,10 @@ from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.page import (
     CaptionPageConfig,
     Card,
-    Lowest,
-    Repeated,
-    _repetitive_classes,
-    kept_and_lost,
+    LowestCards,
+    RepeatedCaptions,
+    repetitive_classes,
+    split_at_context,
     write_caption_report,
 )
 from patentdata.captions.quality import PREFIX, Quality, Share
@@ -39,19 +38,15 @@ from patentdata.views.stage import split_archive
 
 WEEKS = ("I20240102", "I20240109")
 _HOSTILE = "</pre><script>alert('x')</script><img src=x onerror=alert(1)> & \N{RIGHT-TO-LEFT OVERRIDE}\x00"
-_SCHEMA = schemas.CAPTIONS
-for _name in ("prompt_text", "answer"):
-    if _name not in _SCHEMA.names:
-        _SCHEMA = _SCHEMA.append(pa.field(_name, pa.string()))
 
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory) -> DataFolder:
-    """Two small weeks of specimens as far as described captions."""
+    """Two small weeks of specimens, processed up to template captions."""
     source = tmp_path_factory.mktemp("source")
     folder = DataFolder(tmp_path_factory.mktemp("data"))
-    for place, week in enumerate(WEEKS):
-        write_week(source, week, SpecimenConfig(num_patents=3, first_number=900_001 + 3 * place, drawing_scale=0.5))
+    for index, week in enumerate(WEEKS):
+        write_week(source, week, SpecimenConfig(num_patents=3, first_number=900_001 + 3 * index, drawing_scale=0.5))
     for archive in list_weeks(str(source)):
         keep_archive(folder, archive, ArchivesConfig())
         parse_archive(folder, archive.week)
@@ -76,7 +71,7 @@ def _captions(folder: DataFolder, week: str = WEEKS[0]) -> list[dict]:
 
 
 def _recaption(folder: DataFolder, texts: list[str | None], week: str = WEEKS[0], **columns: object) -> None:
-    """Give the first views of a week other captions, as a model would have given them."""
+    """Replace the captions of the first views of a week, as if a model had made them."""
     path = table_path(folder, "captions", week)
     made, report = read_provenance(folder, path), read_report(folder, path)
     rows = _captions(folder, week)
@@ -89,9 +84,11 @@ def _recaption(folder: DataFolder, texts: list[str | None], week: str = WEEKS[0]
             "model": "llava-x",
             "prompt": "views/1",
         } | columns
-    claim = Provenance(**{name: made[name] for name in ("stage", "version", "config", "inputs")})
-    full = [dict.fromkeys(_SCHEMA.names) | row for row in rows]
-    write_table(folder, path, _SCHEMA, [full], claim, report)
+    write_table(folder, path, schemas.CAPTIONS, [rows], _provenance(made), report)
+
+
+def _provenance(made: dict) -> Provenance:
+    return Provenance(**{name: made[name] for name in ("stage", "version", "config", "inputs")})
 
 
 def _page(folder: DataFolder, out: Path, *, compare: DataFolder | None = None, weeks=(), **settings):
@@ -125,12 +122,12 @@ def test_the_measures_on_the_page_are_those_that_the_stage_reported(walked, tmp_
     assert counts[PREFIX + "tokens"] / summary["num_captions"] == summary["mean_num_tokens"]
 
 
-def test_equal_data_settings_and_seed_give_equal_bytes_and_another_seed_another_draw(walked, tmp_path):
+def test_equal_data_settings_and_seed_give_equal_bytes_and_another_seed_another_sample(walked, tmp_path):
     pages = [_page(walked, tmp_path / f"{n}.html", num_samples=4, seed=seed)[0] for n, seed in enumerate((0, 0, 1))]
     assert pages[0] == pages[1] and _section(pages[0], "samples") != _section(pages[2], "samples")
 
 
-def test_captions_to_look_at_stand_in_sections_of_their_own(folder, tmp_path):
+def test_each_kind_of_problem_has_a_section_of_its_own(folder, tmp_path):
     long = "A chair with " + ", ".join(f"leg {n}" for n in range(60))
     _recaption(folder, ["The image is a square.", "legs legs legs legs legs", long, None], finish_reason="timeout")
     page, summary = _page(folder, tmp_path / "page.html")
@@ -141,7 +138,7 @@ def test_captions_to_look_at_stand_in_sections_of_their_own(folder, tmp_path):
     assert summary["reasons"] == {"timeout": 1} and summary["measures"]["over_length"]["num"] == 1
 
 
-def test_a_caption_of_several_patents_is_shown_once_with_their_number(folder, tmp_path):
+def test_a_caption_that_several_patents_share_is_shown_once_with_their_number(folder, tmp_path):
     for week in WEEKS:
         _recaption(folder, ["A nameless thing."] * 99, week)
     page, _ = _page(folder, tmp_path / "page.html")
@@ -149,7 +146,7 @@ def test_a_caption_of_several_patents_is_shown_once_with_their_number(folder, tm
     assert repeated.count("<article") == 1 and "the same caption for 6 patents" in repeated
 
 
-def test_texts_of_grants_and_of_models_are_escaped_and_nothing_outside_is_asked_for(folder, tmp_path):
+def test_texts_of_grants_and_models_are_escaped_and_no_external_resource_is_loaded(folder, tmp_path):
     _recaption(folder, [_HOSTILE] * 99, prompt_text=_HOSTILE, answer=_HOSTILE, model=_HOSTILE, shape=_HOSTILE)
     page, _ = _page(folder, tmp_path / "page.html")
     assert "<script" not in page and "<img src=x" not in page and "&lt;script&gt;" in page
@@ -161,17 +158,17 @@ def test_a_caption_of_shape_and_function_is_shown_once(folder, tmp_path):
     _recaption(folder, ["Round. To sit."] * 99, shape="Round.", function="To sit.")
     _recaption(folder, ["Round. To sit."] * 99, WEEKS[1], shape="Round and more", function="To sit.")
     samples = _section(_page(folder, tmp_path / "page.html", num_samples=100)[0], "samples")
-    together, apart = len(_captions(folder)), len(_captions(folder, WEEKS[1]))
-    assert samples.count('<dl class="caption">') == together
-    assert samples.count('<p class="caption">Round. To sit.</p>') == apart
+    num_joined, num_separate = len(_captions(folder)), len(_captions(folder, WEEKS[1]))
+    assert samples.count('<dl class="caption">') == num_joined
+    assert samples.count('<p class="caption">Round. To sit.</p>') == num_separate
 
 
-def test_only_classes_whose_patents_share_captions_are_listed_as_such():
+def test_only_classes_whose_patents_share_captions_are_listed_as_repetitive():
     total = Quality()
     for n in range(30):
         total.distinct.add(f"D{n}", "D6", f"chair {n}")
         total.distinct.add(f"D{n}", "D7", f"bowl {n // 2}")
-    assert _repetitive_classes(total) == [("D7", Share(15, 30))]
+    assert repetitive_classes(total) == [("D7", Share(15, 30))]
 
 
 def test_prompt_and_answer_can_be_unfolded(folder, tmp_path):
@@ -207,16 +204,16 @@ def test_views_with_another_picture_in_the_other_folder_are_counted_and_not_pair
     _recaption(other, ["Another."], image_sha256="0" * 64)
     page, summary = _page(folder, tmp_path / "page.html", compare=other)
     assert summary["compared"]["num_unpaired"] == len(_captions(folder, WEEKS[1])) + 1
-    assert f"{summary['compared']['num_unpaired']} views of these weeks are not in the other folder" in page
+    assert f"{summary['compared']['num_unpaired']} views of these weeks are missing in the other folder" in page
 
 
-def test_a_picture_that_cannot_be_read_is_said_so(folder, tmp_path):
+def test_a_picture_that_cannot_be_read_is_reported_on_its_card(folder, tmp_path):
     path = table_path(folder, "views", WEEKS[0])
     with open_table(folder, path) as table:
         rows = table.read().to_pylist()
     made, report = read_provenance(folder, path), read_report(folder, path)
-    claim = Provenance(**{name: made[name] for name in ("stage", "version", "config", "inputs")})
-    write_table(folder, path, schemas.VIEWS, [[row | {"image": b"no PNG"} for row in rows]], claim, report)
+    unreadable = [row | {"image": b"no PNG"} for row in rows]
+    write_table(folder, path, schemas.VIEWS, [unreadable], _provenance(made), report)
     caption_views(folder, WEEKS[0], CaptionsConfig())
     page, _ = _page(folder, tmp_path / "page.html", weeks=[WEEKS[0]])
     assert "The picture cannot be read." in page
@@ -229,8 +226,8 @@ def test_captions_older_than_their_views_are_refused(folder, tmp_path):
     assert not (tmp_path / "page.html").exists()
 
 
-def test_bad_arguments_are_one_sentence(folder, walked, tmp_path):
-    with pytest.raises(ConfigError, match="holds no captions; run the captions stage first"):
+def test_arguments_that_cannot_be_used_are_refused_in_one_sentence(folder, walked, tmp_path):
+    with pytest.raises(ConfigError, match="contains no captions; run the captions stage first"):
         _page(DataFolder(tmp_path / "nowhere"), tmp_path / "page.html")
     with pytest.raises(ConfigError, match="is a folder; name an HTML file"):
         _page(folder, tmp_path)
@@ -244,7 +241,7 @@ def test_bad_arguments_are_one_sentence(folder, walked, tmp_path):
         CaptionPageConfig(picture_px=2)
 
 
-def test_the_browser_shows_the_page_without_a_complaint(folder, walked, tmp_path):
+def test_the_browser_shows_the_page_without_errors(folder, walked, tmp_path):
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium on this machine")
@@ -265,14 +262,14 @@ def test_the_browser_shows_the_page_without_a_complaint(folder, walked, tmp_path
     assert num_pairs == min(24, sum(len(_captions(folder, week)) for week in WEEKS))
 
 
-def test_what_clip_does_not_read_is_told_apart_in_whole_words():
+def test_a_text_is_split_between_words_where_clip_stops_reading():
     text = " ".join(f"word{n}" for n in range(90))
-    kept, lost = kept_and_lost(text)
+    kept, lost = split_at_context(text)
     assert f"{kept} {lost}" == text and num_tokens(kept) <= 77 < num_tokens(f"{kept} {lost.split()[0]}")
 
 
-def test_the_lowest_of_a_stream_are_kept_in_order_and_first_come_of_equals():
-    lowest = Lowest(3)
+def test_the_lowest_cards_are_kept_in_order_and_of_equal_keys_the_first():
+    lowest = LowestCards(3)
     cards = [Card("w", {"view_id": str(n)}) for n in range(6)]
     for key, card in zip((5, 1, 1, 9, 1, 1), cards, strict=True):
         lowest.add(key, card)
@@ -280,7 +277,7 @@ def test_the_lowest_of_a_stream_are_kept_in_order_and_first_come_of_equals():
 
 
 def test_repeated_captions_keep_one_example_in_bounded_memory():
-    repeated = Repeated(capacity=10)
+    repeated = RepeatedCaptions(capacity=10)
     for n in range(400):
         repeated.add("a chair" if n % 3 == 0 else f"lamp {n}", Card("w", {"patent_number": f"D{n}"}))
         assert len(repeated._examples) <= 41

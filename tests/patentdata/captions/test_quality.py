@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterable
 
 import pytest
 
@@ -11,16 +12,15 @@ from patentdata.captions.clip_tokens import num_tokens
 from patentdata.captions.quality import (
     MEASURES,
     PREFIX,
-    Commonest,
     DistinctInClass,
+    MostCommon,
     Quality,
     Share,
     calls_picture_square,
+    count_quality,
     counts_in,
     faults_of,
     holds_title,
-    measure,
-    measuring,
     patent_number_of,
     repeats_itself,
     shares_of,
@@ -29,7 +29,7 @@ from patentdata.store.report import Report
 
 
 def row(text: str | None, number: str = "D1", **changes) -> dict:
-    """A caption with what is known of its patent."""
+    """A caption with the columns of its grant."""
     values = {
         "view_id": f"{number}-1",
         "patent_number": number,
@@ -42,6 +42,14 @@ def row(text: str | None, number: str = "D1", **changes) -> dict:
         "finish_reason": "stop" if text else "timeout",
     }
     return values | changes
+
+
+def measure(rows: Iterable[dict]) -> Quality:
+    quality = Quality()
+    for caption in rows:
+        patent = {name: caption[name] for name in ("patent_number", "title", "uspc_class")}
+        quality.add(caption, **patent)
+    return quality
 
 
 @pytest.mark.parametrize(
@@ -79,7 +87,7 @@ def test_a_caption_that_calls_the_picture_square_is_found(text):
         ("", "Chair"),
     ],
 )
-def test_a_square_article_is_not_taken_for_the_canvas(text, title):
+def test_a_square_article_is_not_mistaken_for_a_square_picture(text, title):
     assert not calls_picture_square(text, title)
 
 
@@ -97,12 +105,12 @@ def test_a_square_article_is_not_taken_for_the_canvas(text, title):
         ("", False),
     ],
 )
-def test_loops_of_words_and_sentences_said_twice_are_repetition(text, is_loop):
+def test_loops_of_words_and_repeated_sentences_are_found(text, is_loop):
     assert repeats_itself(text) is is_loop
 
 
 @pytest.mark.parametrize(
-    ("text", "title", "is_held"),
+    ("text", "title", "is_contained"),
     [
         ("Front view of an LED lamp.", "LED Lamp", True),
         ("A lamp (LED) on a stand", "LED lamp", False),
@@ -112,11 +120,11 @@ def test_loops_of_words_and_sentences_said_twice_are_repetition(text, is_loop):
         ("Anything", None, False),
     ],
 )
-def test_a_title_is_held_whole_or_not_at_all(text, title, is_held):
-    assert holds_title(text, title) is is_held
+def test_a_title_counts_only_as_a_whole(text, title, is_contained):
+    assert holds_title(text, title) is is_contained
 
 
-def test_every_count_of_a_few_captions_is_the_one_counted_by_hand():
+def test_the_counts_of_a_few_captions_equal_those_counted_by_hand():
     long = "a chair with " + " and ".join(f"a part numbered {n}" for n in range(30))
     counts = measure(
         [
@@ -151,7 +159,7 @@ def test_every_count_of_a_few_captions_is_the_one_counted_by_hand():
     }
 
 
-def test_every_measure_is_a_share_of_a_count_that_is_there():
+def test_every_measure_is_a_share_of_an_existing_count():
     quality = measure([row("A chair.")])
     assert all({item.name, item.of} <= quality.counts().keys() for item in MEASURES)
     assert quality.shares()["empty"] == Share(0, 1) and quality.mean_num_tokens == 5
@@ -165,17 +173,17 @@ def test_reasons_for_missing_captions_are_counted():
     assert quality.reasons == {"timeout": 1, "unknown": 1, "empty": 1}
 
 
-def test_the_views_of_a_patent_with_one_caption_count_once_among_those_of_its_class():
+def test_a_caption_on_several_views_of_a_patent_counts_once_in_its_class():
     same = [row("A chair.", "D1"), row("A chair.", "D1"), row("A chair.", "D2"), row("A chair.", "D3", uspc_class="D7")]
     assert measure(same).shares()["distinct"] == Share(2, 3)
     assert measure([row("A chair.", uspc_class=None)]).shares()["distinct"] == Share(0, 0)
 
 
-def test_weeks_measured_apart_and_added_are_the_weeks_measured_together():
-    draw = random.Random(5)
+def test_weeks_measured_separately_and_added_equal_weeks_measured_together():
+    rng = random.Random(5)
     weeks = [
         [
-            row(draw.choice(["A chair.", "The image is square.", None, f"A lamp {n}"]), f"D{week}{n:03}")
+            row(rng.choice(["A chair.", "The image is square.", None, f"A lamp {n}"]), f"D{week}{n:03}")
             for n in range(40)
         ]
         for week in range(3)
@@ -186,11 +194,11 @@ def test_weeks_measured_apart_and_added_are_the_weeks_measured_together():
     assert apart.counts() == together.counts() and apart.reasons == together.reasons
 
 
-def test_the_stage_hands_captions_on_and_its_report_holds_the_counts():
+def test_captions_pass_through_and_their_counts_enter_the_report():
     captions = [row("The image is square.", "D1"), row("A chair.", "D2")]
     report = Report("captions", "I20240102")
     grants = {"D1": {"title": "Lamp", "uspc_class": "D26"}, "D2": {"title": "Chair", "uspc_class": "D6"}}
-    assert list(measuring(iter(captions), grants, report)) == captions
+    assert list(count_quality(iter(captions), grants, report)) == captions
     assert report.counts[PREFIX + "canvas_words"] == 1 and report.counts[PREFIX + "with_title"] == 1
     summed = counts_in([report, report, Report("views", counts={PREFIX + "views": 9})])
     assert shares_of(summed)["canvas_words"] == Share(2, 4)
@@ -205,24 +213,24 @@ def test_faults_of_one_caption_are_named():
     ]
 
 
-def test_a_view_id_names_its_patent_whatever_its_figure_is_called():
+def test_a_view_id_gives_its_patent_whatever_the_figure_label():
     assert [patent_number_of(name) for name in ("D907292-3", "D907292-2-A", "D907292-front-page")] == ["D907292"] * 3
 
 
-def test_the_commonest_texts_are_found_in_bounded_memory():
-    draw = random.Random(3)
+def test_the_most_common_texts_are_found_in_bounded_memory():
+    rng = random.Random(3)
     stream = ["the image shows"] * 4_000 + [f"opening {n}" for n in range(8_000)]
-    draw.shuffle(stream)
-    commonest = Commonest(capacity=50)
+    rng.shuffle(stream)
+    most_common = MostCommon(capacity=50)
     for text in stream:
-        commonest.add(text)
-        assert len(commonest._nums) <= 101
-    ((text, num),) = commonest.top(1)
-    assert text == "the image shows" and 4_000 - commonest.num_missed <= num <= 4_000
-    assert commonest.num_missed <= len(stream) / 50
+        most_common.add(text)
+        assert len(most_common._nums) <= 101
+    ((text, num),) = most_common.top(1)
+    assert text == "the image shows" and 4_000 - most_common.num_missed <= num <= 4_000
+    assert most_common.num_missed <= len(stream) / 50
 
 
-def test_distinct_captions_are_estimated_in_bounded_memory_and_the_same_whatever_the_parting():
+def test_distinct_captions_are_estimated_in_bounded_memory_and_independently_of_the_partition():
     captions = [(f"D{n}", f"D{n % 7}", f"caption {n % 3_000}") for n in range(9_000)]
     exact, bounded, parts = DistinctInClass(), DistinctInClass(capacity=1_000), DistinctInClass(capacity=1_000)
     for caption in captions:
