@@ -1,20 +1,22 @@
-"""The stages of one week: each reads the folder before it and writes its own.
+"""Stage captions: one row for each view of a week.
 
-Every function here has the same manners: output that is there, whole, and made by the same code, settings and inputs is
-left alone; anything else is built anew and appears whole or not at all; what came in and what became of it is the
-returned report.
+Captions by a model are by far the most expensive output of the data folder, so none is asked for twice. A week is done
+if its file is intact and was made by this version with the same settings and inputs. Otherwise it is written again, but
+finished captions, from its previous file or from the journal of an interrupted run, are reused if they answer the same
+question about the same image.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from patentdata.captions import quality
 from patentdata.captions.answers import TRANSIENT_REASONS
-from patentdata.captions.captioner import Captioner
+from patentdata.captions.captioner import GRANT_COLUMNS, Captioner
 from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.described import TemplateCaptioner
 from patentdata.captions.vllm import journal
@@ -35,9 +37,10 @@ from patentdata.store.parquet import (
 from patentdata.store.report import Report
 from patentdata.store.weeks import ROWS_A_GROUP, Progress, in_groups, require_done, state_of, table_path
 
-_CAPTIONS_VERSION = 2
+_LOG = logging.getLogger(__name__)
 
-_ROWS_A_PROGRESS = 16
+_CAPTIONS_VERSION = 2
+_ROWS_A_PROGRESS = 16  # captions between two reports of progress
 
 
 def caption_views(
@@ -48,26 +51,29 @@ def caption_views(
     endpoints: tuple[str, ...] = (),
     progress: Progress | None = None,
 ) -> Report:
-    """Stage captions: one row a view, in the order of the views.
+    """Stage captions: one row for each view, in the order of the views.
 
-    A week that is captioned stays as it is, whatever became of single views, until the views or the settings change
-    (or `retry_failed` asks for it). Captions made before, in this week's file or by a run that was killed, are taken
-    over wherever they answer the same question about the same image.
+    A captioned week stays as it is, even if single views have no caption, until the views or the settings change or
+    `retry_failed` is set.
 
     Args:
         folder: The data folder.
-        week: "I20210105".
+        week: The week, such as "I20210105".
         config: Settings.
-        endpoints: A server of this program's own, beside the ones that `config` names.
-        progress: Hears the number of views done, and of views in all, now and then.
+        endpoints: Addresses of a managed server, in addition to the endpoints of `config`.
+        progress: Called from time to time with the number of views done and the number of all views.
+
+    Returns:
+        Tally of the views, counts of finish reasons and the counts of `quality`.
 
     Raises:
         OutputError: The grants or the views of the week are missing, damaged or stale.
-        ConfigError: A model is to caption, and there is no endpoint.
-        SourceError: No endpoint answers, or one serves another model; what is captioned so far is kept.
+        ConfigError: The captioner is a model, and there is no endpoint.
+        SourceError: No endpoint answers, or one serves another model; finished captions are kept.
     """
     require_done(folder, "views", week)
     if (report := _finished_captions(folder, week, config, endpoints)) is not None:
+        _LOG.info("%s captions: skipped, the week is done", week)
         return report
     if config.captioner == "described":
         return _write_captions(folder, week, TemplateCaptioner(config.described), progress)
@@ -75,7 +81,7 @@ def caption_views(
 
 
 def captions_are_done(folder: DataFolder, week: str, config: CaptionsConfig) -> bool:
-    """Whether `caption_views` would leave the week as it is, so that no server need be started for it."""
+    """Whether `caption_views` would leave the week as it is, so that no server has to be started for it."""
     return (
         state_of(folder, "views", week)[0] == "done"
         and (config.captioner == "described" or config.model is not None or bool(config.endpoints))
@@ -86,65 +92,83 @@ def captions_are_done(folder: DataFolder, week: str, config: CaptionsConfig) -> 
 def _caption_by_model(
     folder: DataFolder, week: str, config: CaptionsConfig, endpoints: tuple[str, ...], progress: Progress | None
 ) -> Report:
+    """Caption the week by the model behind the endpoints; finished captions go to the week's journal at once."""
     from patentdata.captions.vllm.client import VlmCaptioner, ask_served
 
     urls = (*config.endpoints, *endpoints)
     if not urls:
         raise ConfigError(f"no endpoint serves {config.model}; name one, such as http://localhost:8000/v1")
-    with journal.holding_week(folder, week):
-        kept_at = journal.journal_path(folder, week)
-        report = _finished_captions(folder, week, config, endpoints)  # by the run that was waited for
+    with journal.lock_week(folder, week):
+        path = journal.journal_path(folder, week)
+        # Another run may have finished the week while this one waited for the lock.
+        report = _finished_captions(folder, week, config, endpoints)
         if report is None:
             model = identity_of(config, ask_served(config, urls), is_served_here=not config.endpoints)
             assert model is not None, "a served model has a name"
-            with contextlib.closing(journal.Journal(kept_at)) as kept:
+            with contextlib.closing(journal.Journal(path)) as kept:
+                if len(kept):
+                    _LOG.info("%s captions: resumed, %d captions are in the journal", week, len(kept))
                 captioner = VlmCaptioner(config, model, urls, kept)
                 _keep_finished(folder, week, captioner.settings, kept)
                 report = _write_captions(folder, week, captioner, progress)
-        kept_at.unlink(missing_ok=True)
+                _LOG.info("%s captions: %d views were sent to a model", week, captioner.num_asked)
+        else:
+            _LOG.info("%s captions: skipped, another run has finished the week", week)
+        path.unlink(missing_ok=True)
         return report
 
 
 def _finished_captions(
     folder: DataFolder, week: str, config: CaptionsConfig, endpoints: tuple[str, ...]
 ) -> Report | None:
-    """The report of captions that are done by these settings; None where there is something to do."""
+    """The report of the week's captions if they are done with these settings; None if the stage has to run."""
     path = table_path(folder, "captions", week)
     if not folder.exists(path):
         return None
     if config.captioner == "described":
-        settings: Mapping[str, Any] = TemplateCaptioner(config.described).settings
+        settings = TemplateCaptioner(config.described).settings
     else:
-        from patentdata.captions.vllm.client import ask_served, settings_of
-
-        model = identity_of(config, is_served_here=not config.endpoints)
-        if model is None:  # whatever is served
-            model = identity_of(config, ask_served(config, (*config.endpoints, *endpoints)))
-        assert model is not None, "a served model has a name"
-        made = read_provenance(folder, path)
-        if model.revision is None and made is not None:  # any revision will do
-            model = dataclasses.replace(model, revision=made["config"].get("revision"))
-        settings = settings_of(config, model)
-    if not is_done(folder, path, _captions_claim(folder, week, settings)):
+        settings = _model_settings(folder, path, config, endpoints)
+    if not is_done(folder, path, _provenance(folder, week, settings)):
         return None
     report = read_report(folder, path)
-    is_lacking = any(f"finish_{reason}" in report.counts for reason in TRANSIENT_REASONS)
-    return None if config.retry_failed and is_lacking else report
+    num_failed = sum(report.counts.get(f"finish_{reason}", 0) for reason in TRANSIENT_REASONS)
+    if config.retry_failed and num_failed:
+        _LOG.info("%s captions: %d views without an answer are asked about again", week, num_failed)
+        return None
+    return report
 
 
-def _captions_claim(folder: DataFolder, week: str, settings: Mapping[str, Any]) -> Provenance:
+def _model_settings(
+    folder: DataFolder, path: str, config: CaptionsConfig, endpoints: tuple[str, ...]
+) -> Mapping[str, Any]:
+    """The settings that the captions in the file `path` must have been made with in order to be done."""
+    from patentdata.captions.vllm.client import ask_served, settings_of
+
+    model = identity_of(config, is_served_here=not config.endpoints)
+    if model is None:  # the settings name no model, so whichever is served counts
+        model = identity_of(config, ask_served(config, (*config.endpoints, *endpoints)))
+    assert model is not None, "a served model has a name"
+    made = read_provenance(folder, path)
+    if model.revision is None and made is not None:  # no revision is asked for, so the one in the file will do
+        model = dataclasses.replace(model, revision=made["config"].get("revision"))
+    return settings_of(config, model)
+
+
+def _provenance(folder: DataFolder, week: str, settings: Mapping[str, Any]) -> Provenance:
     inputs = {stage: fingerprint(folder, table_path(folder, stage, week)) for stage in ("grants", "views")}
     return Provenance(stage="captions", version=_CAPTIONS_VERSION, config=settings, inputs=inputs)
 
 
 def _keep_finished(folder: DataFolder, week: str, settings: Mapping[str, Any], kept: journal.Journal) -> None:
-    """Put captions of the week's present file into the journal, so that equal questions are not asked again."""
+    """Copy captions of the week's existing file into the journal, so that equal questions are not asked again."""
     path = table_path(folder, "captions", week)
     made = read_provenance(folder, path)
     if made is None or made["version"] != _CAPTIONS_VERSION or not is_intact(folder, path, made):
         return
     if any(made["config"].get(name) != settings[name] for name in ("captioner", "prompt", "model", "revision")):
         return
+    _LOG.info("%s captions: written again, captions of the existing file are reused for equal questions", week)
     with open_table(folder, path) as table:
         for batch in table.iter_batches(batch_size=ROWS_A_GROUP):
             for row in batch.to_pylist():
@@ -153,36 +177,37 @@ def _keep_finished(folder: DataFolder, week: str, settings: Mapping[str, Any], k
 
 
 def _write_captions(folder: DataFolder, week: str, captioner: Captioner, progress: Progress | None) -> Report:
-    claim = _captions_claim(folder, week, captioner.settings)
+    """Caption every view of the week and write the table."""
+    provenance = _provenance(folder, week, captioner.settings)
     report = Report("captions", week)
     with open_table(folder, table_path(folder, "grants", week)) as table:
-        by_number = {row["patent_number"]: row for row in table.read(columns=_CAPTION_FIELDS).to_pylist()}
+        grants = {
+            row["patent_number"]: row for row in table.read(columns=["patent_number", *GRANT_COLUMNS]).to_pylist()
+        }
     with open_table(folder, table_path(folder, "views", week)) as table:
-        rows = quality.count_quality(_captions_of(table, by_number, captioner, report, progress), by_number, report)
-        write_table(folder, table_path(folder, "captions", week), schemas.CAPTIONS, in_groups(rows), claim, report)
+        captions = _captions_of(table, grants, captioner, report, progress)
+        rows = quality.count_quality(captions, grants, report)
+        write_table(folder, table_path(folder, "captions", week), schemas.CAPTIONS, in_groups(rows), provenance, report)
     return report
 
 
-_CAPTION_FIELDS = ["patent_number", "title", "uspc", "uspc_class", "locarno_class", "claim", "figures"]
-
-
 def _captions_of(
-    table: Any, by_number: dict[str, Any], captioner: Captioner, report: Report, progress: Progress | None
+    table: Any, grants: dict[str, Any], captioner: Captioner, report: Report, progress: Progress | None
 ) -> Iterator[dict[str, Any]]:
-    """Rows of the captioner; a view without a caption has its row, and is counted as dropped by its reason."""
+    """Rows of the captioner. A view without a caption has a row too, and is counted as dropped with its reason."""
     tally = report.tally("views")
     columns = [name for name in schemas.VIEWS.names if name != "image" or captioner.needs_images]
 
-    def joined() -> Iterator[dict[str, Any]]:
+    def views_with_grants() -> Iterator[dict[str, Any]]:
         for batch in table.iter_batches(batch_size=ROWS_A_GROUP, columns=columns):
             for view in batch.to_pylist():
                 tally.num_in += 1
-                grant = by_number.get(view["patent_number"])
+                grant = grants.get(view["patent_number"])
                 if grant is None:
                     raise OutputError(f"{view['view_id']}: its grant is not in the week; rebuild the views")
                 yield {**grant, **view}
 
-    for num_done, row in enumerate(captioner.caption(joined()), start=1):
+    for num_done, row in enumerate(captioner.caption(views_with_grants()), start=1):
         if row["text"] is None:
             tally.drop(row["finish_reason"], row["view_id"])
         else:

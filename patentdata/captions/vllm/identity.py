@@ -1,4 +1,8 @@
-"""Which model makes a caption: a name and a revision that two different models never share."""
+"""Which model makes a caption: a name and a revision that two different models never share.
+
+Both are part of every cache key, so captions of one model are never taken for those of another that happens to have the
+same folder name or hub name. A hub model is identified by its commit, a local folder by a hash of its files.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +27,12 @@ _SNAPSHOT = re.compile(r"models--([^/]+)/snapshots/([0-9a-f]{40})/?\Z")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelIdentity:
-    """What stands in a caption's key.
+    """The identity of a model, part of a caption's cache key.
 
     Attributes:
         name: Hub name, or the name of the model's folder.
-        revision: Hub revision, or "sha256:…" over the files of a folder; None where nobody can tell.
-        size_px: Side of the square that the model is shown.
+        revision: Hub revision, or "sha256:…" over the files of a folder; None if it cannot be determined.
+        size_px: Side in pixels of the square picture that the model is shown.
     """
 
     name: str
@@ -39,12 +43,12 @@ class ModelIdentity:
 def identity_of(
     config: CaptionsConfig, served: ServedModel | None = None, *, is_served_here: bool = False
 ) -> ModelIdentity | None:
-    """The model that `config` names, or that is served; None where it names none and no server was asked.
+    """The model that `config` names, or else the served one; None if neither is known.
 
     Args:
         config: Settings.
-        served: What the endpoints say; needed where `config` names no model, and to learn a revision.
-        is_served_here: Whether the server is of this program's own, so that the hub cache of this machine is its own.
+        served: The model that the endpoints report; needed if `config` names no model, and to find the revision.
+        is_served_here: Whether a managed server serves it, so that its hub cache is the one of this machine.
     """
     if config.model is None and served is None:
         return None
@@ -53,6 +57,7 @@ def identity_of(
     name, revision = model, config.revision
     if Path(model).is_dir():
         name, revision = Path(model).resolve().name, fingerprint_of(Path(model))
+    # A path within the hub cache gives the commit, and the hub name if it is the model itself.
     for path in (str(folder or ""), served.root if served else "", model):
         if found := _SNAPSHOT.search(path):
             if path == model:
@@ -64,7 +69,7 @@ def identity_of(
 
 
 def fingerprint_of(model_folder: Path) -> str:
-    """SHA-256 over names and contents of a model's files, hidden ones left out; remembered while they do not change."""
+    """SHA-256 over names and contents of a model's files except hidden ones; cached until a file changes."""
     files = LocalFileSystem()
     parts = [
         (path.relative_to(model_folder).as_posix(), sha256_of(files, str(path.resolve())))
@@ -75,7 +80,7 @@ def fingerprint_of(model_folder: Path) -> str:
 
 
 def _folder_of(model: str, revision: str | None, is_served_here: bool) -> Path | None:
-    """Where the model's files lie on this machine, if they do."""
+    """Folder with the model's files on this machine; None if they are not here."""
     if Path(model).is_dir():
         return Path(model)
     if not is_served_here:

@@ -1,4 +1,4 @@
-"""The picture of a view that a model is shown, made by worker processes."""
+"""The picture of a view that a model is shown, prepared by worker processes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,15 @@ _MAX_WORKERS = 4
 
 
 def data_url(png: bytes, size_px: int, margin_share: float) -> tuple[str | None, str]:
-    """A view as a grey PNG in a data URL, cut to its ink, padded to a white square and area-resized; or why not.
+    """A view as a grey PNG in a data URL, cropped to its ink, padded to a white square and area-resized.
+
+    Args:
+        png: The image of the view.
+        size_px: Side of the square in pixels.
+        margin_share: White margin at each end of the drawing's longer axis, as a share of the side.
 
     Returns:
-        The URL and "", or None and "broken_image" or "no_ink".
+        The URL and "", or None and the reason, "broken_image" or "no_ink".
     """
     square = TrainingImageConfig(size_px=size_px, margin_share=margin_share, max_enlargement=_MAX_ENLARGEMENT)
     try:
@@ -44,7 +49,7 @@ def data_url(png: bytes, size_px: int, margin_share: float) -> tuple[str | None,
 
 
 def input_size_px(model_folder: Path) -> int | None:
-    """Side of the picture that a model reads, from its preprocessor_config.json; None where that does not say."""
+    """Side in pixels of the picture that a model reads, from its preprocessor_config.json; None if it does not say."""
     try:
         config = json.loads((model_folder / "preprocessor_config.json").read_text())
         sizes: Any = config.get("crop_size") or config.get("size")
@@ -55,9 +60,9 @@ def input_size_px(model_folder: Path) -> int | None:
 
 
 class ImageWorkers:
-    """Worker processes that prepare pictures; started at the first one.
+    """Worker processes that prepare pictures; started for the first one.
 
-    A picture that kills its worker is "broken_image", and costs no other picture its place.
+    A picture that kills its worker is "broken_image" and does not affect other pictures.
     """
 
     def __init__(self, config: CaptionImageConfig, size_px: int, num_workers: int) -> None:
@@ -67,15 +72,15 @@ class ImageWorkers:
         self._alone = asyncio.Lock()
 
     async def prepare(self, png: bytes | None) -> tuple[str | None, str]:
-        """See `data_url`."""
+        """URL and reason of a picture, see `data_url`; "broken_image" also if it is missing or kills its worker."""
         if not png:
             return None, "broken_image"
         try:
             return await self._run(png)
         except BrokenExecutor:
             pass
-        async with self._alone:  # one at a time, so that the picture to blame is known
-            for _ in range(2):  # the first may fail for a worker broken by another picture meanwhile
+        async with self._alone:  # one at a time, so that the picture that kills its worker is known
+            for _ in range(2):  # the first try may find a worker that another picture has killed
                 try:
                     return await self._run(png)
                 except BrokenExecutor:
@@ -83,6 +88,7 @@ class ImageWorkers:
         return None, "broken_image"
 
     async def _run(self, png: bytes) -> tuple[str | None, str]:
+        """Prepare a picture in a worker; an executor with a dead worker is replaced at the next call."""
         executor = self._executor = self._executor or _executor(self._num_workers)
         try:
             return await asyncio.get_running_loop().run_in_executor(executor, data_url, png, *self._arguments)
@@ -98,7 +104,8 @@ class ImageWorkers:
 
 
 def _executor(num_workers: int) -> Executor:
-    if multiprocessing.current_process().daemon:  # as in a Dask worker, which may have no children
+    """An executor of processes, or of threads if this process may not have children."""
+    if multiprocessing.current_process().daemon:  # as in a Dask worker
         return ThreadPoolExecutor(num_workers, initializer=_prepare_worker)
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(num_workers, mp_context=context, initializer=_prepare_worker, initargs=(True,))

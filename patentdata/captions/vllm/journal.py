@@ -1,8 +1,9 @@
-"""Captions that are done before their week is: an append-only file that survives a kill.
+"""Journal of a week that is being captioned: an append-only file of finished rows that survives a kill.
 
-One line a caption: its row as JSON, its key among it. A line counts when it ends with a line break and can be read;
-what a kill left behind the last break is cut off. The file is synced to disk now and then: a killed program loses
-nothing, a machine without power at most the last moments.
+A week takes hours of GPU time, and its table appears only when all of it is done, so each row is stored as soon as it
+is finished. Each line is one row as JSON, with its cache key. A line counts if it ends with a line break and can be
+parsed; what a kill left after the last line break is cut off. The file is synced to disk at intervals: a killed program
+loses nothing, a power failure at most the last second or so.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ _SYNC_EVERY_S = 1.0
 
 
 def journal_path(folder: DataFolder, week: str) -> Path:
-    """Where the journal of a week lies: hidden beside the output; for an object store, on this machine."""
+    """Path of the journal of a week: hidden next to the output; for an object store, in the cache of this machine."""
     if folder.is_local:
         return Path(folder.path("captions", f".{week}.journal"))
     return folder.local_cache_dir("captions") / f"{week}.journal"
 
 
 @contextlib.contextmanager
-def holding_week(folder: DataFolder, week: str) -> Iterator[None]:
-    """Let one run at a time caption a week; a second one on this machine, or on a shared file system, waits."""
+def lock_week(folder: DataFolder, week: str) -> Iterator[None]:
+    """Lock a week for captioning; another run on this machine, or on a shared file system, waits."""
     path = journal_path(folder, week).with_suffix(".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,15 +54,15 @@ class Journal:
     """The journal of one week, open for reading by key and for writing; one thread may read while another adds.
 
     Args:
-        path: Made where it does not exist.
+        path: The file; created if it does not exist.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._at: dict[bytes, tuple[int, int]] = {}  # digest of the key → start and length of its line
+        self._lines: dict[bytes, tuple[int, int]] = {}  # digest of the key → start and length of its line, in bytes
         self._num_unsynced = 0
         self._synced_at = time.monotonic()
         try:
@@ -70,29 +71,29 @@ class Journal:
             self._num_bytes = self._read_index()
             self._file.truncate(self._num_bytes)
         except OSError as error:
-            raise _refusal(path, error) from error
+            raise _write_error(path, error) from error
 
     def __len__(self) -> int:
-        return len(self._at)
+        return len(self._lines)
 
     def _read_index(self) -> int:
-        """Note where each row stands; returns the bytes that count."""
+        """Index the position of each row; returns the length of the complete lines in bytes."""
         end = 0
         with self.path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
                     break
-                with contextlib.suppress(ValueError, KeyError, TypeError):  # a line that no one can read is no row
-                    self._at[_digest(json.loads(line)["cache_key"])] = (end, len(line))
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # a line that cannot be parsed is not a row
+                    self._lines[_digest(json.loads(line)["cache_key"])] = (end, len(line))
                 end += len(line)
         return end
 
     def __contains__(self, cache_key: str) -> bool:
-        return _digest(cache_key) in self._at
+        return _digest(cache_key) in self._lines
 
     def get(self, cache_key: str) -> Row | None:
-        """The row of a key that was in the journal when it was opened or `keep` put there; None where there is none."""
-        found = self._at.get(_digest(cache_key))
+        """The row of a key that was in the journal when it was opened, or was added by `keep`; None otherwise."""
+        found = self._lines.get(_digest(cache_key))
         if found is None:
             return None
         start, length = found
@@ -100,13 +101,13 @@ class Journal:
         return row if row.get("cache_key") == cache_key else None
 
     def keep(self, row: Row) -> None:
-        """Add a finished row of an earlier run, to be found by `get`."""
+        """Add a finished row of an earlier run, so that `get` finds it."""
         start = self._num_bytes
         self.add(row)
-        self._at[_digest(row["cache_key"])] = (start, self._num_bytes - start)
+        self._lines[_digest(row["cache_key"])] = (start, self._num_bytes - start)
 
     def add(self, row: Row) -> None:
-        """Add a finished row. Raises OutputError."""
+        """Add a finished row. Raises OutputError if it cannot be written."""
         line = json.dumps(row, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
         try:
             written = 0
@@ -118,7 +119,7 @@ class Journal:
                 os.fsync(self._file.fileno())
                 self._num_unsynced, self._synced_at = 0, time.monotonic()
         except OSError as error:
-            raise _refusal(self.path, error) from error
+            raise _write_error(self.path, error) from error
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -130,5 +131,5 @@ def _digest(cache_key: str) -> bytes:
     return hashlib.blake2b(cache_key.encode(), digest_size=16).digest()
 
 
-def _refusal(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"cannot write {path}: {error.strerror or error}; what is captioned so far stays there")
+def _write_error(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot write {path}: {error.strerror or error}; captions finished so far are kept in it")
