@@ -1,4 +1,4 @@
-"""The demonstration: two drawn weeks, walked to a measured model in a few minutes on two cores."""
+"""The demonstration: two drawn weeks, taken to a measured model in a few minutes on two cores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FIRST_NUMBER = 900_001
 
 
 def draw_archives(folder: Path, num_patents: int) -> None:
-    """Draw the demo's weekly archives; equal numbers of patents give equal bytes."""
+    """Draw the weekly archives of the demo; the same number of patents gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, week in enumerate(DEMO_WEEKS):
         config = SpecimenConfig(
@@ -26,5 +26,5 @@ def draw_archives(folder: Path, num_patents: int) -> None:
 
 
 def demo_config(folder: Path) -> RefreshConfig:
-    """Settings of the walk over the drawn archives."""
+    """Settings of a refresh from the drawn archives."""
     return RefreshConfig(weeks=WeeksConfig(data_dir=str(folder / "data"), source=str(folder / "archives")))

@@ -8,14 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands.options import ConfigFile, DatasetName, Json, Prefect, run_flow
+from flows.commands.options import ConfigFile, DataDir, DatasetName, Json, LocalDataDir, Prefect, run_flow
 from flows.commands.settings import build, read_toml
 from flows.terminal import bars, tables
 
 app = typer.Typer()
 
 _TASKS = "retrieval, zero_shot, image_retrieval, prior_art, linear_probe, fine_tuned, deep_patent"
-_LocalDataDir = Annotated[str, typer.Option("--data-dir", "-d", help="The data folder, on this machine.")]
 
 
 @app.command()
@@ -29,19 +28,19 @@ def evaluate(
             "ViT-B-32/openai.",
         ),
     ],
-    data_dir: _LocalDataDir = "data",
+    data_dir: DataDir = "data",
     dataset: DatasetName = "designs",
     tasks: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"What is measured, parted by commas or blanks: {_TASKS}; default: all but linear_probe and "
+            help=f"What is measured, separated by commas or blanks: {_TASKS}; default: all except linear_probe and "
             "deep_patent."
         ),
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="A second model, named likewise, compared query by query.")
+        str | None, typer.Option(help="A second model, named like --model, compared query by query.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Split that is measured; default: test.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to measure on; default: test.")] = None,
     run: Annotated[
         str, typer.Option("--run", help="Folder under runs/ for the report; default: the model's name.")
     ] = "",
@@ -49,9 +48,9 @@ def evaluate(
     prefect: Prefect = False,
     as_json: Json = False,
 ) -> None:
-    """Measure any open_clip model on a frozen dataset, beside its baselines.
+    """Measure any open_clip model on a frozen dataset, next to its baselines.
 
-    Writes `evaluation.json` and `report.html`. Features are kept and serve the next tasks, comparisons and searches.
+    Writes `evaluation.json` and `report.html`. Features are kept and reused by later tasks, comparisons and searches.
 
     Examples: `designclip evaluate --model designs`, or a comparison:
     `designclip evaluate -m designs --against ViT-B-32/openai --tasks retrieval,linear_probe -d data`
@@ -61,13 +60,15 @@ def evaluate(
     """
     from flows.evaluate import EvaluateConfig
     from flows.evaluate import evaluate as flow
+    from patentdata.store.folder import DataFolder
+    from tasks.running.local_copies import local_copy
 
     values = read_toml(config) | {"data_dir": data_dir, "model": model, "dataset": dataset, "run_name": run}
-    said: dict[str, Any] = {"against": against, "split": split, "tasks": _names(tasks or [])}
-    values["evaluation"] = values.get("evaluation", {}) | {name: value for name, value in said.items() if value}
+    given: dict[str, Any] = {"against": against, "split": split, "tasks": split_names(tasks or [])}
+    values["evaluation"] = values.get("evaluation", {}) | {name: value for name, value in given.items() if value}
     settings = build(EvaluateConfig, values)
     measured = run_flow(flow, settings, prefect)
-    tables.show_evaluation(measured, Path(data_dir) / "runs" / settings.folder_name, as_json)
+    tables.show_evaluation(measured, local_copy(DataFolder(data_dir), "runs", settings.folder_name), as_json)
 
 
 @app.command(name="deep-patent")
@@ -76,20 +77,20 @@ def deep_patent(
         Path, typer.Option(help="Folder of DeepPatent's lists, test_query_patent.txt and test_db_patent.txt.")
     ],
     images: Annotated[
-        Path, typer.Option(help="Folder that the paths in the lists begin in; holds I20180102 and so on.")
+        Path, typer.Option(help="Folder that the paths in the lists are relative to; it holds I20180102 and so on.")
     ],
-    data_dir: _LocalDataDir = "data",
+    data_dir: LocalDataDir = "data",
     dataset: Annotated[str, typer.Option("--dataset", help="Name of the dataset under datasets/.")] = "deep-patent",
     splits: Annotated[
-        list[str] | None, typer.Option("--splits", help="test, train, validation; parted by commas or blanks.")
+        list[str] | None, typer.Option("--splits", help="test, train, validation; separated by commas or blanks.")
     ] = None,
     workers: Annotated[int, typer.Option(help="Threads that read drawings.")] = 2,
     as_json: Json = False,
 ) -> None:
     """Make a dataset of DeepPatent's published lists and drawings, to measure and train image retrieval on.
 
-    Drawings are padded to a square and shrunk to 256 px. What is missing or unreadable is left out and counted by
-    reason. Run it again to go on where it was stopped.
+    Drawings are padded to a square and reduced to 256 px. What is missing or unreadable is left out and counted by
+    reason. If it was stopped, run it again to resume.
 
     Example: `designclip deep-patent --lists deep-patent/data --images deep-patent/patent_data --splits train,test`,
     then `designclip train --preset arcface --dataset deep-patent --set architecture=ViT-B-32 --set pretrained=openai`,
@@ -97,18 +98,18 @@ def deep_patent(
     """
     from model.dataset.deep_patent_images import DeepPatentConfig, import_deep_patent
 
-    said: dict[str, Any] = {"splits": _names(splits or []), "num_workers": workers}
-    config = build(DeepPatentConfig, {name: value for name, value in said.items() if value})
+    given: dict[str, Any] = {"splits": split_names(splits or []), "num_workers": workers}
+    config = build(DeepPatentConfig, {name: value for name, value in given.items() if value})
     show = bars.counter("images")
     out_dir = Path(data_dir) / "datasets" / dataset
     made = import_deep_patent(lists, images, out_dir, config, progress=lambda done, num_all, _: show(done, num_all))
     tables.show_deep_patent(made, out_dir, as_json)
 
 
-def _names(given: list[str]) -> tuple[str, ...]:
-    """Names that commas, blanks or the option itself part; a hyphen stands for the underscore that belongs there.
+def split_names(given: list[str]) -> tuple[str, ...]:
+    """Names from repeated options, each separated by commas or blanks; hyphens become underscores.
 
-    >>> _names(["retrieval, zero-shot", "prior_art"])
+    >>> split_names(["retrieval, zero-shot", "prior_art"])
     ('retrieval', 'zero_shot', 'prior_art')
     """
     return tuple(name.replace("-", "_") for text in given for name in re.split(r"[,\s]+", text) if name)

@@ -1,8 +1,8 @@
-"""Who is told when a run fails, or none has ended well for a week: two automations on the Prefect server.
+"""Notifications when a run fails, or when no weekly run has succeeded for a week: two automations on the server.
 
     python -m flows.commands.notifications slack-webhook/alerts
 
-The block is one of Prefect's notification blocks, saved beforehand; run again, the automations are brought up to date.
+The block is one of Prefect's notification blocks, saved beforehand. Run again, it brings the automations up to date.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _SILENCE = datetime.timedelta(days=8)
 
 
 def automations(block_id: Any) -> list[Automation]:
-    """The automations, telling through the notification block with this identifier."""
-    tell = SendNotification(
+    """The automations, which notify through the block with this identifier."""
+    failure = SendNotification(
         block_document_id=block_id,
         subject="{{ flow.name }} {{ flow_run.name }}: {{ flow_run.state.name }}",
         body="{{ flow_run.state.message }}\n{{ flow_run|ui_url }}",
     )
-    miss = SendNotification(
+    silence = SendNotification(
         block_document_id=block_id,
         subject="No weekly refresh for eight days",
-        body="No run of refresh/weekly has ended well for eight days; see whether server and worker are up.",
+        body="No run of refresh/weekly has succeeded for eight days; check that the server and the worker are running.",
     )
     return [
         Automation(
             name="designclip: a run failed",
-            description="Tells of every run of the project that failed or crashed.",
+            description="Notifies of every run of the project that failed or crashed.",
             trigger=EventTrigger(
                 expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
                 match=_ANY_RUN,
@@ -50,11 +50,11 @@ def automations(block_id: Any) -> list[Automation]:
                 posture=Posture.Reactive,
                 threshold=1,
             ),
-            actions=[tell],
+            actions=[failure],
         ),
         Automation(
             name="designclip: no refresh for a week",
-            description="Tells when the weekly run has not ended well for eight days.",
+            description="Notifies if no weekly run has succeeded for eight days.",
             trigger=EventTrigger(
                 expect={"prefect.flow-run.Completed"},
                 match=_ANY_RUN,
@@ -63,7 +63,7 @@ def automations(block_id: Any) -> list[Automation]:
                 threshold=1,
                 within=_SILENCE,
             ),
-            actions=[miss],
+            actions=[silence],
         ),
     ]
 
@@ -102,14 +102,14 @@ def notify_through(block: str) -> list[str]:
 
 def _known(name: str) -> Automation | None:
     try:
-        found: Any = Automation.read(name=name)  # its type tells of the form that awaits
+        found: Any = Automation.read(name=name)  # declared with the type of its asynchronous form
         return found
     except ValueError:
         return None
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run as a program; 2 and one sentence where there is no such block."""
+    """Run as a program; returns 2, after one sentence, if there is no such block."""
     parser = argparse.ArgumentParser(
         prog="python -m flows.commands.notifications",
         description=__doc__,

@@ -31,25 +31,25 @@ def status(data_dir: DataDir, as_json: Json = False) -> None:
 
 @app.command()
 def doctor(data_dir: DataDir = "data", as_json: Json = False) -> None:
-    """Say what this machine has for a walk, each line ok or with what to do; exit code 1 where something is wrong.
+    """Check what this machine has and lacks, each line ok or with what to do; exit code 1 if something is wrong.
 
     The key is looked for and never shown; nothing is written, and no network is needed.
 
     Example: `designclip doctor -d data`
     """
-    from flows.preflight.doctor import run_checks, summary
+    from flows.preflight.doctor import run_checks, summarise
 
-    findings = []
+    results = []
     table = Table("", "what", box=None)
     for name in ("found", "to do"):
-        table.add_column(name, overflow="fold")  # of a path and an address every letter counts
+        table.add_column(name, overflow="fold")  # paths and addresses are shown whole
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "wrong": "[bold red]wrong[/]"}
-    for finding in run_checks(data_dir):
-        findings.append(finding)
-        table.add_row(marks[finding.state], finding.name, escape(finding.found), escape(finding.advice))
-    told = summary(findings)
-    output.show_json(told) if as_json else output.show_table(table)
-    if not told["is_well"]:
+    for result in run_checks(data_dir):
+        results.append(result)
+        table.add_row(marks[result.state], result.name, escape(result.found), escape(result.advice))
+    summary = summarise(results)
+    output.show_json(summary) if as_json else output.show_table(table)
+    if not summary["is_well"]:
         raise typer.Exit(1)
 
 
@@ -106,15 +106,17 @@ def specimens(
     out: Annotated[Path, typer.Option(help="Folder for the archive.")],
     week: Annotated[str, typer.Option(help="Name of the week.")] = "I20240102",
     patents: Annotated[int, typer.Option(min=1, help="Number of patents.")] = 24,
-    seed: Annotated[int, typer.Option(help="Another seed draws other patents.")] = 0,
-    long_tailed: Annotated[float, typer.Option(min=1, help="Most over least frequent class.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="A different seed draws different patents.")] = 0,
+    long_tailed: Annotated[
+        float, typer.Option(min=1, help="Frequency of the most common class over that of the rarest.")
+    ] = 1.0,
     container: Annotated[str, typer.Option(help="tar or zip.")] = "tar",
-    hazard: Annotated[list[str] | None, typer.Option(help="A difficulty to draw; repeatable.")] = None,
-    damage: Annotated[list[str] | None, typer.Option(help="A damage to do; repeatable.")] = None,
+    hazard: Annotated[list[str] | None, typer.Option(help="A kind of difficulty to draw; repeatable.")] = None,
+    damage: Annotated[list[str] | None, typer.Option(help="A kind of damage to do; repeatable.")] = None,
     workers: Workers = 0,
     as_json: Json = False,
 ) -> None:
-    """Draw a week of design patents that never were, packed as the Red Book packs them, with the truth beside it."""
+    """Draw a week of invented design patents, packed like a Red Book week, with a file of the right answers."""
     from patentdata.specimens import SpecimenConfig, write_week
 
     config = build(

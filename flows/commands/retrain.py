@@ -28,21 +28,22 @@ def retrain(
     dataset: DatasetName = "designs",
     run: RunName = "",
     min_new_patents: Annotated[
-        int | None, typer.Option(min=0, help="Train only with so many more training patents; 0 always trains.")
+        int | None,
+        typer.Option(min=0, help="Train only with at least this many new training patents; 0 always trains."),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="The figure that decides, such as retrieval/text_to_image/R@10.")
+        str | None, typer.Option(help="The value that decides, such as retrieval/text_to_image/R@10.")
     ] = None,
     config: ConfigFile = None,
     prefect: Prefect = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model when enough is new, measure it, and promote it where it beats the champion.
+    """Train a model if enough patents are new, measure it, and promote it if it beats the champion.
 
     Champion and contender are measured on the same frozen test set, `models/test-set`, and the contender must be
     better by more than the 95 % interval. `designclip champion` shows what was decided and why.
 
-    Example: `designclip retrain -d data --config vit-b-32.toml`, the file holding
+    Example: `designclip retrain -d data --config vit-b-32.toml`, the file containing
     `[training]` and `architecture = "ViT-B-32"`.
     """
     from flows.retrain import RetrainConfig
@@ -59,31 +60,35 @@ def retrain(
 
 @app.command()
 def champion(data_dir: DataDir, as_json: Json = False) -> None:
-    """Show the champion, and every promotion and refusal with its reason.
+    """Show the champion, and every promotion and rejection with its reason.
 
     Example: `designclip champion -d data`
     """
     from model.evaluation.champion import ModelRegistry
+    from patentdata.store.folder import DataFolder
+    from tasks.running.local_copies import local_copy
 
-    hall = ModelRegistry(Path(data_dir) / "models")
+    registry = ModelRegistry(local_copy(DataFolder(data_dir), "models"))
     if as_json:
-        present = hall.champion.to_dict() if hall.champion else None
-        output.show_json({"champion": present, "history": [decision.to_dict() for decision in hall.decisions]})
+        present = registry.champion.to_dict() if registry.champion else None
+        output.show_json({"champion": present, "history": [decision.to_dict() for decision in registry.decisions]})
         return
     out = Console()
-    if hall.champion is None:
+    if registry.champion is None:
         out.print("No champion yet; `designclip retrain` trains a first one.")
     else:
-        folder = hall.folder / (hall.champion.model or "")
-        out.print(f"Champion: [bold]{hall.champion.run}[/], {hall.champion.why}\nModel: {folder}", soft_wrap=True)
-    if hall.decisions:
-        out.print(_history(hall))
+        folder = registry.folder / (registry.champion.model or "")
+        out.print(
+            f"Champion: [bold]{registry.champion.run}[/], {registry.champion.why}\nModel: {folder}", soft_wrap=True
+        )
+    if registry.decisions:
+        out.print(_history(registry))
 
 
-def _history(hall: ModelRegistry) -> Table:
-    """Every decision, the first on top."""
+def _history(registry: ModelRegistry) -> Table:
+    """Every decision, oldest first."""
     table = Table("when", "run", "decision", "trained on", "why", "by", title="Decisions", title_justify="left")
-    for decision in hall.decisions:
+    for decision in registry.decisions:
         state = _STATES["promoted" if decision.is_promoted else "refused"]
         patents = f"{decision.dataset}, {decision.num_train_patents:,} patents"
         table.add_row(decision.when[:16].replace("T", " "), decision.run, state, patents, decision.why, decision.who)

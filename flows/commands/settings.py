@@ -15,7 +15,7 @@ SettingsT = TypeVar("SettingsT")
 
 
 def read_toml(path: Path | None) -> dict[str, Any]:
-    """The tables of a settings file; empty without one. Raises ConfigError."""
+    """The tables of a settings file; empty if there is none. Raises ConfigError."""
     if path is None:
         return {}
     try:
@@ -23,7 +23,7 @@ def read_toml(path: Path | None) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no TOML: {error}") from error
+        raise ConfigError(f"{path} is not TOML: {error}") from error
 
 
 def build(kind: type[SettingsT], values: dict[str, Any]) -> SettingsT:
@@ -33,14 +33,17 @@ def build(kind: type[SettingsT], values: dict[str, Any]) -> SettingsT:
     except pydantic.ValidationError as error:
         shown = []
         for problem in error.errors(include_url=False):
-            place = ".".join(str(part) for part in problem["loc"] if not isinstance(part, int))
+            name = ".".join(str(part) for part in problem["loc"] if not isinstance(part, int))
             message = problem["msg"].removeprefix("Value error, ")
-            shown.append(f"{place}: {message}" if place else message)
+            shown.append(f"{name}: {message}" if name else message)
         raise ConfigError("; ".join(shown)) from None
 
 
 def _strict_adapter(kind: type[SettingsT]) -> pydantic.TypeAdapter[tuple[SettingsT]]:
-    """Refuses unknown names at any depth; pydantic takes that wish for a container, not for a bare dataclass."""
+    """An adapter that refuses unknown names at any depth.
+
+    Pydantic takes such a config for a container of a dataclass and not for the dataclass, so this is a tuple of one.
+    """
     return pydantic.TypeAdapter(tuple[kind], config=pydantic.ConfigDict(extra="forbid"))  # type: ignore[valid-type, arg-type]
 
 

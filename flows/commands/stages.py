@@ -18,12 +18,14 @@ app = typer.Typer()
 def grants(
     files: Annotated[list[Path] | None, typer.Argument(help="Grant XML, single or concatenated, or archives.")] = None,
     out: Annotated[Path | None, typer.Option(help="Parquet file for the grants of FILES.")] = None,
-    data_dir: Annotated[str | None, typer.Option("--data-dir", "-d", help="Instead: every kept week of this.")] = None,
+    data_dir: Annotated[
+        str | None, typer.Option("--data-dir", "-d", help="Instead: every kept week of this data folder.")
+    ] = None,
     years: Years = "",
     workers: Workers = 0,
     as_json: Json = False,
 ) -> None:
-    """Parse grants: of files into one Parquet file, or of every week kept in a data folder.
+    """Parse grants: those of files into one Parquet file, or those of every week kept in a data folder.
 
     Examples: `designclip grants ipg210105.xml --out grants.parquet`, `designclip grants -d data`
     """
@@ -42,19 +44,23 @@ def views(
         str | None, typer.Option("--data-dir", "-d", help="Every kept week of this data folder.")
     ] = None,
     sheets: Annotated[Path | None, typer.Option(help="Instead: a folder of loose sheets, TIFF files.")] = None,
-    jsonl: Annotated[Path | None, typer.Option(help="Where the figures of --sheets go, one JSON line a sheet.")] = None,
+    jsonl: Annotated[
+        Path | None, typer.Option(help="File for the figures of --sheets, one JSON line per sheet.")
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Instead: an HTML page that shows how the sheets of --data-dir were split.")
     ] = None,
     week: Annotated[
         list[str] | None, typer.Option(help="With --report: a week such as I20210105; repeatable; default: all.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="With --report: most sheets shown, doubtful ones first.")] = 600,
+    limit: Annotated[
+        int, typer.Option(min=1, help="With --report: number of sheets shown at most, doubtful ones first.")
+    ] = 600,
     years: Years = "",
     workers: Workers = 0,
     as_json: Json = False,
 ) -> None:
-    """Split sheets into views: of every week kept in a data folder, or of a folder of loose TIFFs.
+    """Split sheets into views: those of every week kept in a data folder, or a folder of loose TIFFs.
 
     Examples: `designclip views -d data`, `designclip views --sheets DIR --jsonl figures.jsonl`,
     `designclip views -d data --week I20210105 --report views.html`
@@ -77,7 +83,7 @@ def dataset(
     name: Annotated[str, typer.Option(help="Name of the dataset under datasets/.")] = "designs",
     as_json: Json = False,
 ) -> None:
-    """Freeze the captioned views of every whole week into a dataset."""
+    """Freeze the captioned views of every complete week into a dataset."""
     from flows.preflight.status import whole_weeks
     from flows.steps import freeze
     from patentdata.dataset.stage import DatasetConfig

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands.options import ConfigFile, Json, RunName
+from flows.commands.options import ConfigFile, Json, LocalDataDir, RunName
 from flows.commands.settings import build, read_toml
 from flows.terminal.bars import Bars
 from flows.terminal.tables import show_push, show_training
@@ -18,7 +18,7 @@ app = typer.Typer()
 
 @app.command()
 def train(
-    data_dir: Annotated[str, typer.Option("--data-dir", "-d", help="The data folder, on this machine.")] = "data",
+    data_dir: LocalDataDir = "data",
     dataset: Annotated[
         str, typer.Option("--dataset", help="Name of the dataset under datasets/, or its folder.")
     ] = "designs",
@@ -27,25 +27,26 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="What the settings do not say: clip, patentclip, designclip, designclip-as-published, -as-released or "
-            "arcface."
+            help="Method, for what the settings leave open: clip, patentclip, designclip, designclip-as-published, "
+            "-as-released or arcface."
         ),
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="One setting, such as num_steps=500; repeatable, and wins.")
+        list[str] | None,
+        typer.Option("--set", help="One setting, such as num_steps=500; repeatable, overrides all others."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a model on a frozen dataset, or go on where an earlier call stopped.
+    """Train a model on a frozen dataset, or resume a run that was stopped.
 
-    Settings are those of the settings file, in its table [training] or without any table, then --preset, then --set;
-    without a file, those of a small model for two cores. Stop it with Ctrl-C or SIGTERM: it leaves a checkpoint, and
-    the same command goes on.
+    Settings come from the settings file (its table [training], or the top level), then --preset, then --set; without a
+    file they are those of a small model for two cores. Stop it with Ctrl-C or SIGTERM: it leaves a checkpoint, and the
+    same command resumes.
 
     Examples: `designclip train --dataset designs --config train.toml`, or
     `designclip train --preset clip --set architecture=ViT-B-32 --set pretrained=openai --set num_processes=0`
 
-    An image tower for image retrieval, each patent a class, needs no captions:
+    For image retrieval alone, an image tower is trained with each patent as a class, without captions:
     `designclip train --preset arcface --run arcface --set architecture=ViT-B-32 --set pretrained=openai`
 
     On several machines: `torchrun … -m model.training.train --dataset FOLDER --run-dir FOLDER --config train.toml`
@@ -53,7 +54,7 @@ def train(
     from model.child_process import train_in_child
     from model.training.config import TrainConfig
 
-    given = _tiny() if config is None else _of_training(read_toml(config))
+    given = _tiny() if config is None else _training_table(read_toml(config))
     if preset is not None:
         given["preset"] = preset
     train_config = build(TrainConfig, given | dict(map(_setting, settings or [])))
@@ -68,9 +69,9 @@ def train(
 def push(
     run: Annotated[str, typer.Argument(help="Name of a run under runs/, or the folder of a run or a model.")],
     repository: Annotated[str, typer.Argument(help="Repository of the hub, such as my-team/designclip.")],
-    data_dir: Annotated[str, typer.Option("--data-dir", "-d", help="The data folder, on this machine.")] = "data",
+    data_dir: LocalDataDir = "data",
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")] = False,
     as_json: Json = False,
 ) -> None:
     """Send a trained model to a repository of the Hugging Face hub, for `hf-hub:` names of open_clip.
@@ -87,7 +88,7 @@ def push(
 
 
 def _tiny() -> dict[str, Any]:
-    """The small model's settings, its method left to the preset."""
+    """Settings of the small model, without those that a preset decides."""
     from flows.steps import TINY_TRAINING
     from model.training.presets import PRESETS
 
@@ -95,10 +96,10 @@ def _tiny() -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in PRESETS[TINY_TRAINING.preset]}
 
 
-def _of_training(tables: dict[str, Any]) -> dict[str, Any]:
-    """The table [training]; without one, what stands in no table.
+def _training_table(tables: dict[str, Any]) -> dict[str, Any]:
+    """The table [training]; if there is none, the settings at the top level.
 
-    >>> _of_training({"training": {"beta": 1.0}, "dataset": {}}), _of_training({"beta": 1.0, "dataset": {}})
+    >>> _training_table({"training": {"beta": 1.0}, "dataset": {}}), _training_table({"beta": 1.0, "dataset": {}})
     ({'beta': 1.0}, {'beta': 1.0})
     """
     plain = {name: value for name, value in tables.items() if not isinstance(value, dict)}
@@ -110,7 +111,7 @@ def _is_folder(dataset: str) -> bool:
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """Name and value of "name=value"; a value is as in TOML, without quotes a text, and none is no value.
+    """Name and value of "name=value": a TOML value, "none" for None, or else a string that needs no quotes.
 
     >>> _setting("num_steps=500"), _setting("architecture=ViT-B-32"), _setting("max_grad_norm=none")
     (('num_steps', 500), ('architecture', 'ViT-B-32'), ('max_grad_norm', None))
@@ -119,7 +120,7 @@ def _setting(text: str) -> tuple[str, Any]:
 
     name, sign, value = (part.strip() for part in text.partition("="))
     if not name or not sign:
-        raise ConfigError(f"--set {text!r} sets nothing; write name=value, such as --set num_steps=500")
+        raise ConfigError(f"--set {text!r} is not a setting; write name=value, such as --set num_steps=500")
     if value.lower() == "none":
         return name, None
     try:

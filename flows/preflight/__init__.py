@@ -1,1 +1,1 @@
-"""Checks and plans before a run."""
+"""What is looked at before a run: the machine, the source, the data folder, and what a rebuild will take."""

@@ -21,7 +21,7 @@ class StageStatus:
 
 @dataclass(frozen=True)
 class WeekStatus:
-    """All stages of a week, in the order of the walk."""
+    """All stages of a week, in their order."""
 
     week: str
     stages: list[StageStatus]
@@ -38,7 +38,7 @@ class WeekStatus:
 
 
 def read_status(data_dir: str) -> list[WeekStatus]:
-    """State of every stage of every week in the data folder, in order of date."""
+    """The state of every stage of every week in the data folder, in order of date."""
     folder = DataFolder(data_dir)
     weeks = set(kept_weeks(folder))
     for stage in WEEKLY_STAGES[1:]:

@@ -1,1 +1,1 @@
-"""What the command line shows: progress bars, tables, messages."""
+"""What the command line prints: progress bars, tables, messages, the log."""

@@ -24,13 +24,12 @@ from patentdata.archives.remote_file import in_progress
 from patentdata.store.report import Report
 from tasks.running.progress import Listener
 
-_SECONDS_A_LOOK = 0.5
-
+_POLL_S = 0.5  # between two looks at how far downloads are
 _MB = 1_000_000
 
 
 class Bars(Listener):
-    """Progress bars on stderr for the length of a block; on a dull terminal they stay away."""
+    """Progress bars on stderr for the length of a block; if stderr is not a terminal, nothing is shown."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -98,7 +97,7 @@ def _shortened(text: str, num_chars: int = 100) -> str:
 
 
 def counter(unit: str) -> Callable[[int, int], None]:
-    """A one-line progress report for work outside the walk: call with done and total."""
+    """A function that shows progress in one line on stderr, called with the units done and the units in all."""
 
     def show(num_done: int, num_all: int) -> None:
         if STDERR.is_terminal:
@@ -110,16 +109,16 @@ def counter(unit: str) -> Callable[[int, int], None]:
 
 @contextlib.contextmanager
 def showing_downloads(progress: Progress) -> Iterator[None]:
-    """One bar a download, in megabytes, for the length of a block."""
-    is_over = threading.Event()
+    """One bar per download, in megabytes, for the length of a block."""
+    has_ended = threading.Event()
 
     def watch() -> None:
         bars: dict[str, TaskID] = {}
-        while not is_over.wait(_SECONDS_A_LOOK):
-            moving = {name: (num_bytes, total) for name, num_bytes, total in in_progress()}
-            for name in bars.keys() - moving.keys():
+        while not has_ended.wait(_POLL_S):
+            downloads = {name: (num_bytes, total) for name, num_bytes, total in in_progress()}
+            for name in bars.keys() - downloads.keys():
                 progress.remove_task(bars.pop(name))
-            for name, (num_bytes, total) in moving.items():
+            for name, (num_bytes, total) in downloads.items():
                 if name not in bars:
                     bars[name] = progress.add_task(f"{name}, MB")
                 progress.update(bars[name], completed=num_bytes // _MB, total=None if total is None else total // _MB)
@@ -130,6 +129,6 @@ def showing_downloads(progress: Progress) -> Iterator[None]:
     try:
         yield
     finally:
-        is_over.set()
+        has_ended.set()
         if thread.is_alive():
             thread.join()

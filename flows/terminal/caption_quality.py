@@ -11,7 +11,7 @@ from patentdata.store.report import Report
 
 
 def quality_table(reports: Iterable[Report]) -> Table | None:
-    """Each measure over the weeks of a run; None where no captions were measured."""
+    """Each measure over the weeks of a run; None if no captions were measured."""
     counts = counts_in(reports)
     if not counts.get("views"):
         return None

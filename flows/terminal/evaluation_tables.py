@@ -1,4 +1,4 @@
-"""An evaluation as tables for a terminal: the model beside its baselines, and what to keep in mind."""
+"""An evaluation as tables for a terminal: the model next to its baselines, and what to keep in mind."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ _HEADINGS = {
     "majority": "majority",
     "chance": "chance",
 }
-
 _INTERVAL = "95 %"
 
 
 def evaluation_tables(measured: dict[str, Any]) -> list[Table | str]:
-    """What the leak checks found; then for each measurement its terms, in markup, and a table, one line a figure."""
+    """The evaluation for a terminal, in the order to be printed.
+
+    First what the leak checks found; then, for each measurement, its terms as markup and a table of one line per value.
+    """
     shown: list[Table | str] = [
         f"[yellow]note:[/] {escape(check['message'])}" for check in measured["checks"] if check["num_found"]
     ]
@@ -36,11 +38,11 @@ def evaluation_tables(measured: dict[str, Any]) -> list[Table | str]:
 
 def _terms(content: dict[str, Any]) -> str:
     terms = content["terms"]
-    said = (
+    text = (
         f"{terms['num_queries']:,} queries, {terms['num_queries_without_positive']:,} of them without a right answer, "
         f"{terms['gallery_size']:,} candidates. Right: {terms['positives_rule']}. Ties: {terms['tie_rule']}."
     )
-    return f"[bold]{escape(content['title'])}[/]\n[dim]{escape(said)}[/]"
+    return f"[bold]{escape(content['title'])}[/]\n[dim]{escape(text)}[/]"
 
 
 def _table(content: dict[str, Any]) -> Table:
@@ -56,10 +58,8 @@ def _table(content: dict[str, Any]) -> Table:
             no_wrap=heading == _INTERVAL,
             min_width=_longest_word(heading if number else " ".join(content["figures"])),
         )
-    for name, figure in content["figures"].items():
-        table.add_row(
-            name, *(cell for column in columns for cell in _cells(figure.get(column), column, figure["unit"]))
-        )
+    for name, value in content["figures"].items():
+        table.add_row(name, *(cell for column in columns for cell in _cells(value.get(column), column, value["unit"])))
     return table
 
 
@@ -75,5 +75,5 @@ def _cells(estimate: dict[str, float] | None, column: str, unit: str) -> list[st
 
 
 def _longest_word(text: str) -> int:
-    """Its length; a column at least as wide breaks no word."""
+    """Length of the longest word; a column of at least this width breaks none."""
     return max(map(len, text.split()))

@@ -11,29 +11,29 @@ from rich.markup import escape
 from rich.table import Table
 
 STDOUT = Console()
-
 STDERR = Console(stderr=True)
 
 
 def say(text: str) -> None:
-    """One line for the user, on stderr, where it never mixes with results."""
+    """Print a line for the user on stderr, where it never mixes with results."""
     STDERR.print(escape(text), highlight=False)
 
 
 def say_error(text: str) -> None:
+    """Print an error on stderr, in one line that a terminal may wrap."""
     STDERR.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
 
 
 def say_table(table: Table) -> None:
-    """A table for the user, on stderr."""
+    """Print a table for the user on stderr."""
     STDERR.print(table)
 
 
 def show_table(table: Table) -> None:
-    """A table that is a result, on stdout."""
+    """Print a table that is a result on stdout."""
     STDOUT.print(table)
 
 
 def show_json(values: Any) -> None:
-    """Values as JSON on stdout, and nothing else there."""
+    """Print values as JSON on stdout."""
     sys.stdout.write(json.dumps(values, ensure_ascii=False, indent=1, default=str) + "\n")

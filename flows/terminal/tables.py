@@ -1,4 +1,4 @@
-"""What the command line shows: bars while work goes on, tables when it is done, one sentence when it fails."""
+"""Results of commands as tables on stdout, or as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def show_walk(result: WalkResult, as_json: bool) -> None:
-    """Summary of a refresh or rebuild: counts in and out of each stage, drops by reason, figures, the page to open."""
+    """Show a refresh or rebuild: counts in and out of each stage, drops by reason, the evaluation, the failures."""
     if as_json:
         show_json(result.to_dict())
         return
@@ -40,7 +40,7 @@ def show_walk(result: WalkResult, as_json: bool) -> None:
 
 
 def show_outcomes(outcomes: list[WeekOutcome], as_json: bool) -> None:
-    """What one stage did to each week; raises WeeksFailedError after it where a week failed."""
+    """Show what one stage did to each week; then raises WeeksFailedError if a week failed."""
     from flows.outcomes import WalkResult, WeeksFailedError
 
     if as_json:
@@ -63,6 +63,7 @@ def _print_quality(reports: list[Report]) -> None:
 
 
 def show_reports(reports: list[Report], as_json: bool) -> None:
+    """Show counts in and out and drops by reason."""
     if as_json:
         show_json([report.to_dict() for report in reports])
     else:
@@ -70,6 +71,7 @@ def show_reports(reports: list[Report], as_json: bool) -> None:
 
 
 def show_training(summary: dict[str, Any], run_dir: Path, as_json: bool) -> None:
+    """Show how a training run went, where its model is, and the page to open."""
     if as_json:
         show_json(summary)
         return
@@ -82,7 +84,7 @@ def show_training(summary: dict[str, Any], run_dir: Path, as_json: bool) -> None
 
 
 def show_push(sent: dict[str, Any], as_json: bool) -> None:
-    """The files of a model and where they went, or would go."""
+    """Show the files of a model and where they went, or would go."""
     if as_json:
         show_json(sent)
         return
@@ -98,7 +100,7 @@ def show_push(sent: dict[str, Any], as_json: bool) -> None:
 
 
 def show_evaluation(measured: dict[str, Any], run_dir: Path, as_json: bool) -> None:
-    """The figures of each task beside their baselines, and the page to open."""
+    """Show the values of each task next to their baselines, and the page to open."""
     if as_json:
         show_json(measured)
         return
@@ -108,7 +110,7 @@ def show_evaluation(measured: dict[str, Any], run_dir: Path, as_json: bool) -> N
 
 
 def show_deep_patent(made: dict[str, Any], folder: Path, as_json: bool) -> None:
-    """How many images of each list became rows, and why the others did not."""
+    """Show how many images of each list became rows, and why the others did not."""
     if as_json:
         show_json(made)
         return
@@ -122,6 +124,7 @@ def show_deep_patent(made: dict[str, Any], folder: Path, as_json: bool) -> None:
 
 
 def show_status(weeks: list[WeekStatus], as_json: bool) -> None:
+    """Show the state, the counts and the drops of each stage of each week."""
     if as_json:
         show_json([week.to_dict() for week in weeks])
         return
@@ -139,7 +142,7 @@ def show_status(weeks: list[WeekStatus], as_json: bool) -> None:
 
 
 def _table_of_reports(reports: list[Report], *, title: str) -> Table:
-    """One line a stage and unit, summed over the weeks."""
+    """One line per stage and unit, summed over the weeks."""
     sums: dict[tuple[str, str], Tally] = {}
     left_out: dict[tuple[str, str], Counter[str]] = {}
     for report in reports:

@@ -1,4 +1,4 @@
-"""The commands that measure: models and tasks as people name them, and DeepPatent from its lists to its figures."""
+"""The commands that measure: models and tasks as people name them, and DeepPatent from its lists to its results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from flows.commands.evaluate import _names
+from flows.commands.evaluate import split_names
 from tests.flows.command_line import run
 from tests.model.conftest import MICRO_CLIP
 from tests.model.dataset.deep_patent_folder import listed_path, write_deep_patent
@@ -20,9 +20,9 @@ SETTINGS = "[evaluation]\nnum_resamples = 20\nnum_examples = 1\ndevice = 'cpu'\n
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     draw_dataset(folder / "datasets" / "designs", name="designs")
-    plan = tmp_path_factory.mktemp("plan")
-    (plan / "open_clip_config.json").write_text(json.dumps(MICRO_CLIP))
-    write_model(f"local-dir:{plan}", folder / "runs" / "small" / "model")
+    architecture = tmp_path_factory.mktemp("architecture")
+    (architecture / "open_clip_config.json").write_text(json.dumps(MICRO_CLIP))
+    write_model(f"local-dir:{architecture}", folder / "runs" / "small" / "model")
     (folder / "settings.toml").write_text(SETTINGS)
     return folder
 
@@ -42,8 +42,8 @@ def designclip(monkeypatch, capfd):
         [" retrieval ,\tprior-art, "],
     ],
 )
-def test_names_of_tasks_are_parted_by_commas_blanks_or_the_option(given):
-    assert _names(given) == ("retrieval", "prior_art")
+def test_names_of_tasks_are_separated_by_commas_blanks_or_the_option(given):
+    assert split_names(given) == ("retrieval", "prior_art")
 
 
 @pytest.mark.parametrize("model", ["small", "local-dir:{runs}/small/model"])
@@ -72,14 +72,14 @@ def test_a_run_is_measured_under_every_name_it_goes_by(designclip, data_dir, mod
         ((), 2, "Missing option '--model' / '-m'"),
     ],
 )
-def test_what_cannot_be_measured_is_told_in_a_sentence(designclip, data_dir, arguments, code, sentence):
+def test_what_cannot_be_measured_is_reported_in_a_sentence(designclip, data_dir, arguments, code, sentence):
     was, out, err = designclip("evaluate", "-d", data_dir, *(one.format(data=data_dir) for one in arguments))
 
     assert (was, out) == (code, "")
     assert sentence.format(data=data_dir) in err and "Traceback" not in err
 
 
-def test_deep_patent_goes_from_its_lists_by_arcface_to_its_figures(designclip, data_dir, tmp_path):
+def test_deep_patent_is_imported_trained_on_with_arcface_and_measured(designclip, data_dir, tmp_path):
     lists, images = write_deep_patent(tmp_path, train=6)
     (images / listed_path(800_000, 3)).unlink()
     named = ("--lists", lists, "--images", images, "-d", data_dir, "--splits", "test,train")
@@ -120,7 +120,9 @@ def test_deep_patent_goes_from_its_lists_by_arcface_to_its_figures(designclip, d
         ),
     ],
 )
-def test_lists_that_cannot_be_used_are_told_in_a_sentence(designclip, data_dir, tmp_path, arguments, code, sentence):
+def test_lists_that_cannot_be_used_are_reported_in_a_sentence(
+    designclip, data_dir, tmp_path, arguments, code, sentence
+):
     write_deep_patent(tmp_path, test=1)
     was, out, err = designclip("deep-patent", "-d", data_dir, *(one.format(tmp=tmp_path) for one in arguments))
 

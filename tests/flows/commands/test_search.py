@@ -17,9 +17,9 @@ from tests.model.search.searchable import draw_searchable, write_model
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     draw_searchable(folder / "datasets" / "designs")
-    plan = tmp_path_factory.mktemp("plan")
-    (plan / "open_clip_config.json").write_text(json.dumps(MICRO_CLIP))
-    write_model(f"local-dir:{plan}", folder / "runs" / "designs" / "model")
+    architecture = tmp_path_factory.mktemp("architecture")
+    (architecture / "open_clip_config.json").write_text(json.dumps(MICRO_CLIP))
+    write_model(f"local-dir:{architecture}", folder / "runs" / "designs" / "model")
     return folder
 
 
@@ -28,7 +28,7 @@ def designclip(monkeypatch, capfd):
     return lambda *arguments: run(monkeypatch, capfd, *arguments)
 
 
-def test_words_find_views_as_a_table_and_as_json_under_the_run_of_the_dataset(designclip, data_dir):
+def test_words_find_views_as_a_table_and_as_json_with_the_run_of_the_dataset(designclip, data_dir):
     code, out, err = designclip("search", "-d", data_dir, "a large circle", "-k", 3)
     assert code == 0 and all(word in out for word in ("patent", "title", "class", "score"))
     assert "3 of 40 views, under the model designs. Every view is compared." in err
@@ -39,7 +39,7 @@ def test_words_find_views_as_a_table_and_as_json_under_the_run_of_the_dataset(de
     assert {"patent_number", "title", "uspc_class", "score", "grant_date"} <= found["hits"][0].keys()
 
 
-def test_a_run_is_searched_under_its_name_in_the_data_folder_of_this_place(designclip, data_dir, monkeypatch, tmp_path):
+def test_a_run_is_found_by_its_name_in_the_default_data_folder(designclip, data_dir, monkeypatch, tmp_path):
     (tmp_path / "data").symlink_to(data_dir)
     monkeypatch.chdir(tmp_path)
     code, out, _ = designclip("search", "a large circle", "--model", "designs", "--dataset", "designs", "--json")
@@ -66,7 +66,7 @@ def test_filters_and_once_narrow_what_is_found(designclip, data_dir):
     assert len({hit["patent_number"] for hit in once}) == len(once) == 20
 
 
-def test_a_picture_is_searched_with_and_the_page_shows_pictures(designclip, data_dir, tmp_path):
+def test_a_picture_finds_views_and_the_page_shows_pictures(designclip, data_dir, tmp_path):
     image = Image.new("1", (200, 120), 1)
     image.paste(0, (20, 20, 90, 24))
     image.save(tmp_path / "sheet.tif", compression="group4")

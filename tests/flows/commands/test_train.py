@@ -1,4 +1,4 @@
-"""`designclip train` and `designclip push`: settings, exit codes, and stopping half way."""
+"""`designclip train` and `designclip push`: settings, exit codes, and being stopped."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def test_settings_that_cannot_be_used_end_with_2_and_one_sentence(designclip, da
 
 
 @pytest.mark.slow
-def test_a_setting_that_only_the_training_process_finds_wrong_ends_with_2_too(designclip, data_dir, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(data_dir))  # where a broken package stands in the way of the right one
+def test_a_setting_that_only_the_training_process_finds_wrong_ends_with_2_as_well(designclip, data_dir, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(data_dir))  # a broken package there hides the right one
     (data_dir / "mlflow.py").write_text("raise ImportError('not this one')\n")
     code, _, err = designclip(
         *("train", "--dataset", "shapes", "--run", "tracked", "--config", data_dir / "plain.toml"),
@@ -102,8 +102,8 @@ def test_a_repository_without_an_owner_ends_with_2(designclip):
 
 
 @pytest.mark.slow
-def test_a_command_that_is_told_to_end_leaves_a_checkpoint_and_the_same_command_goes_on(data_dir):
-    """Through the command and its training process: the step that is under way is finished and kept."""
+def test_a_command_that_gets_sigterm_leaves_a_checkpoint_and_can_be_resumed(data_dir):
+    """Through the command and its training process: the current step is finished and kept."""
     arguments = ["-d", data_dir, "--dataset", "shapes", "--run", "long", "--config", data_dir / "plain.toml"]
     long = ["--set", "num_steps=100000", "--set", "checkpoint_every_steps=5", "--set", "num_checkpoints=1"]
     command = [sys.executable, "-m", "flows.cli", "train", *map(str, arguments), *long]

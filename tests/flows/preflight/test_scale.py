@@ -13,11 +13,11 @@ def scale() -> dict:
     return runpy.run_path(str(_DOCS / "write_scale.py"))
 
 
-def test_the_page_of_the_scale_is_the_one_its_rates_give(scale):
+def test_the_page_is_the_one_that_its_rates_give(scale):
     assert (_DOCS / "scale.md").read_text(encoding="utf-8") == scale["scale_page"](), "run: make docs"
 
 
-def test_fetching_from_the_portal_is_a_bound_that_more_cores_do_not_move(scale):
+def test_more_cores_do_not_shorten_the_fetching_from_the_portal(scale):
     slow = scale["SLOW"]
     of_16, of_256 = (scale["core_hours"](num, slow) for num in (16, 256))
     assert of_16[0] == of_256[0] == scale["fetching_h"](scale["MOVED_BYTES"], slow)
@@ -25,7 +25,7 @@ def test_fetching_from_the_portal_is_a_bound_that_more_cores_do_not_move(scale):
     assert of_256[3] >= of_256[0]
 
 
-def test_however_fast_the_network_files_are_not_asked_for_faster_than_the_portal_allows(scale):
+def test_however_fast_the_network_is_files_are_not_requested_faster_than_the_portal_allows(scale):
     assert scale["fetching_h"](0, scale["FAST"]) == pytest.approx(835 * 2 / 3600)
 
 
