@@ -145,7 +145,7 @@ def _decide(registry: ModelRegistry, dataset: Dataset, run_dir: Path, config: Re
         config=replace(config.evaluation, tasks=(task,), split="test", against=against),
     )
     fingerprint = results["model"]["fingerprint"]
-    if (last := registry.last_word_on(fingerprint, test_set, config.metric)) is not None:
+    if (last := registry.last_decision_on(fingerprint, test_set, config.metric)) is not None:
         return RetrainResult("promoted" if last.is_promoted else "refused", last.why, str(run_dir), last)
     if champion is not None and champion.fingerprint == fingerprint:
         return RetrainResult("champion", f"{run_dir.name} is the champion already", str(run_dir), champion)

@@ -1,16 +1,19 @@
-"""Which model is the champion: one that beat the one before it on the same frozen test set, by more than chance.
+"""Which model is the champion: the latest one that was significantly better than the champion before it.
 
-The folder `models/` holds
+The folder `models/` contains
 
     champion.json    the champion, and every decision: who, when, why
-    test-set/        the test split that all contenders are measured on, frozen at the first decision
+    test-set/        the test split that all challengers are measured on, frozen at the first decision
     NAME/            each champion's model, a folder that stock open_clip loads
 
-A refusal is recorded like a promotion.
+The test set is frozen because the dataset grows every week, and values measured on different test sets cannot be
+compared. A challenger is promoted only if the whole 95 % interval of the difference is above zero, so that random
+differences between retrainings do not replace the champion. A refusal is recorded like a promotion.
 """
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -24,31 +27,32 @@ from model.evaluation.measures.result_table import find_value
 from model.files import hash_folder, read_json, remove, sha256_of_file, sha256_of_json, write_json
 
 TEST_SPLIT = "test"
+_LOG = logging.getLogger(__name__)
 _RECORD = "champion.json"
-_KEPT_APART = {"patents": "patent_number", "families": "family", "images": "image_sha256"}
+_OVERLAP_COLUMNS = {"patents": "patent_number", "families": "family", "images": "image_sha256"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What was decided about one contender.
+    """The decision about one challenger.
 
     Attributes:
-        is_promoted: Whether it became the champion.
-        why: In a sentence, with the figures.
-        run: Name of its run.
-        model: Folder of its model under `models/` where it was promoted; None where it was refused.
-        fingerprint: Of its model.
-        metric: What decided, such as "retrieval/text_to_image/R@10".
-        value: The contender's figure.
-        champion: Name of the model it was compared with; None for the first.
-        champion_value: That model's figure on the same queries.
-        difference: Contender less champion, with "low", "high" (95 %) and "p".
+        is_promoted: Whether the challenger became the champion.
+        why: The reason in a sentence, with the values.
+        run: Name of the challenger's run.
+        model: Folder of the challenger's model under `models/`; None if it was refused.
+        fingerprint: Fingerprint of the challenger's model.
+        metric: Path of the deciding value, such as "retrieval/text_to_image/R@10".
+        value: The challenger's value.
+        champion: Run of the champion it was compared with; None for the first challenger.
+        champion_value: The champion's value on the same queries.
+        difference: The challenger's value minus the champion's, with "low", "high" (95 %) and "p".
         test_set: Fingerprint of the frozen test set.
-        dataset: Name of the dataset it was trained on.
-        dataset_fingerprint: Of that dataset.
-        num_train_patents: Patents it was trained on.
-        who: Who had it decided.
-        when: When, ISO 8601 in UTC.
+        dataset: Name of the dataset that the challenger was trained on.
+        dataset_fingerprint: Fingerprint of that dataset.
+        num_train_patents: Number of patents that the challenger was trained on.
+        who: User who ran the decision.
+        when: Time of the decision, ISO 8601 in UTC.
     """
 
     is_promoted: bool
@@ -70,10 +74,11 @@ class Decision:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Decision:
+        """A decision from an entry of `champion.json`. Raises TypeError if a field is missing or unknown."""
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """The decision as `champion.json` stores it."""
         return asdict(self)
 
 
@@ -81,10 +86,10 @@ class ModelRegistry:
     """The folder `models/`.
 
     Args:
-        folder: Need not be there yet.
+        folder: It does not have to exist yet.
 
     Raises:
-        ChampionError: Its `champion.json` is damaged.
+        ChampionError: `champion.json` is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -96,64 +101,67 @@ class ModelRegistry:
                 self.decisions = [Decision.from_dict(values) for values in (read_json(record) or {})["history"]]
             except (KeyError, TypeError) as error:
                 raise ChampionError(
-                    f"{record} cannot be read ({error}); restore it, or remove it to start anew"
+                    f"{record} cannot be read ({error}); restore it, or remove it to start again"
                 ) from error
 
     @property
     def champion(self) -> Decision | None:
-        """The decision that made the present champion; None before the first."""
+        """The decision that promoted the current champion; None if no model was promoted yet."""
         return next((decision for decision in reversed(self.decisions) if decision.is_promoted), None)
 
     def model_of(self, decision: Decision) -> Path:
-        """Folder of a promoted model. Raises ChampionError where it is gone."""
+        """Folder of a promoted model. Raises ChampionError if it does not exist."""
         folder = self.folder / (decision.model or "")
         if decision.model is None or not folder.is_dir():
-            raise ChampionError(f"{folder}: the champion's model is not there; restore it, or remove {_RECORD}")
+            raise ChampionError(f"{folder}: the champion's model is missing; restore it, or remove {_RECORD}")
         return folder
 
     def freeze_test_set(self, dataset: Dataset) -> Dataset:
-        """The frozen test set; at the first call the test split of `dataset` becomes it.
+        """The frozen test set. The first call freezes the test split of `dataset`.
 
         Raises:
-            ChampionError: The dataset has no test split, or the frozen files are not what they were.
+            ChampionError: The dataset has no test split, or a frozen file has changed.
         """
         folder = self.folder / "test-set"
         if not folder.is_dir():
-            files = [file for file in dataset.files if file.split == TEST_SPLIT]
-            if not sum(file.num_rows for file in files):
-                raise ChampionError(
-                    f"dataset {dataset.name} has no test split to measure on; give its split a test_share"
-                )
-            aside = self.folder / ".test-set.partial"
-            remove(aside)
-            aside.mkdir(parents=True)
-            for file in files:
-                shutil.copyfile(dataset.folder / file.name, aside / file.name)
-            entries = [{**asdict(file), "sha256": sha256_of_file(aside / file.name)} for file in files]
-            write_json(
-                aside / "dataset.json",
-                {
-                    "name": f"{dataset.name}-frozen",
-                    "fingerprint": sha256_of_json(entries),
-                    "from": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-                    "files": entries,
-                },
-            )
-            aside.replace(folder)
+            self._copy_test_split(dataset, folder)
+            _LOG.info("test split of dataset %s frozen as the test set of all challengers", dataset.name)
         for file in (read_json(folder / "dataset.json") or {"files": []})["files"]:
             path = folder / file["name"]
             if not path.is_file() or sha256_of_file(path) != file["sha256"]:
                 raise ChampionError(
-                    f"{path} is not what it was when it was frozen; restore it, or start anew without {folder}"
+                    f"{path} has changed since it was frozen; restore it, or remove {folder} to freeze another test set"
                 )
         return open_dataset(folder)
 
-    def last_word_on(self, fingerprint: str, test_set: Dataset, metric: str) -> Decision | None:
-        """The latest decision, where it was on this very contender, test set and metric; None otherwise."""
+    def _copy_test_split(self, dataset: Dataset, folder: Path) -> None:
+        """Write the test split of a dataset as a dataset of its own, all of it or nothing."""
+        files = [file for file in dataset.files if file.split == TEST_SPLIT]
+        if not sum(file.num_rows for file in files):
+            raise ChampionError(f"dataset {dataset.name} has no test split to measure on; give its split a test_share")
+        partial = self.folder / ".test-set.partial"
+        remove(partial)
+        partial.mkdir(parents=True)
+        for file in files:
+            shutil.copyfile(dataset.folder / file.name, partial / file.name)
+        entries = [{**asdict(file), "sha256": sha256_of_file(partial / file.name)} for file in files]
+        write_json(
+            partial / "dataset.json",
+            {
+                "name": f"{dataset.name}-frozen",
+                "fingerprint": sha256_of_json(entries),
+                "from": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+                "files": entries,
+            },
+        )
+        partial.replace(folder)
+
+    def last_decision_on(self, fingerprint: str, test_set: Dataset, metric: str) -> Decision | None:
+        """The latest decision if it was about this model, test set and metric; None otherwise."""
         decision = self.decisions[-1] if self.decisions else None
-        asked = (fingerprint, test_set.fingerprint, metric)
-        is_it = decision is not None and (decision.fingerprint, decision.test_set, decision.metric) == asked
-        return decision if is_it else None
+        subject = (fingerprint, test_set.fingerprint, metric)
+        is_same = decision is not None and (decision.fingerprint, decision.test_set, decision.metric) == subject
+        return decision if is_same else None
 
     def decide(
         self,
@@ -166,21 +174,24 @@ class ModelRegistry:
         who: str,
         when: str,
     ) -> Decision:
-        """Promote a contender or refuse it, and record why.
+        """Promote or refuse a challenger, and record why.
 
         Args:
-            results: Its evaluation on the frozen test set, with the champion as second model where there is one.
-            run_dir: Its run.
-            dataset: What it was trained on.
-            metric: Path of the deciding figure, a share, as `result_table.find_value` takes it.
+            results: Evaluation of the challenger on the frozen test set, with the champion, if any, as second model.
+            run_dir: The challenger's run.
+            dataset: The dataset that the challenger was trained on.
+            test_set: The frozen test set.
+            metric: Path of the deciding value, a share, in the form of `result_table.find_value`.
+            who: User who runs the decision.
+            when: Time, ISO 8601 in UTC.
 
         Raises:
-            ChampionError: There is no such figure, or it cannot be compared.
+            ChampionError: The evaluation has no such value, or it is not a share.
         """
-        figure = _share(results, metric)
+        values = _find_share(results, metric)
         champion = self.champion
-        shared = patents_on_both_sides(dataset, test_set)
-        is_promoted, why = _verdict(figure, champion, metric, shared)
+        overlap = count_overlap(dataset, test_set)
+        is_promoted, why = _judge(values, champion, metric, overlap)
         fingerprint = results["model"]["fingerprint"]
         decision = Decision(
             is_promoted=is_promoted,
@@ -189,10 +200,10 @@ class ModelRegistry:
             model=self._keep(run_dir / "model", f"{run_dir.name}-{fingerprint[:8]}") if is_promoted else None,
             fingerprint=fingerprint,
             metric=metric,
-            value=figure["model"]["value"],
+            value=values["model"]["value"],
             champion=champion.run if champion else None,
-            champion_value=figure["against"]["value"] if champion else None,
-            difference=figure["difference"] if champion else None,
+            champion_value=values["against"]["value"] if champion else None,
+            difference=values["difference"] if champion else None,
             test_set=test_set.fingerprint,
             dataset=dataset.name,
             dataset_fingerprint=dataset.fingerprint,
@@ -200,64 +211,66 @@ class ModelRegistry:
             who=who,
             when=when,
         )
-        self.decisions.append(decision)
-        history = [decision.to_dict() for decision in self.decisions]
-        present = self.champion
-        write_json(self.folder / _RECORD, {"champion": present.to_dict() if present else None, "history": history})
+        self._record(decision)
+        _LOG.info("%s %s: %s", decision.run, "promoted" if is_promoted else "refused", why)
         return decision
 
+    def _record(self, decision: Decision) -> None:
+        self.decisions.append(decision)
+        history = [earlier.to_dict() for earlier in self.decisions]
+        champion = self.champion
+        write_json(self.folder / _RECORD, {"champion": champion.to_dict() if champion else None, "history": history})
+
     def _keep(self, model: Path, name: str) -> str:
-        """Copy a model's folder into `models/`, whole or not at all, and give back its name there."""
-        kept, aside = self.folder / name, self.folder / f".{name}.partial"
+        """Copy a model's folder into `models/`, all of it or nothing, and return its name there."""
+        kept, partial = self.folder / name, self.folder / f".{name}.partial"
         if hash_folder(kept) != hash_folder(model):
-            remove(aside)
+            remove(partial)
             remove(kept)
-            shutil.copytree(model, aside)
-            aside.replace(kept)
+            shutil.copytree(model, partial)
+            partial.replace(kept)
         return name
 
 
 def num_train_patents(dataset: Dataset) -> int:
-    """Patents in the training split of a dataset."""
+    """Number of patents in the training split of a dataset."""
     return len(set(read_columns(dataset, lambda split: split == "train", ["patent_number"]).get("patent_number", [])))
 
 
-def patents_on_both_sides(dataset: Dataset, test_set: Dataset) -> dict[str, int]:
-    """What a model trained on `dataset` has seen of a test set: patents, families, images → how many."""
-    columns = list(_KEPT_APART.values())
-    seen = read_columns(dataset, lambda split: split != TEST_SPLIT, columns)
-    asked = read_columns(test_set, lambda split: split == TEST_SPLIT, columns)
+def count_overlap(dataset: Dataset, test_set: Dataset) -> dict[str, int]:
+    """How many patents, families and images of a test set are in the training or validation split of a dataset."""
+    columns = list(_OVERLAP_COLUMNS.values())
+    trained_on = read_columns(dataset, lambda split: split != TEST_SPLIT, columns)
+    tested_on = read_columns(test_set, lambda split: split == TEST_SPLIT, columns)
     return {
-        what: len((set(seen.get(column, [])) & set(asked.get(column, []))) - {None})
-        for what, column in _KEPT_APART.items()
+        name: len((set(trained_on.get(column, [])) & set(tested_on.get(column, []))) - {None})
+        for name, column in _OVERLAP_COLUMNS.items()
     }
 
 
-def _share(results: Mapping[str, Any], metric: str) -> dict[str, Any]:
+def _find_share(results: Mapping[str, Any], metric: str) -> dict[str, Any]:
     try:
-        figure = find_value(results, metric)
+        values = find_value(results, metric)
     except KeyError as error:
         raise ChampionError(str(error.args[0])) from None
-    if figure["unit"] != "share":
-        raise ChampionError(
-            f"{metric} is no share, where more is better; name one such as retrieval/text_to_image/R@10"
-        )
-    return figure
+    if values["unit"] != "share":
+        raise ChampionError(f"{metric} is not a share; name one, such as retrieval/text_to_image/R@10")
+    return values
 
 
-def _verdict(
-    figure: Mapping[str, Any], champion: Decision | None, metric: str, shared: Mapping[str, int]
+def _judge(
+    values: Mapping[str, Any], champion: Decision | None, metric: str, overlap: Mapping[str, int]
 ) -> tuple[bool, str]:
-    """Whether to promote, and why."""
-    if shared["patents"] or shared["families"]:
-        seen = ", ".join(f"{num:,} {what}" for what, num in shared.items() if num)
+    """Whether to promote, and why. The sentence is stored in `champion.json`."""
+    if overlap["patents"] or overlap["families"]:
+        seen = ", ".join(f"{num:,} {name}" for name, num in overlap.items() if num)
         return False, f"it was trained on {seen} of the frozen test set, so its figure there says nothing"
-    own = f"{metric} {100 * figure['model']['value']:.1f} %"
+    own = f"{metric} {100 * values['model']['value']:.1f} %"
     if champion is None:
         return True, f"{own}; there was no champion before it"
-    difference = figure["difference"]
+    difference = values["difference"]
     compared = (
-        f"{own} against {100 * figure['against']['value']:.1f} % of {champion.run}: difference "
+        f"{own} against {100 * values['against']['value']:.1f} % of {champion.run}: difference "
         f"{100 * difference['value']:+.1f}, 95 % {100 * difference['low']:+.1f} to {100 * difference['high']:+.1f}, "
         f"p {difference['p']:.2g}"
     )

@@ -8,7 +8,9 @@ from model.dataset.folder import CAPTION_COLUMNS
 from model.settings import RESULT_UNTOUCHED, Config, require
 
 TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "linear_probe", "fine_tuned", "deep_patent")
-CHEAP_TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "fine_tuned")  # need no image of training
+CHEAP_TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "fine_tuned")
+"""Tasks that need no images of the training split, which would take most of the time."""
+
 LEAKS = ("patents", "families", "images", "front_pages", "titles", "other_training")
 SCHEMES = ("uspc", "locarno")
 PROMPTS = (
@@ -26,30 +28,34 @@ class EvaluationConfig(Config):
     Attributes:
         tasks: Names of tasks: "retrieval" is text → image and image → text, "zero_shot" and "linear_probe" classify,
             "fine_tuned" classifies with the model's own head, "image_retrieval" finds the other views of a patent,
-            "prior_art" finds what the examiner cited, "deep_patent" finds patents as DeepPatent's lists ask for them.
-        split: Split of the dataset that is queried and searched.
+            "prior_art" finds what the examiner cited, "deep_patent" is the protocol of the DeepPatent data set.
+        split: Split of the dataset that provides queries and gallery.
         against: A second model, named as for `--model`, that the first is compared with query by query.
-        untrained: Whether the same architecture with fresh weights is measured beside the model.
-        caption: Column that is the text of a view; a view without it is asked for by its `text`.
+        untrained: Whether the same architecture with fresh weights is measured as well.
+        caption: Column with the text of a view; a view without it is searched for by its `text`.
         cutoffs: The k of recall@k, ascending.
-        max_queries: At most so many views, drawn with `seed`, serve as queries; the gallery stays whole.
-        gallery_size: Size of the small galleries that text retrieval is measured on beside the whole split: one view
-            each of so many patents.
-        num_galleries: How many of them are drawn; 0 draws none.
+        max_queries: At most this many views, drawn with `seed`, are queries; the gallery stays whole. None: all views.
+        gallery_size: Size of the small galleries that text retrieval is measured on in addition to the whole split:
+            one view each of this many patents.
+        num_galleries: Number of small galleries; 0 draws none.
         schemes: Classifications: "uspc", "locarno".
-        prompts: Texts for a class, its title in place of {}; their features are averaged.
+        prompts: Texts for a class, with {} for its title; their features are averaged.
         prior_art_splits: Further splits whose patents are searched for prior art.
         probe_strengths: Values of C (the inverse of the penalty) that the linear probe chooses from, ascending.
-        probe_max_views: The linear probe learns from at most so many training views, drawn with `seed`.
-        stop_on: Leak checks that end the evaluation where they find something; the others warn.
-        num_resamples: Bootstrap resamples (over patents) behind each interval.
-        num_examples: Queries shown at each end of the report's gallery of best and worst.
-        max_chunk_mb: Memory for the scores that exist at once.
+        probe_max_views: The linear probe learns from at most this many training views, drawn with `seed`.
+        stop_on: Leak checks that end the evaluation if they find something; the others only warn.
+        num_resamples: Bootstrap resamples (over patents) for each interval.
+        num_examples: Number of best queries, and of worst queries, shown in the report.
+        seed: Seed of everything that is drawn: queries, galleries, resamples, fresh weights.
+        device: "auto", "cpu" or "cuda".
+        batch_size: Views or texts embedded at a time.
+        max_chunk_mb: Memory for the scores of one chunk of queries.
+        num_workers: Threads that decode images.
     """
 
     tasks: tuple[str, ...] = CHEAP_TASKS
     split: str = "test"
-    against: str | None = field(default=None, metadata=RESULT_UNTOUCHED)  # its fingerprint stands for it
+    against: str | None = field(default=None, metadata=RESULT_UNTOUCHED)  # identified by its fingerprint
     untrained: bool = True
     caption: str = "text"
     cutoffs: tuple[int, ...] = (1, 5, 10)
@@ -71,25 +77,35 @@ class EvaluationConfig(Config):
     num_workers: int = field(default=2, metadata=RESULT_UNTOUCHED)
 
     def __post_init__(self) -> None:
+        self._check_choices()
+        self._check_splits_and_texts()
+        self._check_numbers()
+
+    def _check_choices(self) -> None:
         self._require_names("tasks", TASKS, at_least=1)
         self._require_names("stop_on", LEAKS)
         self._require_names("schemes", SCHEMES, at_least=1)
-        require(bool(self.split), 'split is empty; name one of the dataset\'s splits, such as "test"')
-        require(
-            self.split not in self.prior_art_splits and len(set(self.prior_art_splits)) == len(self.prior_art_splits),
-            f"prior_art_splits is {self.prior_art_splits}; name each split once, and none that is searched anyway",
-        )
-        require(self.against is None or bool(self.against), "against is empty; name a second model, or leave it out")
         require(
             self.caption in CAPTION_COLUMNS, f"caption is {self.caption!r}; use one of {', '.join(CAPTION_COLUMNS)}"
         )
+
+    def _check_splits_and_texts(self) -> None:
+        require(bool(self.split), 'split is empty; name one of the dataset\'s splits, such as "test"')
         require(
-            bool(self.cutoffs) and min(self.cutoffs) >= 1 and list(self.cutoffs) == sorted(set(self.cutoffs)),
-            f"cutoffs is {self.cutoffs}; use ascending numbers from 1, such as (1, 5, 10)",
+            self.split not in self.prior_art_splits and len(set(self.prior_art_splits)) == len(self.prior_art_splits),
+            f"prior_art_splits is {self.prior_art_splits}; name each split once, and leave out {self.split!r}, which "
+            "is always searched",
         )
+        require(self.against is None or bool(self.against), "against is empty; name a second model, or omit it")
         require(
             bool(self.prompts) and all(prompt.count("{}") == 1 for prompt in self.prompts),
-            f"prompts is {self.prompts}; each needs one {{}} where the title of the class goes",
+            f"prompts is {self.prompts}; each needs exactly one {{}}, for the title of the class",
+        )
+
+    def _check_numbers(self) -> None:
+        require(
+            bool(self.cutoffs) and min(self.cutoffs) >= 1 and list(self.cutoffs) == sorted(set(self.cutoffs)),
+            f"cutoffs is {self.cutoffs}; use ascending numbers of at least 1, such as (1, 5, 10)",
         )
         strengths = self.probe_strengths
         require(

@@ -1,6 +1,6 @@
-"""What every task is given, and what it gives back.
+"""The input and the output of every evaluation task.
 
-A task is a module with one function, `measure(trial) -> TaskResult`; `model.evaluate.MEASURES` names them.
+A task is a module with one function, `measure(context) -> TaskResult`; `model.evaluation.evaluate.MEASURES` lists them.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Card:
     """One view or text shown on the page.
 
     Attributes:
-        label: What is written under it.
-        text: Its caption or title.
-        jpeg: Its picture; None where it is shown as text.
-        score: How near it is to the query; None for the query itself.
-        is_right: Whether it answers the query; None for the query itself.
+        label: Text under the picture.
+        text: Caption or title.
+        jpeg: The picture; None if the card shows only text.
+        score: Similarity to the query; None for the query itself.
+        is_right: Whether the card is a right answer to the query; None for the query itself.
     """
 
     label: str
@@ -49,8 +49,10 @@ class Example:
     """One query shown on the page with what was found for it.
 
     Attributes:
-        heading: Group it stands in, such as "Text → image: the best queries".
-        note: What became of it, such as "rank 3".
+        heading: Heading of its group, such as "Text → image: the best queries".
+        query: What was searched for.
+        note: The outcome, such as "rank 3".
+        found: The candidates that scored highest, best first.
     """
 
     heading: str
@@ -61,15 +63,15 @@ class Example:
 
 @dataclass
 class TaskResult:
-    """What a task found out.
+    """What a task measured.
 
     Attributes:
-        tables: Name → table, as `model.evaluation.measures.result_table.tabulate` gives it.
-        reason: Why there is nothing to tell; empty where there is.
+        tables: Name → table, from `model.evaluation.measures.result_table.tabulate`.
+        reason: Why the task could not be measured; empty if it was.
         curves: Name of a table → line ("model", "chance", …) → {"k": […], "recall": […]}.
-        by_class: Name of a table → what is told class by class, as `model.classification` gives it.
+        by_class: Name of a table → results of each class, from `protocols.classification.results_by_class`.
         settings: What the task chose by itself, such as the strength of a penalty.
-        examples: For the page alone.
+        examples: Queries to show on the page; they are not part of `evaluation.json`.
     """
 
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -80,7 +82,7 @@ class TaskResult:
     examples: list[Example] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Its part of `evaluation.json`."""
+        """The section of the task in `evaluation.json`."""
         if self.reason:
             return {"status": "not_available", "reason": self.reason, "tables": {}}
         values: dict[str, Any] = {"status": "measured", "tables": self.tables}
@@ -95,13 +97,16 @@ class EvaluationContext:
     """A dataset, the models under measurement, and the settings.
 
     Attributes:
-        entrants: "model", and where they take part "untrained" and "against".
+        dataset: The dataset that is measured on.
+        encoders: Column of the result tables → the model measured there: "model", and "untrained" and "against" if the
+            settings ask for them.
+        config: What to measure.
         device: Where scores are computed.
         progress: Called after each step of work.
     """
 
     dataset: Dataset
-    entrants: dict[str, Encoder]
+    encoders: dict[str, Encoder]
     config: EvaluationConfig
     device: torch.device
     progress: Progress | None = None
@@ -114,37 +119,39 @@ class EvaluationContext:
         return self.views_of(self.config.split)
 
     def views_of(self, split: str) -> Views:
-        """The views of a split; raises DatasetError where it is empty."""
+        """The views of a split. Raises DatasetError if it is empty."""
         if split not in self._views:
             self._views[split] = read_views(self.dataset, split)
         return self._views[split]
 
     def has(self, split: str) -> bool:
-        """True where the dataset holds views in a split."""
+        """Whether the dataset has views in a split."""
         return self.dataset.num_views.get(split, 0) > 0
 
-    def image_features(self, entrant: str, split: str | None = None) -> ImageFeatures:
-        """Image features of a split's views under an entrant, row by row."""
+    def image_features(self, column: str, split: str | None = None) -> ImageFeatures:
+        """Features of a split's views under the encoder of a column, row by row; None is the measured split."""
         split = split or self.config.split
-        if (entrant, split) not in self._images:
-            self._images[entrant, split] = self.entrants[entrant].image_features(self.dataset, self.views_of(split))
-        return self._images[entrant, split]
+        if (column, split) not in self._images:
+            self._images[column, split] = self.encoders[column].image_features(self.dataset, self.views_of(split))
+        return self._images[column, split]
 
-    def text_features(self, entrant: str, texts: Sequence[str], kind: str) -> np.ndarray:
-        """Text features: (num_texts, embed_dim) float32; `kind` names this list of texts where they are kept."""
-        return self.entrants[entrant].text_features(self.dataset, texts, kind=kind)
+    def text_features(self, column: str, texts: Sequence[str], kind: str) -> np.ndarray:
+        """(num_texts, embed_dim) float32 under the encoder of a column; `kind` names the file that stores them."""
+        return self.encoders[column].text_features(self.dataset, texts, kind=kind)
 
     def scores(self, queries: np.ndarray, gallery: np.ndarray) -> Scores:
-        """Scores of features, computed on the device a chunk at a time."""
+        """Scores of (num_queries, embed_dim) against (num_candidates, embed_dim), computed a chunk at a time."""
         return scores_of_features(self.tensor(queries), self.tensor(gallery))
 
     def tensor(self, values: np.ndarray) -> torch.Tensor:
+        """The values on the device."""
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
 
     def bootstrap(self, patents: np.ndarray) -> Bootstrap:
-        """Resamples for queries of these patents."""
+        """Resamples for queries that belong to these patents."""
         return Bootstrap(patents, self.config.num_resamples, self.config.seed)
 
     @property
     def interval_rule(self) -> str:
+        """How intervals are computed, for the terms of a table."""
         return f"95 %, bootstrap over patents, {self.config.num_resamples} resamples"

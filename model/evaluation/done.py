@@ -1,7 +1,8 @@
-"""What is done already, told from files alone: no model is loaded for it, and no library that could load one.
+"""Whether an evaluation is finished, decided from files alone.
 
-An output is done where it names, as its identity, everything that it depends on, and its files are as they were
-written. Training and evaluation ask here, and so does whoever would start a process for them.
+An evaluation is finished if `evaluation.json` has the identity of everything that it depends on, and the files are as
+they were written. Neither a model nor a library that could load one is loaded here, so a caller can decide in
+milliseconds whether a process for the evaluation has to be started.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from model.evaluation.config import EvaluationConfig
 from model.files import exclusive_lock, read_json, sha256_of_file
 from model.training.run.folder import RunFolder
 
-EVALUATION_VERSION = 4  # likewise, of what evaluation writes
+EVALUATION_VERSION = 4
+"""Raised when the output of an evaluation changes for equal inputs, so that older results are measured again."""
 
 
 def evaluation_identity(
@@ -25,12 +27,14 @@ def evaluation_identity(
     config: EvaluationConfig,
     against_fingerprint: str | None = None,
 ) -> dict[str, Any]:
-    """All that an evaluation depends on.
+    """Everything that an evaluation depends on, as JSON values.
 
     Args:
-        model_fingerprint: Stands for the model's weights and its architecture.
-        run_dir: The training run it belongs to, whose curve the report shows; None where there is none.
-        against_fingerprint: Of the second model, where there is one.
+        model_fingerprint: Identifies the model's weights and its architecture.
+        run_dir: The training run of the model, whose loss curve the report shows; None if it has none.
+        dataset: The dataset that is measured on.
+        config: What is measured.
+        against_fingerprint: Fingerprint of the second model; None if there is none.
     """
     metrics = RunFolder(run_dir).metrics if run_dir else None
     return {
@@ -46,19 +50,19 @@ def evaluation_identity(
 def finished_evaluation(
     model: str | Path, dataset_dir: str | Path, out_dir: str | Path, config: EvaluationConfig
 ) -> dict[str, Any] | None:
-    """The results that `model.evaluation.evaluate.evaluate` would give back at once; None where it would measure.
+    """The results that `model.evaluation.evaluate.evaluate` would return at once; None if it would measure.
 
-    A model that is not a local folder has to be loaded to be told from another: there the answer is None.
+    A model that is not a local folder has to be loaded to take its fingerprint; for such a model the result is None.
 
     Raises:
-        ModelError: The dataset or the model's folder is not there.
+        ModelError: The dataset or the folder of the model does not exist.
     """
     dataset = open_dataset(dataset_dir)
     source = find_prefixed_or_local(model)
     fingerprint = _local_fingerprint(model)
     against = _local_fingerprint(config.against) if config.against is not None else None
-    is_told = fingerprint is not None and (against is not None or config.against is None)
-    if source is None or fingerprint is None or not is_told or not Path(out_dir).is_dir():
+    is_against_known = against is not None or config.against is None
+    if source is None or fingerprint is None or not is_against_known or not Path(out_dir).is_dir():
         return None
     with exclusive_lock(Path(out_dir)):
         identity = evaluation_identity(fingerprint, source.run_dir, dataset, config, against)
@@ -66,13 +70,13 @@ def finished_evaluation(
 
 
 def _local_fingerprint(model: str | Path) -> str | None:
-    """The fingerprint of a model in a local folder; None for any other."""
+    """The fingerprint of a model in a local folder; None for any other model."""
     source = find_prefixed_or_local(model)
     return fingerprint_source(source) if source is not None and source.folder is not None else None
 
 
 def finished_results(out_dir: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """What `evaluation.json` holds, where it is of this very identity and its files are intact; else None."""
+    """The content of `evaluation.json` if it has this identity and its files are intact; else None."""
     results = read_json(out_dir / "evaluation.json")
     if results is None or results.get("identity") != identity:
         return None

@@ -1,12 +1,13 @@
-"""Evaluation: a model and a dataset in, `evaluation.json` and `report.html` out.
+"""Evaluation: measure a model on a dataset, and write `evaluation.json` and `report.html`.
 
-`evaluation.json` is written last and names the report's hash, so that it marks a finished evaluation.
+`evaluation.json` is written last and contains the hash of the report, so its presence marks a finished evaluation.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from model.clip.encoder import Encoder, find_encoder
 from model.clip.loading import choose_device
-from model.dataset.folder import Dataset, open_dataset
+from model.dataset.folder import open_dataset
 from model.errors import ConfigError, ModelError
 from model.evaluation.config import EvaluationConfig
 from model.evaluation.context import EvaluationContext, Example, TaskResult
@@ -39,6 +40,8 @@ from model.training.run.metrics import read_metrics
 
 __all__ = ["MEASURES", "EvaluationConfig", "evaluate"]
 
+_LOG = logging.getLogger(__name__)
+
 MEASURES: dict[str, Callable[[EvaluationContext], TaskResult]] = {
     "retrieval": retrieval.measure,
     "zero_shot": zero_shot.measure,
@@ -48,7 +51,7 @@ MEASURES: dict[str, Callable[[EvaluationContext], TaskResult]] = {
     "prior_art": prior_art.measure,
     "deep_patent": deep_patent.measure,
 }
-"""Name of a task, as in `EvaluationConfig.tasks` → what measures it. In the order of the report."""
+"""Name of a task, as in `EvaluationConfig.tasks` → the function that measures it, in the order of the report."""
 
 
 def evaluate(
@@ -59,46 +62,48 @@ def evaluate(
     *,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Measure a model; an evaluation that is done and intact is given back at once.
+    """Measure a model; the results of a finished and intact evaluation are returned at once.
 
     Args:
         model: A run folder, its model/ folder, "local-dir:FOLDER", "hf-hub:NAME", or "ARCHITECTURE/TAG".
         dataset_dir: Folder with `dataset.json` and its Parquet files.
-        out_dir: Gets `evaluation.json` and `report.html`.
-        config: What to measure; the defaults where None.
+        out_dir: Folder for `evaluation.json` and `report.html`.
+        config: What to measure; None for the defaults.
         progress: Called after each batch that is embedded and before each task, with what is counted under "doing".
 
     Returns:
-        What `evaluation.json` holds.
+        The content of `evaluation.json`.
 
     Raises:
-        ModelError: The model, the dataset or the device cannot be used, the split is empty, or a leak check that the
-            settings name has found something.
+        ModelError: The model, the dataset or the device cannot be used, the split is empty, or a leak check of
+            `config.stop_on` found something.
     """
     config = config or EvaluationConfig()
     dataset = open_dataset(dataset_dir)
-    entrants = _find_entrants(model, config, progress)
-    against = entrants.get(AGAINST)
-    entrant = entrants[MODEL]
+    encoders = _find_encoders(model, config, progress)
+    against = encoders.get(AGAINST)
+    encoder = encoders[MODEL]
     identity = evaluation_identity(
-        entrant.fingerprint, entrant.run_dir, dataset, config, against.fingerprint if against else None
+        encoder.fingerprint, encoder.run_dir, dataset, config, against.fingerprint if against else None
     )
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(out_dir):
         results = finished_results(out_dir, identity)
-        if results is None:
-            trial = EvaluationContext(dataset, entrants, config, entrant.device, progress)
-            results, examples = _measure(trial)
-            results = {"stage": "evaluation", "identity": identity, **results}
-            losses = read_metrics(RunFolder(entrant.run_dir).metrics) if entrant.run_dir else []
-            write_text(out_dir / "report.html", render_report(results, examples, losses))
-            results["files"] = {"report.html": sha256_of_file(out_dir / "report.html")}
-            write_json(out_dir / "evaluation.json", results)
+        if results is not None:
+            _LOG.info("evaluation of %s on %s skipped: it is finished", encoder.name, dataset.name)
+            return results
+        context = EvaluationContext(dataset, encoders, config, encoder.device, progress)
+        results, examples = _measure(context)
+        results = {"stage": "evaluation", "identity": identity, **results}
+        losses = read_metrics(RunFolder(encoder.run_dir).metrics) if encoder.run_dir else []
+        write_text(out_dir / "report.html", render_report(results, examples, losses))
+        results["files"] = {"report.html": sha256_of_file(out_dir / "report.html")}
+        write_json(out_dir / "evaluation.json", results)
     return results
 
 
-def _find_entrants(model: str | Path, config: EvaluationConfig, progress: Progress | None) -> dict[str, Encoder]:
+def _find_encoders(model: str | Path, config: EvaluationConfig, progress: Progress | None) -> dict[str, Encoder]:
     device = choose_device(config.device)
 
     def find(name: str | Path) -> Encoder:
@@ -106,33 +111,39 @@ def _find_entrants(model: str | Path, config: EvaluationConfig, progress: Progre
             name, device, batch_size=config.batch_size, num_workers=config.num_workers, progress=progress
         )
 
-    entrants = {MODEL: find(model)}
+    encoders = {MODEL: find(model)}
     if config.against is not None:
-        entrants[AGAINST] = find(config.against)
+        encoders[AGAINST] = find(config.against)
     if config.untrained:
-        entrants[UNTRAINED] = entrants[MODEL].untrained(config.seed)
-    return entrants
+        encoders[UNTRAINED] = encoders[MODEL].untrained(config.seed)
+    return encoders
 
 
-def _measure(trial: EvaluationContext) -> tuple[dict[str, Any], dict[str, list[Example]]]:
-    """Leak checks, then each task: the plain results, and by task what is shown on the page."""
-    views, config = trial.views, trial.config
-    leaks = check_leaks(trial.dataset, views, trial.entrants.values(), config)
+def _measure(context: EvaluationContext) -> tuple[dict[str, Any], dict[str, list[Example]]]:
+    """Run the leak checks, then each task.
+
+    Returns:
+        The results as JSON values, and task → examples to show on the page.
+    """
+    config = context.config
+    leaks = check_leaks(context.dataset, context.views, context.encoders.values(), config)
     sections: dict[str, Any] = {}
     examples: dict[str, list[Example]] = {}
     chosen = [task for task in MEASURES if task in config.tasks]
     for number, task in enumerate(chosen):
-        if trial.progress is not None:
-            trial.progress(number, len(chosen), {"doing": f"tasks, now {task}"})
-        found = MEASURES[task](trial)
-        for name, table in found.tables.items():
-            table["published"] = published_for(task, name, _architecture(trial.entrants[MODEL]))
-        sections[task] = found.to_dict()
-        examples[task] = found.examples
+        if context.progress is not None:
+            context.progress(number, len(chosen), {"doing": f"tasks, now {task}"})
+        result = MEASURES[task](context)
+        if result.reason:
+            _LOG.info("task %s skipped: %s", task, result.reason)
+        for name, table in result.tables.items():
+            table["published"] = published_for(task, name, _architecture(context.encoders[MODEL]))
+        sections[task] = result.to_dict()
+        examples[task] = result.examples
     results = {
-        "model": _describe(trial.entrants[MODEL]),
-        "against": _describe(trial.entrants[AGAINST]) if AGAINST in trial.entrants else None,
-        "dataset": _describe_dataset(trial.dataset, trial),
+        "model": _describe(context.encoders[MODEL]),
+        "against": _describe(context.encoders[AGAINST]) if AGAINST in context.encoders else None,
+        "dataset": _describe_dataset(context),
         "config": config.result_settings,
         "checks": [leak.to_dict() for leak in leaks],
         "tasks": sections,
@@ -140,19 +151,19 @@ def _measure(trial: EvaluationContext) -> tuple[dict[str, Any], dict[str, list[E
     return results, examples
 
 
-def _describe(entrant: Encoder) -> dict[str, Any]:
-    return {"name": entrant.name, "fingerprint": entrant.fingerprint, "architecture": _architecture(entrant)}
+def _describe(encoder: Encoder) -> dict[str, Any]:
+    return {"name": encoder.name, "fingerprint": encoder.fingerprint, "architecture": _architecture(encoder)}
 
 
-def _architecture(entrant: Encoder) -> str:
-    """Name of the architecture, as far as it is known; the model's own name where it is not."""
-    made = (read_json(RunFolder(entrant.run_dir).config) or {}) if entrant.run_dir else {}
-    named = str(made.get("config", {}).get("architecture", "") or "")
-    return named if named and ":" not in named else entrant.name
+def _architecture(encoder: Encoder) -> str:
+    """Name of the architecture if it is known, else the name of the model."""
+    run_config = (read_json(RunFolder(encoder.run_dir).config) or {}) if encoder.run_dir else {}
+    architecture = str(run_config.get("config", {}).get("architecture", "") or "")
+    return architecture if architecture and ":" not in architecture else encoder.name
 
 
-def _describe_dataset(dataset: Dataset, trial: EvaluationContext) -> dict[str, Any]:
-    views = trial.views
+def _describe_dataset(context: EvaluationContext) -> dict[str, Any]:
+    dataset, views = context.dataset, context.views
     return {
         "name": dataset.name,
         "fingerprint": dataset.fingerprint,
@@ -164,12 +175,18 @@ def _describe_dataset(dataset: Dataset, trial: EvaluationContext) -> dict[str, A
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Evaluate as a program: JSON lines of progress and of the result on stdout; 1 and one sentence where it fails."""
+    """Evaluate as a program.
+
+    Progress and result are JSON lines on stdout. If it fails, the error is one sentence on stderr.
+
+    Returns:
+        Exit status: 0, 2 for settings that cannot be used, 1 for any other error.
+    """
     parser = argparse.ArgumentParser(prog="python -m model.evaluation.evaluate", description=evaluate.__doc__)
-    parser.add_argument("--model", required=True, help="run folder, local-dir:FOLDER, hf-hub:NAME, ARCHITECTURE/TAG")
+    parser.add_argument("--model", required=True, help="run folder, local-dir:FOLDER, hf-hub:NAME or ARCHITECTURE/TAG")
     parser.add_argument("--dataset", type=Path, required=True, help="folder with dataset.json")
     parser.add_argument("--out", type=Path, required=True, help="folder for evaluation.json and report.html")
-    parser.add_argument("--config", type=Path, help="JSON file of settings; without it, the defaults")
+    parser.add_argument("--config", type=Path, help="JSON file with settings (default: the default settings)")
     options = parser.parse_args(arguments)
 
     def progress(num_done: int, num_all: int, values: dict[str, Any]) -> None:

@@ -1,10 +1,12 @@
-"""What could make figures look better than they are, looked for before anything is measured.
+"""Checks for leaks, which would make a model look better than it is.
 
-A check that finds something warns, or ends the evaluation, as the settings say.
+They run before anything is measured. A check that finds something warns or ends the evaluation, depending on the
+setting `stop_on`.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,23 +18,24 @@ from model.dataset.folder import Dataset
 from model.dataset.views import Views
 from model.errors import DatasetError
 from model.evaluation.config import EvaluationConfig
-from model.evaluation.measures.titles import holds_title
+from model.evaluation.measures.titles import contains_title
 from model.files import read_json
 from model.training.run.folder import RunFolder
 
+_LOG = logging.getLogger(__name__)
 _COLUMNS = {"patents": "patent_number", "families": "family", "images": "image_sha256"}
 _NUM_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Leak:
-    """What one check came to.
+    """The result of one check.
 
     Attributes:
-        check: Its name, as in the setting `stop_on`.
-        num_found: How often.
-        num_looked_at: Out of how many; None where the check could not be made.
-        message: In a sentence.
+        check: Name of the check, as in the setting `stop_on`.
+        num_found: How many leaks were found.
+        num_looked_at: How many items were checked; None if the check could not be made.
+        message: The result in a sentence.
     """
 
     check: str
@@ -41,51 +44,54 @@ class Leak:
     message: str
 
     def to_dict(self) -> dict[str, Any]:
+        """The result as `evaluation.json` stores it."""
         return asdict(self)
 
 
-def check_leaks(dataset: Dataset, views: Views, entrants: Iterable[Encoder], config: EvaluationConfig) -> list[Leak]:
-    """Make every check, whether it finds something or not.
+def check_leaks(dataset: Dataset, views: Views, encoders: Iterable[Encoder], config: EvaluationConfig) -> list[Leak]:
+    """Run every check.
 
     Raises:
-        DatasetError: A check that `config.stop_on` names has found something.
+        DatasetError: A check in `config.stop_on` found something.
     """
     leaks = [
-        *_both_sides(dataset, views.split),
+        *_shared_with_other_splits(dataset, views.split),
         front_pages(dataset, views.split),
         titles_in_captions(views.texts(config.caption), views.titles),
-        *(_other_training(entrant, dataset) for entrant in entrants if entrant.run_dir and not entrant.is_untrained),
+        *(_other_training(encoder, dataset) for encoder in encoders if encoder.run_dir and not encoder.is_untrained),
     ]
     for leak in leaks:
         if leak.check in config.stop_on and leak.num_found:
             raise DatasetError(
-                f"dataset {dataset.name}: {leak.message}; build the dataset again, or take {leak.check!r} out of "
-                "stop_on to measure all the same"
+                f"dataset {dataset.name}: {leak.message}; build the dataset again, or remove {leak.check!r} from "
+                "stop_on to measure in spite of it"
             )
+        if leak.num_found:
+            _LOG.info("leak check %s of %s: %s", leak.check, dataset.name, leak.message)
     return leaks
 
 
-def _both_sides(dataset: Dataset, split: str) -> list[Leak]:
-    """Patents, families and images of `split` that lie in another split as well."""
-    here = read_columns(dataset, lambda name: name == split, list(_COLUMNS.values()))
-    there = read_columns(dataset, lambda name: name != split, list(_COLUMNS.values()))
+def _shared_with_other_splits(dataset: Dataset, split: str) -> list[Leak]:
+    """Patents, families and images of `split` that are in another split as well."""
+    own = read_columns(dataset, lambda name: name == split, list(_COLUMNS.values()))
+    others = read_columns(dataset, lambda name: name != split, list(_COLUMNS.values()))
     leaks = []
     for check, column in _COLUMNS.items():
-        if column not in here or column not in there:
+        if column not in own or column not in others:
             leaks.append(Leak(check, 0, None, f"the dataset has no column {column}, so {check} were not compared"))
             continue
-        own = set(here[column]) - {None}
-        shared = sorted(own & set(there[column]))
+        values = set(own[column]) - {None}
+        shared = sorted(values & set(others[column]))
         named = f", such as {', '.join(shared[:_NUM_NAMED])}" if shared and check != "images" else ""
-        message = f"{len(shared):,} of {len(own):,} {check} of the split {split} are in another split as well{named}"
-        leaks.append(Leak(check, len(shared), len(own), message))
+        message = f"{len(shared):,} of {len(values):,} {check} of the split {split} are in another split as well{named}"
+        leaks.append(Leak(check, len(shared), len(values), message))
     return leaks
 
 
 def front_pages(dataset: Dataset, split: str) -> Leak:
     """Front-page drawings among the views of a split: each is a copy of another figure of its patent.
 
-    Told by the column `is_front_page` where the dataset has one, and by a view's name, which ends in "-0".
+    They are recognized by the column `is_front_page` if the dataset has it, and by names that end in "-0".
     """
     columns = read_columns(dataset, lambda name: name == split, ["view_id", "is_front_page"])
     names = columns["view_id"]
@@ -96,7 +102,7 @@ def front_pages(dataset: Dataset, split: str) -> Leak:
 
 
 def is_front_page(view_id: str) -> bool:
-    """True for the name of a front-page drawing.
+    """Whether a name is that of a front-page drawing.
 
     >>> is_front_page("D907292-0"), is_front_page("D907292-10")
     (True, False)
@@ -105,23 +111,23 @@ def is_front_page(view_id: str) -> bool:
 
 
 def titles_in_captions(texts: Sequence[str], titles: Sequence[str | None]) -> Leak:
-    """Captions that hold the title of their patent, and so can be told apart without looking at the drawing."""
+    """Captions that contain the title of their patent, and so can be matched without looking at the drawing."""
     if not any(texts):
         return Leak("titles", 0, None, "no view has a caption, so none holds a title")
-    num_found = sum(holds_title(text, title) for text, title in zip(texts, titles, strict=True))
+    num_found = sum(contains_title(text, title) for text, title in zip(texts, titles, strict=True))
     message = f"{num_found:,} of {len(texts):,} captions hold the title of their patent"
     message += "; see the figures with titles taken out" if num_found else ""
     return Leak("titles", num_found, len(texts), message)
 
 
-def _other_training(entrant: Encoder, dataset: Dataset) -> Leak:
-    """Whether a model that was trained here was trained on another dataset, which may hold what is asked here."""
-    assert entrant.run_dir is not None
-    made = read_json(RunFolder(entrant.run_dir).config) or {}
-    trained_on = made.get("dataset_fingerprint")
+def _other_training(encoder: Encoder, dataset: Dataset) -> Leak:
+    """Whether a model of a training run was trained on another dataset, which may contain what is measured on."""
+    assert encoder.run_dir is not None
+    run_config = read_json(RunFolder(encoder.run_dir).config) or {}
+    trained_on = run_config.get("dataset_fingerprint")
     if trained_on is None:
-        return Leak("other_training", 0, None, f"what {entrant.name} was trained on is not known")
+        return Leak("other_training", 0, None, f"what {encoder.name} was trained on is not known")
     if trained_on == dataset.fingerprint:
-        return Leak("other_training", 0, 1, f"{entrant.name} was trained on the training split of this very dataset")
-    message = f"{entrant.name} was trained on another dataset, which may hold patents of this split"
+        return Leak("other_training", 0, 1, f"{encoder.name} was trained on the training split of this very dataset")
+    message = f"{encoder.name} was trained on another dataset, which may hold patents of this split"
     return Leak("other_training", 1, 1, message)

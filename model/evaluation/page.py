@@ -1,4 +1,4 @@
-"""The page of an evaluation: one self-contained HTML file, equal bytes for equal results."""
+"""The report of an evaluation: one self-contained HTML file, equal bytes for equal results."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ HEADINGS = {
 }
 LEADS = {
     "retrieval": "Find the drawing that a caption describes, and the caption of a drawing.",
-    "zero_shot": "A view is taken for the class whose title it is nearest to; nothing is learned.",
+    "zero_shot": "A view is assigned to the class whose title it is nearest to; nothing is learned.",
     "linear_probe": "What a linear classifier learns from the frozen image features of the training split.",
-    "fine_tuned": "The classes as the model's own head tells them, from the images alone.",
-    "image_retrieval": "With one view of a patent, find its other views among those of all patents.",
-    "prior_art": "With the views of a patent, find the designs that its examiner cited.",
-    "deep_patent": "With one drawing of a patent, find its others in DeepPatent's database.",
+    "fine_tuned": "The classes that the model's own head predicts from the images alone.",
+    "image_retrieval": "Given one view of a patent, find its other views among those of all patents.",
+    "prior_art": "Given the views of a patent, find the designs that its examiner cited.",
+    "deep_patent": "Given one drawing of a patent, find its other drawings in DeepPatent's database.",
 }
 
 
@@ -40,9 +40,9 @@ def render_report(
     """The page as HTML text.
 
     Args:
-        results: What `evaluation.json` holds, but for `files`.
+        results: The content of `evaluation.json` except `files`.
         examples: Task → queries to show.
-        training_metrics: Metrics of the training run, one dict a step; empty where they are not known.
+        training_metrics: Metrics of the training run, one dict a step; empty if they are not known.
     """
     environment = page_environment(Path(__file__).parent)
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
@@ -54,7 +54,7 @@ def render_report(
         headings={task: HEADINGS.get(task, task) for task in tasks},
         leads={task: LEADS.get(task, "") for task in tasks},
         columns=COLUMNS,
-        examples={task: _by_heading(shown) for task, shown in examples.items()},
+        examples={task: _group_by_heading(shown) for task, shown in examples.items()},
         charts={task: _charts(section) for task, section in tasks.items()},
         commands={task: command_of(results, task) for task in tasks},
         config_toml=toml_table("evaluation", results["config"]),
@@ -65,7 +65,7 @@ def render_report(
 
 
 def command_of(results: Mapping[str, Any], task: str) -> str:
-    """The command that measures a task again."""
+    """The command that repeats a task."""
     against = " --against MODEL2" if results["against"] else ""
     return (
         f"designclip evaluate --data-dir DATA --model MODEL --dataset {results['dataset']['name']} --run NAME "
@@ -73,32 +73,32 @@ def command_of(results: Mapping[str, Any], task: str) -> str:
     )
 
 
-def _by_heading(examples: Sequence[Example]) -> list[tuple[str, list[Example]]]:
+def _group_by_heading(examples: Sequence[Example]) -> list[tuple[str, list[Example]]]:
     return [(heading, list(group)) for heading, group in groupby(examples, key=lambda example: example.heading)]
 
 
 def _charts(section: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The charts of a task: where they lie, and what they show for those who do not see them."""
+    """The charts of a task, each with its image as an address, an alternative text and a caption."""
     charts = []
     curves = section.get("curves", {})
     if curves:
         titles = [section["tables"][name]["title"] for name in curves]
-        charts.append(_chart(draw_recall_curves(curves, titles), "Recall at k over k, beside the baselines", ""))
+        charts.append(_chart(draw_recall_curves(curves, titles), "Recall at k over k, with the baselines", ""))
     for name, by_class in section.get("by_class", {}).items():
         title = section["tables"][name]["title"]
         charts.append(
             _chart(
                 draw_classes(by_class),
-                f"{title}: accuracy of each class over its number of training views",
-                f"{title}: accuracy of each class against its number of training views; larger dots are more views of "
-                "the measured split.",
+                f"{title}: accuracy of each class against its number of training views",
+                f"{title}: accuracy of each class against its number of training views; a larger dot means more views "
+                "in the measured split.",
             )
         )
         charts.append(
             _chart(
                 draw_confusion(by_class),
-                f"{title}: what each class is taken for",
-                f"{title}: what the views of each class are taken for.",
+                f"{title}: confusion matrix of the classes",
+                f"{title}: the classes predicted for the views of each class.",
             )
         )
     return charts

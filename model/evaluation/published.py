@@ -1,11 +1,12 @@
-"""What the systems this project re-implements have published, and how each was measured otherwise than here.
+"""Values published for the systems that this project re-implements, and how each was measured differently from here.
 
-The figures stand beside the measured ones in a column of their own and enter no comparison.
+The report shows them in a column of their own. They are not part of any comparison, since galleries, captions and tie
+rules differ or are not known.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 BACKBONES = ("RN50", "RN101", "ViT-B/32", "ViT-L/14")
@@ -18,7 +19,7 @@ _WHOLE_2022 = "an independent check: all 33,541 patents of 2022, one front-page 
 _CLASSES_2023 = "US design classes of patents of 2023, one drawing each; prompts not stated"
 _FIVE_EPOCHS = f"{_CLASSES_2023}; five epochs of a linear layer on frozen features that are not of unit length"
 
-# Figures in per cent, in the order of BACKBONES; text → image, then image → text.
+# Values in per cent, in the order of BACKBONES; text → image, then image → text.
 _R_1_5_10 = ("R@1", "R@5", "R@10")
 _CLIP_5000 = (
     ((0.82, 2.52, 4.08), (0.78, 2.32, 3.48)),
@@ -51,80 +52,91 @@ _DIRECTIONS = ("text_to_image", "image_to_text")
 
 @dataclass(frozen=True)
 class Published:
-    """One published figure.
+    """One published value.
 
     Attributes:
-        figure: Row of the table it stands beside.
-        value: A share.
-        protocol: How it was measured otherwise than here.
+        metric: Row of the table that it is shown in, such as "R@10".
+        value: A share, from 0 to 1.
+        protocol: How it was measured differently from here.
     """
 
-    figure: str
+    metric: str
     system: str
     backbone: str
     value: float
     protocol: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """The value as `evaluation.json` stores it."""
+        return {
+            "figure": self.metric,
+            "system": self.system,
+            "backbone": self.backbone,
+            "value": self.value,
+            "protocol": self.protocol,
+        }
+
 
 def published_for(task: str, table: str, architecture: str) -> list[dict[str, Any]]:
-    """Published figures to show beside a table, for the backbone nearest to an architecture; none where there are none.
+    """Published values to show in a table, for the backbone nearest to an architecture; empty if there are none.
 
     Args:
         task: Name of the task.
         table: Name of the table within it.
-        architecture: Name of the model, such as "ViT-B-32/openai"; ViT-B/32 where it names no published backbone.
+        architecture: Name of the model, such as "ViT-B-32/openai".
     """
     backbone = nearest_backbone(architecture)
-    return [asdict(figure) for figure in _find(task, table, backbone)]
+    return [value.to_dict() for value in _find(task, table, backbone)]
 
 
 def nearest_backbone(architecture: str) -> str:
-    """The published backbone of that name, ViT-B/32 for any other.
+    """The published backbone that an architecture names; ViT-B/32 if it names none.
 
     >>> nearest_backbone("RN50/openai"), nearest_backbone("ViT-L-14-336"), nearest_backbone("designclip-tiny")
     ('RN50', 'ViT-L/14', 'ViT-B/32')
     """
-    plain = architecture.upper().replace("/", "-")
-    named = [backbone for backbone in BACKBONES if backbone.upper().replace("/", "-") in plain]
+    name = architecture.upper().replace("/", "-")
+    named = [backbone for backbone in BACKBONES if backbone.upper().replace("/", "-") in name]
     return named[0] if named else "ViT-B/32"
 
 
 def _find(task: str, table: str, backbone: str) -> list[Published]:
     if task == "retrieval":
-        return _of_retrieval(table, backbone)
+        return _find_retrieval(table, backbone)
     if task == "zero_shot" and table == "uspc":
-        return _of_classes(0, backbone, _CLASSES_2023)
+        return _find_accuracy(0, backbone, _CLASSES_2023)
     if task == "linear_probe" and table == "uspc_five_epochs":
-        return _of_classes(1, backbone, _FIVE_EPOCHS)
+        return _find_accuracy(1, backbone, _FIVE_EPOCHS)
     if task == "deep_patent" and table == "official":
         return [Published("mAP", "Swin + ArcFace", "Swin", 0.856, _DEEP_PATENT)]
     return []
 
 
-def _of_retrieval(table: str, backbone: str) -> list[Published]:
-    of = BACKBONES.index(backbone)
-    for number, direction in enumerate(_DIRECTIONS):
+def _find_retrieval(table: str, backbone: str) -> list[Published]:
+    backbone_index = BACKBONES.index(backbone)
+    for index, direction in enumerate(_DIRECTIONS):
         if table == f"{direction}_of_5000":
             return [
                 Published(name, system, backbone, value / 100, _IMPACT_5000)
-                for system, figures in (("CLIP", _CLIP_5000), ("PatentCLIP", _PATENTCLIP_5000))
-                for name, value in zip(_R_1_5_10, figures[of][number], strict=True)
+                for system, values in (("CLIP", _CLIP_5000), ("PatentCLIP", _PATENTCLIP_5000))
+                for name, value in zip(_R_1_5_10, values[backbone_index][index], strict=True)
             ]
         if table == direction:
             found = [
                 Published(name, "DesignCLIP", backbone, value / 100, _NOT_STATED)
-                for name, value in zip(_R_1_5_10[1:], _DESIGNCLIP[of][number], strict=True)
+                for name, value in zip(_R_1_5_10[1:], _DESIGNCLIP[backbone_index][index], strict=True)
             ]
-            if number == 0 and backbone == "ViT-B/32":
-                values = zip(_R_1_5_10, (0.93, 2.86, 4.33), strict=True)
-                found += [Published(name, "CLIP", backbone, value / 100, _WHOLE_2022) for name, value in values]
+            if index == 0 and backbone == "ViT-B/32":
+                checked = zip(_R_1_5_10, (0.93, 2.86, 4.33), strict=True)
+                found += [Published(name, "CLIP", backbone, value / 100, _WHOLE_2022) for name, value in checked]
             return found
     return []
 
 
-def _of_classes(place: int, backbone: str, protocol: str) -> list[Published]:
+def _find_accuracy(index: int, backbone: str, protocol: str) -> list[Published]:
+    """Accuracies of every system; `index` is 0 for zero-shot, 1 for fine-tuned."""
     return [
-        Published("accuracy", system, backbone, figures[backbone][place] / 100, protocol)
-        for system, figures in _ACCURACY_2023.items()
-        if backbone in figures
+        Published("accuracy", system, backbone, accuracies[backbone][index] / 100, protocol)
+        for system, accuracies in _ACCURACY_2023.items()
+        if backbone in accuracies
     ]

@@ -1,1 +1,1 @@
-"""Metrics, baselines and intervals."""
+"""Metrics, baselines and confidence intervals."""

@@ -1,4 +1,8 @@
-"""How sure a figure is: whole patents are drawn with replacement, since the views of one stand or fall together."""
+"""Confidence intervals and p values by bootstrap.
+
+Whole patents are resampled with replacement, not views: the views of one patent are similar, so a model tends to get
+all of them right or all of them wrong. Resampling single views would make the intervals too narrow.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-_MAX_WEIGHTS = 2**21  # held at once
+_MAX_WEIGHTS = 2**21  # in memory at a time
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Resamples of the patents that some queries belong to; equal seeds give equal resamples, whatever is measured.
+    """Resamples of the patents that the queries belong to.
+
+    Equal seeds give equal resamples, whatever is measured, so that differences between models are paired.
 
     Attributes:
         groups: (num_queries,) patent of each query.
-        num_resamples: Resamples drawn.
-        seed: Of the draws.
+        num_resamples: How many resamples are drawn.
+        seed: Seed of the random generator.
     """
 
     groups: np.ndarray
@@ -30,24 +36,27 @@ class Bootstrap:
         object.__setattr__(self, "_members", members)
 
     def means(self, values: np.ndarray) -> np.ndarray:
-        """Means over the queries of each resample.
+        """Mean over the queries, in each resample.
 
         Args:
-            values: (num_queries, num_figures).
+            values: (num_queries, num_values).
 
         Returns:
-            (num_resamples, num_figures).
+            (num_resamples, num_values).
         """
         sums = _sums(self._members, values)
         sizes = np.bincount(self._members).astype(np.float64)
         return np.concatenate([(weights @ sums) / (weights @ sizes)[:, None] for weights in self._weights(len(sizes))])
 
     def class_means(self, values: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """Means over the classes of their means over queries, in each resample; a class that is not drawn is left out.
+        """Mean over the classes of the mean over their queries, in each resample; classes not drawn are left out.
 
         Args:
-            values: (num_queries, num_figures).
-            classes: (num_queries,) int64 from 0; all queries of a patent are of one class.
+            values: (num_queries, num_values).
+            classes: (num_queries,) int64 from 0; all queries of a patent have the same class.
+
+        Returns:
+            (num_resamples, num_values).
         """
         num_patents = int(self._members.max()) + 1
         sums, sizes = _sums(self._members, values), np.bincount(self._members).astype(np.float64)
@@ -66,31 +75,31 @@ class Bootstrap:
         return np.concatenate(parts)
 
     def _weights(self, num_patents: int) -> Iterator[np.ndarray]:
-        """How often each patent is drawn: (some resamples, num_patents) float64 at a time."""
+        """How often each patent is drawn: blocks of (num_resamples_in_block, num_patents) float64."""
         generator = np.random.default_rng(self.seed)
         at_once = max(1, _MAX_WEIGHTS // num_patents)
         for first in range(0, self.num_resamples, at_once):
             num = min(at_once, self.num_resamples - first)
             drawn = (generator.integers(num_patents, size=num_patents) for _ in range(num))
-            yield np.stack([np.bincount(places, minlength=num_patents) for places in drawn]).astype(np.float64)
+            yield np.stack([np.bincount(members, minlength=num_patents) for members in drawn]).astype(np.float64)
 
 
 def _sums(members: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(num_patents, num_figures) sums over the queries of each patent."""
+    """(num_patents, num_values) sums over the queries of each patent."""
     return np.stack([np.bincount(members, weights=column) for column in values.T], axis=1)
 
 
 def interval(samples: np.ndarray, share: float = 0.95) -> tuple[float, float]:
-    """Percentile interval: the ends between which that share of the resampled figures lies."""
+    """Percentile interval: the bounds that contain this share of the resampled values."""
     low, high = np.quantile(samples, [(1 - share) / 2, (1 + share) / 2])
     return float(low), float(high)
 
 
 def p_value(differences: np.ndarray) -> float:
-    """Two-sided p of "there is no difference", from resampled paired differences.
+    """Two-sided p value of the hypothesis "there is no difference", from resampled paired differences.
 
-    Twice the share of resamples on the rarer side of zero, those at zero counted on both sides, with one added to
-    numerator and denominator so that no finite number of resamples gives 0.
+    This is twice the share of resamples on the rarer side of zero. Resamples at zero count on both sides. One is added
+    to numerator and denominator, so that a finite number of resamples never gives 0.
 
     >>> p_value(np.array([0.1, 0.2, 0.3]))
     0.5

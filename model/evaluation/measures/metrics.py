@@ -1,8 +1,12 @@
-"""Figures of retrieval, from scores and from ranks. Nothing is sorted but the right answers of a query.
+"""Retrieval metrics, from scores and from ranks.
 
-The tie rule, throughout: a right candidate is ranked behind every *wrong* one that scores at least as high. Ties count
-against the model, so one that gives every candidate the same score finds nothing, and the order of the gallery changes
-nothing. Scores within `tie_tolerance` are tied, since equal images need not give equal sums of float32.
+The tie rule everywhere: a right candidate is ranked behind every *wrong* one that scores at least as high. Ties count
+against the model, so a model that gives every candidate the same score finds nothing, and the order of the gallery does
+not change any result. Scores that differ by at most `tie_tolerance` are tied, since equal images may give slightly
+different float32 sums.
+
+Ranks are found by counting the candidates that score higher; only the right candidates of a query are sorted. This is
+faster than sorting the gallery for each query, and needs no memory beyond one chunk of scores.
 """
 
 from __future__ import annotations
@@ -19,7 +23,10 @@ MAX_CHUNK_MB = 64
 _BYTES_A_SCORE = 4
 
 Scores = Callable[[int, int], torch.Tensor]
-"""Queries from the first to before the last → (num_queries, num_candidates) float32 that may be written over."""
+"""Called with a range of queries (first, last), last excluded → (num_queries, num_candidates) float32.
+
+The caller may overwrite the returned tensor.
+"""
 
 
 @dataclass(frozen=True)
@@ -29,8 +36,9 @@ class Answers:
     Attributes:
         starts: (num_queries,) where each query's right candidates begin in `columns`.
         ends: (num_queries,) where they end; the ranges of two queries may be the same.
-        columns: Candidates, by their place in the gallery.
-        own: (num_queries,) the candidate that is the query itself, neither right nor wrong; None where there is none.
+        columns: Candidates, by their index in the gallery.
+        own: (num_queries,) the candidate that is the query itself, neither right nor wrong, -1 for a query that is not
+            in the gallery; None if no query is.
     """
 
     starts: np.ndarray
@@ -40,7 +48,7 @@ class Answers:
 
     @classmethod
     def by_group(cls, query_groups: np.ndarray, gallery_groups: np.ndarray, own: np.ndarray | None = None) -> Answers:
-        """A candidate is right where its group is the query's and it is not the query itself.
+        """A candidate is right if it has the query's group and is not the query itself.
 
         Args:
             query_groups: (num_queries,) int64.
@@ -57,7 +65,7 @@ class Answers:
 
     @classmethod
     def listed(cls, lists: Sequence[Sequence[int]], own: np.ndarray | None = None) -> Answers:
-        """Right candidates named query by query; none of them is named twice, and none is the query itself."""
+        """From a list of right candidates for each query, without duplicates and without the query itself."""
         ends = np.cumsum([len(right) for right in lists], dtype=np.int64)
         columns = np.array([column for right in lists for column in right], dtype=np.int64)
         return cls(np.concatenate([[0], ends])[:-1].astype(np.int64), ends, columns, own)
@@ -67,17 +75,17 @@ class Answers:
 
     @property
     def num_right(self) -> np.ndarray:
-        """(num_queries,) right candidates of each query."""
+        """(num_queries,) number of right candidates of each query."""
         if self.own is None:
             return self.ends - self.starts
         return np.bincount(self.pairs(0, len(self))[0], minlength=len(self))
 
     def pairs(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-        """Right candidates of some queries: rows counted from `first`, and columns, ordered by row."""
+        """Right candidates of a range of queries: rows counted from `first`, and columns, ordered by row."""
         num = self.ends[first:last] - self.starts[first:last]
         rows = np.repeat(np.arange(last - first), num)
-        places = np.arange(len(rows)) - np.repeat(np.cumsum(num) - num, num)
-        columns = self.columns[self.starts[first:last][rows] + places]
+        offsets = np.arange(len(rows)) - np.repeat(np.cumsum(num) - num, num)
+        columns = self.columns[self.starts[first:last][rows] + offsets]
         if self.own is None:
             return rows, columns
         others = columns != self.own[first:last][rows]
@@ -86,11 +94,11 @@ class Answers:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Where in its ranking each right candidate of each query stands, from 1, ascending within a query.
+    """The rank of each right candidate of each query, from 1, ascending within a query.
 
     Attributes:
-        ranks: Of all queries, one behind the other.
-        ends: (num_queries,) where those of each query end.
+        ranks: The ranks of all queries, one query after the other.
+        ends: (num_queries,) where the ranks of each query end in `ranks`.
     """
 
     ranks: np.ndarray
@@ -102,16 +110,17 @@ class Ranks:
         return np.repeat(np.arange(len(self.ends)), np.diff(self.ends, prepend=0))
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """(num_queries,) sums over a query's right candidates; 0 for a query without one."""
+        """(num_queries,) sums of `values` over a query's right candidates; 0 for a query without any."""
         return np.bincount(self.queries, weights=values, minlength=len(self.ends))
 
     @property
     def num_right(self) -> np.ndarray:
+        """(num_queries,) number of right candidates of each query."""
         return np.diff(self.ends, prepend=0)
 
     @property
     def best(self) -> np.ndarray:
-        """(num_queries,) rank of the best right candidate; 0 for a query without one."""
+        """(num_queries,) rank of the best right candidate; 0 for a query without any."""
         best = np.zeros(len(self.ends), dtype=np.int64)
         answered = self.num_right > 0
         best[answered] = self.ranks[(self.ends - self.num_right)[answered]]
@@ -119,15 +128,15 @@ class Ranks:
 
     @property
     def average_precision(self) -> np.ndarray:
-        """(num_queries,) mean over the right candidates of the precision at their places; the whole ranking counts.
+        """(num_queries,) mean over the right candidates of the precision at their ranks, over the whole ranking.
 
         0 for a query without a right candidate.
         """
-        number = np.arange(len(self.ranks)) - np.repeat(self.ends - self.num_right, self.num_right) + 1
-        return self.sums(number / self.ranks) / np.maximum(self.num_right, 1)
+        num_found = np.arange(len(self.ranks)) - np.repeat(self.ends - self.num_right, self.num_right) + 1
+        return self.sums(num_found / self.ranks) / np.maximum(self.num_right, 1)
 
     def share_found(self, k: int) -> np.ndarray:
-        """(num_queries,) share of a query's right candidates that stand among its top `k`; 0 without one."""
+        """(num_queries,) share of a query's right candidates that are among its top `k`; 0 for a query without any."""
         return self.sums((self.ranks <= k).astype(np.float64)) / np.maximum(self.num_right, 1)
 
 
@@ -144,17 +153,17 @@ def best_ranks(
     max_chunk_mb: int = MAX_CHUNK_MB,
     tie_tolerance: float = TIE_TOLERANCE,
 ) -> np.ndarray:
-    """Rank of each query's best right candidate, by counting the wrong ones that are not worse.
+    """Rank of each query's best right candidate: 1 plus the number of wrong ones that score at least as high.
 
     Args:
-        scores: Gives the scores of some queries at a time.
+        scores: Computes the scores of a range of queries.
         answers: Which candidates are right.
         num_candidates: Size of the gallery.
-        max_chunk_mb: Scores held at once; at least one query's are.
-        tie_tolerance: Scores that differ by no more are tied.
+        max_chunk_mb: Memory for the scores of one chunk of queries; a chunk has at least one query.
+        tie_tolerance: Scores that differ by no more than this are tied.
 
     Returns:
-        (num_queries,) int64 from 1; 0 for a query that no candidate answers.
+        (num_queries,) int64 from 1; 0 for a query without a right candidate.
     """
     ranks = np.zeros(len(answers), dtype=np.int64)
     for first, last in _chunks(len(answers), num_candidates, max_chunk_mb):
@@ -162,7 +171,7 @@ def best_ranks(
         rows, right = _take_right(similarity, answers, first, last)
         best = torch.full((last - first,), -torch.inf, device=right.device)
         best = best.scatter_reduce(0, rows, right, "amax")
-        # In place, and as float32: the sum of ones is exact up to 2^24 candidates, and faster than of booleans.
+        # In place, and as float32: a sum of ones is exact up to 2^24 candidates, and faster than a sum of booleans.
         num_not_worse = similarity.ge_((best - tie_tolerance).unsqueeze(1)).sum(dim=1).long()
         ranks[first:last] = np.where(torch.isfinite(best).cpu().numpy(), 1 + num_not_worse.cpu().numpy(), 0)
     return ranks
@@ -176,41 +185,46 @@ def all_ranks(
     max_chunk_mb: int = MAX_CHUNK_MB,
     tie_tolerance: float = TIE_TOLERANCE,
 ) -> Ranks:
-    """Rank of every right candidate: its place among the right ones, plus the wrong ones that are not worse.
+    """Rank of every right candidate: its rank among the right ones, plus the number of wrong ones not worse than it.
 
-    Arguments as for `best_ranks`.
+    The arguments are those of `best_ranks`.
     """
     parts, sizes = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for first, last in _chunks(len(answers), num_candidates, max_chunk_mb):
         similarity = scores(first, last)
         rows, right = _take_right(similarity, answers, first, last)
+        # Sort the right candidates by query, and best first within a query.
         num_right = torch.bincount(rows, minlength=last - first)
         order = torch.argsort(right, descending=True, stable=True)
-        order = order[torch.argsort(rows[order], stable=True)]  # by query, best first within it
+        order = order[torch.argsort(rows[order], stable=True)]
         rows, right = rows[order], right[order]
-        number = torch.arange(len(rows), device=rows.device) - (num_right.cumsum(0) - num_right)[rows]
+        index_in_query = torch.arange(len(rows), device=rows.device) - (num_right.cumsum(0) - num_right)[rows]
         num_not_worse = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
-        for place in range(int(num_right.max()) if len(num_right) else 0):
-            here = number == place
+        # Compare the best right candidate of all queries at once with the wrong ones, then the second best, and so on.
+        for index in range(int(num_right.max()) if len(num_right) else 0):
+            here = index_in_query == index
             bound = (right[here] - tie_tolerance).unsqueeze(1)
-            asking = rows[here]
-            of_these = similarity if len(asking) == len(similarity) else similarity[asking]
-            num_not_worse[here] = (of_these >= bound).sum(dim=1)
-        parts.append((1 + number + num_not_worse).cpu().numpy())
+            queries = rows[here]
+            compared = similarity if len(queries) == len(similarity) else similarity[queries]
+            num_not_worse[here] = (compared >= bound).sum(dim=1)
+        parts.append((1 + index_in_query + num_not_worse).cpu().numpy())
         sizes.append(num_right.cpu().numpy())
     return Ranks(np.concatenate(parts), np.cumsum(np.concatenate(sizes)))
 
 
 def _chunks(num_queries: int, num_candidates: int, max_chunk_mb: int) -> list[tuple[int, int]]:
+    """Ranges of queries whose scores fit into `max_chunk_mb`."""
     rows = max(1, max_chunk_mb * 2**20 // (_BYTES_A_SCORE * max(1, num_candidates)))
     return [(first, min(first + rows, num_queries)) for first in range(0, num_queries, rows)]
 
 
 def _take_right(similarity: torch.Tensor, answers: Answers, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows and scores of the right candidates, which then, like the query itself, score less than any wrong one."""
-    of_rows, of_columns = answers.pairs(first, last)
-    rows = torch.from_numpy(of_rows).to(similarity.device)
-    columns = torch.from_numpy(of_columns).to(similarity.device)
+    """Rows and scores of the right candidates.
+
+    In `similarity` their scores, and those of the queries themselves, become -inf, so that only wrong candidates are
+    counted afterwards.
+    """
+    rows, columns = (torch.from_numpy(indices).to(similarity.device) for indices in answers.pairs(first, last))
     right = similarity[rows, columns]
     similarity[rows, columns] = -torch.inf
     if answers.own is not None:
@@ -221,7 +235,7 @@ def _take_right(similarity: torch.Tensor, answers: Answers, first: int, last: in
 
 
 def recall_at_k(ranks: np.ndarray, k: int) -> float:
-    """Share of the queries with a right candidate among their top `k`; queries that none answers are left out.
+    """Share of the queries with a right candidate among their top `k`; queries without any are left out.
 
     >>> recall_at_k(np.array([1, 3, 7, 0]), k=5)
     0.6666666666666666
@@ -231,6 +245,6 @@ def recall_at_k(ranks: np.ndarray, k: int) -> float:
 
 
 def median_rank(ranks: np.ndarray) -> float:
-    """Median rank over the queries that some candidate answers."""
+    """Median rank over the queries that have a right candidate; 0 if none has."""
     answered = ranks[ranks > 0]
     return float(np.median(answered)) if len(answered) else 0.0

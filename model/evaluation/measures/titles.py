@@ -1,18 +1,24 @@
-"""Titles of patents in captions: whether they stand there, and captions with them taken out."""
+"""Titles of patents in captions: whether a caption contains one, and captions with them removed.
+
+A caption that contains the title can be matched by its words alone. Retrieval is therefore measured a second time on
+captions without titles.
+"""
 
 from __future__ import annotations
 
 import functools
 import re
 
-STAND_IN = "design"
-WITHOUT_TITLE_RULE = f'the title of the patent, wherever it stands in its caption, is replaced by the word "{STAND_IN}"'
+PLACEHOLDER = "design"
+WITHOUT_TITLE_RULE = (
+    f'the title of the patent, wherever it stands in its caption, is replaced by the word "{PLACEHOLDER}"'
+)
 
 
-def holds_title(text: str, title: str | None) -> bool:
-    """True where the words of the title stand in the text, in any case, with any blanks or hyphens between them.
+def contains_title(text: str, title: str | None) -> bool:
+    """Whether the text contains the words of the title, in any case, with any blanks or hyphens between them.
 
-    >>> holds_title("Front view of a wine-glass stand", "Wine glass"), holds_title("A glasshouse", "Glass")
+    >>> contains_title("Front view of a wine-glass stand", "Wine glass"), contains_title("A glasshouse", "Glass")
     (True, False)
     """
     pattern = _pattern(title or "")
@@ -20,18 +26,18 @@ def holds_title(text: str, title: str | None) -> bool:
 
 
 def without_title(text: str, title: str | None) -> str:
-    """The text with every occurrence of the title replaced by a word that says nothing.
+    """The text with every occurrence of the title replaced by a neutral word.
 
     >>> without_title("Front view of two wine glasses, classed under tableware", "Wine glass")
     'Front view of two design, classed under tableware'
     """
     pattern = _pattern(title or "")
-    return text if pattern is None else pattern.sub(STAND_IN, text)
+    return text if pattern is None else pattern.sub(PLACEHOLDER, text)
 
 
 @functools.lru_cache(maxsize=4096)
 def _pattern(title: str) -> re.Pattern[str] | None:
-    """The title's words in their order, the last one in the plural too; None for a title without a word."""
+    """The title's words in their order, the last one also in the plural; None for a title without words."""
     words = [re.escape(word) for word in re.findall(r"\w+", title)]
     if not words:
         return None

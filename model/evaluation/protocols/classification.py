@@ -1,4 +1,4 @@
-"""Figures of any classifier of views: accuracy over views, over classes, class by class, and what is taken for what."""
+"""Results that every classifier of views shares: accuracy over views and over classes, by class, and confusion."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ TIE_RULE = (
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """The views of the measured split that have a class, and how often each class was seen in training.
+class LabelledViews:
+    """The views of the measured split that have a class, and how often each class occurs in training.
 
     Attributes:
-        rows: (num_labelled,) their rows, ascending.
-        truth: (num_labelled,) int64, place of each one's class in the table.
-        training_counts: (num_classes,) training views of each class.
+        scheme: The classification, "uspc" or "locarno".
+        table: Its classes.
+        rows: (num_labelled,) rows of the views that have a class, ascending.
+        truth: (num_labelled,) int64, index of each view's class in the table.
+        training_counts: (num_classes,) number of training views of each class.
+        num_without_class: Number of views without a class.
     """
 
     scheme: str
@@ -40,21 +43,21 @@ class Labelled:
     num_without_class: int
 
 
-def label_views(trial: EvaluationContext, scheme: str) -> Labelled | None:
-    """The labelled views of the measured split; None where there is none."""
+def label_views(context: EvaluationContext, scheme: str) -> LabelledViews | None:
+    """The views of the measured split that have a class; None if there are none."""
     table = TABLES[scheme]
-    places = classes_of(trial.views, scheme)
-    rows = np.flatnonzero(places >= 0)
+    indices = class_indices(context.views, scheme)
+    rows = np.flatnonzero(indices >= 0)
     if not len(rows):
         return None
-    seen = read_columns(trial.dataset, lambda split: split == "train", [COLUMNS[scheme]])
-    in_training = table.indices_of(seen.get(COLUMNS[scheme], []))
-    counts = np.bincount(in_training[in_training >= 0], minlength=len(table))
-    return Labelled(scheme, table, rows, places[rows], counts, len(places) - len(rows))
+    training = read_columns(context.dataset, lambda split: split == "train", [COLUMNS[scheme]])
+    training_indices = table.indices_of(training.get(COLUMNS[scheme], []))
+    counts = np.bincount(training_indices[training_indices >= 0], minlength=len(table))
+    return LabelledViews(scheme, table, rows, indices[rows], counts, len(indices) - len(rows))
 
 
-def classes_of(views: Views, scheme: str) -> np.ndarray:
-    """(num_views,) place of each view's class in its table; -1 without one."""
+def class_indices(views: Views, scheme: str) -> np.ndarray:
+    """(num_views,) index of each view's class in the table of a classification; -1 without one."""
     return TABLES[scheme].indices_of(views.column(COLUMNS[scheme]))
 
 
@@ -64,52 +67,43 @@ def ranks_of_truth(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return (scores >= (own - TIE_TOLERANCE)[:, None]).sum(axis=1)
 
 
-def taken_for(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(num_views,) class each view is taken for, a wrong one among equals."""
+def predicted_classes(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(num_views,) index of the class predicted for each view; if scores are tied, a wrong one."""
     lowered = scores.copy()
     lowered[np.arange(len(truth)), truth] -= TIE_TOLERANCE
     return lowered.argmax(axis=1)
 
 
-def table_of(
-    trial: EvaluationContext,
-    labelled: Labelled,
+def accuracy_table(
+    context: EvaluationContext,
+    labelled: LabelledViews,
     scores: Mapping[str, np.ndarray],
     *,
     title: str,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The figures of a classifier.
+    """The result table of classifiers.
 
     Args:
+        context: The evaluation.
+        labelled: The views that were classified.
         scores: Column → (num_labelled, num_classes).
+        title: Title of the table.
+        notes: Notes on how the scores were found.
     """
-    truth, num_classes = labelled.truth, len(labelled.table)
-    ranks = {column: ranks_of_truth(of, truth) for column, of in scores.items()}
-    num_present = len(np.unique(truth))
-    common = _commonest(labelled)
-    rows = {}
-    for k in (1, 5):
-        is_majority = np.isin(truth, common[:k])
-        majority = float(is_majority.mean()) if len(common) else None
-        hits = {column: (of <= k).astype(np.float64) for column, of in ranks.items()}
-        name = "accuracy" if k == 1 else "top-5 accuracy"
-        chance = min(1.0, k / num_classes)
-        rows[name] = Row(hits, {"chance": chance} | ({} if majority is None else {"majority": majority}))
-        if k == 1:
-            found = len(np.unique(truth[is_majority])) / num_present
-            constants = {"chance": chance} | ({} if majority is None else {"majority": found})
-            rows["macro accuracy"] = Row(hits, constants, classes=truth)
-    majority_class = labelled.table.codes[common[0]] if len(common) else None
+    num_classes = len(labelled.table)
+    num_present = len(np.unique(labelled.truth))
+    by_frequency = _by_training_frequency(labelled)
+    majority_class = labelled.table.codes[by_frequency[0]] if len(by_frequency) else None
     terms = {
-        "split": trial.views.split,
+        "split": context.views.split,
         "gallery_size": num_classes,
-        "num_queries": len(truth),
-        "num_patents": len({trial.views.patent_numbers[row] for row in labelled.rows}),
+        "num_queries": len(labelled.truth),
+        "num_patents": len({context.views.patent_numbers[row] for row in labelled.rows}),
         "num_queries_without_positive": labelled.num_without_class,
         "positives_rule": f"the view's own class among the {num_classes} of the table",
         "tie_rule": TIE_RULE,
-        "interval": trial.interval_rule,
+        "interval": context.interval_rule,
         "notes": [
             f"accuracy counts views; macro accuracy is the mean over the {num_present} classes that occur",
             f"the majority class is {majority_class}, the commonest of the training split"
@@ -118,43 +112,69 @@ def table_of(
             *notes,
         ],
     }
-    patents = np.array(trial.views.patent_numbers)[labelled.rows]
-    return tabulate(title=title, terms=terms, rows=rows, bootstrap=trial.bootstrap(patents))
+    patents = np.array(context.views.patent_numbers)[labelled.rows]
+    rows = _accuracy_rows(labelled, scores, by_frequency)
+    return tabulate(title=title, terms=terms, rows=rows, bootstrap=context.bootstrap(patents))
 
 
-def _commonest(labelled: Labelled) -> np.ndarray:
-    """Classes seen in training, the commonest first; equals in the table's order."""
+def _accuracy_rows(
+    labelled: LabelledViews, scores: Mapping[str, np.ndarray], by_frequency: np.ndarray
+) -> dict[str, Row]:
+    """Accuracy, macro accuracy and top-5 accuracy, with chance and the majority classes as baselines."""
+    truth, num_classes = labelled.truth, len(labelled.table)
+    ranks = {column: ranks_of_truth(class_scores, truth) for column, class_scores in scores.items()}
+    rows = {}
+    for k in (1, 5):
+        is_majority = np.isin(truth, by_frequency[:k])
+        hits = {column: (class_ranks <= k).astype(np.float64) for column, class_ranks in ranks.items()}
+        constants = {"chance": min(1.0, k / num_classes)}
+        majority = {"majority": float(is_majority.mean())} if len(by_frequency) else {}
+        rows["accuracy" if k == 1 else "top-5 accuracy"] = Row(hits, constants | majority)
+        if k == 1:
+            # The mean over classes of a classifier that always predicts the majority class.
+            share_found = len(np.unique(truth[is_majority])) / len(np.unique(truth))
+            majority = {"majority": share_found} if len(by_frequency) else {}
+            rows["macro accuracy"] = Row(hits, constants | majority, classes=truth)
+    return rows
+
+
+def _by_training_frequency(labelled: LabelledViews) -> np.ndarray:
+    """Indices of the classes that occur in training, the most frequent first; ties in the table's order."""
     order = np.argsort(-labelled.training_counts, kind="stable")
     return order[labelled.training_counts[order] > 0]
 
 
-def by_class(labelled: Labelled, scores: np.ndarray) -> dict[str, Any]:
-    """Accuracy of each class against how often it occurs, and the confusion of classes, for one classifier.
+def results_by_class(labelled: LabelledViews, scores: np.ndarray) -> dict[str, Any]:
+    """Number of views and accuracy of each class, and the confusion matrix, for one classifier.
+
+    Args:
+        labelled: The views that were classified.
+        scores: (num_labelled, num_classes).
 
     Returns:
-        Parallel lists over the classes of the table, and `confusion`: row = true class, column = taken for.
+        Lists over the classes of the table, and `confusion`, whose rows are the true classes and whose columns are the
+        predicted classes.
     """
     num_classes = len(labelled.table)
-    taken = taken_for(scores, labelled.truth)
+    predicted = predicted_classes(scores, labelled.truth)
     confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
-    np.add.at(confusion, (labelled.truth, taken), 1)
-    num_views = confusion.sum(axis=1)
+    np.add.at(confusion, (labelled.truth, predicted), 1)
+    num_views = confusion.sum(axis=1).tolist()
     return {
         "codes": list(labelled.table.codes),
         "titles": list(labelled.table.titles),
         "num_training_views": labelled.training_counts.tolist(),
-        "num_views": num_views.tolist(),
-        "accuracy": [
-            float(confusion[place, place] / num) if num else None for place, num in enumerate(num_views.tolist())
-        ],
+        "num_views": num_views,
+        "accuracy": [float(confusion[index, index] / num) if num else None for index, num in enumerate(num_views)],
         "confusion": confusion.tolist(),
     }
 
 
-def fraction_right(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Share of the views that are taken for what they are."""
+def accuracy(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Share of the views that are classified correctly; ties count as wrong."""
     return float((ranks_of_truth(scores, truth) == 1).mean())
 
 
-def heading_of(scheme: str) -> str:
+def scheme_heading(scheme: str) -> str:
+    """Name of a classification in headings."""
     return {"uspc": "US design classes", "locarno": "Locarno classes"}[scheme]

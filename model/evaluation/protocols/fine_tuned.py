@@ -1,6 +1,7 @@
-"""Task fine-tuned classification: the classes as the model's own head tells them, from the images alone.
+"""Task fine-tuned classification: the classes that the model's own head predicts, from the images alone.
 
-The head was trained with the towers and saw captions there; here it sees none, since a caption holds its title.
+The head was trained together with the towers, on images and captions. Here it gets no captions, since a caption may
+contain the title of the patent, which gives the class away.
 """
 
 from __future__ import annotations
@@ -17,57 +18,67 @@ from model.dataset.classes import ClassTable
 from model.dataset.images import ImageReader
 from model.evaluation.context import EvaluationContext, TaskResult
 from model.evaluation.measures.result_table import MODEL
-from model.evaluation.protocols.classification import COLUMNS, TABLES, by_class, heading_of, label_views, table_of
+from model.evaluation.protocols.classification import (
+    COLUMNS,
+    TABLES,
+    accuracy_table,
+    label_views,
+    results_by_class,
+    scheme_heading,
+)
 
 
-def measure(trial: EvaluationContext) -> TaskResult:
-    """Accuracy of the head that the training run left beside its model, of the second model's, and of a fresh one."""
-    table = class_table_of(trial.entrants[MODEL])
+def measure(context: EvaluationContext) -> TaskResult:
+    """Accuracy of the head that was trained with the model, of the second model's head, and of a fresh one."""
+    table = class_table_of(context.encoders[MODEL])
     if table is None:
         return TaskResult(reason="the model has no classification head; train with classification_weight above 0")
     if table.codes != TABLES[table.scheme].codes:
         return TaskResult(reason="the classes of the model's head are not those of this version's table")
-    labelled = label_views(trial, table.scheme)
+    labelled = label_views(context, table.scheme)
     if labelled is None:
-        return TaskResult(reason=f"no view of the split {trial.views.split} has a {COLUMNS[table.scheme]}")
+        return TaskResult(reason=f"no view of the split {context.views.split} has a {COLUMNS[table.scheme]}")
     scores = {
-        name: class_logits(trial, entrant, table)[labelled.rows]
-        for name, entrant in trial.entrants.items()
-        if entrant.is_untrained or class_table_of(entrant) == table
+        column: class_logits(context, encoder, table)[labelled.rows]
+        for column, encoder in context.encoders.items()
+        if encoder.is_untrained or class_table_of(encoder) == table
     }
-    title = f"The model's own head, {heading_of(table.scheme)}"
+    title = f"The model's own head, {scheme_heading(table.scheme)}"
     notes = [
         "trained with the towers; by the images alone, without captions",
         "untrained: a fresh head on fresh towers",
     ]
-    figures = table_of(trial, labelled, scores, title=title, notes=notes)
-    return TaskResult(tables={table.scheme: figures}, by_class={table.scheme: by_class(labelled, scores[MODEL])})
+    result_table = accuracy_table(context, labelled, scores, title=title, notes=notes)
+    return TaskResult(
+        tables={table.scheme: result_table}, by_class={table.scheme: results_by_class(labelled, scores[MODEL])}
+    )
 
 
-def class_table_of(entrant: Encoder) -> ClassTable | None:
-    """The classes that a model's own head tells; None for a model without one."""
-    return read_class_table(entrant.source.folder) if entrant.source.folder is not None else None
+def class_table_of(encoder: Encoder) -> ClassTable | None:
+    """The classes that a model's own head predicts; None for a model without a head."""
+    return read_class_table(encoder.source.folder) if encoder.source.folder is not None else None
 
 
-def class_logits(trial: EvaluationContext, entrant: Encoder, table: ClassTable) -> np.ndarray:
-    """(num_views, num_classes) float32 of the measured split, computed once a model and dataset."""
-    return entrant.class_logits(
-        trial.dataset, trial.views, table.codes, classify=lambda: _classify(trial, entrant, table)
+def class_logits(context: EvaluationContext, encoder: Encoder, table: ClassTable) -> np.ndarray:
+    """(num_views, num_classes) float32 of the measured split, computed once for each model and dataset."""
+    return encoder.class_logits(
+        context.dataset, context.views, table.codes, classify=lambda: _classify(context, encoder, table)
     )
 
 
 @torch.inference_mode()
-def _classify(trial: EvaluationContext, entrant: Encoder, table: ClassTable) -> np.ndarray:
-    clip, config, num_views = entrant.load(), trial.config, len(trial.views)
-    if entrant.is_untrained:
-        model = ClipWithHead(clip.model, num_classes=len(table), seed=entrant.untrained_seed or 0).eval()
+def _classify(context: EvaluationContext, encoder: Encoder, table: ClassTable) -> np.ndarray:
+    """The logits of a model's own head, or of a fresh head for an untrained model."""
+    clip, config, num_views = encoder.load(), context.config, len(context.views)
+    if encoder.is_untrained:
+        model = ClipWithHead(clip.model, num_classes=len(table), seed=encoder.untrained_seed or 0).eval()
     else:
-        model, _ = load_classifier(entrant.source.folder or "", clip=clip)
+        model, _ = load_classifier(encoder.source.folder or "", clip=clip)
     parts = []
-    with contextlib.closing(ImageReader(trial.views, clip.preprocess, num_workers=config.num_workers)) as reader:
+    with contextlib.closing(ImageReader(context.views, clip.preprocess, num_workers=config.num_workers)) as reader:
         for first in range(0, num_views, config.batch_size):
             images = reader.read(range(first, min(first + config.batch_size, num_views)))
-            parts.append(model.classify(images.to(trial.device)).float().cpu().numpy())
-            if trial.progress is not None:
-                trial.progress(min(first + config.batch_size, num_views), num_views, {"doing": "classes of images"})
+            parts.append(model.classify(images.to(context.device)).float().cpu().numpy())
+            if context.progress is not None:
+                context.progress(min(first + config.batch_size, num_views), num_views, {"doing": "classes of images"})
     return np.concatenate(parts)

@@ -1,11 +1,13 @@
-"""Task prior art: with the views of a patent, find the designs that its examiner cited.
+"""Task prior art: given the views of a patent, find the designs that its examiner cited.
 
-Patents are ranked, not views: two patents are as near as their two nearest views.
+Patents are ranked, not views: the score of two patents is that of their two most similar views, since one view that two
+designs share is enough for an examiner to cite one against the other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from model.evaluation.measures.bm25 import Bm25
 from model.evaluation.measures.chance import chance_recall_at_k, chance_reciprocal_rank
 from model.evaluation.measures.metrics import Answers, Ranks, Scores, all_ranks
 from model.evaluation.measures.result_table import MODEL, Row, tabulate
-from model.evaluation.protocols.ranking import choose_ends, recall_curves, tie_rule
+from model.evaluation.protocols.ranking import best_and_worst, recall_curves, tie_rule
 
 _BM25 = "bm25_title"
 _NUM_SHOWN = 4
@@ -25,13 +27,14 @@ _NUM_SHOWN = 4
 
 @dataclass(frozen=True)
 class Gallery:
-    """The patents that are searched, with all their views.
+    """The patents that are searched, with all their views except front-page drawings.
 
     Attributes:
+        splits: Splits that the patents are from.
         numbers: Patent numbers, in the order of the splits and of their first view.
-        titles: One a patent.
-        patents: (num_views,) place in `numbers` of each view's patent.
-        views: (num_views,) where each view lies: place of its split in `splits`, and row.
+        titles: One title a patent; empty if it has none.
+        patents: (num_views,) index in `numbers` of each view's patent.
+        views: One pair a view: index of the view's split in `splits`, and row in that split.
     """
 
     splits: tuple[str, ...]
@@ -41,182 +44,244 @@ class Gallery:
     views: list[tuple[int, int]]
 
 
-def measure(trial: EvaluationContext) -> TaskResult:
-    """Every patent of the split asks; the gallery is every other one, and those of further splits in the settings."""
-    gallery = _gallery(trial)
-    place = {number: index for index, number in enumerate(gallery.numbers)}
-    cited_by: dict[str, set[str]] = {}
-    for number, cited in zip(trial.views.patent_numbers, trial.views.cited_by_examiner, strict=True):
-        cited_by.setdefault(number, set()).update(cited or ())
-    asking = [number for number in gallery.numbers if number in cited_by]
-    right = [sorted(place[other] for other in cited_by[number] - {number} if other in place) for number in asking]
-    own = np.array([place[number] for number in asking], dtype=np.int64)
-    answers = Answers.listed(right, own=own)
-    answered = answers.num_right > 0
-    if not answered.any():
+@dataclass(frozen=True)
+class Queries:
+    """The patents that are searched with.
+
+    Attributes:
+        numbers: Their patent numbers.
+        indices: (num_queries,) int64, their indices in the gallery.
+        answers: The patents of the gallery that their examiners cited.
+    """
+
+    numbers: list[str]
+    indices: np.ndarray
+    answers: Answers
+
+
+def measure(context: EvaluationContext) -> TaskResult:
+    """Every patent of the split is a query; the gallery is every other one, and those of `prior_art_splits`."""
+    gallery = _gallery(context)
+    queries = _queries(context, gallery)
+    num_right = queries.answers.num_right
+    if not (num_right > 0).any():
         return TaskResult(
-            reason=f"the examiner of none of the {len(asking):,} patents of the split {trial.views.split} cited one of "
-            f"the {len(gallery.numbers):,} patents in the gallery"
+            reason=f"the examiner of none of the {len(queries.numbers):,} patents of the split {context.views.split} "
+            f"cited one of the {len(gallery.numbers):,} patents in the gallery"
         )
-    ranks: dict[str, Ranks] = {}
-    for entrant in trial.entrants:
-        ranks[entrant] = _ranks(patent_scores(*_features(trial, entrant, gallery, own)), answers, gallery, trial)
-    if any(gallery.titles):
-        scores = Bm25(gallery.titles).scores([gallery.titles[index] for index in own])
-        ranks[_BM25] = _ranks(scores, answers, gallery, trial)
-    num_candidates, num_right = len(gallery.numbers) - 1, answers.num_right
-    rows = {}
-    for k in trial.config.cutoffs:
-        rows[f"R@{k}"] = Row(
-            {column: of.share_found(k)[answered] for column, of in ranks.items()},
-            {"chance": min(1.0, k / num_candidates)},
-        )
-    for k in trial.config.cutoffs:
-        rows[f"hit@{k}"] = Row(
-            {column: (of.best[answered] <= k).astype(np.float64) for column, of in ranks.items()},
-            {"chance": chance_recall_at_k(num_right, num_candidates, k)},
-        )
-    rows["MRR"] = Row(
-        {column: 1 / of.best[answered] for column, of in ranks.items()},
-        {"chance": chance_reciprocal_rank(num_right, num_candidates)},
+    ranks = _ranks(context, gallery, queries)
+    best = {column: column_ranks.best for column, column_ranks in ranks.items()}
+    return TaskResult(
+        tables={"examiner_citations": _table(context, gallery, queries, ranks)},
+        curves={"examiner_citations": recall_curves(best, num_right, len(gallery.numbers) - 1)},
+        examples=_examples(context, gallery, queries, best[MODEL]),
     )
-    table = tabulate(
-        title="What the examiner cited",
-        terms={
-            "split": trial.views.split,
-            "gallery_size": num_candidates,
-            "num_queries": len(asking),
-            "num_patents": len(asking),
-            "num_queries_without_positive": int((~answered).sum()),
-            "mean_positives": round(float(num_right[answered].mean()), 4),
-            "positives_rule": "US designs in the gallery that the examiner cited against the query; what the applicant "
-            "cited, and relatives that nobody cited, count as wrong",
-            "tie_rule": tie_rule(),
-            "interval": trial.interval_rule,
-            "notes": [
-                f"gallery: patents of {', '.join(gallery.splits)}, but the query; two patents score as their two "
-                "nearest views do",
-                "R@k: share of the cited patents among the first k; hit@k: at least one of them",
-                *([f"BM25 on titles: the query's title against the others'; {BM25_RULE}"] if _BM25 in ranks else []),
-            ],
-        },
-        rows=rows,
-        bootstrap=trial.bootstrap(np.array(asking)[answered]),
-    )
-    curves = recall_curves({column: of.best for column, of in ranks.items()}, num_right, num_candidates)
-    examples = _examples(trial, gallery, own, answers, ranks[MODEL].best)
-    return TaskResult(tables={"examiner_citations": table}, curves={"examiner_citations": curves}, examples=examples)
 
 
-def _gallery(trial: EvaluationContext) -> Gallery:
-    splits = (trial.config.split, *(split for split in trial.config.prior_art_splits if trial.has(split)))
-    place: dict[str, int] = {}
+def _gallery(context: EvaluationContext) -> Gallery:
+    splits = (context.config.split, *(split for split in context.config.prior_art_splits if context.has(split)))
+    index_of: dict[str, int] = {}
     titles: list[str] = []
     patents: list[int] = []
     rows: list[tuple[int, int]] = []
-    for number_of_split, split in enumerate(splits):
-        views = trial.views_of(split)
+    for split_index, split in enumerate(splits):
+        views = context.views_of(split)
         marks = views.column("is_front_page")
         for row, patent in enumerate(views.patent_numbers):
             if is_front_page(views.view_ids[row]) or marks[row]:
                 continue
-            if patent not in place:
-                place[patent] = len(place)
+            if patent not in index_of:
+                index_of[patent] = len(index_of)
                 titles.append(views.titles[row] or "")
-            patents.append(place[patent])
-            rows.append((number_of_split, row))
-    return Gallery(splits, list(place), titles, np.array(patents, dtype=np.int64), rows)
+            patents.append(index_of[patent])
+            rows.append((split_index, row))
+    return Gallery(splits, list(index_of), titles, np.array(patents, dtype=np.int64), rows)
 
 
-def _features(
-    trial: EvaluationContext, entrant: str, gallery: Gallery, own: np.ndarray
-) -> tuple[torch.Tensor, np.ndarray, np.ndarray, int]:
-    """What `patent_scores` takes."""
+def _queries(context: EvaluationContext, gallery: Gallery) -> Queries:
+    index_of = {number: index for index, number in enumerate(gallery.numbers)}
+    cited_by: dict[str, set[str]] = {}
+    for number, cited in zip(context.views.patent_numbers, context.views.cited_by_examiner, strict=True):
+        cited_by.setdefault(number, set()).update(cited or ())
+    numbers = [number for number in gallery.numbers if number in cited_by]
+    right = [
+        sorted(index_of[other] for other in cited_by[number] - {number} if other in index_of) for number in numbers
+    ]
+    indices = np.array([index_of[number] for number in numbers], dtype=np.int64)
+    return Queries(numbers, indices, Answers.listed(right, own=indices))
+
+
+def _ranks(context: EvaluationContext, gallery: Gallery, queries: Queries) -> dict[str, Ranks]:
+    """Column → ranks of the cited patents, for every encoder and for BM25 on titles if there are titles."""
+
+    def rank(scores: Scores) -> Ranks:
+        return all_ranks(scores, queries.answers, len(gallery.numbers), max_chunk_mb=context.config.max_chunk_mb)
+
+    ranks = {}
+    for column in context.encoders:
+        features = _features(context, column, gallery)
+        ranks[column] = rank(PatentScores(features, gallery.patents, queries.indices, context.config.max_chunk_mb))
+    if any(gallery.titles):
+        ranks[_BM25] = rank(Bm25(gallery.titles).scores([gallery.titles[index] for index in queries.indices]))
+    return ranks
+
+
+def _features(context: EvaluationContext, column: str, gallery: Gallery) -> torch.Tensor:
+    """(num_views, embed_dim) float32, the features of the gallery's views."""
     parts = []
-    for number, split in enumerate(gallery.splits):
-        rows = [row for of, row in gallery.views if of == number]
-        parts.append(trial.image_features(entrant, split).features[rows])
-    return trial.tensor(np.concatenate(parts)), gallery.patents, own, trial.config.max_chunk_mb
+    for split_index, split in enumerate(gallery.splits):
+        rows = [row for view_split, row in gallery.views if view_split == split_index]
+        parts.append(context.image_features(column, split).features[rows])
+    return context.tensor(np.concatenate(parts))
 
 
-def _ranks(scores: Scores, answers: Answers, gallery: Gallery, trial: EvaluationContext) -> Ranks:
-    return all_ranks(scores, answers, len(gallery.numbers), max_chunk_mb=trial.config.max_chunk_mb)
+def _table(context: EvaluationContext, gallery: Gallery, queries: Queries, ranks: dict[str, Ranks]) -> dict[str, Any]:
+    num_candidates, num_right = len(gallery.numbers) - 1, queries.answers.num_right
+    answered = num_right > 0
+    terms = {
+        "split": context.views.split,
+        "gallery_size": num_candidates,
+        "num_queries": len(queries.numbers),
+        "num_patents": len(queries.numbers),
+        "num_queries_without_positive": int((~answered).sum()),
+        "mean_positives": round(float(num_right[answered].mean()), 4),
+        "positives_rule": "US designs in the gallery that the examiner cited against the query; what the applicant "
+        "cited, and relatives that nobody cited, count as wrong",
+        "tie_rule": tie_rule(),
+        "interval": context.interval_rule,
+        "notes": [
+            f"gallery: patents of {', '.join(gallery.splits)}, but the query; two patents score as their two "
+            "nearest views do",
+            "R@k: share of the cited patents among the first k; hit@k: at least one of them",
+            *([f"BM25 on titles: the query's title against the others'; {BM25_RULE}"] if _BM25 in ranks else []),
+        ],
+    }
+    return tabulate(
+        title="What the examiner cited",
+        terms=terms,
+        rows=_rows(ranks, num_right, num_candidates, context.config.cutoffs),
+        bootstrap=context.bootstrap(np.array(queries.numbers)[answered]),
+    )
 
 
-def patent_scores(features: torch.Tensor, patents: np.ndarray, asking: np.ndarray, max_chunk_mb: int) -> Scores:
-    """Scores of patents: the highest of any view of the one with any view of the other.
+def _rows(
+    ranks: dict[str, Ranks], num_right: np.ndarray, num_candidates: int, cutoffs: tuple[int, ...]
+) -> dict[str, Row]:
+    """The share of cited patents found (R@k), whether any was found (hit@k), and the mean reciprocal rank."""
+    answered = num_right > 0
+    rows = {}
+    for k in cutoffs:
+        rows[f"R@{k}"] = Row(
+            {column: column_ranks.share_found(k)[answered] for column, column_ranks in ranks.items()},
+            {"chance": min(1.0, k / num_candidates)},
+        )
+    for k in cutoffs:
+        rows[f"hit@{k}"] = Row(
+            {column: (column_ranks.best[answered] <= k).astype(np.float64) for column, column_ranks in ranks.items()},
+            {"chance": chance_recall_at_k(num_right, num_candidates, k)},
+        )
+    rows["MRR"] = Row(
+        {column: 1 / column_ranks.best[answered] for column, column_ranks in ranks.items()},
+        {"chance": chance_reciprocal_rank(num_right, num_candidates)},
+    )
+    return rows
+
+
+class PatentScores:
+    """Scores of patents: the highest score of any view of the one with any view of the other.
+
+    An instance is called with a range of queries, as `Scores` are.
+
+    The views of the gallery are sorted so that patents with equally many views are adjacent. The scores of their views
+    then form a block, and the highest score of each patent is one reduction over that block, without a loop over
+    patents.
 
     Args:
         features: (num_views, embed_dim) float32.
-        patents: (num_views,) int64, patent of each view, from 0 without a gap.
-        asking: (num_queries,) the patents that ask.
-        max_chunk_mb: Memory for the scores of views that exist at once.
+        patents: (num_views,) int64, patent of each view, from 0 without gaps.
+        queries: (num_queries,) the patents that are searched with.
+        max_chunk_mb: Memory for the scores of one chunk of views.
     """
-    order = np.argsort(patents, kind="stable")
-    sizes = np.bincount(patents)
-    by_size = np.argsort(sizes, kind="stable")  # patents with as many views side by side: their views form a block
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    columns = np.concatenate([order[starts[patent] : starts[patent + 1]] for patent in by_size])
-    gallery = features[torch.from_numpy(columns).to(features.device)]
-    blocks = [(int(size), int(num)) for size, num in zip(*np.unique(sizes, return_counts=True), strict=True)]
-    back = torch.from_numpy(np.argsort(by_size)).to(features.device)
-    rows_at_once = max(1, max_chunk_mb * 2**20 // (4 * max(1, len(patents))))
 
-    def of(first: int, last: int) -> torch.Tensor:
-        parts: list[torch.Tensor] = []
-        waiting: list[int] = []
-        for patent in [*asking[first:last].tolist(), None]:
-            num_waiting = sum(int(sizes[other]) for other in waiting)
-            if waiting and (patent is None or num_waiting + int(sizes[patent]) > rows_at_once):
-                parts.append(_of_some(waiting))
-                waiting = []
-            if patent is not None:
-                waiting.append(patent)
-        return torch.cat(parts)[:, back]
+    def __init__(self, features: torch.Tensor, patents: np.ndarray, queries: np.ndarray, max_chunk_mb: int) -> None:
+        self._features = features
+        self._queries = queries
+        self._sizes = np.bincount(patents)  # (num_patents,) number of views
+        self._order = np.argsort(patents, kind="stable")  # views by patent
+        self._starts = np.concatenate([[0], np.cumsum(self._sizes)])
+        by_size = np.argsort(self._sizes, kind="stable")
+        self._gallery = features[self._views_of(by_size)]
+        sizes, counts = np.unique(self._sizes, return_counts=True)
+        self._blocks = [(int(size), int(num)) for size, num in zip(sizes, counts, strict=True)]
+        self._unsorted = torch.from_numpy(np.argsort(by_size)).to(features.device)
+        self._max_views = max(1, max_chunk_mb * 2**20 // (4 * max(1, len(patents))))
 
-    def _of_some(some: list[int]) -> torch.Tensor:
-        rows = np.concatenate([order[starts[patent] : starts[patent + 1]] for patent in some])
-        similarity = features[torch.from_numpy(rows).to(features.device)] @ gallery.T  # (views that ask, all views)
+    def __call__(self, first: int, last: int) -> torch.Tensor:
+        parts = [self._score(chunk) for chunk in self._chunks(self._queries[first:last].tolist())]
+        return torch.cat(parts)[:, self._unsorted]
+
+    def _chunks(self, queries: list[int]) -> list[list[int]]:
+        """Consecutive queries in chunks of at most `_max_views` views; a chunk has at least one query."""
+        chunks: list[list[int]] = []
+        num_views = 0
+        for patent in queries:
+            size = int(self._sizes[patent])
+            if not chunks or num_views + size > self._max_views:
+                chunks.append([])
+                num_views = 0
+            chunks[-1].append(patent)
+            num_views += size
+        return chunks
+
+    def _score(self, queries: list[int]) -> torch.Tensor:
+        """(num_queries, num_patents) scores; the patents are sorted by their number of views."""
+        similarity = self._features[self._views_of(queries)] @ self._gallery.T  # (views of the queries, all views)
+        # The highest score over the views of each patent of the gallery.
         pooled = []
         begin = 0
-        for size, num in blocks:
+        for size, num in self._blocks:
             pooled.append(similarity[:, begin : begin + size * num].reshape(-1, num, size).amax(dim=2))
             begin += size * num
-        of_views = torch.cat(pooled, dim=1)  # (views that ask, patents)
-        return torch.stack([part.amax(dim=0) for part in of_views.split([int(sizes[patent]) for patent in some])])
+        by_view = torch.cat(pooled, dim=1)  # (views of the queries, num_patents)
+        # The highest score over the views of each query.
+        return torch.stack([part.amax(dim=0) for part in by_view.split([int(self._sizes[query]) for query in queries])])
 
-    return of
+    def _views_of(self, patents: list[int] | np.ndarray) -> torch.Tensor:
+        """Rows of the views of some patents, one patent after the other."""
+        rows = np.concatenate([self._order[self._starts[patent] : self._starts[patent + 1]] for patent in patents])
+        return torch.from_numpy(rows).to(self._features.device)
 
 
-def _examples(
-    trial: EvaluationContext, gallery: Gallery, own: np.ndarray, answers: Answers, best: np.ndarray
-) -> list[Example]:
-    features, patents, _, max_chunk_mb = _features(trial, MODEL, gallery, own)
-    first_view = {int(patent): view for view, patent in reversed(list(enumerate(patents)))}
+def _examples(context: EvaluationContext, gallery: Gallery, queries: Queries, best: np.ndarray) -> list[Example]:
+    """The best and the worst queries with the patents nearest to them."""
+    features, indices = _features(context, MODEL, gallery), queries.indices
+    first_view = {int(patent): view for view, patent in reversed(list(enumerate(gallery.patents)))}
     examples = []
-    for end, places in choose_ends(best, np.arange(len(own)), trial.config.num_examples).items():
-        for place in places:
-            row = patent_scores(features, patents, own[place : place + 1], max_chunk_mb)(0, 1)[0].cpu().numpy()
-            row[own[place]] = -np.inf
-            right = set(answers.pairs(place, place + 1)[1].tolist())
+    for end, chosen in best_and_worst(best, np.arange(len(indices)), context.config.num_examples).items():
+        for query in chosen:
+            one = indices[query : query + 1]
+            scores = PatentScores(features, gallery.patents, one, context.config.max_chunk_mb)(0, 1)[0].cpu().numpy()
+            scores[indices[query]] = -np.inf
+            right = set(queries.answers.pairs(query, query + 1)[1].tolist())
             cards = tuple(
-                _card(trial, gallery, first_view, int(other), float(row[other]), int(other) in right)
-                for other in np.argsort(-row, kind="stable")[: min(_NUM_SHOWN, len(row) - 1)]
+                _card(context, gallery, first_view, int(other), float(scores[other]), int(other) in right)
+                for other in np.argsort(-scores, kind="stable")[: min(_NUM_SHOWN, len(scores) - 1)]
             )
-            note = f"first cited patent at rank {int(best[place]):,}; {len(right)} of the gallery are cited"
-            query = _card(trial, gallery, first_view, int(own[place]), None, None)
-            examples.append(Example(f"What the examiner cited: the {end} queries", query, note, cards))
+            note = f"first cited patent at rank {int(best[query]):,}; {len(right)} cited in the gallery"
+            card = _card(context, gallery, first_view, int(indices[query]))
+            examples.append(Example(f"What the examiner cited: the {end} queries", card, note, cards))
     return examples
 
 
 def _card(
-    trial: EvaluationContext,
+    context: EvaluationContext,
     gallery: Gallery,
     first_view: dict[int, int],
     patent: int,
-    score: float | None,
-    is_right: bool | None,
+    score: float | None = None,
+    is_right: bool | None = None,
 ) -> Card:
+    """A patent shown by its first view."""
     split, row = gallery.views[first_view[patent]]
-    jpeg = trial.views_of(gallery.splits[split]).images[row]
+    jpeg = context.views_of(gallery.splits[split]).images[row]
     return Card(gallery.numbers[patent], gallery.titles[patent], jpeg, score, is_right)

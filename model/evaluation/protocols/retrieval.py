@@ -1,8 +1,9 @@
 """Task retrieval: find the drawing that a caption describes, and the caption of a drawing.
 
-Every view asks once in each direction. A candidate is right where its caption is the query's, letter for letter, so
-views that share a caption all count. The gallery is the whole split, or small galleries of one view each of so many
-patents, drawn with a seed; the captions stand as they are, or with the title of the patent taken out.
+Every view is a query once in each direction. A candidate is right if it has exactly the caption of the query, so all
+views that share a caption count. The gallery is the whole split, or small galleries of one view each of a fixed number
+of patents, drawn with a seed. Everything is measured with the captions as they are and with the title of the patent
+removed, since a title in a caption can be matched without understanding the drawing.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ from model.evaluation.context import Card, EvaluationContext, Example, TaskResul
 from model.evaluation.measures.bm25 import RULE as BM25_RULE
 from model.evaluation.measures.bm25 import Bm25
 from model.evaluation.measures.chance import chance_recall_at_k, chance_reciprocal_rank
-from model.evaluation.measures.metrics import (
-    Answers,
-    Scores,
-    best_ranks,
-    median_rank,
-    recall_at_k,
-)
+from model.evaluation.measures.metrics import Answers, Scores, best_ranks, median_rank, recall_at_k
 from model.evaluation.measures.result_table import MODEL, Row, tabulate
 from model.evaluation.measures.titles import WITHOUT_TITLE_RULE, without_title
-from model.evaluation.protocols.ranking import choose_ends, choose_rows, nearest, number_texts, recall_curves, tie_rule
+from model.evaluation.protocols.ranking import (
+    best_and_worst,
+    choose_rows,
+    nearest,
+    number_texts,
+    recall_curves,
+    tie_rule,
+)
 
 DIRECTIONS = {"text_to_image": "Text → image", "image_to_text": "Image → text"}
 POSITIVES_RULE = "a view answers a query where its caption is the query's, letter for letter"
@@ -35,19 +37,19 @@ BM25_NOTE = (
     f"{BM25_RULE}"
 )
 _BM25 = "bm25_title"
-_NUM_SHOWN = 4  # candidates beside each example
+_NUM_SHOWN = 4  # candidates shown with each example
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """Views and their captions, as one protocol has them.
+    """The views with the captions that one protocol uses.
 
     Attributes:
-        key: In the names of tables and files; empty for captions as they are.
-        heading: In the titles of tables.
-        rule: What was done to the captions; empty for nothing.
+        key: Suffix in the names of tables and files; empty for captions as they are.
+        heading: Suffix in the titles of tables.
+        rule: What was done to the captions; empty if nothing was.
         texts: (num_views,) one caption a view.
-        groups: (num_views,) number of each view's caption; views of one group answer each other.
+        groups: (num_views,) int64, equal for equal captions; the views of a group are right answers to each other.
     """
 
     key: str
@@ -57,48 +59,40 @@ class Pairing:
     groups: np.ndarray
 
 
-def measure(trial: EvaluationContext) -> TaskResult:
+def measure(context: EvaluationContext) -> TaskResult:
     """Both directions, on the whole split and on small galleries, with titles and without."""
-    views = trial.views
-    if not trial.dataset.is_captioned:
-        return TaskResult(reason=f"the views of {trial.dataset.name} have no captions")
+    views, config = context.views, context.config
+    if not context.dataset.is_captioned:
+        return TaskResult(reason=f"the views of {context.dataset.name} have no captions")
     result = TaskResult()
-    for pairing in _pairings(trial):
-        rows = choose_rows(len(views), max_queries=trial.config.max_queries, seed=trial.config.seed)
-        patents = np.array(views.patent_numbers)[rows]
-        features = {
-            entrant: (
-                trial.image_features(entrant).features,
-                trial.text_features(entrant, pairing.texts, f"{views.split}-{trial.config.caption}{pairing.key}"),
-            )
-            for entrant in trial.entrants
-        }
-        everything = np.arange(len(views))
+    all_rows = np.arange(len(views))
+    rows = choose_rows(len(views), max_queries=config.max_queries, seed=config.seed)
+    patents = np.array(views.patent_numbers)[rows]
+    galleries = draw_galleries(
+        views.patent_numbers, size=config.gallery_size, num=config.num_galleries, seed=config.seed
+    )
+    for pairing in _pairings(context):
+        features = _features(context, pairing)
+        num_right = np.bincount(pairing.groups)[pairing.groups[rows]]
         for direction, heading in DIRECTIONS.items():
-            ranks = _ranks(trial, direction, pairing, features, rows, everything)
             name = f"{direction}{pairing.key}"
-            num_right = np.bincount(pairing.groups)[pairing.groups[rows]]
-            result.tables[name] = _table(
-                trial, f"{heading}, whole split{pairing.heading}", ranks, patents, num_right, pairing, [len(views)]
-            )
+            # The whole split.
+            ranks = _ranks(context, direction, pairing, features, rows, all_rows)
+            title = f"{heading}, whole split{pairing.heading}"
+            result.tables[name] = _table(context, title, ranks, patents, num_right, pairing, [len(views)])
             result.curves[name] = recall_curves(ranks, num_right, len(views))
             if not pairing.key:
-                result.examples += _examples(trial, direction, ranks[MODEL], features[MODEL], rows, pairing)
-            drawn = draw_galleries(
-                views.patent_numbers,
-                size=trial.config.gallery_size,
-                num=trial.config.num_galleries,
-                seed=trial.config.seed,
-            )
-            if drawn:
-                small = f"{name}_of_{trial.config.gallery_size}"
-                result.tables[small] = _on_small_galleries(trial, direction, pairing, features, drawn)
+                result.examples += _examples(context, direction, ranks[MODEL], features[MODEL], rows, pairing)
+            # Small galleries.
+            if galleries:
+                table = _table_of_small_galleries(context, direction, pairing, features, galleries)
+                result.tables[f"{name}_of_{config.gallery_size}"] = table
     return result
 
 
-def _pairings(trial: EvaluationContext) -> list[Pairing]:
-    views = trial.views
-    texts = views.texts(trial.config.caption)
+def _pairings(context: EvaluationContext) -> list[Pairing]:
+    views = context.views
+    texts = views.texts(context.config.caption)
     bare = [without_title(text, title) for text, title in zip(texts, views.titles, strict=True)]
     pairings = [Pairing("", "", "", texts, number_texts(texts))]
     if bare != texts:
@@ -110,11 +104,20 @@ def _pairings(trial: EvaluationContext) -> list[Pairing]:
     return pairings
 
 
+def _features(context: EvaluationContext, pairing: Pairing) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Column → (num_views, embed_dim) features of the images and of the captions."""
+    kind = f"{context.views.split}-{context.config.caption}{pairing.key}"
+    return {
+        column: (context.image_features(column).features, context.text_features(column, pairing.texts, kind))
+        for column in context.encoders
+    }
+
+
 def draw_galleries(patent_numbers: Sequence[str], *, size: int, num: int, seed: int) -> list[np.ndarray]:
-    """Rows of small galleries: one view each of `size` patents, both drawn; none where there are fewer patents.
+    """Rows of small galleries: `size` patents drawn at random, with one view of each, also drawn.
 
     Returns:
-        `num` arrays of ascending rows.
+        `num` arrays of ascending rows; none if there are fewer than `size` patents.
     """
     patents = number_texts(patent_numbers)
     if patents.max(initial=-1) + 1 < size:
@@ -129,32 +132,38 @@ def draw_galleries(patent_numbers: Sequence[str], *, size: int, num: int, seed: 
 
 
 def _ranks(
-    trial: EvaluationContext,
+    context: EvaluationContext,
     direction: str,
     pairing: Pairing,
     features: Mapping[str, tuple[np.ndarray, np.ndarray]],
     rows: np.ndarray,
     gallery: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Column → (num_queries,) ranks of the best right candidate, where `rows` ask and `gallery` answers."""
+    """Column → (num_queries,) rank of the best right candidate.
+
+    Args:
+        rows: (num_queries,) rows of the queries.
+        gallery: (num_candidates,) rows of the candidates.
+    """
     answers = Answers.by_group(pairing.groups[rows], pairing.groups[gallery])
 
     def ranks_by(scores: Scores) -> np.ndarray:
-        return best_ranks(scores, answers, len(gallery), max_chunk_mb=trial.config.max_chunk_mb)
+        return best_ranks(scores, answers, len(gallery), max_chunk_mb=context.config.max_chunk_mb)
 
     ranks = {}
-    for entrant, (images, texts) in features.items():
-        asking, answering = (texts, images) if direction == "text_to_image" else (images, texts)
-        ranks[entrant] = ranks_by(trial.scores(asking[rows], answering[gallery]))
-    if any(trial.views.titles):
-        titles = [title or "" for title in trial.views.titles]
-        words, documents = (pairing.texts, titles) if direction == "text_to_image" else (titles, pairing.texts)
-        ranks[_BM25] = ranks_by(Bm25([documents[row] for row in gallery]).scores([words[row] for row in rows]))
+    for column, (images, texts) in features.items():
+        queries, candidates = (texts, images) if direction == "text_to_image" else (images, texts)
+        ranks[column] = ranks_by(context.scores(queries[rows], candidates[gallery]))
+    if any(context.views.titles):
+        titles = [title or "" for title in context.views.titles]
+        # A drawing is represented by the title of its patent.
+        sought, documents = (pairing.texts, titles) if direction == "text_to_image" else (titles, pairing.texts)
+        ranks[_BM25] = ranks_by(Bm25([documents[row] for row in gallery]).scores([sought[row] for row in rows]))
     return ranks
 
 
 def _table(
-    trial: EvaluationContext,
+    context: EvaluationContext,
     title: str,
     ranks: Mapping[str, np.ndarray],
     patents: np.ndarray,
@@ -162,22 +171,29 @@ def _table(
     pairing: Pairing,
     gallery_sizes: list[int],
 ) -> dict[str, Any]:
-    """The figures of one direction and protocol; queries that nothing answers are counted and left out."""
+    """The result table of one direction and protocol; queries without a right candidate are counted and left out.
+
+    Args:
+        ranks: Column → (num_queries,) rank of the best right candidate.
+        patents: (num_queries,) patent numbers.
+        num_right: (num_queries,) number of right candidates.
+        gallery_sizes: Size of each gallery; all are equal.
+    """
     answered = ranks[MODEL] > 0
     size = gallery_sizes[0]
     rows = {
         f"R@{k}": Row(
-            values={column: (of[answered] <= k).astype(np.float64) for column, of in ranks.items()},
+            values={column: (best[answered] <= k).astype(np.float64) for column, best in ranks.items()},
             constants={"chance": chance_recall_at_k(num_right, size, k)},
         )
-        for k in trial.config.cutoffs
+        for k in context.config.cutoffs
     }
     rows["MRR"] = Row(
-        values={column: 1 / of[answered] for column, of in ranks.items()},
+        values={column: 1 / best[answered] for column, best in ranks.items()},
         constants={"chance": chance_reciprocal_rank(num_right, size)},
     )
     terms = {
-        "split": trial.views.split,
+        "split": context.views.split,
         "gallery_size": size,
         "num_galleries": len(gallery_sizes),
         "num_queries": len(answered),
@@ -186,66 +202,69 @@ def _table(
         "mean_positives": round(float(num_right.mean()), 4),
         "positives_rule": POSITIVES_RULE,
         "tie_rule": tie_rule(),
-        "interval": trial.interval_rule,
+        "interval": context.interval_rule,
         "notes": [
             *([f"captions: {pairing.rule}"] if pairing.rule else []),
             *([BM25_NOTE] if _BM25 in ranks else []),
         ],
     }
-    median = {column: median_rank(of) for column, of in ranks.items()}
+    medians = {column: median_rank(best) for column, best in ranks.items()}
     return tabulate(
         title=title,
         terms=terms,
         rows=rows,
-        bootstrap=trial.bootstrap(patents[answered]),
-        plain={"median rank": median},
+        bootstrap=context.bootstrap(patents[answered]),
+        ranks={"median rank": medians},
     )
 
 
-def _on_small_galleries(
-    trial: EvaluationContext,
+def _table_of_small_galleries(
+    context: EvaluationContext,
     direction: str,
     pairing: Pairing,
     features: Mapping[str, tuple[np.ndarray, np.ndarray]],
     galleries: list[np.ndarray],
 ) -> dict[str, Any]:
-    """The queries of all galleries together: their mean is the mean over galleries, since all are of one size."""
-    parts = [_ranks(trial, direction, pairing, features, gallery, gallery) for gallery in galleries]
+    """The result table of all small galleries together.
+
+    The mean over all queries is the mean over the galleries, since the galleries have the same size.
+    """
+    parts = [_ranks(context, direction, pairing, features, gallery, gallery) for gallery in galleries]
     ranks = {column: np.concatenate([part[column] for part in parts]) for column in parts[0]}
-    of_galleries = [pairing.groups[gallery] for gallery in galleries]
-    num_right = np.concatenate([np.bincount(groups)[groups] for groups in of_galleries])
-    patents = np.array(trial.views.patent_numbers)[np.concatenate(galleries)]
+    groups_of_galleries = [pairing.groups[gallery] for gallery in galleries]
+    num_right = np.concatenate([np.bincount(groups)[groups] for groups in groups_of_galleries])
+    patents = np.array(context.views.patent_numbers)[np.concatenate(galleries)]
     size = len(galleries[0])
     title = f"{DIRECTIONS[direction]}, galleries of {size:,}{pairing.heading}"
-    table = _table(trial, title, ranks, patents, num_right, pairing, [size] * len(galleries))
-    means = [recall_at_k(part[MODEL], trial.config.cutoffs[0]) for part in parts]
+    table = _table(context, title, ranks, patents, num_right, pairing, [size] * len(galleries))
+    means = [recall_at_k(part[MODEL], context.config.cutoffs[0]) for part in parts]
     table["terms"]["notes"].append(
-        f"{len(galleries)} galleries, each one view of {size:,} patents, drawn with seed {trial.config.seed}; all "
-        f"of a gallery ask; R@{trial.config.cutoffs[0]} of this model from {100 * min(means):.2f} to "
+        f"{len(galleries)} galleries, each one view of {size:,} patents, drawn with seed {context.config.seed}; all "
+        f"of a gallery ask; R@{context.config.cutoffs[0]} of this model from {100 * min(means):.2f} to "
         f"{100 * max(means):.2f} %"
     )
     return table
 
 
 def _examples(
-    trial: EvaluationContext,
+    context: EvaluationContext,
     direction: str,
     ranks: np.ndarray,
     features: tuple[np.ndarray, np.ndarray],
     rows: np.ndarray,
     pairing: Pairing,
 ) -> list[Example]:
-    """The best and the worst queries of one direction, each caption once, with what was found for them."""
-    views, groups = trial.views, pairing.groups
+    """The best and the worst queries of one direction with what was found for them, each caption once."""
+    views, groups = context.views, pairing.groups
     images, texts = features
     is_text = direction == "text_to_image"
-    asking, answering = (texts, images) if is_text else (images, texts)
+    queries, candidates = (texts, images) if is_text else (images, texts)
     examples = []
-    for end, places in choose_ends(ranks, groups[rows], trial.config.num_examples).items():
-        for place in places:
-            row = int(rows[place])
+    for end, chosen in best_and_worst(ranks, groups[rows], context.config.num_examples).items():
+        for query in chosen:
+            row = int(rows[query])
             # A caption is shown once, however many views have it.
-            found = nearest(asking[row], answering, _NUM_SHOWN, groups=None if is_text else groups)
+            found = nearest(queries[row], candidates, _NUM_SHOWN, groups=None if is_text else groups)
             cards = tuple(
                 Card(
                     views.view_ids[other],
@@ -256,7 +275,7 @@ def _examples(
                 )
                 for other, score in found
             )
-            query = Card(views.view_ids[row], pairing.texts[row], views.images[row])
+            card = Card(views.view_ids[row], pairing.texts[row], views.images[row])
             heading = f"{DIRECTIONS[direction]}: the {end} queries"
-            examples.append(Example(heading, query, f"rank {int(ranks[place]):,}", cards))
+            examples.append(Example(heading, card, f"rank {int(ranks[query]):,}", cards))
     return examples

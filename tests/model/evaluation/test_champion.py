@@ -1,4 +1,4 @@
-"""Promotion and refusal, on figures made by hand."""
+"""Promotion and refusal, on values chosen by hand."""
 
 from pathlib import Path
 from typing import Any
@@ -7,23 +7,23 @@ import pytest
 
 from model.dataset.folder import Dataset, open_dataset
 from model.errors import ChampionError
-from model.evaluation.champion import Decision, ModelRegistry, num_train_patents, patents_on_both_sides
+from model.evaluation.champion import Decision, ModelRegistry, count_overlap, num_train_patents
 from tests.model.dataset.drawings import draw_dataset, draw_rows, write_dataset
 
 METRIC = "retrieval/text_to_image/R@10"
 
 
 def measured(fingerprint: str, value: float, *, against: float | None = None, margin: float = 0.05) -> dict[str, Any]:
-    """An evaluation's plain form with one figure, compared with a second model where `against` is given."""
-    figure: dict[str, Any] = {"unit": "share", "model": {"value": value, "low": value, "high": value}}
+    """The results of an evaluation with one share, compared with a second model if `against` is given."""
+    share: dict[str, Any] = {"unit": "share", "model": {"value": value, "low": value, "high": value}}
     if against is not None:
         gap = value - against
-        figure["against"] = {"value": against}
-        figure["difference"] = {"value": gap, "low": gap - margin, "high": gap + margin, "p": 0.01}
-    figures = {"R@10": figure, "median rank": {"unit": "rank", "model": {"value": 3.0}}}
+        share["against"] = {"value": against}
+        share["difference"] = {"value": gap, "low": gap - margin, "high": gap + margin, "p": 0.01}
+    metrics = {"R@10": share, "median rank": {"unit": "rank", "model": {"value": 3.0}}}
     return {
         "model": {"name": "run", "fingerprint": fingerprint},
-        "tasks": {"retrieval": {"tables": {"text_to_image": {"figures": figures}}}},
+        "tasks": {"retrieval": {"tables": {"text_to_image": {"figures": metrics}}}},
     }
 
 
@@ -33,7 +33,7 @@ def dataset(tmp_path) -> Dataset:
 
 
 @pytest.fixture
-def hall(tmp_path) -> ModelRegistry:
+def registry(tmp_path) -> ModelRegistry:
     return ModelRegistry(tmp_path / "models")
 
 
@@ -45,98 +45,98 @@ def run_of(tmp_path: Path, name: str) -> Path:
 
 
 def decide(
-    hall: ModelRegistry, tmp_path: Path, dataset: Dataset, name: str, results: dict[str, Any], **other: Any
+    registry: ModelRegistry, tmp_path: Path, dataset: Dataset, name: str, results: dict[str, Any], **other: Any
 ) -> Decision:
     settings = {"metric": METRIC, "who": "somebody", "when": "2024-01-02T12:00:00+00:00"} | other
-    test_set = hall.freeze_test_set(dataset)
-    return hall.decide(results, run_dir=run_of(tmp_path, name), dataset=dataset, test_set=test_set, **settings)
+    test_set = registry.freeze_test_set(dataset)
+    return registry.decide(results, run_dir=run_of(tmp_path, name), dataset=dataset, test_set=test_set, **settings)
 
 
-def test_the_first_model_becomes_the_champion(hall, dataset, tmp_path):
-    decision = decide(hall, tmp_path, dataset, "first", measured("aa" * 8, 0.4))
+def test_the_first_model_becomes_the_champion(registry, dataset, tmp_path):
+    decision = decide(registry, tmp_path, dataset, "first", measured("aa" * 8, 0.4))
     assert decision.is_promoted and decision.why == f"{METRIC} 40.0 %; there was no champion before it"
-    assert hall.champion == decision and hall.model_of(decision).name == "first-aaaaaaaa"
+    assert registry.champion == decision and registry.model_of(decision).name == "first-aaaaaaaa"
     assert decision.num_train_patents == num_train_patents(dataset) == 6
 
 
-def test_a_model_better_by_more_than_the_interval_takes_over_and_the_old_one_stays_on_disk(hall, dataset, tmp_path):
-    first = decide(hall, tmp_path, dataset, "first", measured("aa" * 8, 0.4))
-    second = decide(hall, tmp_path, dataset, "second", measured("bb" * 8, 0.5, against=0.4))
-    assert second.is_promoted and hall.champion == second
+def test_a_model_better_by_more_than_the_interval_is_promoted_and_the_old_one_is_kept(registry, dataset, tmp_path):
+    first = decide(registry, tmp_path, dataset, "first", measured("aa" * 8, 0.4))
+    second = decide(registry, tmp_path, dataset, "second", measured("bb" * 8, 0.5, against=0.4))
+    assert second.is_promoted and registry.champion == second
     assert second.why == (f"{METRIC} 50.0 % against 40.0 % of first: difference +10.0, 95 % +5.0 to +15.0, p 0.01")
-    assert hall.model_of(first).is_dir() and hall.model_of(second).is_dir()
+    assert registry.model_of(first).is_dir() and registry.model_of(second).is_dir()
 
 
 @pytest.mark.parametrize("value", [0.44, 0.45, 0.3], ids=["within", "at the edge", "worse"])
-def test_a_model_no_better_than_the_interval_is_refused_with_its_reason(hall, dataset, tmp_path, value):
-    first = decide(hall, tmp_path, dataset, "first", measured("aa" * 8, 0.4))
-    refused = decide(hall, tmp_path, dataset, "second", measured("bb" * 8, value, against=0.4))
+def test_a_model_not_better_by_more_than_the_interval_is_refused_with_a_reason(registry, dataset, tmp_path, value):
+    first = decide(registry, tmp_path, dataset, "first", measured("aa" * 8, 0.4))
+    refused = decide(registry, tmp_path, dataset, "second", measured("bb" * 8, value, against=0.4))
     assert not refused.is_promoted and refused.model is None
     assert refused.why.endswith("the whole interval must lie above zero")
-    assert hall.champion == first and not (hall.folder / "second-bbbbbbbb").exists()
+    assert registry.champion == first and not (registry.folder / "second-bbbbbbbb").exists()
 
 
-def test_the_record_outlives_the_process(hall, dataset, tmp_path):
-    decide(hall, tmp_path, dataset, "first", measured("aa" * 8, 0.4))
-    decide(hall, tmp_path, dataset, "second", measured("bb" * 8, 0.3, against=0.4))
-    again = ModelRegistry(hall.folder)
-    assert again.decisions == hall.decisions and again.champion == hall.champion
+def test_decisions_are_read_back_from_the_record(registry, dataset, tmp_path):
+    decide(registry, tmp_path, dataset, "first", measured("aa" * 8, 0.4))
+    decide(registry, tmp_path, dataset, "second", measured("bb" * 8, 0.3, against=0.4))
+    again = ModelRegistry(registry.folder)
+    assert again.decisions == registry.decisions and again.champion == registry.champion
     test_set = again.freeze_test_set(dataset)
-    assert again.last_word_on("bb" * 8, test_set, METRIC) == hall.decisions[-1]
-    assert again.last_word_on("aa" * 8, test_set, METRIC) is None  # another was judged since
-    assert again.last_word_on("bb" * 8, test_set, "zero_shot/uspc/accuracy") is None
+    assert again.last_decision_on("bb" * 8, test_set, METRIC) == registry.decisions[-1]
+    assert again.last_decision_on("aa" * 8, test_set, METRIC) is None  # a later decision was about another model
+    assert again.last_decision_on("bb" * 8, test_set, "zero_shot/uspc/accuracy") is None
 
 
-def test_the_test_set_stays_what_it_was_when_the_dataset_grows(hall, dataset, tmp_path):
-    frozen = hall.freeze_test_set(dataset)
+def test_the_test_set_stays_the_same_when_the_dataset_grows(registry, dataset, tmp_path):
+    frozen = registry.freeze_test_set(dataset)
     rows = {"train": draw_rows(9, split="train", seed=1), "test": draw_rows(5, split="test", seed=3)}
     grown = open_dataset(write_dataset(tmp_path / "grown", rows))
-    again = hall.freeze_test_set(grown)
+    again = registry.freeze_test_set(grown)
     assert again.fingerprint == frozen.fingerprint and again.num_views == frozen.num_views == {"test": 6}
 
 
-def test_a_model_that_has_seen_the_test_set_is_refused_whatever_its_figures(hall, dataset, tmp_path):
-    hall.freeze_test_set(dataset)
+def test_a_model_trained_on_the_test_set_is_refused_whatever_its_values(registry, dataset, tmp_path):
+    registry.freeze_test_set(dataset)
     rows = {"train": [{**row, "split": "train"} for row in draw_rows(3, split="test", seed=3)]}
     leaky = open_dataset(write_dataset(tmp_path / "leaky", rows))
-    assert patents_on_both_sides(leaky, hall.freeze_test_set(leaky)) == {"patents": 3, "families": 3, "images": 6}
-    refused = decide(hall, tmp_path, leaky, "cheat", measured("cc" * 8, 0.99))
+    assert count_overlap(leaky, registry.freeze_test_set(leaky)) == {"patents": 3, "families": 3, "images": 6}
+    refused = decide(registry, tmp_path, leaky, "cheat", measured("cc" * 8, 0.99))
     assert not refused.is_promoted and refused.why.startswith("it was trained on 3 patents, 3 families, 6 images")
 
 
-def test_a_frozen_test_set_that_was_touched_is_named(hall, dataset):
-    frozen = hall.freeze_test_set(dataset)
+def test_a_changed_file_of_the_frozen_test_set_is_named(registry, dataset):
+    frozen = registry.freeze_test_set(dataset)
     file = frozen.folder / frozen.files[0].name
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(ChampionError, match="is not what it was when it was frozen"):
-        hall.freeze_test_set(dataset)
+    with pytest.raises(ChampionError, match="has changed since it was frozen; restore it, or remove"):
+        registry.freeze_test_set(dataset)
 
 
-def test_a_dataset_without_a_test_split_says_what_to_set(hall, tmp_path):
+def test_a_dataset_without_a_test_split_is_refused_with_the_setting_to_change(registry, tmp_path):
     bare = open_dataset(write_dataset(tmp_path / "bare", {"train": draw_rows(2, split="train")}))
     with pytest.raises(ChampionError, match="has no test split to measure on; give its split a test_share"):
-        hall.freeze_test_set(bare)
+        registry.freeze_test_set(bare)
 
 
 @pytest.mark.parametrize(
     ("metric", "message"),
     [
-        ("retrieval/text_to_image/R@7", r"no figure retrieval/text_to_image/R@7; this evaluation holds .*R@10"),
-        ("retrieval/text_to_image/median rank", "is no share, where more is better"),
+        ("retrieval/text_to_image/R@7", r"no value retrieval/text_to_image/R@7; this evaluation has .*R@10"),
+        ("retrieval/text_to_image/median rank", "median rank is not a share; name one, such as"),
     ],
 )
-def test_a_metric_that_cannot_decide_is_refused(hall, dataset, tmp_path, metric, message):
+def test_a_metric_that_cannot_decide_is_refused(registry, dataset, tmp_path, metric, message):
     with pytest.raises(ChampionError, match=message):
-        decide(hall, tmp_path, dataset, "first", measured("aa" * 8, 0.4), metric=metric)
-    assert not hall.decisions
+        decide(registry, tmp_path, dataset, "first", measured("aa" * 8, 0.4), metric=metric)
+    assert not registry.decisions
 
 
-def test_a_damaged_record_or_a_lost_model_is_named(hall, dataset, tmp_path):
-    first = decide(hall, tmp_path, dataset, "first", measured("aa" * 8, 0.4))
-    (hall.model_of(first) / "open_clip_config.json").unlink()
-    hall.model_of(first).rmdir()
-    with pytest.raises(ChampionError, match="the champion's model is not there"):
-        hall.model_of(first)
-    (hall.folder / "champion.json").write_text("{")
-    with pytest.raises(ChampionError, match=r"champion\.json cannot be read"):
-        ModelRegistry(hall.folder)
+def test_a_damaged_record_or_a_missing_model_is_named(registry, dataset, tmp_path):
+    first = decide(registry, tmp_path, dataset, "first", measured("aa" * 8, 0.4))
+    (registry.model_of(first) / "open_clip_config.json").unlink()
+    registry.model_of(first).rmdir()
+    with pytest.raises(ChampionError, match="the champion's model is missing"):
+        registry.model_of(first)
+    (registry.folder / "champion.json").write_text("{")
+    with pytest.raises(ChampionError, match=r"champion\.json cannot be read .* or remove it to start again"):
+        ModelRegistry(registry.folder)

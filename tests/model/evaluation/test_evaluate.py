@@ -1,4 +1,4 @@
-"""An evaluation from end to end."""
+"""Evaluation from end to end."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def bytes_of(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_the_small_architecture_learns_in_a_few_steps_which_drawing_a_caption_means(dataset, tmp_path):
+def test_the_small_architecture_learns_in_a_few_steps_to_find_the_drawing_of_a_caption(dataset, tmp_path):
     config = TrainConfig(
         architecture="designclip-tiny", num_steps=20, batch_size=32, learning_rate=1e-3, warmup_steps=5, device="cpu"
     )
@@ -78,25 +78,25 @@ def test_the_small_architecture_learns_in_a_few_steps_which_drawing_a_caption_me
 
 @pytest.fixture(scope="module")
 def measured(dataset, trained) -> dict:
-    """Every task, a second model, and small galleries."""
+    """The results of every task, with a second model and small galleries."""
     return evaluate(trained, dataset, trained, dataclasses.replace(CONFIG, against=str(trained)))
 
 
-def test_what_is_written_keeps_to_the_schema(measured, trained):
+def test_the_results_follow_the_schema(measured, trained):
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     jsonschema.validate(measured, SCHEMA)
     assert json.loads((trained / "evaluation.json").read_text()) == measured
     assert tuple(measured["tasks"]) == tuple(MEASURES) and set(MEASURES) == set(TASKS)
 
 
-def test_each_figure_stands_with_its_terms_and_baselines(measured):
+def test_each_value_has_its_terms_and_baselines(measured):
     for task, section in measured["tasks"].items():
         for name, table in section["tables"].items():
             assert table["terms"]["num_queries"] > 0, (task, name)
-            for figure in table["figures"].values():
-                if figure["unit"] == "share":
-                    assert {"model", "untrained", "against", "difference", "chance"} <= set(figure), (task, name)
-                    assert figure["model"]["low"] <= figure["model"]["value"] <= figure["model"]["high"]
+            for columns in table["figures"].values():
+                if columns["unit"] == "share":
+                    assert {"model", "untrained", "against", "difference", "chance"} <= set(columns), (task, name)
+                    assert columns["model"]["low"] <= columns["model"]["value"] <= columns["model"]["high"]
     retrieval = measured["tasks"]["retrieval"]["tables"]
     assert set(retrieval) == {f"{way}{size}" for way in ("text_to_image", "image_to_text") for size in ("", "_of_5")}
     assert retrieval["text_to_image"]["terms"]["gallery_size"] == 40
@@ -106,40 +106,40 @@ def test_each_figure_stands_with_its_terms_and_baselines(measured):
 
 
 @pytest.mark.parametrize(
-    ("task", "table", "figure"),
+    ("task", "table", "metric"),
     [("retrieval", "text_to_image", "R@{}"), ("image_retrieval", "same_patent", "top-{}")],
 )
-def test_curves_go_through_the_figures_of_their_table(measured, task, table, figure):
+def test_curves_contain_the_values_of_their_table(measured, task, table, metric):
     section = measured["tasks"][task]
     for column, line in section["curves"][table].items():
         drawn = dict(zip(line["k"], line["recall"], strict=True))
         assert drawn[max(drawn)] == pytest.approx(1)
         for k in (1, 5, 10):
-            assert drawn[k] == pytest.approx(section["tables"][table]["figures"][figure.format(k)][column]["value"])
+            assert drawn[k] == pytest.approx(section["tables"][table]["figures"][metric.format(k)][column]["value"])
 
 
 def test_a_model_does_not_differ_from_itself(measured):
     for section in measured["tasks"].values():
         for table in section["tables"].values():
-            for figure in table["figures"].values():
-                if "difference" in figure:
-                    assert figure["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
+            for columns in table["figures"].values():
+                if "difference" in columns:
+                    assert columns["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
 
 
-def test_a_figure_is_found_by_its_path(measured):
-    figure = find_value(measured, "image_retrieval/same_patent/mAP")
-    assert 0 <= figure["model"]["low"] <= figure["model"]["high"] <= 1
-    with pytest.raises(KeyError, match=r"no figure retrieval/mAP; this evaluation holds .*same_patent"):
+def test_a_value_is_found_by_its_path(measured):
+    value = find_value(measured, "image_retrieval/same_patent/mAP")
+    assert 0 <= value["model"]["low"] <= value["model"]["high"] <= 1
+    with pytest.raises(KeyError, match=r"no value retrieval/mAP; this evaluation has .*same_patent"):
         find_value(measured, "retrieval/mAP")
 
 
-def test_what_a_dataset_cannot_tell_is_said_and_the_rest_is_measured(measured, trained):
+def test_a_task_that_a_dataset_does_not_support_gives_its_reason_and_the_rest_is_measured(measured, trained):
     assert measured["tasks"]["prior_art"]["status"] == "not_available"
     assert "cited" in measured["tasks"]["prior_art"]["reason"]
     assert "Not available: the examiner of none" in (trained / "report.html").read_text()
 
 
-def test_features_serve_other_tasks_and_evaluations(dataset, run, monkeypatch):
+def test_features_are_reused_by_other_tasks_and_evaluations(dataset, run, monkeypatch):
     evaluate(run, dataset, run, CONFIG)
     monkeypatch.setattr("model.clip.encoder.load_clip", None)  # a model that is loaded fails the test
     results = evaluate(run, dataset, run.parent / "elsewhere", dataclasses.replace(CONFIG, cutoffs=(3,), seed=0))
@@ -147,23 +147,23 @@ def test_features_serve_other_tasks_and_evaluations(dataset, run, monkeypatch):
     assert find_value(results, "retrieval/text_to_image/R@3")["model"]["value"] > 0
 
 
-def test_a_child_tells_of_its_progress_and_gives_the_same(dataset, run):
+def test_a_child_process_reports_progress_and_returns_the_same_results(dataset, run):
     terms = dataclasses.replace(CONFIG, tasks=("retrieval",), untrained=False)
     shutil.rmtree(run / "embeddings")
-    heard = []
+    reported = []
     results = evaluate_in_child(
         run,
         dataset,
         run,
         terms,
-        progress=lambda step, num_steps, values: heard.append((step, num_steps, values["doing"])),
+        progress=lambda step, num_steps, values: reported.append((step, num_steps, values["doing"])),
     )
 
     assert results == evaluate(run, dataset, run, terms)
-    assert (40, 40, "images of test") in heard and any("retrieval" in doing for *_, doing in heard)
+    assert (40, 40, "images of test") in reported and any("retrieval" in doing for *_, doing in reported)
 
 
-def test_leaks_stop_before_a_model_is_loaded(tmp_path, micro_clip, monkeypatch):
+def test_leaks_stop_the_evaluation_before_a_model_is_loaded(tmp_path, micro_clip, monkeypatch):
     rows = {split: draw_rows(3, split=split) for split in ("train", "test")}
     shapes = write_dataset(tmp_path / "d", rows)
     monkeypatch.setattr("model.clip.encoder.load_clip", None)
@@ -178,23 +178,23 @@ def test_leaks_stop_before_a_model_is_loaded(tmp_path, micro_clip, monkeypatch):
     [
         ({"tasks": ("retreival",)}, "tasks is .*choose from retrieval, zero_shot"),
         ({"stop_on": ("everything",)}, "stop_on is .*choose from patents, families"),
-        ({"prompts": ("a drawing",)}, "each needs one {}"),
+        ({"prompts": ("a drawing",)}, "each needs exactly one {}"),
         ({"probe_strengths": (10.0, 1.0)}, "use ascending positive numbers"),
-        ({"prior_art_splits": ("test",)}, "none that is searched anyway"),
+        ({"prior_art_splits": ("test",)}, "leave out 'test', which is always searched"),
         ({"gallery_size": 1}, "gallery_size is 1; it must be at least 2"),
     ],
 )
-def test_settings_that_cannot_be_used_are_named(settings, message):
+def test_invalid_settings_are_refused_with_their_name(settings, message):
     with pytest.raises(ConfigError, match=message):
         EvaluationConfig(**settings)
 
 
-def test_the_default_tasks_need_no_image_of_training():
+def test_the_default_tasks_need_no_images_of_the_training_split():
     assert EvaluationConfig().tasks == CHEAP_TASKS
     assert set(CHEAP_TASKS) <= set(TASKS) and "linear_probe" not in CHEAP_TASKS
 
 
-def test_equal_inputs_give_equal_bytes_wherever_they_lie(dataset, run, tmp_path):
+def test_equal_inputs_give_equal_bytes_wherever_they_are_stored(dataset, run, tmp_path):
     evaluate(run, dataset, run, CONFIG)
     elsewhere = shutil.copytree(dataset, tmp_path / "elsewhere" / "other-name")
     copied = shutil.copytree(run, tmp_path / "again" / "first-run")
@@ -206,7 +206,7 @@ def test_equal_inputs_give_equal_bytes_wherever_they_lie(dataset, run, tmp_path)
     assert bytes_of(copied) == bytes_of(run)
 
 
-def test_a_finished_evaluation_is_given_back_and_a_harmed_one_made_again(dataset, run):
+def test_a_finished_evaluation_is_reused_and_a_damaged_one_is_repeated(dataset, run):
     results = evaluate(run, dataset, run, CONFIG)
     before = bytes_of(run)
     times = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
@@ -222,7 +222,7 @@ def test_a_finished_evaluation_is_given_back_and_a_harmed_one_made_again(dataset
     assert bytes_of(run) == before
 
 
-def test_other_settings_are_measured_anew(dataset, run):
+def test_with_other_settings_it_is_measured_again(dataset, run):
     evaluate(run, dataset, run, CONFIG)
     results = evaluate(run, dataset, run, dataclasses.replace(CONFIG, max_queries=5, cutoffs=(2,)))
 
@@ -233,7 +233,7 @@ def test_other_settings_are_measured_anew(dataset, run):
 
 
 class Page(html.parser.HTMLParser):
-    """Collects what a page points at, and checks that its tags close."""
+    """Collects the addresses on a page, and checks that its tags are closed."""
 
     void = frozenset({"meta", "img", "link", "br"})
 
@@ -254,7 +254,7 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_stands_alone_and_names_its_terms(dataset, run):
+def test_the_page_is_self_contained_and_names_its_terms(dataset, run):
     results = evaluate(run, dataset, run, CONFIG)
     text = (run / "report.html").read_text(encoding="utf-8")
     page = Page()
@@ -277,11 +277,11 @@ def test_the_page_stands_alone_and_names_its_terms(dataset, run):
     assert str(run.parent) not in text and str(dataset) not in text
 
 
-def test_the_page_says_how_to_measure_again_in_settings_that_give_the_same_config(dataset, run):
+def test_the_page_shows_the_command_and_settings_that_repeat_it(dataset, run):
     evaluate(run, dataset, run, CONFIG)
     text = html.unescape((run / "report.html").read_text(encoding="utf-8"))
     command, settings = re.findall(r"<pre>(.*?)</pre>", text, re.DOTALL)
-    of_tasks = re.findall(r"To measure this again: <code>(.*?)</code>", text)
+    of_tasks = re.findall(r"To repeat this task: <code>(.*?)</code>", text)
 
     assert command == (
         "designclip evaluate --data-dir DATA --model MODEL --dataset shapes --run NAME --config evaluation.toml"
@@ -293,7 +293,7 @@ def test_the_page_says_how_to_measure_again_in_settings_that_give_the_same_confi
     assert again.config_hash == CONFIG.config_hash
 
 
-def test_captions_are_text_on_the_page_and_never_markup(tmp_path, micro_clip):
+def test_captions_are_escaped_on_the_page(tmp_path, micro_clip):
     rows = draw_rows(3, split="test")
     for row in rows:
         row["text"] = f"<script>alert('{row['view_id']}')</script> & more"
@@ -305,15 +305,15 @@ def test_captions_are_text_on_the_page_and_never_markup(tmp_path, micro_clip):
     assert "&lt;script&gt;" in text
 
 
-def test_a_single_view_is_found_for_certain(tmp_path, micro_clip):
+def test_a_single_view_is_always_found(tmp_path, micro_clip):
     rows = draw_rows(1, split="test", views_per_patent=1)
     results = evaluate(micro_clip, write_dataset(tmp_path / "d", {"test": rows}), tmp_path / "out", CONFIG)
 
-    figure = find_value(results, "retrieval/text_to_image/R@1")
-    assert figure["model"]["value"] == figure["chance"]["value"] == 1.0
+    recall = find_value(results, "retrieval/text_to_image/R@1")
+    assert recall["model"]["value"] == recall["chance"]["value"] == 1.0
 
 
-def test_a_split_or_a_model_that_is_not_there_is_named(dataset, run, tmp_path):
+def test_a_split_or_a_model_that_does_not_exist_is_named(dataset, run, tmp_path):
     with pytest.raises(DatasetError, match="no captioned view in the split 'holdout'"):
         evaluate(run, dataset, tmp_path / "out", dataclasses.replace(CONFIG, split="holdout"))
     with pytest.raises(ArchitectureError, match="did you mean"):

@@ -1,4 +1,4 @@
-"""What is looked for before anything is measured."""
+"""Leak checks, made before anything is measured."""
 
 from __future__ import annotations
 
@@ -19,63 +19,66 @@ from tests.model.dataset.drawings import draw_rows, write_dataset
 WARN = EvaluationConfig(stop_on=())
 
 
-def check(folder: Path, config: EvaluationConfig = WARN, *, entrants=(), **splits) -> dict[str, int]:
+def check(folder: Path, config: EvaluationConfig = WARN, *, encoders=(), **splits) -> dict[str, int]:
     dataset = open_dataset(write_dataset(folder, splits))
-    leaks = check_leaks(dataset, read_views(dataset, "test"), entrants, config)
+    leaks = check_leaks(dataset, read_views(dataset, "test"), encoders, config)
     return {leak.check: leak.num_found for leak in leaks}
 
 
-def two_sides() -> dict[str, list[dict]]:
+def two_splits() -> dict[str, list[dict]]:
     return {split: draw_rows(3, split=split, seed=seed) for seed, split in ((1, "train"), (2, "test"))}
 
 
 def test_a_clean_dataset_passes_every_check(tmp_path):
-    found = check(tmp_path, EvaluationConfig(), **two_sides())
+    found = check(tmp_path, EvaluationConfig(), **two_splits())
     assert found == {"patents": 0, "families": 0, "images": 0, "front_pages": 0, "titles": 0}
 
 
 @pytest.mark.parametrize(
     ("column", "name"), [("patent_number", "patents"), ("family", "families"), ("image_sha256", "images")]
 )
-def test_what_lies_on_both_sides_is_counted_and_stops_where_asked(tmp_path, column, name):
-    splits = two_sides()
+def test_what_is_in_two_splits_is_counted_and_stops_the_evaluation_if_so_set(tmp_path, column, name):
+    splits = two_splits()
     splits["test"][0][column] = splits["train"][0][column]
 
     assert check(tmp_path, **splits)[name] == 1
-    with pytest.raises(DatasetError, match=rf"1 of \d {name} of the split test are in another split as well.*stop_on"):
+    with pytest.raises(
+        DatasetError,
+        match=rf"1 of \d {name} of the split test are in another split as well.*remove '{name}' from stop_on",
+    ):
         check(tmp_path, EvaluationConfig(stop_on=(name,)), **splits)
 
 
-def test_patents_and_families_on_both_sides_stop_by_default(tmp_path):
-    splits = two_sides()
+def test_patents_and_families_in_two_splits_stop_the_evaluation_by_default(tmp_path):
+    splits = two_splits()
     splits["test"][0]["family"] = splits["train"][0]["family"]
     with pytest.raises(DatasetError, match=r"families.*, such as D7"):
         check(tmp_path, EvaluationConfig(), **splits)
 
 
-def test_front_pages_are_told_by_their_names_or_their_mark(tmp_path):
-    splits = two_sides()
+def test_front_pages_are_recognized_by_their_names_or_by_a_column(tmp_path):
+    splits = two_splits()
     splits["test"][0]["view_id"] = "D900-0"
     assert check(tmp_path / "named", **splits)["front_pages"] == 1
-    for number, row in enumerate(splits["test"]):
-        row["is_front_page"] = number < 3
+    for index, row in enumerate(splits["test"]):
+        row["is_front_page"] = index < 3
     assert check(tmp_path / "marked", **splits)["front_pages"] == 3
 
 
-def test_captions_that_hold_their_title_are_counted(tmp_path):
-    splits = two_sides()
+def test_captions_that_contain_their_title_are_counted(tmp_path):
+    splits = two_splits()
     splits["test"][1]["text"] = f"Front view of a {splits['test'][1]['title'].upper()}"
     assert check(tmp_path, **splits)["titles"] == 1
 
 
-def test_views_without_captions_are_not_said_to_hold_no_title():
+def test_without_captions_nothing_is_claimed_about_titles():
     leak = titles_in_captions(["", ""], [None, None])
     assert (leak.num_looked_at, leak.message) == (None, "no view has a caption, so none holds a title")
     assert titles_in_captions(["A cup."], ["Lamp"]).message == "0 of 1 captions hold the title of their patent"
 
 
-def test_views_without_a_hash_are_not_taken_for_equal(tmp_path):
-    splits = two_sides()
+def test_views_without_a_hash_are_not_counted_as_equal(tmp_path):
+    splits = two_splits()
     for rows in splits.values():
         for row in rows:
             row["image_sha256"] = None
@@ -89,12 +92,12 @@ def test_a_model_that_was_trained_on_another_dataset_is_named(tmp_path, micro_cl
     (folder / "open_clip_config.json").write_text(
         (Path(micro_clip.removeprefix("local-dir:")) / "open_clip_config.json").read_text()
     )
-    entrant = find_encoder(run, torch.device("cpu"))
-    splits = two_sides()
+    encoder = find_encoder(run, torch.device("cpu"))
+    splits = two_splits()
     for fingerprint, expected in (("other", 1), (None, 0)):
         (run / "config.json").write_text(json.dumps({"dataset_fingerprint": fingerprint}))
-        assert check(tmp_path / "d", entrants=[entrant], **splits)["other_training"] == expected
+        assert check(tmp_path / "d", encoders=[encoder], **splits)["other_training"] == expected
     (run / "config.json").write_text(json.dumps({"dataset_fingerprint": "other"}))
-    assert "other_training" not in check(tmp_path / "d", entrants=[entrant.untrained(0)], **splits)
+    assert "other_training" not in check(tmp_path / "d", encoders=[encoder.untrained(0)], **splits)
     (run / "config.json").write_text(json.dumps({"dataset_fingerprint": open_dataset(tmp_path / "d").fingerprint}))
-    assert check(tmp_path / "d", entrants=[entrant], **splits)["other_training"] == 0
+    assert check(tmp_path / "d", encoders=[encoder], **splits)["other_training"] == 0

@@ -1,4 +1,4 @@
-"""Published figures: beside the right table, of the right backbone, and each with its protocol."""
+"""Published values: in the right table, for the right backbone, and each with its protocol."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from model.evaluation.published import nearest_backbone, published_for
         ("designclip-tiny", "ViT-B/32"),
     ],
 )
-def test_the_backbone_is_told_from_the_name(architecture, backbone):
+def test_the_backbone_is_found_in_the_name(architecture, backbone):
     assert nearest_backbone(architecture) == backbone
 
 
-def test_figures_of_galleries_of_5000_stand_beside_those_alone():
+def test_values_for_galleries_of_5000_are_shown_only_in_tables_of_that_size():
     values = {
         (entry["system"], entry["figure"]): entry["value"]
         for entry in published_for("retrieval", "image_to_text_of_5000", "ViT-B-32")
@@ -31,7 +31,7 @@ def test_figures_of_galleries_of_5000_stand_beside_those_alone():
     assert published_for("retrieval", "image_to_text_without_title_of_5000", "ViT-B-32") == []
 
 
-def test_every_figure_names_how_it_was_measured():
+def test_every_value_names_how_it_was_measured():
     tables = [("retrieval", "text_to_image"), ("zero_shot", "uspc"), ("linear_probe", "uspc_five_epochs")]
     for task, table in tables:
         entries = published_for(task, table, "ViT-B-32")

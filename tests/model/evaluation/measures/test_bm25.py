@@ -21,7 +21,7 @@ def test_scores_equal_the_formula_worked_by_hand():
     assert scores.tolist() == [pytest.approx(row, rel=1e-5) for row in expected]
 
 
-def test_equal_texts_score_equally_and_rows_follow_the_order_asked():
+def test_equal_texts_have_equal_scores_and_rows_are_in_the_order_of_the_queries():
     gallery = ["a chair", "a lamp", "a chair"]
     scores = Bm25(gallery).scores(["lamp", "lamp", "chair"])
 
@@ -30,5 +30,5 @@ def test_equal_texts_score_equally_and_rows_follow_the_order_asked():
     np.testing.assert_array_equal(scores(1, 3).numpy(), whole[1:])
 
 
-def test_a_gallery_without_a_word_scores_nothing():
+def test_in_a_gallery_without_words_every_score_is_zero():
     assert Bm25(["", "the"]).scores(["chair"])(0, 1).tolist() == [[0.0, 0.0]]

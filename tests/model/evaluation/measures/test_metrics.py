@@ -1,4 +1,4 @@
-"""Ranks and what is made of them, against a reference that sorts everything, and against other implementations."""
+"""Ranks and metrics, compared with a reference that sorts everything and with other implementations."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from model.evaluation.measures.metrics import (
 )
 
 
-def places_by_sorting(scores: np.ndarray, is_right: np.ndarray) -> list[int]:
-    """Places of the right candidates in the whole ranking of one query, wrong ones first among equals."""
-    order = sorted(range(len(scores)), key=lambda place: (-scores[place], is_right[place]))
-    return [number for number, place in enumerate(order, start=1) if is_right[place]]
+def ranks_by_sorting(scores: np.ndarray, is_right: np.ndarray) -> list[int]:
+    """Ranks of the right candidates of one query in a full sort; wrong candidates first if scores are equal."""
+    order = sorted(range(len(scores)), key=lambda index: (-scores[index], is_right[index]))
+    return [rank for rank, index in enumerate(order, start=1) if is_right[index]]
 
 
 def features_with_ties(rng: np.random.Generator, num: int, embed_dim: int) -> np.ndarray:
-    """Small whole numbers, so that scores are exact and many of them equal."""
+    """Small integers, so that scores are exact and many of them are equal."""
     return rng.integers(-2, 3, size=(num, embed_dim)).astype(np.float32)
 
 
@@ -38,8 +38,8 @@ def scores_of(queries: np.ndarray, gallery: np.ndarray):
     return scores_of_features(torch.from_numpy(queries), torch.from_numpy(gallery))
 
 
-def random_trial(seed: int, *, ties: bool = True):
-    """Features of 40 queries and 60 candidates, and their groups; some queries have no answer."""
+def random_features(seed: int, *, ties: bool = True):
+    """Features of 40 queries and 60 candidates, and their groups; some queries have no right candidate."""
     rng = np.random.default_rng(seed)
     if ties:
         features = features_with_ties(rng, 40, 3), features_with_ties(rng, 60, 3)
@@ -51,12 +51,12 @@ def random_trial(seed: int, *, ties: bool = True):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("ties", [True, False])
 @pytest.mark.parametrize("queries_at_once", [1, 7, None])
-def test_ranks_equal_those_of_a_full_sort_ties_and_several_right_answers_included(
+def test_ranks_equal_those_of_a_full_sort_with_ties_and_several_right_candidates(
     monkeypatch, seed, ties, queries_at_once
 ):
     if queries_at_once:
         monkeypatch.setattr("model.evaluation.measures.metrics._BYTES_A_SCORE", 2**20 // (60 * queries_at_once))
-    queries, gallery, query_groups, gallery_groups = random_trial(seed, ties=ties)
+    queries, gallery, query_groups, gallery_groups = random_features(seed, ties=ties)
     answers = Answers.by_group(query_groups, gallery_groups)
     terms = {"max_chunk_mb": 1, "tie_tolerance": 0.0}
 
@@ -65,28 +65,28 @@ def test_ranks_equal_those_of_a_full_sort_ties_and_several_right_answers_include
 
     similarity = queries @ gallery.T
     expected = [
-        places_by_sorting(row, gallery_groups == group) for row, group in zip(similarity, query_groups, strict=True)
+        ranks_by_sorting(row, gallery_groups == group) for row, group in zip(similarity, query_groups, strict=True)
     ]
-    assert best.tolist() == ranks.best.tolist() == [places[0] if places else 0 for places in expected]
-    assert ranks.ranks.tolist() == [place for places in expected for place in places]
-    assert ranks.num_right.tolist() == answers.num_right.tolist() == [len(places) for places in expected]
-    assert not all(expected)  # the draw holds queries that nothing answers, too
+    assert best.tolist() == ranks.best.tolist() == [of_query[0] if of_query else 0 for of_query in expected]
+    assert ranks.ranks.tolist() == [rank for of_query in expected for rank in of_query]
+    assert ranks.num_right.tolist() == answers.num_right.tolist() == [len(of_query) for of_query in expected]
+    assert not all(expected)  # some queries have no right candidate
 
 
-def test_chunks_hold_no_more_than_they_may(monkeypatch):
+def test_chunks_stay_within_the_memory_limit(monkeypatch):
     sizes = []
     features = np.eye(3000, 8, dtype=np.float32)
     whole = scores_of(features, features)
 
-    def watched(first, last):
+    def recording_scores(first, last):
         sizes.append((last - first) * 3000 * 4)
         return whole(first, last)
 
-    best_ranks(watched, Answers.by_group(np.arange(3000), np.arange(3000)), 3000, max_chunk_mb=1)
+    best_ranks(recording_scores, Answers.by_group(np.arange(3000), np.arange(3000)), 3000, max_chunk_mb=1)
     assert max(sizes) <= 2**20 and len(sizes) > 30
 
 
-def test_a_query_that_lies_in_the_gallery_is_neither_right_nor_wrong_for_itself():
+def test_a_query_in_the_gallery_is_neither_right_nor_wrong_for_itself():
     features = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9], [0.5, 0.5]], np.float32)
     groups = np.array([0, 0, 1, 1, 2])
 
@@ -98,20 +98,20 @@ def test_a_query_that_lies_in_the_gallery_is_neither_right_nor_wrong_for_itself(
     assert best_ranks(scores_of(features, features), answers, 5).tolist() == [1, 1, 1, 1, 0]
 
 
-def test_answers_can_be_listed_query_by_query():
+def test_right_candidates_can_be_listed_for_each_query():
     gallery = np.array([[1.0], [0.9], [0.8], [0.7]], np.float32)
     answers = Answers.listed([[1, 3], [], [0]], own=np.array([0, 1, 2]))
 
     ranks = all_ranks(scores_of(np.ones((3, 1), np.float32), gallery), answers, 4)
 
-    assert ranks.ranks.tolist() == [1, 3, 1]  # the first query's own place, 0, is skipped
+    assert ranks.ranks.tolist() == [1, 3, 1]  # the first query itself, candidate 0, is skipped
     assert ranks.best.tolist() == [1, 0, 1]
 
 
-def test_the_order_of_the_gallery_changes_no_rank():
+def test_ranks_do_not_depend_on_the_order_of_the_gallery():
     rng = np.random.default_rng(3)
     features = rng.normal(size=(200, 16)).astype(np.float32)
-    features[50:100] = features[:50]  # equal images under other captions
+    features[50:100] = features[:50]  # equal images with other captions
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     groups, order = rng.integers(0, 80, 200), rng.permutation(200)
 
@@ -123,13 +123,13 @@ def test_the_order_of_the_gallery_changes_no_rank():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_figures_equal_those_of_torchmetrics_where_nothing_ties(seed):
-    queries, gallery, query_groups, gallery_groups = random_trial(seed, ties=False)
+def test_metrics_equal_those_of_torchmetrics_without_ties(seed):
+    queries, gallery, query_groups, gallery_groups = random_features(seed, ties=False)
     answers = Answers.by_group(query_groups, gallery_groups)
     ranks = all_ranks(scores_of(queries, gallery), answers, 60)
     for query in np.flatnonzero(answers.num_right):
         scores = torch.from_numpy(gallery @ queries[query])
-        scores = scores - scores.min() + 1  # torchmetrics takes no right answer for one where its score is 0 or less
+        scores = scores - scores.min() + 1  # torchmetrics ignores right candidates that score 0 or less
         is_right = torch.from_numpy(gallery_groups == query_groups[query])
         precision, found = ranks.average_precision[query], ranks.share_found(10)[query]
         assert precision == pytest.approx(retrieval_average_precision(scores, is_right).item(), abs=1e-6)
@@ -138,7 +138,7 @@ def test_figures_equal_those_of_torchmetrics_where_nothing_ties(seed):
         assert 1 / ranks.best[query] == pytest.approx(retrieval_reciprocal_rank(scores, is_right).item(), abs=1e-6)
 
 
-def test_figures_equal_those_of_pytorch_metric_learning_where_nothing_ties():
+def test_metrics_equal_those_of_pytorch_metric_learning_without_ties():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(120, 8)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
@@ -154,7 +154,7 @@ def test_figures_equal_those_of_pytorch_metric_learning_where_nothing_ties():
     assert (ranks.best == 1).mean() == pytest.approx(theirs["precision_at_1"], abs=1e-6)
 
 
-def test_a_model_that_scores_everything_alike_finds_nothing():
+def test_a_model_that_gives_all_candidates_the_same_score_finds_nothing():
     features = np.ones((10, 4), np.float32) / 2
     ranks = best_ranks(scores_of(features, features), Answers.by_group(np.arange(10), np.arange(10)), 10)
 
@@ -162,7 +162,7 @@ def test_a_model_that_scores_everything_alike_finds_nothing():
     assert recall_at_k(ranks, 5) == 0.0
 
 
-def test_scores_that_differ_by_rounding_alone_are_tied():
+def test_scores_that_differ_only_by_rounding_are_tied():
     gallery = np.array([[1.0, 0.0], [1.0 - 1e-7, 0.0], [0.9, 0.0]], np.float32)
     scores = scores_of(np.array([[1.0, 0.0]], np.float32), gallery)
     answers = Answers.by_group(np.array([0]), np.array([0, 1, 2]))
@@ -171,7 +171,7 @@ def test_scores_that_differ_by_rounding_alone_are_tied():
     assert best_ranks(scores, answers, 3, tie_tolerance=0.0).tolist() == [1]
 
 
-def test_recall_leaves_out_queries_without_a_right_answer():
+def test_recall_leaves_out_queries_without_a_right_candidate():
     ranks = np.array([1, 2, 6, 0])
 
     assert [recall_at_k(ranks, k) for k in (1, 5, 10)] == pytest.approx([1 / 3, 2 / 3, 1.0])

@@ -1,10 +1,10 @@
-"""Titles in captions."""
+"""Titles found in captions and removed from them."""
 
 from __future__ import annotations
 
 import pytest
 
-from model.evaluation.measures.titles import holds_title, without_title
+from model.evaluation.measures.titles import contains_title, without_title
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,6 @@ from model.evaluation.measures.titles import holds_title, without_title
         ("Étui à lunettes, vue", "Étui à lunettes", "design, vue"),
     ],
 )
-def test_the_title_is_taken_out_wherever_it_stands(text, title, expected):
+def test_the_title_is_removed_wherever_it_occurs(text, title, expected):
     assert without_title(text, title) == expected
-    assert holds_title(text, title) == (text != expected)
+    assert contains_title(text, title) == (text != expected)

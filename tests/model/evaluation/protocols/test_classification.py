@@ -1,4 +1,4 @@
-"""Classifiers: their figures, and what is learned by the probe."""
+"""Classifiers: their results, and what the linear probe learns."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from model.dataset.folder import open_dataset
 from model.evaluation.config import EvaluationConfig
 from model.evaluation.context import MODEL, EvaluationContext
 from model.evaluation.protocols import linear_probe, zero_shot
-from model.evaluation.protocols.classification import by_class, label_views, ranks_of_truth, table_of, taken_for
+from model.evaluation.protocols.classification import (
+    accuracy_table,
+    label_views,
+    predicted_classes,
+    ranks_of_truth,
+    results_by_class,
+)
 from tests.model.dataset.drawings import draw_rows, write_dataset
-from tests.model.evaluation.protocols.test_retrieval import Known
+from tests.model.evaluation.protocols.test_retrieval import KnownFeatures
 
 
-class KnownBySplit(Known):
-    """Features of each split's views by a function of the view's class."""
+class FeaturesOfClasses(KnownFeatures):
+    """Image features of any split that are a function of the view's class."""
 
     def __init__(self, features_of_class, text_features=None):
         super().__init__(np.zeros((1, 1)), text_features)
@@ -29,8 +35,8 @@ class KnownBySplit(Known):
         return super().image_features(dataset, views)
 
 
-def trial_of(folder, splits: dict[str, list[str | None]], entrant, **settings) -> EvaluationContext:
-    """A dataset of one view for each class named, and one entrant."""
+def context_of(folder, splits: dict[str, list[str | None]], encoder, **settings) -> EvaluationContext:
+    """A dataset with one view for each class listed, and one encoder."""
     rows = {}
     for seed, (split, codes) in enumerate(splits.items(), 1):
         rows[split] = draw_rows(len(codes), split=split, views_per_patent=1, seed=seed)
@@ -38,27 +44,27 @@ def trial_of(folder, splits: dict[str, list[str | None]], entrant, **settings) -
             row["uspc_class"] = code
     settings = {"schemes": ("uspc",), "num_resamples": 20, "device": "cpu"} | settings
     config = EvaluationConfig(**settings)
-    return EvaluationContext(open_dataset(write_dataset(folder, rows)), {MODEL: entrant}, config, torch.device("cpu"))
+    return EvaluationContext(open_dataset(write_dataset(folder, rows)), {MODEL: encoder}, config, torch.device("cpu"))
 
 
 SPLITS = {"train": ["D1"] * 3 + ["D2"], "test": ["D1", "D1", "D2", "D3", None]}
 
 
-def test_figures_and_their_baselines_are_those_worked_by_hand(tmp_path):
-    trial = trial_of(tmp_path, SPLITS, Known(np.zeros((5, 2)), None))
-    labelled = label_views(trial, "uspc")
+def test_results_and_baselines_equal_those_computed_by_hand(tmp_path):
+    context = context_of(tmp_path, SPLITS, KnownFeatures(np.zeros((5, 2)), None))
+    labelled = label_views(context, "uspc")
     scores = np.zeros((4, 33))
     scores[[0, 1, 2, 3], [0, 1, 1, 0]] = 1  # right, wrong, right, wrong
 
-    table = table_of(trial, labelled, {MODEL: scores}, title="known")
-    figures = {
-        name: {column: of["value"] for column, of in figure.items() if column != "unit"}
-        for name, figure in table["figures"].items()
+    table = accuracy_table(context, labelled, {MODEL: scores}, title="known")
+    values = {
+        metric: {column: estimate["value"] for column, estimate in columns.items() if column != "unit"}
+        for metric, columns in table["figures"].items()
     }
 
-    assert figures["accuracy"] == pytest.approx({"model": 0.5, "chance": 1 / 33, "majority": 0.5})
-    assert figures["macro accuracy"] == pytest.approx({"model": 0.5, "chance": 1 / 33, "majority": 1 / 3})
-    assert figures["top-5 accuracy"]["majority"] == 0.75  # D1 and D2 are all that training knows
+    assert values["accuracy"] == pytest.approx({"model": 0.5, "chance": 1 / 33, "majority": 0.5})
+    assert values["macro accuracy"] == pytest.approx({"model": 0.5, "chance": 1 / 33, "majority": 1 / 3})
+    assert values["top-5 accuracy"]["majority"] == 0.75  # D1 and D2 are the only classes in training
     assert table["terms"]["num_queries"] == 4 and table["terms"]["num_queries_without_positive"] == 1
     assert any("majority class is D1" in note for note in table["terms"]["notes"])
 
@@ -66,24 +72,24 @@ def test_figures_and_their_baselines_are_those_worked_by_hand(tmp_path):
 def test_accuracies_and_confusion_equal_those_of_scikit_learn(tmp_path):
     rng = np.random.default_rng(0)
     codes = list(rng.choice(USPC.codes[:6], 60))
-    trial = trial_of(tmp_path, {"train": codes, "test": codes}, Known(np.zeros((60, 2)), None))
-    labelled = label_views(trial, "uspc")
+    context = context_of(tmp_path, {"train": codes, "test": codes}, KnownFeatures(np.zeros((60, 2)), None))
+    labelled = label_views(context, "uspc")
     scores = rng.normal(size=(60, 33))
     scores[np.arange(60), labelled.truth] += 1.5
-    taken = scores.argmax(axis=1)
+    predicted = scores.argmax(axis=1)
 
-    figures = table_of(trial, labelled, {MODEL: scores}, title="known")["figures"]
-    told = by_class(labelled, scores)
+    values = accuracy_table(context, labelled, {MODEL: scores}, title="known")["figures"]
+    by_class = results_by_class(labelled, scores)
 
     truth = labelled.truth
-    assert figures["accuracy"]["model"]["value"] == pytest.approx(sklearn.metrics.accuracy_score(truth, taken))
-    macro = sklearn.metrics.recall_score(truth, taken, average="macro", labels=np.unique(truth), zero_division=0)
-    assert figures["macro accuracy"]["model"]["value"] == pytest.approx(macro)
+    assert values["accuracy"]["model"]["value"] == pytest.approx(sklearn.metrics.accuracy_score(truth, predicted))
+    macro = sklearn.metrics.recall_score(truth, predicted, average="macro", labels=np.unique(truth), zero_division=0)
+    assert values["macro accuracy"]["model"]["value"] == pytest.approx(macro)
     top = sklearn.metrics.top_k_accuracy_score(truth, scores, k=5, labels=np.arange(33))
-    assert figures["top-5 accuracy"]["model"]["value"] == pytest.approx(top)
-    matrix = sklearn.metrics.confusion_matrix(truth, taken, labels=np.arange(33))
-    assert told["confusion"] == matrix.tolist()
-    assert told["num_views"] == matrix.sum(axis=1).tolist()
+    assert values["top-5 accuracy"]["model"]["value"] == pytest.approx(top)
+    matrix = sklearn.metrics.confusion_matrix(truth, predicted, labels=np.arange(33))
+    assert by_class["confusion"] == matrix.tolist()
+    assert by_class["num_views"] == matrix.sum(axis=1).tolist()
 
 
 def test_a_tie_counts_against_the_model():
@@ -91,48 +97,48 @@ def test_a_tie_counts_against_the_model():
     truth = np.array([0, 0, 2])
 
     assert ranks_of_truth(scores, truth).tolist() == [2, 2, 3]
-    assert (taken_for(scores, truth) != truth).all()
+    assert (predicted_classes(scores, truth) != truth).all()
 
 
-def test_a_view_is_of_the_class_whose_prompts_it_is_nearest_to(tmp_path):
-    def text_features(text):  # prompts of class n point along axis n
+def test_a_view_is_assigned_to_the_class_whose_prompts_it_is_nearest_to(tmp_path):
+    def text_features(text):  # the prompts of class n have the direction of axis n
         title = text.removeprefix("a drawing of ").removeprefix("one of ")
         return np.eye(33)[[name.lower() for name in USPC.titles].index(title)]
 
-    images = KnownBySplit(lambda code: np.eye(33)[USPC.index_of(code)], text_features)
-    trial = trial_of(tmp_path, SPLITS, images, prompts=("a drawing of {}", "one of {}"))
+    images = FeaturesOfClasses(lambda code: np.eye(33)[USPC.index_of(code)], text_features)
+    context = context_of(tmp_path, SPLITS, images, prompts=("a drawing of {}", "one of {}"))
 
-    result = zero_shot.measure(trial)
+    result = zero_shot.measure(context)
 
     assert result.tables["uspc"]["figures"]["accuracy"]["model"]["value"] == 1.0
     assert any("a drawing of {}; one of {}" in note for note in result.tables["uspc"]["terms"]["notes"])
     assert result.by_class["uspc"]["num_training_views"][:3] == [3, 1, 0]
 
 
-def test_without_classes_there_is_nothing_to_tell(tmp_path):
-    trial = trial_of(tmp_path, {"train": [None] * 2, "test": [None] * 2}, Known(np.zeros((2, 2)), None))
-    assert "has a class of uspc" in zero_shot.measure(trial).reason
-    assert "fewer than two classes" in linear_probe.measure(trial).reason
+def test_without_classes_a_task_gives_its_reason(tmp_path):
+    context = context_of(tmp_path, {"train": [None] * 2, "test": [None] * 2}, KnownFeatures(np.zeros((2, 2)), None))
+    assert "has a class of uspc" in zero_shot.measure(context).reason
+    assert "fewer than two classes" in linear_probe.measure(context).reason
 
 
 def noisy_classes(seed: int):
-    """Features of a class around its own direction; what is near enough to learn, not to read off."""
+    """Noisy features around a direction for each class; classes can be learned, but not perfectly."""
     rng = np.random.default_rng(seed)
     directions = np.random.default_rng(0).normal(size=(33, 12))
 
-    def of(code):
+    def features_of_class(code):
         features = directions[USPC.index_of(code)] + rng.normal(scale=0.7, size=12)
         return features / np.linalg.norm(features)
 
-    return of
+    return features_of_class
 
 
-def test_the_probe_learns_what_is_linear_and_chooses_its_penalty_on_validation(tmp_path):
+def test_the_probe_learns_linear_classes_and_chooses_its_penalty_on_the_validation_split(tmp_path):
     codes = ["D1", "D2", "D3", "D4"] * 15
     splits = {"train": codes, "validation": codes[:20], "test": codes[:40]}
-    trial = trial_of(tmp_path, splits, KnownBySplit(noisy_classes(1)), probe_strengths=(0.01, 1.0, 100.0))
+    context = context_of(tmp_path, splits, FeaturesOfClasses(noisy_classes(1)), probe_strengths=(0.01, 1.0, 100.0))
 
-    result = linear_probe.measure(trial)
+    result = linear_probe.measure(context)
     chosen = result.settings["uspc"][MODEL]
 
     assert result.tables["uspc"]["figures"]["accuracy"]["model"]["value"] > 0.8
@@ -140,28 +146,28 @@ def test_the_probe_learns_what_is_linear_and_chooses_its_penalty_on_validation(t
     best = max(chosen["accuracy_by_strength"].values())
     assert chosen["accuracy_by_strength"][str(chosen["strength"])] == best
     assert set(result.tables) == {"uspc", "uspc_five_epochs"}
-    assert linear_probe.measure(trial).tables == result.tables  # equal seeds, equal figures
+    assert linear_probe.measure(context).tables == result.tables  # equal seeds, equal results
 
 
 def test_the_probe_equals_scikit_learn_on_the_same_features(tmp_path):
     codes = ["D1", "D2", "D3"] * 20
-    entrant = KnownBySplit(noisy_classes(2))
+    encoder = FeaturesOfClasses(noisy_classes(2))
     splits = {"train": codes, "validation": codes, "test": codes}
-    trial = trial_of(tmp_path, splits, entrant, probe_strengths=(10.0,))
-    train, test = trial.image_features(MODEL, "train").features, trial.image_features(MODEL).features
+    context = context_of(tmp_path, splits, encoder, probe_strengths=(10.0,))
+    train, test = context.image_features(MODEL, "train").features, context.image_features(MODEL).features
     truth = np.arange(60) % 3
 
     model = sklearn.linear_model.LogisticRegression(C=10.0, max_iter=1000).fit(train.astype(float), truth)
 
     expected = model.score(test.astype(float), truth)
-    assert linear_probe.measure(trial).tables["uspc"]["figures"]["accuracy"]["model"]["value"] == pytest.approx(
+    assert linear_probe.measure(context).tables["uspc"]["figures"]["accuracy"]["model"]["value"] == pytest.approx(
         expected
     )
 
 
-def test_a_class_that_training_did_not_show_is_never_taken(tmp_path):
+def test_a_class_without_training_views_is_never_predicted(tmp_path):
     splits = {"train": ["D1", "D2"] * 10, "test": ["D1", "D2", "D9"]}
-    result = linear_probe.measure(trial_of(tmp_path, splits, KnownBySplit(noisy_classes(3))))
+    result = linear_probe.measure(context_of(tmp_path, splits, FeaturesOfClasses(noisy_classes(3))))
 
     confusion = np.array(result.by_class["uspc"]["confusion"])
     assert confusion[:, 8].sum() == 0 and confusion[8].sum() == 1

@@ -1,4 +1,4 @@
-"""DeepPatent: its lists, its drawings as a dataset, and its protocol."""
+"""DeepPatent: its lists, its drawings imported as a dataset, and its protocol."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def test_a_line_names_a_drawing_and_the_number_of_its_patent(text, patent_number
         (f"{GOOD} 1\n{listed_path(834581, 2)} 2", "line 2: D834581 has the number 2, but earlier it had 1; use the"),
     ],
 )
-def test_anything_else_is_refused_with_file_and_line(text, message):
+def test_any_other_line_is_refused_with_file_and_line(text, message):
     with pytest.raises(DatasetError, match=message):
         parse_list(text, source="list.txt")
 
 
-def test_lists_of_two_splits_are_no_pair(tmp_path):
+def test_lists_of_two_splits_are_refused(tmp_path):
     write_list(tmp_path / "test_query_patent.txt", [(5, 0)])
     write_list(tmp_path / "test_db_patent.txt", [(6, 1)])
 
@@ -87,7 +87,7 @@ def test_lists_of_two_splits_are_no_pair(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
-def test_a_list_that_cannot_be_read_is_named(tmp_path, content):
+def test_an_unreadable_list_is_named(tmp_path, content):
     write_list(tmp_path / "test_query_patent.txt", [(5, 0)])
     if content:
         (tmp_path / "test_db_patent.txt").write_bytes(content)
@@ -118,7 +118,7 @@ def imported(published, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def own(published, tmp_path) -> tuple[Path, Path]:
-    """Lists and images that a test may harm."""
+    """A copy of lists and images that a test may damage."""
     return tuple(Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in published)
 
 
@@ -153,7 +153,7 @@ def test_large_drawings_are_padded_and_shrunk_by_area(own, tmp_path):
     assert drawing[32].sum() == pytest.approx(64 * 255 - 255 * 4 * 64 / 1200, abs=120)  # no ink is lost
 
 
-def test_missing_and_broken_images_are_left_out_counted_and_reconciled(own, tmp_path):
+def test_missing_and_broken_images_are_left_out_and_counted(own, tmp_path):
     lists, images = own
     (images / listed_path(800_000, 1)).unlink()
     (images / listed_path(800_001, 0)).write_bytes(b"no picture")
@@ -185,17 +185,17 @@ def test_a_folder_without_any_of_the_images_is_an_error_that_says_what_to_name(p
     assert not (tmp_path / "d").exists()
 
 
-def test_an_import_that_was_cut_short_goes_on_and_ends_with_the_same_bytes(published, imported, tmp_path):
-    class CutError(Exception):
+def test_an_interrupted_import_resumes_and_ends_with_the_same_bytes(published, imported, tmp_path):
+    class InterruptionError(Exception):
         pass
 
-    def cut(num_done, _num_all, _doing):
+    def interrupt(num_done, _num_all, _values):
         if num_done >= 20:
-            raise CutError
+            raise InterruptionError
 
     config = DeepPatentConfig(splits=("train", "test"), images_per_file=10, num_workers=1)
-    with pytest.raises(CutError):
-        import_deep_patent(*published, tmp_path / "deep-patent", config, progress=cut)
+    with pytest.raises(InterruptionError):
+        import_deep_patent(*published, tmp_path / "deep-patent", config, progress=interrupt)
     assert not (tmp_path / "deep-patent" / "dataset.json").exists()
     times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "deep-patent").glob("*.parquet")}
     import_deep_patent(*published, tmp_path / "deep-patent", config)
@@ -205,7 +205,7 @@ def test_an_import_that_was_cut_short_goes_on_and_ends_with_the_same_bytes(publi
     assert all((tmp_path / "deep-patent" / name).stat().st_mtime_ns == time for name, time in times.items())
 
 
-def test_a_finished_import_is_left_alone_and_a_damaged_or_changed_one_is_made_again(own, tmp_path):
+def test_a_finished_import_is_reused_and_a_damaged_or_changed_one_is_repeated(own, tmp_path):
     lists, images = own
     folder = tmp_path / "d"
     made = import_deep_patent(lists, images, folder, DeepPatentConfig(images_per_file=10))
@@ -225,7 +225,7 @@ def test_a_finished_import_is_left_alone_and_a_damaged_or_changed_one_is_made_ag
     assert sorted(path.name for path in folder.glob("*.parquet")) == ["test-00000-of-00001.parquet"]
 
 
-def test_another_dataset_is_not_written_over(published, tmp_path):
+def test_another_dataset_is_not_overwritten(published, tmp_path):
     folder = write_dataset(tmp_path / "designs", {"test": draw_rows(2, split="test")})
 
     with pytest.raises(ConfigError, match="designs contains another dataset; choose another name"):
@@ -238,7 +238,7 @@ def measured(imported, micro_clip, tmp_path_factory) -> dict:
     return evaluate(micro_clip, imported, tmp_path_factory.mktemp("evaluation") / "out", config)
 
 
-def test_the_protocol_is_measured_with_and_without_front_pages_beside_baselines(measured, imported):
+def test_the_protocol_is_measured_with_and_without_front_pages_and_with_baselines(measured, imported):
     jsonschema.validate(measured, SCHEMA)
     tables = measured["tasks"]["deep_patent"]["tables"]
     official, without = tables["official"], tables["without_front_pages"]
@@ -259,24 +259,24 @@ def test_the_protocol_is_measured_with_and_without_front_pages_beside_baselines(
     assert without["published"] == []
 
 
-def test_front_pages_leave_both_lists(own, micro_clip, tmp_path):
+def test_front_pages_are_removed_from_both_lists(own, micro_clip, tmp_path):
     lists, images = own
     write_list(lists / "test_query_patent.txt", [(800_000 + n, sheet) for n in range(6) for sheet in (0, 1)])
     write_list(lists / "test_db_patent.txt", [(800_000 + n, sheet) for n in range(6) for sheet in (2, 3)])
     import_deep_patent(lists, images, tmp_path / "d")
-    found = evaluate(micro_clip, tmp_path / "d", tmp_path / "out", CONFIG)
-    tables = found["tasks"]["deep_patent"]["tables"]
+    results = evaluate(micro_clip, tmp_path / "d", tmp_path / "out", CONFIG)
+    tables = results["tasks"]["deep_patent"]["tables"]
 
     assert tables["official"]["terms"]["num_queries"] == 12
     assert tables["without_front_pages"]["terms"]["num_queries"] == 6
     assert "0 of 12 queries (0.0%) are D00000" in " ".join(tables["official"]["terms"]["notes"])
 
 
-def test_a_query_counts_as_a_copy_only_with_the_other_one_of_the_two_in_the_database():
+def test_a_query_counts_as_a_copy_only_if_the_other_one_of_the_two_sheets_is_in_the_database():
     assert copies_in_database(["D1-1", "D1-0", "D2-0", "D10-0"], {"D1-0", "D2-10", "D10-1"}) == ["D1-1", "D10-0"]
 
 
-def test_other_tasks_say_what_a_dataset_without_captions_cannot_tell(imported, micro_clip, tmp_path):
+def test_other_tasks_give_the_reason_why_a_dataset_without_captions_is_not_enough(imported, micro_clip, tmp_path):
     config = dataclasses.replace(
         CONFIG, tasks=("retrieval", "zero_shot", "image_retrieval", "prior_art", "deep_patent")
     )
@@ -293,7 +293,7 @@ def test_other_tasks_say_what_a_dataset_without_captions_cannot_tell(imported, m
     assert tasks["retrieval"]["reason"] == "the views of deep-patent have no captions"
 
 
-def test_other_datasets_say_how_to_make_this_one(shapes, micro_clip, tmp_path):
+def test_with_another_dataset_the_reason_says_how_to_import_deep_patent(shapes, micro_clip, tmp_path):
     section = evaluate(micro_clip, shapes, tmp_path / "out", CONFIG)["tasks"]["deep_patent"]
 
     assert (
@@ -301,16 +301,16 @@ def test_other_datasets_say_how_to_make_this_one(shapes, micro_clip, tmp_path):
     )
 
 
-def test_features_are_stored_once_and_serve_again(imported, micro_clip, tmp_path, monkeypatch):
+def test_features_are_stored_and_reused(imported, micro_clip, tmp_path, monkeypatch):
     evaluate(micro_clip, imported, tmp_path / "one", CONFIG)
     monkeypatch.setattr("model.clip.encoder.load_clip", None)  # a model that is loaded fails the test
-    found = evaluate(micro_clip, imported, tmp_path / "two", dataclasses.replace(CONFIG, cutoffs=(3,)))
+    results = evaluate(micro_clip, imported, tmp_path / "two", dataclasses.replace(CONFIG, cutoffs=(3,)))
 
-    assert find_value(found, "deep_patent/official/top-3")["model"]["value"] > 0
+    assert find_value(results, "deep_patent/official/top-3")["model"]["value"] > 0
 
 
 def brute_force(similarity: np.ndarray, right: np.ndarray) -> float:
-    """Mean average precision by sorting each row, wrong candidates first among equals."""
+    """Mean average precision by sorting each row, wrong candidates first if scores are equal."""
     precisions = []
     for scores, is_right in zip(similarity, right, strict=True):
         if is_right.any():
@@ -333,7 +333,7 @@ def average_precisions(queries, database, query_patents, database_patents, **opt
 
 @pytest.mark.parametrize("is_tied", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_average_precision_equals_a_brute_force_one_and_knows_no_order_of_the_database(seed, is_tied):
+def test_average_precision_equals_a_brute_force_computation_in_any_order_of_the_database(seed, is_tied):
     generator = np.random.default_rng(100 + seed)
     queries, database = drawn_features(seed, 30, is_tied=is_tied), drawn_features(seed + 50, 90, is_tied=is_tied)
     query_patents, database_patents = generator.integers(0, 14, 30), generator.integers(0, 12, 90)
@@ -352,7 +352,7 @@ def test_average_precision_equals_a_brute_force_one_and_knows_no_order_of_the_da
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_average_precision_equals_that_of_two_other_libraries_where_nothing_ties(seed):
+def test_average_precision_equals_that_of_two_other_libraries_without_ties(seed):
     generator = np.random.default_rng(seed)
     queries, database = drawn_features(seed, 20, is_tied=False), drawn_features(seed + 50, 60, is_tied=False)
     queries, database = (torch.nn.functional.normalize(features) for features in (queries, database))
@@ -361,7 +361,7 @@ def test_average_precision_equals_that_of_two_other_libraries_where_nothing_ties
     outside = AccuracyCalculator(include=("mean_average_precision",), k=60).get_accuracy(
         queries, torch.from_numpy(query_patents), database, torch.from_numpy(database_patents)
     )
-    similarity = queries @ database.T + 2  # torchmetrics passes over right candidates that score 0 or less
+    similarity = queries @ database.T + 2  # torchmetrics ignores right candidates that score 0 or less
     by_torchmetrics = [
         float(retrieval_average_precision(row, torch.from_numpy(database_patents == patent)))
         for row, patent in zip(similarity, query_patents, strict=True)

@@ -1,4 +1,4 @@
-"""Who asks, what answers, and what is found between texts and images."""
+"""Retrieval between texts and images: queries, galleries, right candidates and results."""
 
 from __future__ import annotations
 
@@ -10,94 +10,94 @@ from model.clip.embeddings import ImageFeatures
 from model.dataset.folder import open_dataset
 from model.evaluation.config import EvaluationConfig
 from model.evaluation.context import MODEL, EvaluationContext
-from model.evaluation.protocols.ranking import choose_ends, choose_rows, nearest, number_texts
+from model.evaluation.protocols.ranking import best_and_worst, choose_rows, nearest, number_texts
 from model.evaluation.protocols.retrieval import draw_galleries, measure
 from tests.model.dataset.drawings import draw_rows, write_dataset
 
 
-class Known:
-    """Stands for a model whose features are given: one row a view, one a text."""
+class KnownFeatures:
+    """An encoder with given features: one row a view, and a function of the text."""
 
     def __init__(self, images: np.ndarray, text_features):
-        self.images, self.of_texts = images.astype(np.float32), text_features
+        self.images, self.feature_of_text = images.astype(np.float32), text_features
 
     def image_features(self, dataset, views):
         return ImageFeatures(self.images, np.ones(len(self.images), np.float32))
 
     def text_features(self, dataset, texts, *, kind):
-        return np.stack([self.of_texts(text) for text in texts]).astype(np.float32)
+        return np.stack([self.feature_of_text(text) for text in texts]).astype(np.float32)
 
 
-def trial_of(folder, rows, entrant, **settings) -> EvaluationContext:
+def context_of(folder, rows, encoder, **settings) -> EvaluationContext:
     config = EvaluationConfig(num_resamples=20, num_examples=1, num_galleries=0, device="cpu", **settings)
     dataset = open_dataset(write_dataset(folder, {"test": rows}))
-    return EvaluationContext(dataset, {MODEL: entrant}, config, torch.device("cpu"))
+    return EvaluationContext(dataset, {MODEL: encoder}, config, torch.device("cpu"))
 
 
-def rows_saying(*captions: str, titles: tuple[str, ...] = ()) -> list[dict]:
+def rows_with_captions(*captions: str, titles: tuple[str, ...] = ()) -> list[dict]:
     rows = draw_rows(len(captions), split="test", views_per_patent=1)
-    for number, (row, caption) in enumerate(zip(rows, captions, strict=True)):
+    for index, (row, caption) in enumerate(zip(rows, captions, strict=True)):
         row["text"] = caption
-        row["title"] = titles[number] if titles else "Thing"
+        row["title"] = titles[index] if titles else "Thing"
     return rows
 
 
-def test_figures_of_both_directions_are_those_worked_by_hand(tmp_path):
+def test_the_results_of_both_directions_equal_those_computed_by_hand(tmp_path):
     # Images 0 and 2 show cups; "a cup" points between them; "a chair" points at image 2.
     images = np.array([[1, 0], [0, 1], [0.8, 0.6], [0.1, 0.99]])
     texts = {"a cup": (0.9, 0.4), "a lamp": (0, 1), "a chair": (0.6, 0.8)}
-    rows = rows_saying("a cup", "a lamp", "a cup", "a chair")
-    trial = trial_of(tmp_path, rows, Known(images, texts.get), cutoffs=(1, 2))
+    rows = rows_with_captions("a cup", "a lamp", "a cup", "a chair")
+    context = context_of(tmp_path, rows, KnownFeatures(images, texts.get), cutoffs=(1, 2))
 
-    tables = measure(trial).tables
+    tables = measure(context).tables
 
-    assert set(tables) == {"text_to_image", "image_to_text"}  # no caption holds a title
+    assert set(tables) == {"text_to_image", "image_to_text"}  # no caption contains a title
     ranks = {"text_to_image": [1, 1, 1, 2], "image_to_text": [1, 1, 2, 2]}
     for direction, expected in ranks.items():
-        figures = tables[direction]["figures"]
-        assert figures["R@1"]["model"]["value"] == pytest.approx(np.mean([rank == 1 for rank in expected]))
-        assert figures["R@2"]["model"]["value"] == 1.0
-        assert figures["MRR"]["model"]["value"] == pytest.approx(np.mean([1 / rank for rank in expected]))
-        assert figures["median rank"]["model"]["value"] == np.median(expected)
-        assert figures["R@1"]["chance"]["value"] == pytest.approx((2 * 2 / 4 + 2 * 1 / 4) / 4)
+        values = tables[direction]["figures"]
+        assert values["R@1"]["model"]["value"] == pytest.approx(np.mean([rank == 1 for rank in expected]))
+        assert values["R@2"]["model"]["value"] == 1.0
+        assert values["MRR"]["model"]["value"] == pytest.approx(np.mean([1 / rank for rank in expected]))
+        assert values["median rank"]["model"]["value"] == np.median(expected)
+        assert values["R@1"]["chance"]["value"] == pytest.approx((2 * 2 / 4 + 2 * 1 / 4) / 4)
         assert tables[direction]["terms"]["mean_positives"] == 1.5
 
 
-def test_the_order_of_the_gallery_changes_no_figure(tmp_path):
+def test_results_do_not_depend_on_the_order_of_the_gallery(tmp_path):
     rng = np.random.default_rng(0)
     captions = [f"caption {number % 7}" for number in range(20)]
     images = rng.normal(size=(20, 4))
     texts = {caption: rng.normal(size=4) for caption in captions}
-    rows, order = rows_saying(*captions), rng.permutation(20)
+    rows, order = rows_with_captions(*captions), rng.permutation(20)
 
-    tables = measure(trial_of(tmp_path / "a", rows, Known(images, texts.get))).tables
-    shuffled = [rows[place] for place in order]
-    again = measure(trial_of(tmp_path / "b", shuffled, Known(images[order], texts.get))).tables
+    tables = measure(context_of(tmp_path / "a", rows, KnownFeatures(images, texts.get))).tables
+    shuffled = [rows[index] for index in order]
+    again = measure(context_of(tmp_path / "b", shuffled, KnownFeatures(images[order], texts.get))).tables
 
     for name, table in tables.items():
-        for figure, columns in table["figures"].items():
+        for metric, columns in table["figures"].items():
             for column in table["columns"]:
                 if column in columns:
-                    assert columns[column] == pytest.approx(again[name]["figures"][figure][column]), (name, figure)
+                    assert columns[column] == pytest.approx(again[name]["figures"][metric][column]), (name, metric)
 
 
-def test_captions_are_scored_with_their_titles_taken_out_as_well(tmp_path):
-    # The model knows the titles alone: without them all captions are one text.
+def test_captions_are_also_measured_without_titles(tmp_path):
+    # This encoder distinguishes only titles: without them all captions are the same text.
     features = {"front view of a cup": (1, 0), "front view of a lamp": (0, 1), "front view of a design": (1, 1)}
-    rows = rows_saying("front view of a cup", "front view of a lamp", titles=("Cup", "Lamp"))
-    trial = trial_of(tmp_path, rows, Known(np.eye(2), features.get), cutoffs=(1,))
+    rows = rows_with_captions("front view of a cup", "front view of a lamp", titles=("Cup", "Lamp"))
+    context = context_of(tmp_path, rows, KnownFeatures(np.eye(2), features.get), cutoffs=(1,))
 
-    tables = measure(trial).tables
+    tables = measure(context).tables
 
     assert tables["text_to_image"]["figures"]["R@1"]["model"]["value"] == 1.0
     assert tables["text_to_image"]["figures"]["R@1"]["bm25_title"]["value"] == 1.0
     bare = tables["text_to_image_without_title"]
-    assert bare["terms"]["mean_positives"] == 2.0  # equal captions answer each other
+    assert bare["terms"]["mean_positives"] == 2.0  # equal captions are right answers to each other
     assert bare["figures"]["R@1"]["chance"]["value"] == 1.0
     assert any("replaced by the word" in note for note in bare["terms"]["notes"])
 
 
-def test_small_galleries_hold_one_view_each_of_so_many_patents():
+def test_small_galleries_have_one_view_each_of_a_given_number_of_patents():
     patents = [f"D{number // 3}" for number in range(30)]
     galleries = draw_galleries(patents, size=6, num=4, seed=0)
 
@@ -111,7 +111,7 @@ def test_small_galleries_hold_one_view_each_of_so_many_patents():
     assert draw_galleries(patents, size=11, num=4, seed=0) == []
 
 
-def test_every_view_of_a_patent_is_drawn_about_as_often():
+def test_every_view_of_a_patent_is_drawn_about_equally_often():
     patents = ["D1"] * 4 + ["D2"]
     rows = np.concatenate(draw_galleries(patents, size=2, num=400, seed=0))
 
@@ -119,7 +119,7 @@ def test_every_view_of_a_patent_is_drawn_about_as_often():
     assert (rows == 4).sum() == 400
 
 
-def test_some_views_ask_where_queries_are_few():
+def test_the_number_of_queries_can_be_limited():
     rows = choose_rows(40, max_queries=7, seed=0)
 
     assert len(set(rows.tolist())) == 7 and rows.tolist() == sorted(rows.tolist())
@@ -132,7 +132,7 @@ def test_equal_texts_have_equal_numbers():
     assert numbers[0] == numbers[2] != numbers[1]
 
 
-def test_the_nearest_come_first_and_each_group_once_where_asked():
+def test_the_nearest_come_first_and_each_group_at_most_once_if_groups_are_given():
     gallery = np.array([[0.1], [0.9], [0.5], [0.9]], np.float32)
 
     assert [row for row, _ in nearest(np.ones(1, np.float32), gallery, 3)] == [1, 3, 2]
@@ -140,6 +140,6 @@ def test_the_nearest_come_first_and_each_group_once_where_asked():
     assert [row for row, _ in nearest(np.ones(1, np.float32), gallery, 3, groups=groups)] == [1, 2]
 
 
-def test_the_ends_are_the_best_queries_and_those_that_something_wrong_came_before():
-    ends = choose_ends(np.array([1, 9, 1, 0, 4]), np.array([0, 1, 0, 2, 3]), 2)
-    assert ends == {"best": [0, 4], "worst": [1, 4]}
+def test_the_worst_queries_are_those_that_rank_a_wrong_candidate_first():
+    chosen = best_and_worst(np.array([1, 9, 1, 0, 4]), np.array([0, 1, 0, 2, 3]), 2)
+    assert chosen == {"best": [0, 4], "worst": [1, 4]}
