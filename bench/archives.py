@@ -36,17 +36,18 @@ _CHILD = """
 import json, sys, time
 from patentdata.archives.stage import keep_archive
 from patentdata.archives.designs import ArchivesConfig
-from patentdata.archives.sources import list_weeks
+from patentdata.archives.sources import AccessConfig, list_weeks
 from patentdata.store.folder import DataFolder
 from patentdata.archives.portal import PortalConfig
 def peak_mb():  # of this program alone; getrusage also counts what the parent was when it forked
     lines = open("/proc/self/status").read().splitlines()
     return round(next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000, 1)
 url, data_dir, whole = sys.argv[1], sys.argv[2], sys.argv[3] == "whole"
-(week,) = list_weeks("portal", portal=PortalConfig(url=url))
+access = AccessConfig(portal=PortalConfig(url=url))
+(week,) = list_weeks("portal", access=access)
 folder, started = DataFolder(data_dir), time.perf_counter()
 before_mb = peak_mb()
-keep_archive(folder, week, ArchivesConfig(whole=whole))
+keep_archive(folder, week, ArchivesConfig(whole=whole), access)
 seconds = time.perf_counter() - started
 note = folder.read_json(folder.path("archives", f"{week.week}.json"))
 print(json.dumps({"seconds": round(seconds, 2), "peak_memory_mb": peak_mb(), "memory_before_mb": before_mb,

@@ -15,15 +15,15 @@ from flows.outcomes import WeekOutcome
 from patentdata.archives.designs import ArchivesConfig
 from patentdata.archives.downloads import DownloadsConfig
 from patentdata.archives.fetching import FetchQueue, num_at_once
-from patentdata.archives.kept import state_of_offer
+from patentdata.archives.kept import is_kept
 from patentdata.archives.portal import PortalConfig
-from patentdata.archives.sources import list_weeks
+from patentdata.archives.sources import AccessConfig, list_weeks
 from patentdata.archives.weekly_archive import WeeklyArchive
 from patentdata.captions.config import CaptionsConfig
 from patentdata.errors import ConfigError, PatentDataError, SourceError
 from patentdata.store.folder import DataFolder
 from patentdata.store.report import Report
-from patentdata.store.weeks import WEEKLY_STAGES, kept_weeks
+from patentdata.store.weeks import WEEKLY_STAGES, kept_weeks, read_note
 from patentdata.views.patent_views import ViewsConfig
 from tasks.archives import keep_archive
 from tasks.captions import caption_views
@@ -77,6 +77,11 @@ class WeeksConfig:
         if unknown := set(self.only_stages) - set(WEEKLY_STAGES):
             raise ConfigError(f"no stage {', '.join(sorted(unknown))}; the stages are {', '.join(WEEKLY_STAGES)}")
 
+    @property
+    def access(self) -> AccessConfig:
+        """How the source is accessed."""
+        return AccessConfig(portal=self.portal, downloads=self.downloads)
+
 
 def walk_weeks(config: WeeksConfig, folder: DataFolder | None = None) -> list[WeekOutcome]:
     """Take every week of the source and of the data folder to its captions; a week that fails stops no other.
@@ -118,12 +123,12 @@ def walk_weeks(config: WeeksConfig, folder: DataFolder | None = None) -> list[We
 def _offered(config: WeeksConfig) -> list[WeeklyArchive]:
     if config.source is None:
         return []
-    return list_weeks(config.source, years=config.years or None, portal=config.portal, downloads=config.downloads)
+    return list_weeks(config.source, years=config.years or None, access=config.access)
 
 
 def _steps(config: WeeksConfig, folder: DataFolder, week: str, archive: WeeklyArchive | None) -> Iterator[Step]:
     steps = [
-        Step("archives", keep_archive, {"archive": archive, "config": config.archives}),
+        Step("archives", keep_archive, {"archive": archive, "config": config.archives, "access": config.access}),
         Step("grants", parse_archive, {"week": week}),
         Step("views", split_archive, {"week": week, "config": config.views}),
         Step("captions", caption_views, {"week": week, "config": config.captions}),
@@ -190,7 +195,7 @@ class WeekScheduler:
         if is_fetched and not has_turn and not self._fetch_queue.begins(week):
             return
         if is_fetched:
-            parameters["archive"] = self._fetch_queue.asked_for(parameters["archive"])
+            parameters["access"] = self._fetch_queue.access(parameters["access"])
         self._steps[week].popleft()
         future = self._runner_of(stage).submit(task, **parameters)
         future.add_done_callback(lambda finished: self._done.put((week, stage, is_fetched, finished)))
@@ -233,10 +238,9 @@ def _counts(report: Report) -> str:
     return ", ".join(f"{tally.num_out:,} of {tally.num_in:,} {unit}" for unit, tally in report.tallies.items())
 
 
-def _is_to_fetch(folder: DataFolder, archive: WeeklyArchive, config: ArchivesConfig) -> bool:
-    """Whether an archive has to be fetched, as far as its note says; one that is kept is only looked through."""
-    note = folder.read_json(folder.path("archives", f"{archive.week}.json"))
-    return state_of_offer(archive, note if isinstance(note, dict) else None, whole=config.whole) != "here"
+def _is_to_fetch(folder: DataFolder, archive: WeeklyArchive, config: ArchivesConfig, **_: object) -> bool:
+    """Whether the stage archives will fetch an archive, as far as its note says; one that is kept is only checked."""
+    return not is_kept(read_note(folder, archive.week), archive, config)
 
 
 def _sentence(error: Exception) -> str:

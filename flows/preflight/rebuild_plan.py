@@ -170,7 +170,7 @@ def _read_weeks(config: WeeksConfig, folder: DataFolder) -> _Weeks:
     """What the source offers of the years, and what the data folder holds of them."""
     offered: dict[str, WeeklyArchive] = {}
     if config.source is not None:
-        listed = list_weeks(config.source, years=config.years, portal=config.portal, downloads=config.downloads)
+        listed = list_weeks(config.source, years=config.years, access=config.access)
         offered = {archive.week: archive for archive in listed}
     kept = {week for week in kept_weeks(folder) if int(week[1:5]) in config.years}
     if not offered and not kept:

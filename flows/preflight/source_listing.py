@@ -1,4 +1,4 @@
-"""What a source offers and what is here: which weeks are missing, and what fetching them would cost."""
+"""What a source offers and what the data folder holds: which weeks are missing, and what fetching them would cost."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from typing import Any
 
 from flows.preflight.rates import Rate, arrival_of, share_of_designs
 from flows.weeks import WeeksConfig
-from patentdata.archives.kept import state_of_offer
+from patentdata.archives.designs import ArchivesConfig
+from patentdata.archives.kept import is_kept
 from patentdata.archives.portal import Portal
 from patentdata.archives.sources import list_weeks
 from patentdata.archives.weekly_archive import WeeklyArchive
 from patentdata.store.folder import DataFolder
-from patentdata.store.weeks import kept_weeks, missing_weeks
+from patentdata.store.weeks import kept_weeks, missing_weeks, read_note
 
 _WEEK = datetime.timedelta(days=7)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeekOffered:
-    """A week as the source offers it and the data folder holds it.
+    """A week, as the source offers it and as the data folder holds it.
 
     Attributes:
         week: "I20210105".
-        state: "here", "missing" (offered and not here), "changed" (offered in another issue or content than is here, or
-            to be read farther than it was) or "not offered" (here, and no longer at the source).
-        file_name: As offered; None where it is not.
-        num_bytes: Size of the archive, as offered.
-        num_bytes_to_fetch: Bytes that would be moved, about; 0 where nothing is to do.
-        downloads_left: Times the portal still gives the file to this key within a year; None elsewhere.
-        num_numbers_missing: Patent numbers between the first and the last of the week that are not in it: withdrawn
-            ones, or lost ones. None where the week is not here.
-        num_numbers_before: Likewise, between the last of the week before and the first of this one; None where the week
-            before is not here.
+        state: "here", "missing" (offered, and not here), "changed" (here, but offered with other content, or to be read
+            with other bounds or by a newer version) or "not offered" (here, and not at the source).
+        file_name: Name of the archive that is offered; None if none is.
+        num_bytes: Size of the archive that is offered; None if the source does not state it.
+        num_bytes_to_fetch: Estimated bytes that would be moved; 0 if there is nothing to do.
+        downloads_left: Downloads of the file that the portal still allows this key this year; None for other sources.
+        num_numbers_missing: Patent numbers between the first and the last of the week that are not in it because they
+            were withdrawn or lost; None if the week is not here.
+        num_numbers_before: Patent numbers missing between the last of the week before and the first of this one; None
+            if the week before is not here.
     """
 
     week: str
@@ -52,10 +53,10 @@ class SourceListing:
     """All weeks of a source and a data folder.
 
     Attributes:
-        weeks: One a week, in order of date.
-        without_archive: Tuesdays between the first and the last week that nobody has an archive of.
-        share: Which share of an archive's bytes is moved.
-        speed: How fast.
+        weeks: One entry per week, in order of date.
+        without_archive: Tuesdays between the first and the last week without an archive here or at the source.
+        share: The share of an archive's bytes that is moved.
+        speed: How fast archives arrive.
     """
 
     weeks: list[WeekOffered]
@@ -88,12 +89,12 @@ class SourceListing:
         }
 
 
-def read_offer(config: WeeksConfig, *, bytes_per_s: float | None = None) -> SourceListing:
-    """Compare what a source lists with what a data folder holds; no archive is opened.
+def list_source(config: WeeksConfig, *, bytes_per_s: float | None = None) -> SourceListing:
+    """Compare what a source lists with what a data folder holds; nothing is fetched.
 
     Args:
         config: Source, data folder and years.
-        bytes_per_s: How fast archives arrive; None assumes it.
+        bytes_per_s: How fast archives arrive; None for an assumed rate.
 
     Raises:
         SourceError: The source cannot be listed.
@@ -101,10 +102,10 @@ def read_offer(config: WeeksConfig, *, bytes_per_s: float | None = None) -> Sour
     folder, years = DataFolder(config.data_dir), config.years or None
     offered: dict[str, WeeklyArchive] = {}
     if config.source is not None:
-        listed = list_weeks(config.source, years=years, portal=config.portal, downloads=config.downloads)
+        listed = list_weeks(config.source, years=years, access=config.access)
         offered = {archive.week: archive for archive in listed}
     kept = [week for week in kept_weeks(folder) if years is None or int(week[1:5]) in years]
-    notes = {week: folder.read_json(folder.path("archives", f"{week}.json")) or {} for week in kept}
+    notes = {week: read_note(folder, week) or {} for week in kept}
     share = share_of_designs(notes)
     if config.archives.whole or (offered and all(archive.kind == "folder" for archive in offered.values())):
         share = Rate(1.0, "of an archive's bytes", "archives are read whole")
@@ -112,7 +113,7 @@ def read_offer(config: WeeksConfig, *, bytes_per_s: float | None = None) -> Sour
     weeks = []
     for week in sorted({*offered, *notes}):
         archive, note = offered.get(week), notes.get(week)
-        state = state_of_offer(archive, note, whole=config.archives.whole)
+        state = _state_of(archive, note, config.archives)
         to_fetch = 0
         if archive is not None and state in ("missing", "changed"):
             to_fetch = round(share.value * (archive.num_bytes or 0))
@@ -134,6 +135,15 @@ def read_offer(config: WeeksConfig, *, bytes_per_s: float | None = None) -> Sour
     )
 
 
+def _state_of(archive: WeeklyArchive | None, note: dict[str, Any] | None, config: ArchivesConfig) -> str:
+    """The state of a week, as `WeekOffered` names it; the note is None if nothing of the week is kept."""
+    if archive is None:
+        return "not offered"
+    if note is None:
+        return "missing"
+    return "here" if is_kept(note, archive, config) else "changed"
+
+
 def _downloads_left(config: WeeksConfig, offered: Iterable[WeeklyArchive]) -> dict[str, int]:
     names = [archive.file_name for archive in offered if archive.kind == "portal"]
     return Portal(config.portal, config.downloads).downloads_left(names) if names else {}
@@ -145,7 +155,7 @@ def _numbers(note: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _numbers_between(before: dict[str, Any] | None, note: dict[str, Any] | None) -> int | None:
-    """Patent numbers between two weeks in a row; those of a year's weeks follow each other without a break."""
+    """Patent numbers missing between two consecutive weeks, whose numbers follow each other without a gap."""
     last, first = _numbers(before).get("last"), _numbers(note).get("first")
     return max(first - last - 1, 0) if last is not None and first is not None else None
 

@@ -1,48 +1,72 @@
-"""Whether an offered archive is already in the data folder."""
+"""Whether an archive has to be fetched: the one rule, by the note that the data folder keeps next to each tar.
+
+The stage asks it before it opens an archive, the scheduler of the weeks before it gives a week its turn to fetch, and
+the listing of a source before it names a week as missing. If they asked different rules, a week could be fetched out of
+turn, and its failure would not count towards leaving a source alone that is down.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from patentdata.archives.designs import ArchivesConfig
 from patentdata.archives.weekly_archive import WeeklyArchive
+from patentdata.errors import SourceError
+from patentdata.store.parquet import Provenance, to_json_values
+
+ARCHIVES_VERSION = 1
+
+_STATED = {"file_name", "revision", "num_bytes", "sha256"}
 
 
-def state_of_offer(
-    archive: WeeklyArchive | None, note: dict[str, Any] | None, *, whole: bool
-) -> Literal["here", "missing", "changed", "not offered"]:
-    """What an offered archive is to a data folder, by the note of the one that is kept there; no byte is looked at.
+def provenance_of(config: ArchivesConfig) -> Provenance:
+    """What makes a kept tar what it is, next to the archive itself: the stage's version and its bounds."""
+    return Provenance(stage="archives", version=ARCHIVES_VERSION, config=to_json_values(config.bounds))
+
+
+def is_kept(note: dict[str, Any] | None, archive: WeeklyArchive, config: ArchivesConfig) -> bool:
+    """Whether what a data folder keeps of a week was made from this archive, and as it would be made now.
 
     Args:
-        archive: As offered; None where it is not.
-        note: As `stages.keep_archive` wrote it; None where there is none.
-        whole: Archives are read to their end, so that one read less far is "changed".
+        note: The note of the week, as the stage wrote it; None if there is none.
+        archive: The archive, as its source lists it now.
+        config: Bounds, and how far archives are read.
     """
-    if archive is None:
-        return "not offered"
+    return reason_to_fetch(note, archive, config) is None
+
+
+def reason_to_fetch(note: dict[str, Any] | None, archive: WeeklyArchive, config: ArchivesConfig) -> str | None:
+    """Why `is_kept` says no, as a phrase for the log; None if the archive is kept.
+
+    An archive on this machine is known by its hash, which is remembered while the file does not change. One on a server
+    is known by what the server states of it; nothing is fetched to find that out.
+    """
     if note is None:
-        return "missing"
+        return "it is not kept yet"
+    if note.get("made") != provenance_of(config).to_dict():
+        return "it was kept by another version of the stage or with other bounds"
     noted, complete = note.get("source"), note.get("complete")
-    if not isinstance(noted, dict):
-        return "changed"
-    if archive.kind != "folder" and noted["revision"] > archive.revision:
-        return "here"
-    was_cut = isinstance(complete, dict) and complete.get("read_to") == "end of DESIGN"
-    return (
-        "here" if archive.matches_listing(noted) and not (whole and was_cut and archive.kind != "folder") else "changed"
-    )
-
-
-def is_same_source(note: dict[str, Any], archive: WeeklyArchive, config: ArchivesConfig) -> bool:
-    """Whether what was kept is of this very archive, or of a later issue of it, and read as far as is wanted now."""
-    noted, complete = note["source"], note.get("complete")
+    if not isinstance(noted, dict) or not noted.keys() >= _STATED:
+        return "its note does not say what it was kept from"
     if archive.kind == "folder":
-        stated = (archive.file_name, archive.revision, archive.num_bytes)
-        is_same = (noted["file_name"], noted["revision"], noted["num_bytes"]) == stated
-        return is_same and noted["sha256"] == archive.sha256()
+        return None if _is_same_file(noted, archive) else "the file is another one than the one that was kept"
     if noted["revision"] > archive.revision:  # a mirror behind the portal, or a listing that lost a row
-        return True
+        return None
     if None not in (noted["sha256"], archive.listed_sha256) and noted["sha256"] != archive.listed_sha256:
+        return "its source lists another hash"
+    if not archive.matches_listing(noted):
+        return "its source lists another issue, size or time"
+    if config.whole and isinstance(complete, dict) and complete.get("read_to") == "end of DESIGN":
+        return "it was read to the end of its designs, and is to be read whole"
+    return None
+
+
+def _is_same_file(noted: dict[str, Any], archive: WeeklyArchive) -> bool:
+    """Whether an archive on this machine is the one noted; one that cannot be read is not."""
+    stated = (archive.file_name, archive.revision, archive.num_bytes)
+    if (noted["file_name"], noted["revision"], noted["num_bytes"]) != stated:
         return False
-    was_cut = isinstance(complete, dict) and complete["read_to"] == "end of DESIGN"
-    return archive.matches_listing(noted) and not (config.whole and was_cut)
+    try:
+        return noted["sha256"] == archive.sha256()
+    except SourceError:
+        return False

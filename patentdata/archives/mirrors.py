@@ -26,7 +26,6 @@ from lxml import etree
 from patentdata.archives.downloads import (
     DownloadsConfig,
     InterruptionError,
-    ListedFile,
     plain_session,
     raise_if_html,
     raise_if_transient,
@@ -35,6 +34,7 @@ from patentdata.archives.downloads import (
     with_retries,
 )
 from patentdata.archives.remote_file import RemoteFile
+from patentdata.archives.weekly_archive import ListedFile
 from patentdata.errors import SourceChangedError, SourceDownError, SourceError
 
 LISTING_NAMES = ("SHA256SUMS", "index.json", "weeks.txt")

@@ -26,7 +26,6 @@ import urllib3
 from patentdata.archives.downloads import (
     DownloadsConfig,
     InterruptionError,
-    ListedFile,
     plain_session,
     raise_if_html,
     raise_if_transient,
@@ -36,6 +35,7 @@ from patentdata.archives.downloads import (
 )
 from patentdata.archives.portal_limits import Limits, LimitsConfig
 from patentdata.archives.remote_file import RemoteFile
+from patentdata.archives.weekly_archive import ListedFile
 from patentdata.errors import SourceChangedError, SourceDownError, SourceError
 
 PRODUCT = "PTGRDT"

@@ -1,69 +1,116 @@
-"""Which weekly archives a source offers, and how one is opened."""
+"""The sources of weekly archives: which weeks one offers, and how an archive is opened.
+
+A source is the Open Data Portal (`portal`, or `portal:PTGRDT` with the product's name), a mirror on the web, or a
+folder: a local path or any fsspec address. Names are read, never guessed: the extension of a week follows no rule, and
+a re-issue `_r1` replaces the issue before it.
+"""
 
 from __future__ import annotations
 
 import datetime
 import re
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 import fsspec
 
-from patentdata.archives.downloads import DownloadsConfig, ListedFile
-from patentdata.archives.mirrors import list_mirror
+from patentdata.archives.downloads import DownloadsConfig
+from patentdata.archives.mirrors import list_mirror, open_mirrored
 from patentdata.archives.portal import PRODUCT, Portal, PortalConfig
-from patentdata.archives.weekly_archive import WeeklyArchive
+from patentdata.archives.weekly_archive import ListedFile, WeeklyArchive
 from patentdata.errors import SourceError
 from patentdata.store.weeks import parse_archive_name
 
 _PORTAL_SOURCE = re.compile(r"portal(?::([A-Za-z0-9_-]+))?", re.IGNORECASE)
+_STORE_BLOCK_BYTES = 4 << 20  # read ahead on an object store
 
-BLOCK_BYTES = 4 << 20  # read ahead on an object store
 
-_AS_PUBLISHED, _AS_USUAL = PortalConfig(), DownloadsConfig()
+@dataclass(frozen=True, kw_only=True)
+class AccessConfig:
+    """How sources are accessed.
+
+    Attributes:
+        portal: Where the portal is and what it allows.
+        downloads: How patient a listing and a download are.
+    """
+
+    portal: PortalConfig = PortalConfig()
+    downloads: DownloadsConfig = DownloadsConfig()
+
+
+USUAL_ACCESS = AccessConfig()
 
 
 def list_weeks(
-    source: str,
-    *,
-    years: Iterable[int] | None = None,
-    portal: PortalConfig = _AS_PUBLISHED,
-    downloads: DownloadsConfig = _AS_USUAL,
+    source: str, *, years: Iterable[int] | None = None, access: AccessConfig = USUAL_ACCESS
 ) -> list[WeeklyArchive]:
-    """The weeks of a source in order of their dates, the newest issue of each.
+    """The weeks of a source in order of date, the newest issue of each.
 
     Args:
         source: "portal", "portal:PRODUCT", the address of a mirror, or a folder: a path or an fsspec address.
         years: Only weeks of these years; None for all.
-        portal: How the portal is asked.
-        downloads: How patient a listing and a download are.
+        access: How the source is accessed.
 
     Raises:
         SourceError: The source cannot be listed, or holds no weekly archive.
     """
     source, wanted = str(source), None if years is None else set(years)
-    if _PORTAL_SOURCE.fullmatch(source):
+    if match := _PORTAL_SOURCE.fullmatch(source):
         dates = (datetime.date(min(wanted), 1, 1), datetime.date(max(wanted), 12, 31)) if wanted else None
-        weeks = list_portal(source, dates, portal, downloads)
+        weeks = _list_portal(match[1] or PRODUCT, dates, access)
         if not weeks and dates is None:
             raise SourceError(f"{source} lists no weekly archive; the product of the Grant Red Book is {PRODUCT}")
     elif source.lower().startswith(("http://", "https://")):
-        listed = list_mirror(source, config=downloads, wanted=lambda name: parse_archive_name(name) is not None)
-        weeks = newest_issues(_archives(listed, None, portal, downloads))
+        listed = list_mirror(source, config=access.downloads, wanted=lambda name: parse_archive_name(name) is not None)
+        weeks = _newest_issues(_archives(listed))
     else:
-        weeks = newest_issues(_archives(_list_folder(source), None, portal, downloads))
+        weeks = _newest_issues(_archives(_list_folder(source)))
         if not weeks:
             raise SourceError(f"{source} holds no weekly archive; their names look like I20210105.tar or I20210209.ZIP")
     return [week for week in weeks if wanted is None or week.date.year in wanted]
 
 
-def list_portal(
-    source: str, dates: tuple[datetime.date, datetime.date] | None, portal: PortalConfig, downloads: DownloadsConfig
+def open_archive(archive: WeeklyArchive, access: AccessConfig = USUAL_ACCESS, *, to_end: bool = False) -> BinaryIO:
+    """Open an archive for reading; reading raises SourceError, too.
+
+    Args:
+        archive: The archive, as its source lists it.
+        access: How the source is accessed.
+        to_end: The archive will be read to its end, so the server may send ahead of the reader.
+
+    Raises:
+        SourceError: The archive cannot be opened.
+    """
+    listed = ListedFile(name=archive.file_name, url=archive.url)
+    if archive.kind == "portal":
+        return Portal(access.portal, access.downloads).open(listed, to_end=to_end)  # type: ignore[return-value]
+    if archive.kind == "mirror":
+        return open_mirrored(listed, config=access.downloads, to_end=to_end)  # type: ignore[return-value]
+    try:
+        fs, path = fsspec.core.url_to_fs(archive.url)
+        return fs.open(path, "rb", **({"block_size": _STORE_BLOCK_BYTES} if archive.kind == "store" else {}))
+    except OSError as error:
+        raise SourceError(f"cannot read {archive.url}: {error.strerror or error}") from error
+
+
+def relisted(archive: WeeklyArchive, access: AccessConfig = USUAL_ACCESS) -> WeeklyArchive | None:
+    """The newest issue of the same week as the portal lists it now; None if it lists none.
+
+    An archive of another source is returned as it is. Raises SourceError if the portal cannot be listed.
+    """
+    if archive.product is None:
+        return archive
+    weeks = _list_portal(archive.product, (archive.date, archive.date), access)
+    return next((week for week in weeks if week.week == archive.week), None)
+
+
+def _list_portal(
+    product: str, dates: tuple[datetime.date, datetime.date] | None, access: AccessConfig
 ) -> list[WeeklyArchive]:
-    match = _PORTAL_SOURCE.fullmatch(source)
-    product = (match[1] if match else None) or PRODUCT
-    listed = Portal(portal, downloads).list_files(product.upper(), dates=dates)
-    return newest_issues(_archives(listed, product.upper(), portal, downloads))
+    """The weeks of a product of the portal, of about these dates (both included); None for all."""
+    listed = Portal(access.portal, access.downloads).list_files(product.upper(), dates=dates)
+    return _newest_issues(_archives(listed, product.upper()))
 
 
 def _list_folder(source: str) -> list[ListedFile]:
@@ -88,14 +135,12 @@ def _list_folder(source: str) -> list[ListedFile]:
 
 
 def _modified_of(entry: dict[str, Any]) -> str | None:
-    """When an object of a store was last changed; local files are told apart by their hash."""
+    """When an object of a store was last changed; None for a local file, which is known by its hash."""
     moment = entry.get("LastModified")
     return moment.isoformat() if isinstance(moment, datetime.datetime) else None
 
 
-def _archives(
-    listed: Iterable[ListedFile], product: str | None, portal: PortalConfig, downloads: DownloadsConfig
-) -> Iterable[WeeklyArchive]:
+def _archives(listed: Iterable[ListedFile], product: str | None = None) -> Iterable[WeeklyArchive]:
     """The weekly archives among listed files."""
     for file in listed:
         parsed = parse_archive_name(file.name)
@@ -111,16 +156,14 @@ def _archives(
                 etag=file.etag,
                 listed_sha256=file.sha256,
                 product=product,
-                portal=portal,
-                downloads=downloads,
             )
 
 
-def newest_issues(archives: Iterable[WeeklyArchive]) -> list[WeeklyArchive]:
+def _newest_issues(archives: Iterable[WeeklyArchive]) -> list[WeeklyArchive]:
     """One archive a week, the highest revision, in order of date.
 
-    Of one revision that lies there twice, the one changed last is taken; where no times are stated, as in a folder that
-    holds a `.tar` and a `.zip`, the name first in the alphabet.
+    If a revision is listed twice, the one changed last is taken; if no times are stated, as in a folder that holds a
+    `.tar` and a `.zip`, the one whose name comes first in the alphabet.
     """
     newest: dict[str, WeeklyArchive] = {}
     by_name = sorted(archives, key=lambda archive: archive.file_name.lower())

@@ -1,44 +1,63 @@
-"""Which weekly archives a source holds.
+"""What a source lists: files, and among them the weekly archives.
 
-A source is the Open Data Portal (`portal`, or `portal:PTGRDT` with the product's name), a mirror on the web, or a
-folder: a local path or any fsspec address. Names are read, never guessed: the extension of a week follows no rule, and
-a re-issue `_r1` replaces the week before it.
+Both are plain values. They name no key and open nothing (`sources` does), so they can be compared with what the data
+folder notes and can be sent to any worker.
 """
 
 from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import fsspec
 
-from patentdata.archives.downloads import DownloadsConfig, ListedFile, shown_url
-from patentdata.archives.mirrors import open_mirrored
-from patentdata.archives.portal import Portal, PortalConfig
+from patentdata.archives.downloads import shown_url
 from patentdata.errors import SourceError
-from patentdata.store.hashes import sha256_of
+from patentdata.store.hashes import mark_of, remember_sha256, sha256_of
 
 _SIZE_ROUNDING = 1e-6  # sizes have been seen rounded to a float's seven digits
+_KIND_OF_SCHEME = {"http": "mirror", "https": "mirror", "file": "folder", "local": "folder"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedFile:
+    """One file as its source lists it; an attribute is None if the source does not state it.
+
+    Attributes:
+        name: The file's own name, without folders.
+        url: Its address, without keys.
+        num_bytes: Its size.
+        released: When it was published, ISO 8601.
+        modified: When it was last changed, ISO 8601.
+        etag: The server's entity tag of this very content.
+        sha256: Hash of the content, hexadecimal.
+    """
+
+    name: str
+    url: str
+    num_bytes: int | None = None
+    released: str | None = None
+    modified: str | None = None
+    etag: str | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeeklyArchive:
-    """One weekly archive as its source offers it.
+    """One weekly archive as its source lists it; an attribute is None if the source does not state it.
 
     Attributes:
-        week: Canonical name, "I20210105".
+        week: Canonical name of the week, "I20210105".
         revision: 0 for the first issue, n for `_rn`.
-        file_name: As the source spells it.
-        url: Where it lies.
-        num_bytes: Size that the source states; None where it does not.
-        released: When it was published, as the source states it; None where it does not.
-        modified: When it was last changed, likewise.
-        etag: The server's mark of this very content, likewise.
-        listed_sha256: Hash that the source lists; None where it lists none.
-        product: The portal's product it belongs to; None for other sources.
-        portal: How the portal is asked.
-        downloads: How patient a download is.
+        file_name: Name of the file, as the source spells it.
+        url: Address of the file, without keys.
+        num_bytes: Size of the archive.
+        released: When it was published, ISO 8601.
+        modified: When it was last changed, ISO 8601.
+        etag: The server's entity tag of this very content.
+        listed_sha256: Hash of the archive, hexadecimal.
+        product: The portal's product that the archive belongs to; None for other sources.
     """
 
     week: str
@@ -51,11 +70,10 @@ class WeeklyArchive:
     etag: str | None = None
     listed_sha256: str | None = None
     product: str | None = None
-    portal: PortalConfig = PortalConfig()
-    downloads: DownloadsConfig = DownloadsConfig()
 
     @property
     def date(self) -> datetime.date:
+        """The day of issue."""
         return datetime.datetime.strptime(self.week[1:], "%Y%m%d").date()
 
     @property
@@ -64,7 +82,7 @@ class WeeklyArchive:
         if self.product is not None:
             return "portal"
         scheme = self.url.partition("://")[0] if "://" in self.url else "file"
-        return {"http": "mirror", "https": "mirror", "file": "folder", "local": "folder"}.get(scheme, "store")
+        return _KIND_OF_SCHEME.get(scheme, "store")
 
     def stated(self) -> dict[str, Any]:
         """What the source states of the archive, as plain values without keys."""
@@ -80,9 +98,10 @@ class WeeklyArchive:
         }
 
     def matches_listing(self, noted: dict[str, Any]) -> bool:
-        """Whether the archive is, by what its source states now, the one of which `noted` was stated.
+        """Whether this archive, by what its source states now, is the one of which `noted` was stated.
 
-        Another kind of source has times of its own: then name, revision and size decide.
+        Times and entity tags are compared only if both come from the same kind of source; otherwise name, revision and
+        size decide.
         """
         stated = self.stated()
         if noted["file_name"].lower() != self.file_name.lower() or noted["revision"] != self.revision:
@@ -93,48 +112,34 @@ class WeeklyArchive:
         return is_same_size(noted["num_bytes"], self.num_bytes)
 
     def sha256(self) -> str:
-        """Hash of the archive's bytes; one that has not changed since is not read again. Raises SourceError."""
+        """Hash of the archive's bytes; an archive that has not changed since it was last hashed is not read again.
+
+        Raises:
+            SourceError: The archive cannot be read.
+        """
         fs, path = fsspec.core.url_to_fs(self.url)
         try:
             return sha256_of(fs, path)
         except OSError as error:
             raise SourceError(f"cannot read {self.url}: {error.strerror or error}") from error
 
-    def open(self, *, to_end: bool = False) -> BinaryIO:
-        """Open for reading; raises SourceError, as does reading from it.
+    def mark(self) -> str:
+        """The file system's own mark of the archive's present content. Raises OSError."""
+        return mark_of(*fsspec.core.url_to_fs(self.url))
+
+    def remember_sha256(self, sha256: str, mark: str) -> None:
+        """Remember the hash of an archive just read whole, so that `sha256` need not read it again.
 
         Args:
-            to_end: It will be read to its end, so nothing that a server sends early is lost.
+            sha256: The hash, hexadecimal.
+            mark: The archive's mark from before it was read.
         """
-        from patentdata.archives.sources import BLOCK_BYTES
-
-        listed = ListedFile(name=self.file_name, url=self.url)
-        if self.kind == "portal":
-            return Portal(self.portal, self.downloads).open(listed, to_end=to_end)  # type: ignore[return-value]
-        if self.kind == "mirror":
-            return open_mirrored(listed, config=self.downloads, to_end=to_end)  # type: ignore[return-value]
-        try:
-            fs, path = fsspec.core.url_to_fs(self.url)
-            return fs.open(path, "rb", **({"block_size": BLOCK_BYTES} if self.kind == "store" else {}))
-        except OSError as error:
-            raise SourceError(f"cannot read {self.url}: {error.strerror or error}") from error
-
-    def relisted(self) -> WeeklyArchive | None:
-        """The newest issue of the same week as the portal lists it now; None where it lists none. Raises SourceError.
-
-        Other sources give the archive itself.
-        """
-        if self.product is None:
-            return self
-        from patentdata.archives.sources import list_portal
-
-        source = f"portal:{self.product}"
-        weeks = list_portal(source, (self.date, self.date), self.portal, self.downloads)
-        return next((week for week in weeks if week.week == self.week), None)
+        fs, path = fsspec.core.url_to_fs(self.url)
+        remember_sha256(fs, path, sha256, mark=mark)
 
 
 def is_same_size(one: int | None, other: int | None) -> bool:
-    """Whether two stated sizes are the same but for a float's rounding; a size that is not stated is no other.
+    """Whether two stated sizes agree, except for the rounding of a float; a size that is not stated agrees with any.
 
     >>> is_same_size(3_712_345_678, 3_712_345_600), is_same_size(1000, 1001), is_same_size(None, 5)
     (True, False, True)

@@ -17,14 +17,16 @@ _CHUNK_BYTES = 1 << 20
 def sha256_of(fs: AbstractFileSystem, path: str, *, blank: tuple[int, bytes] | None = None) -> str:
     """SHA-256 of a file, hexadecimal.
 
-    A file that has not changed since it was last hashed or written (by the file system's own mark: size, times, entity
-    tag) is not read again.
+    A file whose mark (see `mark_of`) is the one of when it was last hashed or written is not read again.
 
     Args:
-        blank: Start of a stretch, and the bytes that count there, whatever stands there.
+        fs: The file system.
+        path: Path of the file in it.
+        blank: A position in the file, and the bytes to hash in place of those that the file has there.
     """
+    mark = mark_of(fs, path)
     with _HashMemo() as memo:
-        if known := memo.get(fs.unstrip_protocol(path), _mark(fs, path, blank)):
+        if known := memo.get(fs.unstrip_protocol(path), _marked(mark, blank)):
             return known
     digest = hashlib.sha256()
     at, (blank_at, blank_bytes) = 0, blank or (0, b"")
@@ -36,27 +38,47 @@ def sha256_of(fs: AbstractFileSystem, path: str, *, blank: tuple[int, bytes] | N
                 chunk = chunk[:first] + counted + chunk[last:]
             digest.update(chunk)
             at += len(chunk)
-    remember_sha256(fs, path, digest.hexdigest(), blank=blank)
+    remember_sha256(fs, path, digest.hexdigest(), blank=blank, mark=mark)
     return digest.hexdigest()
 
 
-def remember_sha256(fs: AbstractFileSystem, path: str, sha256: str, *, blank: tuple[int, bytes] | None = None) -> None:
-    """Note the hash of a file just written or read, so that the next `sha256_of` need not read it."""
+def remember_sha256(
+    fs: AbstractFileSystem,
+    path: str,
+    sha256: str,
+    *,
+    blank: tuple[int, bytes] | None = None,
+    mark: str | None = None,
+) -> None:
+    """Remember the hash of a file just written or read, so that the next `sha256_of` need not read it.
+
+    Args:
+        fs: The file system.
+        path: Path of the file in it.
+        sha256: The hash, hexadecimal.
+        blank: See `sha256_of`.
+        mark: The file's mark from before it was read, so that a change in between is noticed; None for its mark now.
+    """
     with _HashMemo() as memo:
-        memo.put(fs.unstrip_protocol(path), _mark(fs, path, blank), sha256)
+        memo.put(fs.unstrip_protocol(path), _marked(mark or mark_of(fs, path), blank), sha256)
 
 
-def _mark(fs: AbstractFileSystem, path: str, blank: tuple[int, bytes] | None) -> str:
-    return f"{fs.ukey(path)}:{'' if blank is None else blank[0]}"
+def mark_of(fs: AbstractFileSystem, path: str) -> str:
+    """The file system's own mark of a file's present content: over its size, its times, its entity tag."""
+    return fs.ukey(path)
+
+
+def _marked(mark: str, blank: tuple[int, bytes] | None) -> str:
+    return f"{mark}:{'' if blank is None else blank[0]}"
 
 
 def cache_folder() -> Path:
-    """Where this machine's own notes lie: hashes of files, the record of downloads. Not made here."""
+    """The folder of this machine's own notes: hashes of files, the record of downloads. It may not exist yet."""
     return Path(os.environ.get("DESIGNCLIP_CACHE") or platformdirs.user_cache_dir("designclip"))
 
 
 class _HashMemo:
-    """Hashes of files already read, in the user's cache folder. Losing it costs time and nothing else."""
+    """Hashes of files already read, in the user's cache folder. Losing them costs time and nothing else."""
 
     def __enter__(self) -> _HashMemo:
         self._connection: sqlite3.Connection | None = None
@@ -88,6 +110,6 @@ class _HashMemo:
         if self._connection is None:
             return
         with contextlib.suppress(sqlite3.Error), self._connection:
-            kind = mark.rpartition(":")[2]
+            kind = mark.rpartition(":")[2]  # hashed as it is, or with a blank
             self._connection.execute("DELETE FROM hashes WHERE url = ? AND mark LIKE ?", (url, f"%:{kind}"))
             self._connection.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (url, mark, sha256))

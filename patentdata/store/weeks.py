@@ -1,4 +1,4 @@
-"""The weekly stages: where their files are, which weeks exist, and in which state each is."""
+"""The weekly stages: the files of each week, which weeks there are, and the state of each."""
 
 from __future__ import annotations
 
@@ -12,21 +12,17 @@ from patentdata.store.folder import DataFolder
 from patentdata.store.parquet import Rows, fingerprint, is_intact, read_provenance
 from patentdata.store.report import Report
 
+WEEKLY_STAGES = ("archives", "grants", "views", "captions")
+ROWS_A_GROUP = 256
+_BYTES_A_GROUP = 64 << 20  # of images
 _ARCHIVE_NAME = re.compile(r"^(I(\d{8}))(?:_r(\d{1,3}))?\.(tar|zip)$", re.IGNORECASE)
-
 _TUESDAY = 1  # of `date.weekday`
 
 Progress = Callable[[int, int], None]  # done, in all
 
-WEEKLY_STAGES = ("archives", "grants", "views", "captions")
-
-ROWS_A_GROUP = 256
-
-_BYTES_A_GROUP = 64 << 20
-
 
 def parse_archive_name(name: str) -> tuple[str, int] | None:
-    """Week and revision of an archive's file name, or None where it names no weekly archive.
+    """Week and revision of an archive's file name, or None if it is not the name of a weekly archive.
 
     >>> parse_archive_name("i20210105_R2.ZIP")
     ('I20210105', 2)
@@ -68,13 +64,18 @@ def missing_weeks(years: Iterable[int], weeks: Iterable[str], today: datetime.da
 
 
 def table_path(folder: DataFolder, stage: str, week: str) -> str:
-    """Where the Parquet file of a stage and week lies."""
+    """Path of the Parquet file of a stage and week."""
     return folder.path(stage, f"{week}.parquet")
 
 
 def kept_path(folder: DataFolder, week: str) -> str:
-    """Where the tar of a week's DESIGN members lies."""
+    """Path of the tar of a week's DESIGN members."""
     return folder.path("archives", f"{week}.tar")
+
+
+def note_path(folder: DataFolder, week: str) -> str:
+    """Path of the note that says what a week's tar was kept from."""
+    return folder.path("archives", f"{week}.json")
 
 
 def kept_weeks(folder: DataFolder) -> list[str]:
@@ -83,22 +84,23 @@ def kept_weeks(folder: DataFolder) -> list[str]:
 
 
 def weeks_of(folder: DataFolder, stage: str) -> list[str]:
-    """Weeks that a stage has written, in order of date; files that are none of its own are passed over."""
+    """Weeks that a stage has written, in order of date; files that are not its own are ignored."""
     ending = ".json" if stage == "archives" else ".parquet"
     stems = (name.removesuffix(ending) for name in folder.names(stage) if name.endswith(ending))
     return [stem for stem in stems if is_week(stem)]
 
 
 def state_of(folder: DataFolder, stage: str, week: str) -> tuple[str, Report | None]:
-    """State of one stage's output: "done", "stale" (an input has changed since), "damaged" or "missing"; its report.
+    """State and report of one stage's output.
 
-    Settings are not known here, so output made with other settings than the next run's is "done".
+    States are "done", "stale" (an input has changed since), "damaged" and "missing"; the report is None for the last
+    two. Settings are not known here, so output made with other settings than those of the next run is "done".
     """
     if stage == "archives":
         note = kept_note(folder, week)
         if note is not None:
             return "done", Report.from_dict(note["report"])
-        return ("damaged" if folder.exists(folder.path("archives", f"{week}.json")) else "missing"), None
+        return ("damaged" if folder.exists(note_path(folder, week)) else "missing"), None
     path = table_path(folder, stage, week)
     if not folder.exists(path):
         return "missing", None
@@ -119,31 +121,41 @@ def state_of(folder: DataFolder, stage: str, week: str) -> tuple[str, Report | N
 
 
 def require_done(folder: DataFolder, stage: str, week: str) -> None:
+    """Raise OutputError unless the output of a stage is done and whole."""
     state, _ = state_of(folder, stage, week)
     if state != "done":
         raise OutputError(f"{table_path(folder, stage, week)} is {state}; run again from the stage {stage}")
 
 
-def kept_note(folder: DataFolder, week: str) -> dict[str, Any] | None:
-    """The note beside a kept tar, if the tar is there and has the bytes that the note speaks of."""
-    note = folder.read_json(folder.path("archives", f"{week}.json"))
-    path = kept_path(folder, week)
+def read_note(folder: DataFolder, week: str) -> dict[str, Any] | None:
+    """The note next to a kept tar; None unless the tar has the size that is noted. The tar itself is not read."""
+    note = folder.read_json(note_path(folder, week))
     try:
-        is_whole = folder.exists(path) and folder.sha256(path) == note["kept"]["sha256"]
-        return note if is_whole and {"made", "source", "report"} <= note.keys() else None
-    except (TypeError, KeyError, AttributeError):
+        is_there = folder.fs.size(kept_path(folder, week)) == note["kept"]["num_bytes"]
+        return note if is_there and {"made", "source", "report"} <= note.keys() else None
+    except (OSError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def kept_note(folder: DataFolder, week: str) -> dict[str, Any] | None:
+    """The note next to a kept tar; None unless the tar has the very bytes that are noted."""
+    note = read_note(folder, week)
+    try:
+        return note if note and folder.sha256(kept_path(folder, week)) == note["kept"]["sha256"] else None
+    except KeyError:
         return None
 
 
 def kept_sha256(folder: DataFolder, week: str) -> str:
+    """Hash of a kept tar, which the stages that read it note as their input. Raises OutputError."""
     note = kept_note(folder, week)
     if note is None:
         raise OutputError(f"the kept archive of {week} is missing or damaged; run the archives stage with its source")
     return note["kept"]["sha256"]
 
 
-def in_groups(rows: Any) -> Iterator[Rows]:
-    """Rows in groups small enough to hold in memory: by number, and by the bytes of their images."""
+def in_groups(rows: Iterable[dict[str, Any]]) -> Iterator[Rows]:
+    """Rows in groups that are small enough to hold in memory, by their number and by the bytes of their images."""
     group: Rows = []
     num_bytes = 0
     for row in rows:

@@ -14,7 +14,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from flows.outcomes import WeeksFailedError
-from flows.preflight.source_listing import read_offer
+from flows.preflight.source_listing import list_source
 from flows.refresh import RefreshConfig, refresh
 from flows.weeks import WeeksConfig, walk_weeks
 from patentdata.errors import SourceDownError
@@ -129,9 +129,7 @@ def test_a_source_down_for_hours_is_left_in_peace_after_a_few_weeks_and_the_next
     errors = list(walk(server, tmp_path, **more).values())
     assert all("is out of order (503)" in (error or "") for error in errors[:5])
     (rest,) = set(errors[5:])
-    assert re.fullmatch(
-        r"not fetched, since 5 weeks in a row failed, the last so: .*; given up after 2 tries.*", rest or ""
-    )
+    assert re.fullmatch(r"skipped: 5 consecutive weeks failed, the last one: .*; given up after 2 tries.*", rest or "")
     assert 1000 - len(server.store_faults) == BRISK.attempts + 4 * 2
     server.store_faults.clear()
     assert set(walk(server, tmp_path, **more).values()) == {None}
@@ -283,6 +281,6 @@ def test_patent_numbers_missing_within_and_between_weeks_are_told(server, issues
     note = json.loads(note_path.read_text())
     note["complete"]["numbers"] |= {"first": 900_008, "num_missing": 1}
     note_path.write_text(json.dumps(note))
-    weeks = {week.week: week for week in read_offer(weeks_config(server, tmp_path)).weeks}
+    weeks = {week.week: week for week in list_source(weeks_config(server, tmp_path)).weeks}
     missing = {name: (week.num_numbers_missing, week.num_numbers_before) for name, week in weeks.items()}
     assert missing == {WEEKS[0]: (0, None), WEEKS[1]: (0, 0), WEEKS[2]: (1, 3)}

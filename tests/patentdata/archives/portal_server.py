@@ -1,7 +1,7 @@
 """The Open Data Portal and its store on the loopback: two real HTTP servers that keep its rules and can misbehave.
 
 The portal lists files and answers a download with a redirect to a signed address at the store, which is another host to
-a client. What went wrong on purpose is a `Fault` in a queue; what was asked is on record.
+a client. An answer that shall go wrong is a `Fault` in a queue; every request is on record.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from patentdata.archives.downloads import DownloadsConfig
 from patentdata.archives.portal import PortalConfig
 from patentdata.archives.portal_limits import LimitsConfig
-from patentdata.archives.sources import list_weeks
+from patentdata.archives.sources import AccessConfig, list_weeks, open_archive
 from patentdata.archives.weekly_archive import WeeklyArchive
 
 KEY = "k3y-0f-the-tests-that-nobody-may-see"
@@ -38,21 +38,21 @@ class Content(Protocol):
     num_bytes: int
 
     def pieces(self, first: int) -> Iterator[bytes]:
-        """The bytes from a place on."""
+        """The bytes from a position on."""
 
 
 @dataclass
 class Fault:
-    """One answer gone wrong.
+    """One answer that goes wrong.
 
     Attributes:
         status: Sent instead of the answer.
-        headers: Sent along.
+        headers: Sent with `status`.
         body: Sent with `status`.
-        cut_after: The answer is sent, but its connection ends after so many bytes of the body.
-        reset: A cut is a reset of the connection, not an end.
-        ignores_range: The answer is the whole file, whatever was asked.
-        length: Content-Length is this, whatever the body.
+        cut_after: The answer is sent, but its connection ends after this many bytes of the body.
+        reset: The connection is cut by a reset, not by an end.
+        ignores_range: The answer is the whole file, whatever was asked for.
+        length: Content-Length is this, whatever the length of the body.
         expired: The signed address has expired.
     """
 
@@ -77,21 +77,25 @@ class Asked:
 
 
 class PortalServer:
-    """Both servers, for the length of a block.
+    """Both servers; they run for the length of a `with` block.
 
     Attributes:
         files: Name → content; changing it changes what is published.
-        rows: What the listing says of a file instead of the truth, by name: fields of its row.
+        rows: Name → fields of its row in the listing that differ from the truth.
         unlisted: Names that the listing leaves out.
-        phantoms: Rows of the listing that are no files.
-        count: What the listing says its count is; None for the truth.
-        portal_faults, store_faults: The next answers that go wrong.
+        phantoms: Rows of the listing for files that do not exist.
+        count: The count that the listing states; None for the true one.
+        portal_faults, store_faults: The next answers; None for one that does not go wrong.
         key: The key that is accepted; None for any.
-        takes_ranges: Whether the store takes Range.
+        takes_ranges: Whether the store understands Range.
         states_etag: Whether the store states entity tags.
-        valid_s: How long a signed address is valid.
-        window: Files in seconds that are granted, else 429.
-        most_at_once: Most requests that waited for their answers at one time.
+        redirects: Whether the portal redirects to the store; if not, it sends the file itself.
+        valid_s: How long a signed address is valid, in seconds.
+        window: How many files are granted in how many seconds; more are answered with 429.
+        asked: Every request so far.
+        num_bytes_sent: Bytes of files that the servers have sent.
+        most_at_once: The largest number of requests that waited for their answers at one time.
+        num_refused: Requests answered with 429 because of the window.
     """
 
     def __init__(self, files: Mapping[str, bytes | Content]) -> None:
@@ -105,12 +109,12 @@ class PortalServer:
         self.key: str | None = KEY
         self.takes_ranges = self.states_etag = True
         self.redirects = True
-        self.valid_s = 120.0  # longer than the portal's 5 s, so that a busy machine is no fault; see `Fault.expired`
+        self.valid_s = 120.0  # the portal's own are valid for 5 s, too little on a busy machine; see `Fault.expired`
         self.window: tuple[int, float] | None = None
         self.asked: list[Asked] = []
         self.num_bytes_sent = 0
         self.most_at_once = 0
-        self.num_refused = 0  # answers 429 because of the window
+        self.num_refused = 0
         self._answering: set[BaseHTTPRequestHandler] = set()
         self._lock = threading.Lock()
         self._signed: dict[str, tuple[str, float]] = {}
@@ -121,12 +125,12 @@ class PortalServer:
 
     @property
     def url(self) -> str:
-        """Address above the products."""
+        """Address of the portal, without a product."""
         return f"http://127.0.0.1:{self._servers[0].server_port}{_PATH}"
 
     @property
     def store_url(self) -> str:
-        """Address of the store, which is also a mirror with an index and all files at `/mirror/`."""
+        """Address of the store, which is also a mirror: with an index at `/mirror/`, without one at `/bare/`."""
         return f"http://127.0.0.1:{self._servers[1].server_port}"
 
     def __enter__(self) -> PortalServer:
@@ -140,13 +144,13 @@ class PortalServer:
             server.server_close()
 
     def downloads(self) -> list[str]:
-        """Files that were asked of the portal, in order."""
+        """Files that the portal was asked for, in order."""
         return [
             asked.path.rpartition("/")[2] for asked in self.asked if asked.host == "portal" and "/files/" in asked.path
         ]
 
     def stretches(self) -> list[str]:
-        """What the requests to the store asked for: their Range, "" without one."""
+        """The Range of each request to the store, in order; "" for a request without one."""
         return [
             asked.headers.get("range", "") for asked in self.asked if asked.host == "store" and asked.method == "GET"
         ]
@@ -271,7 +275,7 @@ class PortalServer:
         request.end_headers()
         if request.command == "HEAD":
             return
-        # so that what counts as sent has left, but for a little
+        # a small buffer, so that bytes counted as sent have left, except for a little
         request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PIECE_BYTES)
         left = length if fault.cut_after is None else min(fault.cut_after, length)
         for piece in _pieces(content, first):
@@ -286,7 +290,7 @@ class PortalServer:
 
 
 def _is_awaited(request: BaseHTTPRequestHandler) -> bool:
-    """Whether the client still has its end of the connection open, however far the answer to it is."""
+    """Whether the client still has its end of the connection open, however much of the answer has been sent."""
     try:
         return request.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
     except BlockingIOError:
@@ -322,7 +326,7 @@ def _send_json(request: BaseHTTPRequestHandler, status: int, values: Any, fault:
 
 
 def _reset(request: BaseHTTPRequestHandler) -> None:
-    """End a connection without a farewell."""
+    """Reset a connection."""
     request.wfile.flush()
     request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -347,12 +351,21 @@ UNHURRIED = LimitsConfig(downloads_a_year=10_000, files_at_once=10_000, files_wi
 
 
 def portal_of(server: PortalServer, limits: LimitsConfig = UNHURRIED) -> PortalConfig:
-    """Settings with which a server is the portal; its addresses stay good for half of their time."""
+    """Settings with which a server is the portal; signed addresses are used for half of the time they are valid."""
     return PortalConfig(url=server.url, signed_for_s=server.valid_s / 2, limits=limits)
 
 
-def listed(server: PortalServer, source: str = "portal", **limits: Any) -> WeeklyArchive:
-    """The one week that a server lists; it is waited for briskly."""
-    portal = portal_of(server, replace(UNHURRIED, **limits))
-    (week,) = list_weeks(source, portal=portal, downloads=BRISK)
+def access_to(server: PortalServer, **limits: Any) -> AccessConfig:
+    """Access to a server as the portal, with little patience; of its limits those given are not lifted."""
+    return AccessConfig(portal=portal_of(server, replace(UNHURRIED, **limits)), downloads=BRISK)
+
+
+def listed(server: PortalServer, source: str = "portal") -> WeeklyArchive:
+    """The one week that a server lists."""
+    (week,) = list_weeks(source, access=access_to(server))
     return week
+
+
+def opened(server: PortalServer, **limits: Any) -> BinaryIO:
+    """The archive of the one week that a server lists, open for reading."""
+    return open_archive(listed(server), access_to(server, **limits))

@@ -1,4 +1,4 @@
-"""Builders of weekly archives, small and in memory."""
+"""Builds small weekly archives in memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def design(number: int = 900001) -> tuple[str, bytes]:
 
 
 def tar_of(members: Mapping[str, bytes | tarfile.TarInfo]) -> bytes:
-    """A tar of members; one given as TarInfo goes in as it is, without content."""
+    """A tar of members; one that is a TarInfo is written as it is, without content."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for name, content in members.items():
@@ -41,7 +41,7 @@ def tar_of(members: Mapping[str, bytes | tarfile.TarInfo]) -> bytes:
 
 
 def zip_of(members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
-    """A ZIP of members, stored unless another method is named."""
+    """A ZIP of members, stored unless another method is given."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, data in members.items():

@@ -1,4 +1,4 @@
-"""Downloads on a bad day: whatever a server does, the same bytes are kept in the end, or a sentence says why not."""
+"""Downloads from servers that fail: the same bytes are kept in the end, or a sentence says why not."""
 
 import dataclasses
 import hashlib
@@ -16,17 +16,19 @@ from hypothesis import strategies as st
 from patentdata.archives.designs import ArchivesConfig
 from patentdata.archives.downloads import DownloadsConfig, shown_url
 from patentdata.archives.remote_file import in_progress
-from patentdata.archives.sources import list_weeks
+from patentdata.archives.sources import AccessConfig, list_weeks, open_archive
 from patentdata.archives.stage import keep_archive
 from patentdata.errors import ArchiveError, OutputError, SourceError
 from patentdata.store.folder import DataFolder
-from tests.patentdata.archives.portal_server import BRISK, KEY, Fault, PortalServer, listed, portal_of
+from tests.patentdata.archives.portal_server import BRISK, KEY, Fault, PortalServer, access_to, listed, opened
 from tests.patentdata.archives.red_book import WEEK, design, packed, tar_of, zip_of
 
 DESIGNS = dict(design(number) for number in range(900_001, 900_007))
 UTILITIES = {f"{WEEK}/UTIL0001/US{number}-20240102.ZIP": bytes([number % 251]) * 90_000 for number in range(100, 130)}
 TAR, ZIP = tar_of(DESIGNS | UTILITIES), zip_of(DESIGNS | UTILITIES)
-LARGE_ZIP = zip_of(DESIGNS | {name: data * 2 for name, data in UTILITIES.items()})  # longer than its last megabyte
+LARGE_ZIP = zip_of(
+    DESIGNS | {name: data * 2 for name, data in UTILITIES.items()}
+)  # longer than the megabyte that is fetched for the directory
 END_OF_DESIGNS = TAR.index(next(iter(UTILITIES)).encode())
 
 
@@ -61,7 +63,7 @@ def keep(server: PortalServer, data_dir: Path, config: ArchivesConfig = Archives
     """Keep the server's one week and return its note; an error leaves no tar."""
     folder = DataFolder(data_dir)
     try:
-        keep_archive(folder, listed(server), config)
+        keep_archive(folder, listed(server), config, access_to(server))
     except Exception:
         assert not list(data_dir.rglob("*.tar*"))
         raise
@@ -77,7 +79,7 @@ def kept_bytes(tmp_path_factory) -> bytes:
 
 
 def kept_from(source: str, data_dir: Path) -> bytes:
-    (week,) = list_weeks(source, downloads=BRISK)
+    (week,) = list_weeks(source)
     keep_archive(DataFolder(data_dir), week, ArchivesConfig())
     return (data_dir / "archives" / f"{WEEK}.tar").read_bytes()
 
@@ -89,7 +91,7 @@ def tar_in(data_dir: Path) -> bytes:
 # --- Only what is needed ----------------------------------------------------------------------------------------------
 
 
-def test_reading_stops_behind_the_designs_and_the_note_says_how_completeness_was_judged(server, tmp_path, kept_bytes):
+def test_reading_stops_after_the_designs_and_the_note_says_how_completeness_was_judged(server, tmp_path, kept_bytes):
     note = keep(server, tmp_path)
     assert tar_in(tmp_path) == kept_bytes
     complete = note["complete"]
@@ -99,7 +101,7 @@ def test_reading_stops_behind_the_designs_and_the_note_says_how_completeness_was
     assert (complete["num_bytes"], complete["num_bytes_listed"], note["source"]["sha256"]) == (len(TAR), len(TAR), None)
 
 
-def test_a_week_read_whole_is_hashed_and_asked_for_whole_only_once(server, tmp_path, kept_bytes):
+def test_a_week_read_whole_is_hashed_and_read_whole_only_once(server, tmp_path, kept_bytes):
     keep(server, tmp_path)
     note = keep(server, tmp_path, ArchivesConfig(whole=True))
     assert note["complete"]["read_to"] == "end mark" and note["source"]["sha256"] == hashlib.sha256(TAR).hexdigest()
@@ -116,14 +118,14 @@ def test_a_week_read_whole_is_hashed_and_asked_for_whole_only_once(server, tmp_p
         ([*list(DESIGNS)[:2], *list(DESIGNS)[4:], *UTILITIES, *list(DESIGNS)[2:4]], "end mark"),
     ],
 )
-def test_wherever_the_designs_stand_none_is_lost(server, tmp_path, order, read_to):
+def test_wherever_the_designs_are_in_the_archive_all_are_kept(server, tmp_path, order, read_to):
     members = DESIGNS | UTILITIES
     server.files[f"{WEEK}.tar"] = tar_of({name: members[name] for name in order})
     note = keep(server, tmp_path)
     assert note["complete"]["read_to"] == read_to and note["complete"]["numbers"]["num"] == 6
 
 
-def test_the_supplementary_tree_is_another_one(server, tmp_path, kept_bytes):
+def test_designs_of_the_supplementary_tree_are_not_kept(server, tmp_path, kept_bytes):
     supplement = {f"{WEEK}-SUPP/DESIGN/USD0950000-20240102-SUPP.ZIP": b"x"}
     server.files[f"{WEEK}.tar"] = tar_of(DESIGNS | supplement | UTILITIES)
     assert keep(server, tmp_path)["complete"]["read_to"] == "end of DESIGN"
@@ -131,7 +133,7 @@ def test_the_supplementary_tree_is_another_one(server, tmp_path, kept_bytes):
 
 
 @pytest.mark.parametrize(("num_withdrawn", "read_to"), [(1, "end of DESIGN"), (3, "end mark")])
-def test_a_withdrawn_number_is_noted_and_many_missing_ones_make_the_archive_be_read_on(
+def test_a_withdrawn_number_is_noted_and_if_many_are_missing_the_archive_is_read_to_its_end(
     server, tmp_path, num_withdrawn, read_to
 ):
     left = {name: data for i, (name, data) in enumerate(DESIGNS.items()) if not 1 <= i <= num_withdrawn}
@@ -144,7 +146,7 @@ def test_a_withdrawn_number_is_noted_and_many_missing_ones_make_the_archive_be_r
 @pytest.mark.parametrize("archive", [ZIP, LARGE_ZIP])
 @pytest.mark.parametrize("name", [f"{WEEK}.ZIP", f"{WEEK}.tar"])
 @pytest.mark.parametrize("takes_ranges", [True, False])
-def test_of_a_zip_the_directory_and_the_designs_are_fetched_and_else_all(
+def test_of_a_zip_the_directory_and_the_designs_are_fetched_or_all_if_the_server_ignores_range(
     server, tmp_path, kept_bytes, archive, name, takes_ranges
 ):
     reset(server, {name: archive})
@@ -155,20 +157,19 @@ def test_of_a_zip_the_directory_and_the_designs_are_fetched_and_else_all(
     assert len(server.downloads()) == 1  # one signed address serves all stretches
 
 
-def test_a_zip_in_many_places_is_rather_fetched_whole(server, tmp_path, kept_bytes):
+def test_a_zip_whose_designs_are_scattered_is_fetched_whole(server, tmp_path, kept_bytes):
     spaced = {}
     for i, name in enumerate(DESIGNS):
         spaced |= {name: DESIGNS[name], f"{WEEK}/UTIL0001/US{i}-20240102.ZIP": bytes([i]) * 1_500_000}
     reset(server, {f"{WEEK}.zip": zip_of(spaced)})
-    portal = portal_of(server)
-    (week,) = list_weeks("portal", portal=portal, downloads=dataclasses.replace(BRISK, max_ranges=3))
-    keep_archive(DataFolder(tmp_path), week, ArchivesConfig())
+    access = dataclasses.replace(access_to(server), downloads=dataclasses.replace(BRISK, max_ranges=3))
+    keep_archive(DataFolder(tmp_path), listed(server), ArchivesConfig(), access)
     assert tar_in(tmp_path) == kept_bytes
     assert len(server.stretches()) <= 5
 
 
-def test_a_zip_beyond_four_gigabytes_is_found_by_its_longer_directory(server, tmp_path, kept_bytes, monkeypatch):
-    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 1_000)  # as if all were so large
+def test_a_zip64_archive_is_read_by_its_longer_directory(server, tmp_path, kept_bytes, monkeypatch):
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 1_000)  # as if the archive were larger
     monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 3)
     archive = zip_of(DESIGNS | UTILITIES)
     monkeypatch.undo()
@@ -187,7 +188,7 @@ def test_a_zip_beyond_four_gigabytes_is_found_by_its_longer_directory(server, tm
 @pytest.mark.parametrize(
     "cuts", [[0], [1], [511], [512], [513], [5_000, 1, 0, 3_000], [END_OF_DESIGNS - 1], [200, 0, 0, 0]]
 )
-def test_a_connection_cut_anywhere_is_taken_up_where_it_was(server, tmp_path, kept_bytes, cuts, reset_):
+def test_a_connection_cut_anywhere_is_resumed_at_that_byte(server, tmp_path, kept_bytes, cuts, reset_):
     server.store_faults.extend(Fault(cut_after=cut, reset=reset_) for cut in cuts)
     note = keep(server, tmp_path)
     assert tar_in(tmp_path) == kept_bytes
@@ -198,7 +199,7 @@ def test_a_connection_cut_anywhere_is_taken_up_where_it_was(server, tmp_path, ke
     assert note["report"]["tallies"]["members"]["num_out"] == 6
 
 
-def test_what_is_noted_does_not_tell_of_the_troubles_on_the_way(server, tmp_path):
+def test_the_note_is_the_same_whether_or_not_a_connection_was_cut(server, tmp_path):
     undisturbed = keep(server, tmp_path / "undisturbed")
     server.store_faults.append(Fault(cut_after=700))
     assert keep(server, tmp_path / "cut") == undisturbed
@@ -212,7 +213,7 @@ def test_what_is_noted_does_not_tell_of_the_troubles_on_the_way(server, tmp_path
     whole=st.booleans(),
 )
 @example(cuts=[100, 50], archive=TAR, takes_ranges=False, whole=True)
-def test_cuts_at_any_bytes_of_any_archive_change_no_byte(
+def test_connections_cut_at_any_bytes_of_any_archive_change_no_byte(
     server, tmp_path_factory, kept_bytes, cuts, archive, takes_ranges, whole
 ):
     reset(server, {f"{WEEK}.{'tar' if archive is TAR else 'zip'}": archive})
@@ -223,16 +224,15 @@ def test_cuts_at_any_bytes_of_any_archive_change_no_byte(
     assert tar_in(data_dir) == kept_bytes
 
 
-def test_where_range_is_ignored_what_was_read_is_passed_over(server, tmp_path, kept_bytes):
+def test_if_range_is_ignored_what_was_read_before_is_skipped(server, tmp_path, kept_bytes):
     server.store_faults.extend([Fault(cut_after=1_000), Fault(ignores_range=True), Fault(ignores_range=True)])
     keep(server, tmp_path)
     assert tar_in(tmp_path) == kept_bytes
 
 
-def test_an_archive_that_changes_while_it_is_read_is_not_sewn_together(server, tmp_path):
+def test_parts_of_an_archive_that_changes_while_it_is_read_are_not_joined(server, tmp_path):
     other = dict([design(900001), design(910002)])
-    archive = listed(server)
-    with archive.open() as source:
+    with opened(server) as source:
         server.store_faults.append(Fault(cut_after=600))
         assert source.read(600) == TAR[:600]
         server.files[f"{WEEK}.tar"] = tar_of(other).ljust(len(TAR), b"\0")
@@ -240,16 +240,16 @@ def test_an_archive_that_changes_while_it_is_read_is_not_sewn_together(server, t
             source.read(600)
 
 
-def test_a_week_re_issued_while_it_is_fetched_is_kept_in_its_new_issue(server, tmp_path):
+def test_if_a_week_is_re_issued_before_it_is_fetched_the_new_issue_is_kept(server, tmp_path):
     archive = listed(server)
     newer = tar_of(dict(design(number) for number in range(900_001, 900_009)) | UTILITIES)
     reset(server, {f"{WEEK}_r1.tar": newer})
-    report = keep_archive(DataFolder(tmp_path), archive, ArchivesConfig())
+    report = keep_archive(DataFolder(tmp_path), archive, ArchivesConfig(), access_to(server))
     assert report.tally("members").num_out == 8
     assert DataFolder(tmp_path).read_json(str(tmp_path / "archives" / f"{WEEK}.json"))["source"]["revision"] == 1
 
 
-# --- Servers that say no, or later ------------------------------------------------------------------------------------
+# --- Servers that refuse, or ask to wait ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("at", ["portal", "store"])
@@ -266,10 +266,10 @@ def test_a_week_re_issued_while_it_is_fetched_is_kept_in_its_new_issue(server, t
     ],
     ids=lambda fault: f"{fault.status}-{fault.headers.get('Retry-After', 'bare')[:3]}",
 )
-def test_after_a_passing_trouble_the_week_is_fetched_after_all(server, tmp_path, kept_bytes, at, fault):
+def test_a_week_is_fetched_in_spite_of_a_transient_failure(server, tmp_path, kept_bytes, at, fault):
     archive = listed(server)
     (server.portal_faults if at == "portal" else server.store_faults).extend([fault] * 3)
-    keep_archive(DataFolder(tmp_path), archive, ArchivesConfig())
+    keep_archive(DataFolder(tmp_path), archive, ArchivesConfig(), access_to(server))
     assert tar_in(tmp_path) == kept_bytes
 
 
@@ -286,14 +286,14 @@ def test_after_a_passing_trouble_the_week_is_fetched_after_all(server, tmp_path,
         ),
     ],
 )
-def test_a_trouble_that_does_not_pass_is_one_sentence_and_the_next_run_heals(
+def test_a_failure_that_lasts_is_one_sentence_and_the_next_run_fetches_the_week(
     server, tmp_path, kept_bytes, fault, sentence
 ):
     archive = listed(server)
     faults = server.store_faults if fault.cut_after is not None else server.portal_faults
     faults.extend([fault] * BRISK.attempts)
     with pytest.raises(SourceError, match=sentence):
-        keep_archive(DataFolder(tmp_path), archive, ArchivesConfig())
+        keep_archive(DataFolder(tmp_path), archive, ArchivesConfig(), access_to(server))
     assert not list(tmp_path.rglob("*.tar*"))
     faults.clear()
     keep(server, tmp_path)
@@ -305,13 +305,13 @@ def test_retry_after_is_waited_for(server, monkeypatch):
     monkeypatch.setattr("tenacity.nap.time.sleep", waits.append)
     archive = listed(server)
     server.portal_faults.extend([Fault(status=429, headers={"Retry-After": "7"}), Fault(status=429), Fault(status=500)])
-    assert archive.open().read() == TAR
+    assert open_archive(archive, access_to(server)).read() == TAR
     first, second, third = (wait for wait in waits if wait)
     assert first == 7.0 and BRISK.wait_429_s <= second < 1 and third < 1
 
 
 @pytest.mark.parametrize("at", ["portal", "store"])
-def test_a_server_out_of_order_for_a_minute_is_waited_for_by_the_usual_patience(server, monkeypatch, at):
+def test_by_default_a_server_that_fails_for_a_minute_is_waited_for(server, monkeypatch, at):
     faults = server.portal_faults if at == "portal" else server.store_faults
     waits: list[float] = []
 
@@ -321,27 +321,30 @@ def test_a_server_out_of_order_for_a_minute_is_waited_for_by_the_usual_patience(
             faults.clear()
 
     monkeypatch.setattr("tenacity.nap.time.sleep", sleep)
-    archive = dataclasses.replace(listed(server), downloads=DownloadsConfig())
+    archive = listed(server)
     faults.extend([Fault(status=503)] * 1_000)
-    assert archive.open().read() == TAR
+    access = dataclasses.replace(access_to(server), downloads=DownloadsConfig())
+    assert open_archive(archive, access).read() == TAR
     waits = [wait for wait in waits if wait]
     assert 5 <= len(waits) <= 8 and all(wait <= DownloadsConfig().wait_max_s + 1 for wait in waits)
     assert len(set(waits)) == len(waits)  # with jitter
 
 
-def test_an_expired_address_is_asked_for_anew(server, tmp_path, kept_bytes):
+def test_an_expired_address_is_asked_for_again(server, tmp_path, kept_bytes):
     server.portal_faults.extend([None, Fault(expired=True), Fault(expired=True)])
     keep(server, tmp_path)
     assert tar_in(tmp_path) == kept_bytes and len(server.downloads()) == 3
 
 
-def test_a_key_refused_half_way_ends_in_a_sentence_and_a_new_one_heals(server, tmp_path, kept_bytes, monkeypatch):
+def test_a_key_refused_half_way_is_an_error_and_the_week_is_fetched_with_a_new_one(
+    server, tmp_path, kept_bytes, monkeypatch
+):
     archive = listed(server)
-    archive = dataclasses.replace(archive, portal=dataclasses.replace(archive.portal, signed_for_s=0.0))
+    access = AccessConfig(portal=dataclasses.replace(access_to(server).portal, signed_for_s=0.0), downloads=BRISK)
     server.store_faults.append(Fault(cut_after=700))
     server.portal_faults.extend([None, Fault(status=403)])
     with pytest.raises(SourceError, match=r"refuses the key for I20240102\.tar \(403\)"):
-        keep_archive(DataFolder(tmp_path), archive, ArchivesConfig())
+        keep_archive(DataFolder(tmp_path), archive, ArchivesConfig(), access)
     assert not list(tmp_path.rglob("*.tar*"))
     server.key = "another"
     monkeypatch.setenv("ODP_API_KEY", "another")
@@ -351,16 +354,16 @@ def test_a_key_refused_half_way_ends_in_a_sentence_and_a_new_one_heals(server, t
 
 @pytest.mark.parametrize("at", ["portal", "store"])
 @pytest.mark.parametrize("kind", ["text/html; charset=UTF-8", "application/octet-stream"])
-def test_a_web_page_with_status_200_is_told_for_what_it_is(server, tmp_path, at, kind):
+def test_a_web_page_with_status_200_is_recognised(server, tmp_path, at, kind):
     archive = listed(server)
     page = Fault(status=200, headers={"Content-Type": kind}, body=b"<!DOCTYPE html><html>" + b" " * 20_000)
     (server.portal_faults if at == "portal" else server.store_faults).append(page)
     with pytest.raises((SourceError, ArchiveError), match=r"a web page(, not an archive| instead of I20240102\.tar)"):
-        keep_archive(DataFolder(tmp_path), archive, ArchivesConfig())
+        keep_archive(DataFolder(tmp_path), archive, ArchivesConfig(), access_to(server))
     assert not list(tmp_path.rglob("*.tar*"))
 
 
-def test_a_portal_that_sends_the_file_itself_is_taken_at_its_word(server, tmp_path, kept_bytes):
+def test_a_portal_that_sends_the_file_itself_without_a_redirect_is_read(server, tmp_path, kept_bytes):
     server.redirects = False
     keep(server, tmp_path)
     assert tar_in(tmp_path) == kept_bytes
@@ -370,15 +373,15 @@ def test_a_portal_that_sends_the_file_itself_is_taken_at_its_word(server, tmp_pa
 
 
 @pytest.mark.parametrize("length", [len(TAR) + 1_000, 10 * len(TAR)])
-def test_an_answer_shorter_than_its_stated_length_is_not_taken_for_whole(server, tmp_path, length):
+def test_an_answer_shorter_than_its_stated_length_is_an_error(server, tmp_path, length):
     archive = listed(server)
     server.store_faults.extend([Fault(length=length)] * 30)
     with pytest.raises(SourceError, match=r"I20240102\.tar"):
-        keep_archive(DataFolder(tmp_path), archive, ArchivesConfig(whole=True))
+        keep_archive(DataFolder(tmp_path), archive, ArchivesConfig(whole=True), access_to(server))
     assert not list(tmp_path.rglob("*.tar*"))
 
 
-def test_a_listing_that_lies_about_the_size_makes_the_week_be_read_to_its_own_end(server, tmp_path, kept_bytes):
+def test_if_the_listed_size_is_wrong_the_week_is_read_to_its_end(server, tmp_path, kept_bytes):
     server.rows[f"{WEEK}.tar"] = {"fileSize": len(TAR) * 2}
     complete = keep(server, tmp_path)["complete"]
     assert (complete["read_to"], complete["num_bytes"]) == ("end mark", len(TAR))
@@ -388,26 +391,26 @@ def test_a_listing_that_lies_about_the_size_makes_the_week_be_read_to_its_own_en
     assert len(server.downloads()) == 1
 
 
-def test_a_size_rounded_as_a_float_is_no_lie(server, tmp_path):
+def test_a_listed_size_rounded_as_a_float_is_not_wrong(server, tmp_path):
     server.rows[f"{WEEK}.tar"] = {"fileSize": float(f"{len(TAR):.6e}")}
     assert keep(server, tmp_path)["complete"]["read_to"] == "end of DESIGN"
 
 
 @pytest.mark.parametrize("num_bytes", [700, END_OF_DESIGNS - 300, END_OF_DESIGNS + 5_000, len(TAR) - 11_000])
-def test_an_archive_that_lies_truncated_on_the_server_is_refused_where_its_listing_tells(server, tmp_path, num_bytes):
+def test_an_archive_that_is_cut_short_on_the_server_is_refused_if_the_listed_size_differs(server, tmp_path, num_bytes):
     server.files[f"{WEEK}.tar"] = TAR[:num_bytes]
     server.rows[f"{WEEK}.tar"] = {"fileSize": len(TAR)}
     with pytest.raises(ArchiveError, match=r"I20240102\.tar is (cut short|damaged).*fetch it again"):
         keep(server, tmp_path)
 
 
-def test_a_file_that_is_listed_and_not_there_is_a_sentence(server, tmp_path):
+def test_a_file_that_is_listed_and_does_not_exist_is_an_error_that_names_it(server, tmp_path):
     name = "I20240109.tar"
     url = f"{server.url}/files/PTGRDT/2024/{name}"
     reset(server, {})
     server.phantoms, server.count = [{"fileName": name, "fileDownloadURI": url, "fileSize": 5}], 1301
     with pytest.raises(SourceError, match=r"does not have I20240109\.tar \(404\)"):
-        keep_archive(DataFolder(tmp_path), listed(server), ArchivesConfig())
+        keep_archive(DataFolder(tmp_path), listed(server), ArchivesConfig(), access_to(server))
 
 
 @pytest.mark.parametrize(
@@ -418,7 +421,7 @@ def test_a_file_that_is_listed_and_not_there_is_a_sentence(server, tmp_path):
         {"fileLastModifiedDateTime": "2024-01-20 10:00:00"},
     ],
 )
-def test_what_the_listing_states_tells_whether_a_week_is_stale_without_fetching_it(server, tmp_path, change):
+def test_whether_a_week_has_changed_is_known_from_the_listing_without_fetching_it(server, tmp_path, change):
     keep(server, tmp_path)
     keep(server, tmp_path)
     assert len(server.downloads()) == 1
@@ -428,14 +431,14 @@ def test_what_the_listing_states_tells_whether_a_week_is_stale_without_fetching_
     assert len(server.downloads()) == 2
 
 
-def test_an_older_issue_listed_later_does_not_take_the_place_of_a_newer_one(server, tmp_path):
+def test_an_older_issue_listed_later_does_not_replace_a_newer_one(server, tmp_path):
     server.files[f"{WEEK}_r1.tar"] = TAR
     note = keep(server, tmp_path)
     reset(server, {f"{WEEK}.tar": TAR})
     assert keep(server, tmp_path) == note and server.downloads() == []
 
 
-def test_where_the_disk_takes_no_temporary_copy_a_sentence_says_so(server, tmp_path, monkeypatch):
+def test_a_full_disk_for_the_temporary_copy_is_an_error_that_says_what_to_set(server, tmp_path, monkeypatch):
     class FullDisk(io.BytesIO):
         def write(self, data):
             raise OSError(28, "No space left on device")
@@ -447,7 +450,7 @@ def test_where_the_disk_takes_no_temporary_copy_a_sentence_says_so(server, tmp_p
         keep(server, tmp_path)
 
 
-def test_a_disk_that_is_full_while_a_week_is_kept_leaves_nothing_and_the_next_run_heals(server, tmp_path):
+def test_a_disk_that_is_full_while_a_week_is_written_leaves_no_file_and_the_next_run_writes_it(server, tmp_path):
     drawing = random.Random(0).randbytes(2_000_000)
     stem = "USD0900001-20240102"
     large = packed({f"{stem}.XML": b"<us-patent-grant/>", f"{stem}-D00001.TIF": drawing}, stem=stem)
@@ -465,9 +468,9 @@ def test_a_disk_that_is_full_while_a_week_is_kept_leaves_nothing_and_the_next_ru
 # --- Small things -----------------------------------------------------------------------------------------------------
 
 
-def test_a_download_says_how_far_it_is_to_other_processes_and_no_more_when_it_is_over(server, monkeypatch):
+def test_the_progress_of_a_download_is_seen_by_other_processes_until_it_is_over(server, monkeypatch):
     monkeypatch.setattr("patentdata.archives.remote_file._SECONDS_A_NOTICE", 0.0)
-    with listed(server).open() as source:
+    with opened(server) as source:
         source.read(100_000)
         ((name, num_bytes, total),) = in_progress()
         assert (name, total) == (f"{WEEK}.tar", len(TAR)) and 0 < num_bytes <= 100_000
@@ -479,6 +482,6 @@ def test_addresses_are_shown_without_their_secrets():
 
 
 @pytest.mark.parametrize("name", ["attempts", "patience_s", "max_ranges"])
-def test_a_patience_of_nothing_is_refused(name):
+def test_a_patience_of_zero_is_refused(name):
     with pytest.raises(ValueError, match=f"{name} is 0; it must be above 0"):
         DownloadsConfig(**{name: 0})

@@ -1,4 +1,4 @@
-"""Mirrors on the web: with an index, with a listing, with neither."""
+"""Mirrors on the web: with an index, with a file that lists their archives, and with neither."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from patentdata.archives.designs import ArchivesConfig
-from patentdata.archives.sources import list_weeks
+from patentdata.archives.sources import AccessConfig, list_weeks
 from patentdata.archives.stage import keep_archive
 from patentdata.errors import ArchiveError, SourceError
 from patentdata.store.folder import DataFolder
@@ -16,6 +16,7 @@ from tests.patentdata.archives.red_book import WEEK, design, tar_of, zip_of
 
 MEMBERS = dict([design(900001), design(900002)])
 UTILITIES = {f"{WEEK}/UTIL0001/US{number}-20240102.ZIP": b"u" * 90_000 for number in range(100, 130)}
+ACCESS = AccessConfig(downloads=BRISK)
 TAR, ZIP = tar_of(MEMBERS | UTILITIES), zip_of(MEMBERS | UTILITIES)
 
 
@@ -28,15 +29,15 @@ def server(tmp_path, monkeypatch):
 
 
 def weeks_of(source: str) -> list[tuple[str, int | None]]:
-    return [(week.file_name, week.num_bytes) for week in list_weeks(source, downloads=BRISK)]
+    return [(week.file_name, week.num_bytes) for week in list_weeks(source, access=ACCESS)]
 
 
 WEEKS = [(f"{WEEK}.tar", len(TAR)), ("I20240109.ZIP", len(ZIP))]
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_the_links_of_an_index_are_the_weeks_and_their_sizes_are_asked_for(server, slash):
-    """With or without the slash at the end of the folder's address."""
+def test_the_links_of_an_index_are_the_weeks_with_the_sizes_that_the_server_states(server, slash):
+    """Whether or not the address of the folder ends in a slash."""
     server.files["../I20249999.tar"] = b"x"
     server.files["notes.html"] = b"x"
     assert weeks_of(f"{server.store_url}/mirror{slash}") == WEEKS
@@ -51,31 +52,33 @@ LISTINGS = {
 
 @pytest.mark.parametrize("name", LISTINGS)
 @pytest.mark.parametrize("is_named", [True, False])
-def test_without_an_index_a_listing_names_the_weeks(server, name, is_named):
+def test_without_an_index_a_file_that_lists_the_weeks_is_read(server, name, is_named):
     server.files[name] = LISTINGS[name].encode()
     assert weeks_of(f"{server.store_url}/bare/{name if is_named else ''}") == WEEKS
     asked = {request.path for request in server.asked if request.method == "GET"}
-    assert not any(path.endswith((".tar", ".ZIP")) for path in asked)  # no name is guessed
+    assert not any(path.endswith((".tar", ".ZIP")) for path in asked)  # names are not guessed
 
 
-def test_where_nothing_lists_weeks_a_sentence_says_what_to_put_there(server):
+def test_if_nothing_lists_weeks_the_error_says_which_file_to_put_there(server):
     with pytest.raises(SourceError, match=r"lists weekly archives such as .*; put one of SHA256SUMS, index\.json"):
-        list_weeks(f"{server.store_url}/bare/", downloads=BRISK)
+        list_weeks(f"{server.store_url}/bare/", access=ACCESS)
 
 
-def test_a_mirror_that_is_not_reached_is_named_without_its_password():
+def test_a_mirror_that_cannot_be_reached_is_named_without_its_password():
     with pytest.raises(SourceError, match=r"no connection to 127\.0\.0\.1:9 for the listing http://127\.0\.0\.1:9/x/"):
-        list_weeks("http://me:secret@127.0.0.1:9/x/", downloads=BRISK)
+        list_weeks("http://me:secret@127.0.0.1:9/x/", access=ACCESS)
 
 
 def keep(server: PortalServer, data_dir: Path, config: ArchivesConfig = ArchivesConfig()) -> dict:  # noqa: B008
     folder = DataFolder(data_dir)
-    for week in list_weeks(f"{server.store_url}/mirror/", downloads=BRISK):
-        keep_archive(folder, week, config)
+    for week in list_weeks(f"{server.store_url}/mirror/", access=ACCESS):
+        keep_archive(folder, week, config, ACCESS)
     return folder.read_json(folder.path("archives", f"{WEEK}.json"))
 
 
-def test_a_mirror_gives_the_bytes_of_a_folder_is_resumed_and_read_no_farther_than_needed(server, tmp_path):
+def test_from_a_mirror_the_same_bytes_are_kept_as_from_a_folder_though_it_is_cut_and_read_only_as_far_as_needed(
+    server, tmp_path
+):
     source = tmp_path / "source"
     source.mkdir()
     for name, data in server.files.items():
@@ -85,11 +88,11 @@ def test_a_mirror_gives_the_bytes_of_a_folder_is_resumed_and_read_no_farther_tha
     server.store_faults.extend([None, None, None, Fault(cut_after=600), Fault(status=503), Fault(status=429)])
     assert keep(server, tmp_path / "data")["complete"]["read_to"] == "end of DESIGN"
     for name in (f"{WEEK}.tar", "I20240109.tar"):
-        kept, local = (tmp_path / place / "archives" / name for place in ("data", "local"))
+        kept, local = (tmp_path / folder / "archives" / name for folder in ("data", "local"))
         assert kept.read_bytes() == local.read_bytes()
 
 
-def test_a_mirror_s_own_mark_tells_whether_a_week_changed(server, tmp_path):
+def test_the_entity_tag_of_a_mirror_shows_whether_a_week_changed(server, tmp_path):
     keep(server, tmp_path)
     asked = len(server.stretches())
     keep(server, tmp_path)
@@ -100,18 +103,18 @@ def test_a_mirror_s_own_mark_tells_whether_a_week_changed(server, tmp_path):
 
 def test_a_listed_hash_is_checked_when_a_week_is_read_whole(server, tmp_path):
     server.files["SHA256SUMS"] = f"{hashlib.sha256(TAR).hexdigest()}  {WEEK}.tar\n".encode()
-    (week,) = list_weeks(f"{server.store_url}/bare/", downloads=BRISK)
-    keep_archive(DataFolder(tmp_path), week, ArchivesConfig(whole=True))
+    (week,) = list_weeks(f"{server.store_url}/bare/", access=ACCESS)
+    keep_archive(DataFolder(tmp_path), week, ArchivesConfig(whole=True), ACCESS)
     server.files[f"{WEEK}.tar"] = TAR[:-1] + b"x"
     server.files["SHA256SUMS"] = f"{'0' * 64}  {WEEK}.tar\n".encode()
-    (week,) = list_weeks(f"{server.store_url}/bare/", downloads=BRISK)
+    (week,) = list_weeks(f"{server.store_url}/bare/", access=ACCESS)
     with pytest.raises(ArchiveError, match=r"another hash than its source lists|is damaged"):
-        keep_archive(DataFolder(tmp_path), week, ArchivesConfig(whole=True))
+        keep_archive(DataFolder(tmp_path), week, ArchivesConfig(whole=True), ACCESS)
 
 
 def test_the_note_of_a_mirrored_week_holds_no_password(server, tmp_path):
     source = f"{server.store_url}/mirror/".replace("http://", "http://me:secret@")
-    for week in list_weeks(source, downloads=BRISK):
-        keep_archive(DataFolder(tmp_path), week, ArchivesConfig())
+    for week in list_weeks(source, access=ACCESS):
+        keep_archive(DataFolder(tmp_path), week, ArchivesConfig(), ACCESS)
     assert not any(b"secret" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert all("authorization" in asked.headers for asked in server.asked)

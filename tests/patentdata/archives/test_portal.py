@@ -1,4 +1,4 @@
-"""The Open Data Portal: its listings, its key, its limits, and what it says when it refuses."""
+"""The Open Data Portal: its listings, its key, its limits, and what its refusals mean."""
 
 import dataclasses
 import datetime
@@ -15,7 +15,7 @@ import pytest
 
 from patentdata.archives.portal import ApiKey, Portal, PortalConfig, parse_listing, read_key
 from patentdata.archives.portal_limits import Limits, LimitsConfig
-from patentdata.archives.sources import list_weeks
+from patentdata.archives.sources import AccessConfig, list_weeks, open_archive, relisted
 from patentdata.errors import SourceChangedError, SourceError
 from tests.patentdata.archives.portal_server import (
     BRISK,
@@ -24,7 +24,9 @@ from tests.patentdata.archives.portal_server import (
     UNHURRIED,
     Fault,
     PortalServer,
+    access_to,
     listed,
+    opened,
     portal_of,
 )
 from tests.patentdata.archives.red_book import WEEK, design, tar_of
@@ -85,24 +87,24 @@ def test_a_size_may_be_a_number_a_float_or_text(size, num_bytes):
     assert file.num_bytes == num_bytes
 
 
-def test_rows_of_other_products_are_no_files_of_this_one():
+def test_rows_of_other_products_are_not_listed():
     other = {"productIdentifier": "PTGRXML", "productFileBag": {"fileDataBag": [row("a.zip")]}}
     own = {"productIdentifier": "ptgrdt", "productFileBag": {"fileDataBag": [row("a.tar")]}}
     assert [file.name for file in parse_listing({"bulkDataProductBag": [other, own]})] == ["a.tar"]
 
 
-def test_moments_are_the_same_however_they_are_spelled():
+def test_times_are_read_in_either_spelling():
     rows = [row("a.tar", fileReleaseDate=text) for text in ("2024-01-02 00:03:09", "2024-01-02T00:03:09")]
     assert len({file.released for file in parse_listing({"productFileBag": {"fileDataBag": rows}})}) == 1
 
 
-def test_a_listing_shorter_than_its_count_is_said_in_the_log(caplog):
+def test_a_listing_shorter_than_its_count_is_logged(caplog):
     parse_listing({"productFileBag": {"count": 3, "fileDataBag": [row("a.tar")]}})
     assert "counts 3 files of PTGRDT and lists 1" in caplog.text
 
 
 @pytest.mark.real
-def test_the_recorded_listing_gives_every_file_and_its_reissues(real_data):
+def test_a_recorded_listing_is_read_with_every_file_and_every_re_issue(real_data):
     answer = json.loads((real_data / "odp" / "get_bulk_product" / "response.json").read_text())
     files = parse_listing(answer, "PTGRXML")
     assert len(files) == 1301 and all(file.num_bytes and file.released and file.modified for file in files)
@@ -111,29 +113,29 @@ def test_the_recorded_listing_gives_every_file_and_its_reissues(real_data):
 
 
 @pytest.mark.real
-def test_a_recorded_year_of_an_address_that_is_not_the_dates_does_no_harm(real_data):
+def test_the_address_of_a_file_may_name_another_year_than_its_date(real_data):
     answer = json.loads((real_data / "odp" / "exact" / "get_bulk_product.json").read_text())
     by_name = {file.name: file.url for file in parse_listing(answer, "PTGRXML")}
     assert "/2015/" in by_name["us-patent-grant-v45-2014-04-03.dtd"]
 
 
-def test_of_what_the_portal_lists_weekly_archives_alone_are_weeks_and_the_newest_issue_wins(server):
+def test_only_weekly_archives_that_the_portal_lists_are_weeks_and_the_newest_issue_of_each_counts(server):
     others = ["us-patent-grant-v47-2022-02-17.dtd", "I20240109-SUPP.tar", "ipg240102.zip"]
     for name in (*others, "I20240109.tar", "I20240109_r1.ZIP", "I20240109_r2.tar"):
         server.files[name] = TAR
     server.rows["I20240109_r2.tar"] = {"fileDataFromDate": "2024-01-12", "fileDataToDate": "2024-01-12"}
-    weeks = list_weeks("portal", portal=portal_of(server))
+    weeks = list_weeks("portal", access=access_to(server))
     assert [week.file_name for week in weeks] == [NAME, "I20240109_r2.tar"]
 
 
-def test_years_are_asked_for_by_date_and_a_year_without_files_has_no_weeks(server):
-    portal = portal_of(server)
-    assert [week.week for week in list_weeks("portal:PTGRDT", years=[2024], portal=portal)] == [WEEK]
+def test_years_are_requested_by_date_and_a_year_without_files_has_no_weeks(server):
+    access = access_to(server)
+    assert [week.week for week in list_weeks("portal:PTGRDT", years=[2024], access=access)] == [WEEK]
     assert "fileDataFromDate=2023-12-25" in server.asked[-1].path and "includeFiles=true" in server.asked[-1].path
-    assert list_weeks("portal:ptgrdt", years=[2019], portal=portal) == []
+    assert list_weeks("portal:ptgrdt", years=[2019], access=access) == []
 
 
-def test_a_listing_cut_short_is_asked_for_again(server):
+def test_a_listing_whose_connection_is_cut_is_requested_again(server):
     server.portal_faults.append(Fault(cut_after=100))
     assert listed(server).week == WEEK
 
@@ -141,7 +143,7 @@ def test_a_listing_cut_short_is_asked_for_again(server):
 # --- The key ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_key_comes_from_the_environment_or_else_from_a_file(monkeypatch, tmp_path):
+def test_the_key_is_read_from_the_environment_or_else_from_a_file(monkeypatch, tmp_path):
     path = tmp_path / "key"
     path.write_text("  from-the-file\n")
     config = PortalConfig(key_file=path)
@@ -156,27 +158,29 @@ def test_the_key_comes_from_the_environment_or_else_from_a_file(monkeypatch, tmp
         read_key(config)
 
 
-def test_a_key_does_not_show_itself_and_does_not_travel():
+def test_a_key_is_neither_printed_nor_pickled():
     assert KEY not in repr(ApiKey(KEY)) + str(ApiKey(KEY)) + f"{ApiKey(KEY)}"
     with pytest.raises(TypeError):
         pickle.dumps(ApiKey(KEY))
 
 
-def test_a_key_is_not_sent_in_the_clear():
+def test_a_key_is_sent_by_https_only():
     with pytest.raises(ValueError, match="the key travels by https alone"):
         PortalConfig(url="http://portal.example/products")
 
 
 def test_the_key_goes_to_the_portal_and_never_to_its_store(server):
-    listed(server).open().read()
-    by_host = {host: ["x-api-key" in asked.headers for asked in server.asked if asked.host == host] for host in
-               ("portal", "store")}  # fmt: skip
+    opened(server).read()
+    by_host = {
+        host: ["x-api-key" in asked.headers for asked in server.asked if asked.host == host]
+        for host in ("portal", "store")
+    }
     assert all(by_host["portal"]) and by_host["store"] and not any(by_host["store"])
 
 
 def test_the_key_does_not_go_to_a_host_that_the_listing_names(server):
     server.rows[NAME] = {"fileDownloadURI": f"{server.store_url}/mirror/{NAME}"}
-    assert listed(server).open().read() == TAR
+    assert opened(server).read() == TAR
     assert not any("x-api-key" in asked.headers for asked in server.asked if asked.host == "store")
 
 
@@ -196,8 +200,8 @@ def test_no_error_and_no_log_shows_the_key_or_a_signature(server, caplog, fault)
     archive = listed(server)
     server.portal_faults.extend([fault] * BRISK.attempts)
     with pytest.raises(SourceError) as raised:
-        archive.open().read()
-    shown = [caplog.text, repr(raised.value), repr(archive)]
+        open_archive(archive, access_to(server)).read()
+    shown = [caplog.text, repr(raised.value), repr(archive), repr(access_to(server))]
     error: BaseException | None = raised.value
     while error is not None:
         shown += [str(error), repr(error), repr(vars(error))]
@@ -205,10 +209,10 @@ def test_no_error_and_no_log_shows_the_key_or_a_signature(server, caplog, fault)
     assert not any(secret in text for text in shown for secret in (KEY, SIGNATURE))
 
 
-def test_the_most_talkative_log_of_a_download_shows_neither_key_nor_signature(server, caplog):
+def test_the_debug_log_of_a_download_shows_neither_key_nor_signature(server, caplog):
     caplog.set_level(logging.DEBUG)
     server.store_faults.append(Fault(cut_after=700))
-    assert listed(server).open().read() == TAR
+    assert opened(server).read() == TAR
     assert "GET" in caplog.text
     assert KEY not in caplog.text and SIGNATURE not in caplog.text
 
@@ -231,7 +235,7 @@ def test_a_refusal_is_one_sentence_that_says_what_to_do(server, status, body, se
     for _ in range(2):
         server.portal_faults.append(Fault(status=status, body=body))
     with pytest.raises(SourceError, match=rf"127\.0\.0\.1:\d+ .*{sentence}"):
-        archive.open().read()
+        open_archive(archive, access_to(server)).read()
     with pytest.raises(SourceError, match=sentence):
         listed(server)
 
@@ -241,7 +245,7 @@ def test_a_refusal_is_one_sentence_that_says_what_to_do(server, status, body, se
     ("recorded", "status", "sentence"),
     [("product-403", 400, "Invalid request, review patent data request"), ("product-500", 404, "does not have")],
 )
-def test_documented_errors_are_understood(server, real_data, recorded, status, sentence):
+def test_documented_errors_are_explained(server, real_data, recorded, status, sentence):
     page = (real_data / "odp" / "errors" / f"data.uspto.gov-apis-bulk-data-{recorded}.json").read_text()
     body = page[page.rindex('{\n  "code"') :].encode()
     server.portal_faults.append(Fault(status=status, body=body))
@@ -249,32 +253,32 @@ def test_documented_errors_are_understood(server, real_data, recorded, status, s
         listed(server)
 
 
-def test_what_is_no_longer_there_is_told_apart_so_that_it_can_be_listed_anew(server):
+def test_a_file_that_is_gone_raises_an_error_of_its_own_so_that_it_can_be_listed_again(server):
     archive = listed(server)
     server.files = {f"{WEEK}_r1.tar": TAR}
     with pytest.raises(SourceChangedError):
-        archive.open().read()
-    newer = archive.relisted()
+        open_archive(archive, access_to(server)).read()
+    newer = relisted(archive, access_to(server))
     assert newer is not None and newer.file_name == f"{WEEK}_r1.tar"
 
 
 # --- Limits -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_year_s_downloads_of_a_file_are_counted_across_restarts_and_then_refused_here(server):
-    archive = listed(server, downloads_a_year=2)
+def test_downloads_of_a_file_are_counted_across_restarts_and_refused_beyond_the_limit_of_a_year(server):
     for _ in range(2):
-        assert archive.open().read() == TAR
+        assert opened(server, downloads_a_year=2).read() == TAR
+    archive = listed(server)
     asked = len(server.asked)
     with pytest.raises(SourceError, match=r"I20240102\.tar was fetched 2 times within a year .* wait until 20\d\d-"):
-        archive.open().read()
+        open_archive(archive, access_to(server, downloads_a_year=2)).read()
     assert len(server.asked) == asked
     code = (
         "from patentdata.archives.portal import *; from patentdata.archives.downloads import DownloadsConfig as D; "
         "print(Portal(PortalConfig(), D()).downloads_left(['I20240102.tar', 'I20240109.tar']))"
     )
     shown = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[3], check=True
     )
     assert shown.stdout.strip() == "{'I20240102.tar': 18, 'I20240109.tar': 20}"
 
@@ -283,52 +287,53 @@ def test_a_download_that_was_not_granted_is_not_counted(server):
     archive = listed(server)
     server.portal_faults.extend([Fault(status=403), Fault(status=503), Fault(status=503)])
     with pytest.raises(SourceError, match="403"):
-        archive.open().read()
-    archive.open().read()
+        open_archive(archive, access_to(server)).read()
+    open_archive(archive, access_to(server)).read()
     portal = Portal(portal_of(server, LimitsConfig()), BRISK)
     assert portal.downloads_left([NAME]) == {NAME: 19}
 
 
-def test_the_record_of_another_key_is_another_record():
+def test_downloads_are_counted_for_each_key():
     Limits("one", UNHURRIED).before_download(NAME)
     assert Limits("other", LimitsConfig()).downloads_left([NAME]) == {NAME: 20}
 
 
 def test_the_record_holds_no_key(server, tmp_path):
-    listed(server).open().read()
+    opened(server).read()
     files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert files and not any(KEY.encode() in path.read_bytes() or KEY in path.name for path in files)
 
 
-def test_a_record_that_cannot_be_kept_is_an_error(server, monkeypatch, tmp_path):
+def test_a_record_that_cannot_be_written_is_an_error(server, monkeypatch, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("DESIGNCLIP_CACHE", str(tmp_path / "file"))
     with pytest.raises(SourceError, match=r"cannot keep the record of downloads .* set DESIGNCLIP_CACHE"):
         listed(server)
 
 
-def test_no_two_calls_run_side_by_side_and_the_portal_never_has_to_say_too_many(server):
-    """Six threads and two processes want eight files while the portal grants three in half a second."""
+def test_no_two_calls_run_in_parallel_and_the_portal_never_answers_too_many_requests(server):
+    """Threads and processes together ask for seven files while the portal grants three in half a second."""
     server.files |= {f"I202402{day:02}.tar": TAR * 20 for day in (6, 13, 20, 27)}
     server.window = 3, 0.5
     limits = LimitsConfig(files_at_once=3, files_window_s=0.51, call_interval_s=0.0)
-    portal = portal_of(server, limits)
-    weeks = list_weeks("portal", portal=portal, downloads=BRISK)
-    threads = [threading.Thread(target=lambda week=week: week.open().read()) for week in weeks]
+    access = AccessConfig(portal=portal_of(server, limits), downloads=BRISK)
+    weeks = list_weeks("portal", access=access)
+    threads = [threading.Thread(target=lambda week=week: open_archive(week, access).read()) for week in weeks]
     code = (
-        "import pickle, sys; archive = pickle.loads(bytes.fromhex(sys.stdin.read()))\n"
-        "assert len(archive.open().read()) == archive.num_bytes"
+        "import pickle, sys; from patentdata.archives.sources import open_archive\n"
+        "archive, access = pickle.loads(bytes.fromhex(sys.stdin.read()))\n"
+        "assert len(open_archive(archive, access).read()) == archive.num_bytes"
     )
     children = [
         subprocess.Popen(
-            [sys.executable, "-c", code], stdin=subprocess.PIPE, cwd=Path(__file__).parents[2], env=dict(os.environ)
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, cwd=Path(__file__).parents[3], env=dict(os.environ)
         )
         for _ in range(2)
     ]
     for thread in threads:
         thread.start()
     for child, week in zip(children, weeks, strict=False):
-        child.communicate(pickle.dumps(week).hex().encode())
+        child.communicate(pickle.dumps((week, access)).hex().encode())
     for thread in threads:
         thread.join()
     assert [child.returncode for child in children] == [0, 0]
@@ -337,13 +342,13 @@ def test_no_two_calls_run_side_by_side_and_the_portal_never_has_to_say_too_many(
 
 
 @pytest.mark.parametrize("name", ["downloads_a_year", "files_at_once"])
-def test_limits_of_nothing_are_refused(name):
+def test_limits_of_zero_are_refused(name):
     with pytest.raises(ValueError, match=f"{name} is 0; it must be at least 1"):
         LimitsConfig(**{name: 0})
 
 
-def test_an_archive_travels_to_a_worker_without_the_key(server):
+def test_an_archive_is_sent_to_a_worker_without_the_key(server):
     archive = listed(server)
-    assert KEY.encode() not in pickle.dumps(archive)
+    assert KEY.encode() not in pickle.dumps((archive, access_to(server)))
     assert KEY not in json.dumps(archive.stated()) + str(dataclasses.asdict(archive))
     assert archive.date == datetime.date(2024, 1, 2)

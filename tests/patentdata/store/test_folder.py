@@ -41,7 +41,7 @@ def test_leftovers_of_a_killed_run_are_cleared_by_the_next(tmp_path):
 
 
 def test_a_second_run_on_the_same_folder_leaves_with_a_sentence(tmp_path):
-    code = f"from patentdata.folder import DataFolder\nwith DataFolder({str(tmp_path)!r}).locked(): pass"
+    code = f"from patentdata.store.folder import DataFolder\nwith DataFolder({str(tmp_path)!r}).locked(): pass"
     with DataFolder(tmp_path).locked():
         second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert f"another run is writing to {tmp_path}" in second.stderr
