@@ -62,9 +62,9 @@ def scale_page() -> str:
         "",
         _filled(
             f"The full rebuild of the years {_YEARS}. Nobody has run all of it. Every number of the first three tables "
-            "is computed by `docs/write_scale.py` (`make docs`); the last table says for each rate behind them whether it "
-            "was measured, and on what, or published, or assumed. `designclip rebuild --plan` makes the same estimate "
-            "for your own listing, disk, cores and network."
+            "is computed by `docs/write_scale.py` (`make docs`); the last table says for each rate behind them whether "
+            "it was measured, and on what, or published, or assumed. `designclip rebuild --plan` makes the same "
+            "estimate for your own listing, disk, cores and network."
         ),
         "",
         "## Sizes",
