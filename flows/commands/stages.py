@@ -109,6 +109,6 @@ def _write_contact_sheets(data_dir: str, report: Path, weeks: list[str], limit: 
         output.show_json(summary)
     else:
         output.say(
-            f"{summary['num_shown']:,} of {summary['num_sheets']:,} sheets, {summary['num_doubtful']:,} to look at: "
+            f"{summary['num_shown']:,} of {summary['num_sheets']:,} sheets, {summary['num_doubtful']:,} to check: "
             f"open {report.resolve()}"
         )

@@ -1,1 +1,1 @@
-"""Stage views: drawing sheets, split into single figures."""
+"""Stage views: splits drawing sheets into single figures."""

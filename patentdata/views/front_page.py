@@ -1,7 +1,7 @@
-"""Which figures the front-page drawing copies.
+"""Finds the figures that the front-page drawing copies.
 
-The front page shows one or two figures of the grant again, upright and scaled. A figure is compared by its silhouette
-of ink: how dark each cell of a coarse grid over its box is, which a change of scale leaves as it was.
+The front page repeats one or two figures of the grant, upright and scaled. Figures are therefore compared by
+silhouette: how dark each cell of a coarse grid over the figure's box is, which does not change with the scale.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from patentdata.views.grouping import trim
 from patentdata.views.sheets import PAPER
 
 _GRID = 32  # cells along each side of a silhouette
-_MIN_LIKENESS = 0.5  # correlation of silhouettes of a copy: line drawings reach 1.00, halftones 0.61
-_SURE_LIKENESS = 0.95  # of the whole drawing with one figure: no need to look for two
+_MIN_LIKENESS = 0.5  # correlation of the silhouettes of figure and copy: 1.00 for line drawings, 0.61 for halftones
+_SURE_LIKENESS = 0.95  # if the whole drawing is this like one figure, two are not looked for
 _MIN_ASPECT_RATIO = 0.96  # scaling keeps the shape of the box; rounding to pixels does not quite
-_MAX_CUTS = 4  # strips of paper at which a drawing of two figures may be parted
+_MAX_CUTS = 4  # blank strips, in each direction, at which a drawing of two figures is cut on trial
 
 
 @dataclass(frozen=True, kw_only=True)
 class Silhouette:
-    """How a figure's ink is spread over its box.
+    """How a figure's ink is distributed over its box.
 
     Attributes:
-        grid: (_GRID × _GRID,) float32, mean 0, length 1.
-        aspect: Width over height of the box.
+        grid: (_GRID × _GRID,) float32 of mean 0 and length 1.
+        aspect: Width of the box divided by its height.
     """
 
     grid: np.ndarray
@@ -36,24 +36,26 @@ class Silhouette:
 
 
 def silhouette(view: np.ndarray) -> Silhouette:
-    """Of a view of (height_px, width_px) uint8, 0 is ink, cut at its ink."""
+    """The silhouette of a view of (height_px, width_px) uint8, 0 is ink, cropped to its ink."""
     height, width = view.shape
     dark = cv2.resize(PAPER - view, (_GRID * 2, _GRID * 2), interpolation=cv2.INTER_AREA).astype(np.float32)
-    dark = np.sqrt(cv2.GaussianBlur(dark, (0, 0), 1.0)[::2, ::2]).ravel()  # thin lines lose ink when scaled: level it
+    dark = np.sqrt(
+        cv2.GaussianBlur(dark, (0, 0), 1.0)[::2, ::2]
+    ).ravel()  # compensates for the ink that thin lines lose when scaled
     dark -= dark.mean()
     length = float(np.linalg.norm(dark))
     return Silhouette(grid=dark / length if length > 0 else dark, aspect=width / height)
 
 
 def likeness(a: Silhouette, b: Silhouette) -> float:
-    """Correlation of two silhouettes, -1 to 1; 0 where the boxes differ in shape."""
+    """Correlation of two silhouettes, -1 to 1; 0 if the boxes differ in shape."""
     if min(a.aspect, b.aspect) / max(a.aspect, b.aspect) < _MIN_ASPECT_RATIO:
         return 0.0
     return float(a.grid @ b.grid)
 
 
 def copied_figures(front: np.ndarray, figures: Sequence[Silhouette]) -> list[int]:
-    """Places in `figures` of those that the front-page drawing shows again, in order; empty where none is like it.
+    """Indices, in order, of the figures that the front-page drawing shows; empty if none resembles it.
 
     Args:
         front: (height_px, width_px) uint8, 0 is ink: the front-page drawing.
@@ -62,33 +64,33 @@ def copied_figures(front: np.ndarray, figures: Sequence[Silhouette]) -> list[int
     whole = trim(front)
     if whole is None or not figures:
         return []
-    best = _nearest(whole, figures)
-    least, places = (best[0], [best[1]]) if best else (0.0, [])
+    best = _most_similar(whole, figures)
+    least, indices = (best[0], [best[1]]) if best else (0.0, [])
     for one, other in _halves(whole) if least < _SURE_LIKENESS else ():
-        found = [_nearest(half, figures) for half in (one, other)]
-        pair = [near for near in found if near is not None]
-        if len(pair) == 2 and min(near[0] for near in pair) > least:
-            least, places = min(near[0] for near in pair), sorted({near[1] for near in pair})
-    return places
+        matches = [_most_similar(half, figures) for half in (one, other)]
+        pair = [match for match in matches if match is not None]
+        if len(pair) == 2 and min(match[0] for match in pair) > least:
+            least, indices = min(match[0] for match in pair), sorted({match[1] for match in pair})
+    return indices
 
 
-def _nearest(view: np.ndarray, figures: Sequence[Silhouette]) -> tuple[float, int] | None:
-    """Likeness and place of the figure most like `view`; null where none is.
+def _most_similar(view: np.ndarray, figures: Sequence[Silhouette]) -> tuple[float, int] | None:
+    """Likeness and index of the figure most like `view`; None if none is like it.
 
-    A sheet whose direction nothing told may have been left lying on its side, so the view is turned, too.
+    A sheet whose orientation is not known may have been left on its side, so the view is compared turned, too.
     """
     best: tuple[float, int] | None = None
     for turns in (0, 1, 3):
-        seen = silhouette(np.ascontiguousarray(np.rot90(view, turns)))
-        scores = [likeness(seen, figure) - (0.05 if turns else 0.0) for figure in figures]
-        place = int(np.argmax(scores))
-        if scores[place] >= _MIN_LIKENESS and (best is None or scores[place] > best[0]):
-            best = (scores[place], place)
+        turned = silhouette(np.ascontiguousarray(np.rot90(view, turns)))
+        scores = [likeness(turned, figure) - (0.05 if turns else 0.0) for figure in figures]
+        index = int(np.argmax(scores))
+        if scores[index] >= _MIN_LIKENESS and (best is None or scores[index] > best[0]):
+            best = (scores[index], index)
     return best
 
 
 def _halves(whole: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Ways to part the drawing in two at a strip of blank columns, or of blank rows: the widest strips of each."""
+    """Ways to cut the drawing in two at a strip of blank columns or blank rows; the widest strips of each are tried."""
     ways = []
     for page in (whole, whole.T):
         blank = np.flatnonzero((page == PAPER).all(axis=0))

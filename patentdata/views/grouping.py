@@ -1,8 +1,12 @@
-"""Which ink of a sheet belongs to which label.
+"""Decides which ink of a sheet belongs to which label.
 
-Works on an upright sheet without its labels. Ink is gathered into atoms (ink closer than a few pixels), atoms are
-joined along their shortest gaps, and the sheet is parted where parting explains the labels best: wide gaps are cut, and
-every label finds its figure on the same side of itself.
+Works on an upright sheet whose labels have been erased. Ink closer than a few pixels forms an atom, atoms are joined
+along their shortest gaps, and of all ways to cut the sheet into as many parts as it has labels, the cheapest is taken.
+
+Why the whole sheet is decided at once: next to a single label there is often more than one figure, and the gap between
+two parts of a figure can be wider than the gap between two figures. But a draftsman usually puts all labels of a sheet
+on the same side of their figures. So a partition is cheap if it cuts wide gaps, and if all labels find their figures on
+the same side.
 """
 
 from __future__ import annotations
@@ -19,21 +23,21 @@ from scipy.sparse.csgraph import connected_components
 
 from patentdata.views.ink import SCALE, pool, without_dust
 
-CELL = 4  # sheet pixels to one pixel of the map that atoms are found on
-_COMPANY = 12  # cells within which ink keeps company
+CELL = 4  # side in sheet pixels of one cell of the map on which atoms are found
+_COMPANY = 12  # cells; ink with other ink within this distance is not alone
 _DOT = 2  # side of a dot, cells
 _ROW_GAP = 7  # between the dots of a dotted line, cells
 _HALO = 2.5  # from a dot to the line it belongs to, cells
-_SPECK = 6  # ink of this size without company is a speck, cells
-_ALWAYS = 3.0  # gaps up to this many cells are never cut
-_MAX_CLUSTERS = 12  # among which cuts are tried
-_MIN_CLUSTER = 0.05  # of the sheet's longer side; smaller ones go with their nearest neighbour
-_OVERLAP_COST = 0.3  # of a figure wholly inside the box of another, as a share of the sheet's longer side
-_APART = 0.02  # gap between parts that stand apart, as a share of the sheet's longer side
-_PART = 0.06  # least side of a part that counts, as the same share
-_NO_FIGURE_COST = 0.5  # of a label without a figure
-_CALL_OUT_GAIN = 0.15  # by which the sheet must be explained better for a label to be taken for a call-out
-_SIDES = ("below", "above", "right", "left")  # where the label stands, seen from its figure
+_SPECK = 6  # largest side of ink that is a speck if it is alone, cells
+_NEVER_CUT = 3.0  # cells; gaps up to this width are never cut
+_MAX_CLUSTERS = 12  # all ways to cut between them are tried, so their number has to be bounded
+_MIN_CLUSTER = 0.05  # share of the sheet's longer side; smaller clusters join their nearest neighbour
+_OVERLAP_COST = 0.3  # for a figure wholly inside the box of another, as a share of the sheet's longer side
+_APART = 0.02  # least gap between separate parts, as a share of the sheet's longer side
+_PART = 0.06  # least side of a part that counts, as a share of the sheet's longer side
+_NO_FIGURE_COST = 0.5  # for a label without a figure
+_CALL_OUT_GAIN = 0.15  # a label is taken for a call-out if the cost without it is lower by more than this
+_SIDES = ("below", "above", "right", "left")  # position of the label relative to its figure
 
 Box = tuple[int, int, int, int]
 
@@ -43,12 +47,12 @@ class Group:
     """The ink of one figure.
 
     Attributes:
-        box: x0, y0, x1, y1 in pixels of the upright sheet, ends exclusive.
-        label: Place of its label in the list given; null where it has none.
-        mask: (height, width) bool of the box's cells: True where the ink is this figure's.
-        mask_origin: x, y of the mask's corner, cells.
-        num_parts: Parts of some size that stand apart.
-        flags: What makes it doubtful.
+        box: Bounding box x0, y0, x1, y1 in pixels of the upright sheet, ends exclusive.
+        label: Index of its label in the list that was passed; None if it has no label.
+        num_parts: Number of separate parts of some size.
+        mask: (height, width) bool, one value for each cell of the box: True for ink of this figure.
+        mask_origin: x, y of the mask's top left corner, in cells.
+        flags: Reasons to doubt it.
     """
 
     box: Box
@@ -61,7 +65,7 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Grouping:
-    """The groups of a sheet; `call_out` is the place of a label that is none, null where all are labels."""
+    """The groups of a sheet; `call_out` is the index of a label that is in fact a call-out, None if there is none."""
 
     groups: list[Group]
     call_out: int | None
@@ -69,7 +73,12 @@ class Grouping:
 
 @dataclass(frozen=True, kw_only=True)
 class Partition:
-    """For labels in order, the atoms of each one's figure; lower cost is a better explanation of the sheet."""
+    """One way to divide the ink among the labels.
+
+    Attributes:
+        cost: The lower, the better this partition explains the sheet.
+        parts: Pairs (index of the label, indices of the atoms of its figure), in order of the labels.
+    """
 
     cost: float
     parts: list[tuple[int, np.ndarray]]
@@ -77,13 +86,13 @@ class Partition:
 
 @dataclass(frozen=True, kw_only=True)
 class Atoms:
-    """Pieces of ink on the map of cells; they count from 1 in `ids`.
+    """Pieces of ink on the map of cells.
 
     Attributes:
-        ids: (height, width) int32 in cells, 0 is paper.
+        ids: (height, width) int32 in cells: index of the atom + 1, 0 is paper.
         boxes: (num_atoms, 4) int32 x0, y0, x1, y1 in cells.
-        edges: (num_edges, 2) int32, neighbouring atoms from 0, shortest gap first.
-        gaps: (num_edges,) float32, in cells.
+        edges: (num_edges, 2) int32, indices of neighbouring atoms, shortest gap first.
+        gaps: (num_edges,) float32, the gap of each edge in cells.
     """
 
     ids: np.ndarray
@@ -93,11 +102,12 @@ class Atoms:
 
 
 def find_atoms(half: np.ndarray, *, is_one_figure: bool = False) -> Atoms:
-    """Pieces of ink that are drawing, specks left out, and the gaps between neighbours.
+    """Find the pieces of ink that are drawing, without specks, and the gaps between neighbours.
 
     Args:
         half: (height, width) uint8 at half resolution, 1 is ink.
-        is_one_figure: Gaps and specks do not matter where all specks lie within the drawing: they are not looked for.
+        is_one_figure: All ink is one figure, so gaps are not needed, nor is it necessary to find specks if all of them
+            are inside the drawing's box.
     """
     cells = pool(cv2.threshold(half, 0, 255, cv2.THRESH_BINARY_INV)[1], CELL // SCALE)
     num, ids, stats, _ = cv2.connectedComponentsWithStats(cells, connectivity=8, ltype=cv2.CV_32S)
@@ -111,7 +121,7 @@ def find_atoms(half: np.ndarray, *, is_one_figure: bool = False) -> Atoms:
     specks = _specks(atoms)
     if not specks.any():
         return atoms
-    # territories of specks may have stood between neighbours: measure again without them
+    # territories of specks may have separated neighbours: measure again without them
     numbers = np.zeros(num, np.int32)
     numbers[1:][~specks] = np.arange(1, num - specks.sum())
     ids = numbers[ids]
@@ -129,9 +139,13 @@ def _has_outliers(boxes: np.ndarray) -> bool:
 
 
 def _gaps(paper: np.ndarray, num_atoms: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shortest gap between each two atoms whose territories touch: cells are given to the nearest atom."""
+    """Shortest gap between any two atoms whose territories touch; a territory is the cells nearest to one atom.
+
+    Returns:
+        Edges and gaps as in `Atoms`.
+    """
     distance, nearest = cv2.distanceTransformWithLabels(paper, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)
-    # OpenCV numbers territories in its own way: translate through the ink cells
+    # OpenCV numbers the territories in an order of its own: map its numbers to ours through the cells of ink
     names = np.zeros(int(nearest.max()) + 1, np.int32)
     inked = np.flatnonzero(ids)
     names[nearest.ravel()[inked]] = ids.ravel()[inked]
@@ -140,7 +154,9 @@ def _gaps(paper: np.ndarray, num_atoms: int, ids: np.ndarray) -> tuple[np.ndarra
     for step in (1, width):
         border = np.flatnonzero(territory[step:] != territory[:-step])
         if step == 1:
-            border = border[border % width != width - 1]  # the end of a row is no neighbour of the next one's start
+            border = border[
+                border % width != width - 1
+            ]  # the end of a row is not next to the start of the following row
         a, b = territory[border], territory[border + step]
         firsts.append(np.minimum(a, b))
         seconds.append(np.maximum(a, b))
@@ -159,17 +175,17 @@ def group_ink(
     half: np.ndarray | None = None,
     suspects: Sequence[int] = (),
 ) -> Grouping:
-    """Groups of ink, at most one for each label; for no labels, all ink as one group.
+    """Group the ink, at most one group for each label; without labels, all ink is one group.
 
     Args:
-        page: (height_px, width_px) uint8, 0 is ink: an upright sheet, labels painted over.
-        labels: Where the labels stood, x0, y0, x1, y1 in pixels.
-        half: The page at half resolution, 1 is ink, where that is at hand.
-        suspects: Labels that have ink beside them, as a call-out has its leader.
+        page: (height_px, width_px) uint8, 0 is ink: an upright sheet, labels erased.
+        labels: Boxes of the erased labels, x0, y0, x1, y1 in pixels.
+        half: The page at half resolution, 1 is ink; computed from `page` if None.
+        suspects: Indices of labels that may be call-outs, for instance because a leader may be next to them.
 
     Returns:
-        Groups, fewer than labels where the sheet does not hold enough ink, none for a sheet without ink; and the
-        suspect without which the sheet is explained better, if there is one: it must be a call-out.
+        Groups: fewer than labels if the sheet does not hold enough ink, none for a sheet without ink. And the suspect
+        without which the partition is much cheaper, if there is one: it must be a call-out.
     """
     half = without_dust(pool(page, SCALE) if half is None else half)
     atoms = find_atoms(half, is_one_figure=len(labels) <= 1)
@@ -179,45 +195,47 @@ def group_ink(
         return Grouping(
             groups=[_group(page, atoms, np.arange(len(atoms.boxes)), 0 if labels else None, ())], call_out=None
         )
-    places = np.asarray(labels, np.float64) / CELL
-    parting = _part(atoms, places)
+    label_boxes = np.asarray(labels, np.float64) / CELL
+    partition = _cheapest_partition(atoms, label_boxes)
     flags: tuple[str, ...] = ()
-    if len(parting.parts) < len(labels):
-        parting = _part(atoms, places, min_cluster=0.0)
-    if len(parting.parts) < len(labels):
-        parting, flags = _part(atoms, places, always=1.0, min_cluster=0.0), ("close_figures",)
-    if len(parting.parts) < len(labels):
+    # As long as a label has no figure: allow small clusters, then narrow gaps, then cut through the ink itself.
+    if len(partition.parts) < len(labels):
+        partition = _cheapest_partition(atoms, label_boxes, min_cluster=0.0)
+    if len(partition.parts) < len(labels):
+        partition = _cheapest_partition(atoms, label_boxes, never_cut=1.0, min_cluster=0.0)
+        flags = ("close_figures",)
+    if len(partition.parts) < len(labels):
         atoms, flags = find_atoms(_cut_between(half, labels)), ("touching_figures",)
-        parting = _part(atoms, places, always=0.0)
-    call_out = _call_out(atoms, places, parting.cost, suspects)
-    groups = [_group(page, atoms, members, label, flags) for label, members in parting.parts]
+        partition = _cheapest_partition(atoms, label_boxes, never_cut=0.0)
+    call_out = _call_out(atoms, label_boxes, partition.cost, suspects)
+    groups = [_group(page, atoms, members, label, flags) for label, members in partition.parts]
     return Grouping(groups=groups, call_out=call_out)
 
 
 def _call_out(atoms: Atoms, labels: np.ndarray, cost: float, suspects: Sequence[int]) -> int | None:
-    """The suspect whose absence makes the parting of the sheet much cheaper; null where there is none."""
+    """The suspect without which the partition is cheapest, if that is much cheaper than `cost`; else None."""
     best, call_out = cost - _CALL_OUT_GAIN, None
     for suspect in suspects:
-        without = _part(atoms, np.delete(labels, suspect, axis=0))
+        without = _cheapest_partition(atoms, np.delete(labels, suspect, axis=0))
         if len(without.parts) == len(labels) - 1 and without.cost < best:
             best, call_out = without.cost, suspect
     return call_out
 
 
 def _cut_between(half: np.ndarray, labels: Sequence[Box]) -> np.ndarray:
-    """The ink, severed along straight lines where figures that touch are thinnest between neighbouring labels."""
+    """`half` with touching figures cut apart, along straight lines where there is least ink between the labels."""
     half = half.copy()
     middles = np.array([[(x0 + x1) / 2, (y0 + y1) / 2] for x0, y0, x1, y1 in labels]) / SCALE
-    axis = int(np.ptp(middles[:, 1]) > np.ptp(middles[:, 0]))  # 0: labels side by side, 1: one above the other
+    axis = int(np.ptp(middles[:, 1]) > np.ptp(middles[:, 0]))  # 0: labels are side by side, 1: one above the other
     along = half.sum(axis=axis, dtype=np.int64)
     inked = np.flatnonzero(along)
     span = inked[-1] - inked[0]
     order = np.sort(middles[:, axis])
     for number in range(1, len(order)):
-        # figures share the span about evenly, whichever side of them their labels stand on
+        # figures divide the span about evenly, whichever side their labels are on
         expected = inked[0] + span * number / len(order)
         low, high = int(expected - 0.3 * span / len(order)), int(expected + 0.3 * span / len(order)) + 1
-        far = np.abs(np.arange(low, high) - expected)  # of places that are equally thin, the nearest to the middle
+        far = np.abs(np.arange(low, high) - expected)  # of equally thin positions, prefer the expected one
         cut = low + int((along[low:high] + 0.05 * far).argmin())
         width = CELL // SCALE + 1
         if axis:
@@ -228,19 +246,20 @@ def _cut_between(half: np.ndarray, labels: Sequence[Box]) -> np.ndarray:
 
 
 def _specks(atoms: Atoms) -> np.ndarray:
-    """Which atoms are dust: small ones without larger ink near, and not in a row as the dots of a dotted line are.
+    """(num_atoms,) bool: True for atoms that are specks and not part of a drawing. Never True for all atoms.
 
-    Then what is left alone: ink of a few cells far from any other. Never all atoms.
+    A speck is a dot without larger ink next to it that is not in a row of dots, as in a dotted line; or any ink of a
+    few cells that is far from all other ink, dots aside.
     """
     num = len(atoms.boxes)
     sides = (atoms.boxes[:, 2:] - atoms.boxes[:, :2]).max(axis=1)
     small = sides <= _DOT
     near = atoms.edges[atoms.gaps <= _ROW_GAP]
-    beside_large = np.zeros(num, bool)
+    is_next_to_large = np.zeros(num, bool)
     touching = atoms.edges[atoms.gaps <= _HALO]
-    beside_large[touching[:, 0]] |= ~small[touching[:, 1]]
-    beside_large[touching[:, 1]] |= ~small[touching[:, 0]]
-    dust = small & ~beside_large & ~_in_row(atoms, near)
+    is_next_to_large[touching[:, 0]] |= ~small[touching[:, 1]]
+    is_next_to_large[touching[:, 1]] |= ~small[touching[:, 0]]
+    dust = small & ~is_next_to_large & ~_in_row(atoms, near)
     company = atoms.edges[(atoms.gaps <= _COMPANY) & ~dust[atoms.edges].any(axis=1)]
     graph = coo_array((np.ones(len(company), bool), (company[:, 0], company[:, 1])), shape=(num, num))
     group = connected_components(graph, directed=False)[1]
@@ -253,19 +272,19 @@ def _specks(atoms: Atoms) -> np.ndarray:
 
 
 def _in_row(atoms: Atoms, edges: np.ndarray) -> np.ndarray:
-    """Which atoms have neighbours on two opposite sides."""
+    """(num_atoms,) bool: True for atoms with neighbours on two opposite sides."""
     middles = (atoms.boxes[:, :2] + atoms.boxes[:, 2:]) / 2
     step = middles[edges[:, 1]] - middles[edges[:, 0]]
     sector = ((np.arctan2(step[:, 1], step[:, 0]) / (2 * np.pi) % 1.0) * 16).astype(np.int64) % 16
-    seen = np.zeros((len(middles), 16), bool)
-    seen[edges[:, 0], sector] = True
-    seen[edges[:, 1], (sector + 8) % 16] = True
-    wide = seen | np.roll(seen, 1, axis=1)  # two sectors of 22.5 degrees against one
-    return (wide & np.roll(seen, 8, axis=1)).any(axis=1)
+    has_neighbour = np.zeros((len(middles), 16), bool)
+    has_neighbour[edges[:, 0], sector] = True
+    has_neighbour[edges[:, 1], (sector + 8) % 16] = True
+    wide = has_neighbour | np.roll(has_neighbour, 1, axis=1)  # two sectors of 22.5 degrees opposite one
+    return (wide & np.roll(has_neighbour, 8, axis=1)).any(axis=1)
 
 
-class _Forest:
-    """Sets that are joined, each with the box around it."""
+class _DisjointSets:
+    """Disjoint sets of atoms (union-find); the root of each set keeps the box around it."""
 
     def __init__(self, boxes: np.ndarray) -> None:
         self.parent = list(range(len(boxes)))
@@ -278,52 +297,55 @@ class _Forest:
         return i
 
     def join(self, a: int, b: int) -> None:
-        """Join two roots; `a` stays one."""
+        """Join the sets of two roots; `a` becomes the root of both."""
         self.parent[b] = a
         self.boxes[a, :2] = np.minimum(self.boxes[a, :2], self.boxes[b, :2])
         self.boxes[a, 2:] = np.maximum(self.boxes[a, 2:], self.boxes[b, 2:])
 
     def side(self, i: int) -> int:
-        """Longer side of a root's box."""
+        """Longer side of the box of the set with root `i`."""
         x0, y0, x1, y1 = self.boxes[i]
         return int(max(x1 - x0, y1 - y0))
 
 
-def _clusters(atoms: Atoms, always: float, min_cluster: float) -> tuple[np.ndarray, list[tuple[int, int, float]]]:
-    """Atoms joined until at most `_MAX_CLUSTERS` of some size are left.
+def _clusters(atoms: Atoms, never_cut: float, min_cluster: float) -> tuple[np.ndarray, list[tuple[int, int, float]]]:
+    """Join atoms along their shortest gaps until at most `_MAX_CLUSTERS` clusters are left.
+
+    Gaps up to `never_cut` cells are closed in any case, and clusters smaller than `min_cluster` (a share of the sheet's
+    longer side) join their nearest neighbour.
 
     Returns:
-        Cluster of each atom, and the links between clusters: (cluster, cluster, gap in cells), a tree.
+        Cluster of each atom, and a minimum spanning tree of the clusters: links (cluster, cluster, gap in cells).
     """
-    forest = _Forest(atoms.boxes)
+    sets = _DisjointSets(atoms.boxes)
     min_side = max(6.0, min_cluster * max(atoms.ids.shape))
     waiting = []
     for (a, b), gap in zip(atoms.edges.tolist(), atoms.gaps.tolist(), strict=True):
-        a, b = forest.root(a), forest.root(b)
+        a, b = sets.root(a), sets.root(b)
         if a == b:
             continue
-        if gap <= always or min(forest.side(a), forest.side(b)) < min_side:
-            forest.join(a, b)
+        if gap <= never_cut or min(sets.side(a), sets.side(b)) < min_side:
+            sets.join(a, b)
         else:
             waiting.append((a, b, gap))
-    roots = {forest.root(i) for i in range(len(atoms.boxes))}
+    roots = {sets.root(i) for i in range(len(atoms.boxes))}
     while len(roots) > _MAX_CLUSTERS and waiting:
         a, b, _ = waiting.pop(0)
-        a, b = forest.root(a), forest.root(b)
+        a, b = sets.root(a), sets.root(b)
         if a != b:
-            forest.join(a, b)
+            sets.join(a, b)
             roots.discard(b)
-    clusters = np.array([forest.root(i) for i in range(len(atoms.boxes))])
+    clusters = np.array([sets.root(i) for i in range(len(atoms.boxes))])
     links = []
     for a, b, gap in waiting:
-        a, b = forest.root(a), forest.root(b)
+        a, b = sets.root(a), sets.root(b)
         if a != b:
             links.append((int(clusters[a]), int(clusters[b]), gap))
     return clusters, _tree(links)
 
 
 def _tree(links: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
-    """The shortest links that hold everything together; `links` come shortest first."""
+    """Minimum spanning tree of `links`, which are in order of their gaps, shortest first."""
     part: dict[int, int] = {}
     tree = []
     for a, b, gap in links:
@@ -334,19 +356,21 @@ def _tree(links: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
     return tree
 
 
-def _part(atoms: Atoms, labels: np.ndarray, *, always: float = _ALWAYS, min_cluster: float = _MIN_CLUSTER) -> Partition:
-    """The cheapest way to part the ink among the labels.
+def _cheapest_partition(
+    atoms: Atoms, labels: np.ndarray, *, never_cut: float = _NEVER_CUT, min_cluster: float = _MIN_CLUSTER
+) -> Partition:
+    """The cheapest way to divide the ink among the labels; every way to cut the tree of clusters is tried.
 
     Args:
         atoms: Ink of the sheet.
         labels: (num_labels, 4) x0, y0, x1, y1 in cells.
-        always: Gaps up to this many cells are not cut.
-        min_cluster: What is smaller, as a share of the sheet's longer side, goes with its nearest neighbour.
+        never_cut: Gaps up to this many cells are not cut.
+        min_cluster: Clusters smaller than this share of the sheet's longer side join their nearest neighbour.
     """
-    clusters, links = _clusters(atoms, always, min_cluster)
+    clusters, links = _clusters(atoms, never_cut, min_cluster)
     names = sorted({int(c) for c in clusters})
     boxes = {c: _outline(atoms.boxes[clusters == c]) for c in names}
-    num_cuts = min(len(labels) - 1, len(links))
+    num_cuts = min(len(labels) - 1, len(links))  # each cut of a tree adds one part
     scale = float(max(atoms.ids.shape))
     best: tuple[float, list[list[int]], list[tuple[int, int]]] | None = None
     for cut in combinations(range(len(links)), num_cuts):
@@ -367,24 +391,26 @@ def _part(atoms: Atoms, labels: np.ndarray, *, always: float = _ALWAYS, min_clus
 
 
 def _overlap(outlines: np.ndarray) -> float:
-    """Area that each two boxes share, as a share of the smaller one, summed."""
+    """Sum over all pairs of boxes: the area they share, as a share of the smaller box."""
     areas = (outlines[:, 2:] - outlines[:, :2]).prod(axis=1)
     return float(np.triu(_shared_areas(outlines) / np.minimum(areas[:, None], areas[None, :]), 1).sum())
 
 
 def _shared_areas(boxes: np.ndarray) -> np.ndarray:
-    """(num_boxes, num_boxes): area that each two boxes share."""
+    """(num_boxes, num_boxes): the area that each pair of boxes shares."""
     first = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
     last = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
     return np.clip(last - first, 0, None).prod(axis=2)
 
 
 def _outline(boxes: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """(4,): the box around (num_boxes, 4) boxes."""
     stacked = np.asarray(boxes)
     return np.concatenate([stacked[:, :2].min(axis=0), stacked[:, 2:].max(axis=0)])
 
 
 def _parts(names: list[int], links: list[tuple[int, int, float]]) -> list[list[int]]:
+    """Connected components of the clusters `names` under `links`."""
     part = {c: c for c in names}
     for a, b, _ in links:
         old, new = part[b], part[a]
@@ -396,7 +422,7 @@ def _parts(names: list[int], links: list[tuple[int, int, float]]) -> list[list[i
 
 
 def _match(outlines: np.ndarray, labels: np.ndarray, scale: float) -> tuple[float, list[tuple[int, int]]]:
-    """Cheapest pairing of labels with parts, all labels on the same side of their figures where that is possible.
+    """Cheapest assignment of labels to parts, with all labels on the same side of their figures if that is cheapest.
 
     Returns:
         The cost as a share of the sheet's longer side, and pairs (label, part).
@@ -414,7 +440,8 @@ def _match(outlines: np.ndarray, labels: np.ndarray, scale: float) -> tuple[floa
 
 
 def _side_cost(outlines: np.ndarray, labels: np.ndarray, side: str) -> np.ndarray:
-    """(num_labels, num_parts): how far each label is from standing on `side` of each part, in cells."""
+    """(num_labels, num_parts): how far each label is from being on `side` of each part, in cells."""
+    # Mirror the sheet so that each side becomes "below".
     if side in ("right", "left"):
         outlines, labels = outlines[:, [1, 0, 3, 2]], labels[:, [1, 0, 3, 2]]
     if side in ("above", "left"):
@@ -423,14 +450,14 @@ def _side_cost(outlines: np.ndarray, labels: np.ndarray, side: str) -> np.ndarra
     x0, _, x1, y1 = outlines.T[:, None, :]
     left, top, right, bottom = labels.T[:, :, None]
     middle = (left + right) / 2
-    beyond = (top + bottom) / 2 - y1  # the label's middle, past the figure's edge
+    beyond = (top + bottom) / 2 - y1  # of the label's middle past the figure's lower edge
     across = np.abs(middle - (x0 + x1) / 2)
     outside = np.maximum(0, np.maximum(x0 - middle, middle - x1))
     return np.where(beyond >= 0, beyond, -3 * beyond) + 0.4 * across + 2.0 * outside
 
 
 def _inside_cost(outlines: np.ndarray, labels: np.ndarray, scale: float) -> np.ndarray:
-    """(num_labels, num_parts): price of a label inside the box of its figure; out of reach elsewhere."""
+    """(num_labels, num_parts): cost of a label inside the box of its figure; prohibitive if it is not inside."""
     x, y = ((labels[:, i] + labels[:, i + 2]) / 2 for i in (0, 1))
     x0, y0, x1, y1 = outlines.T[:, None, :]
     is_inside = (x[:, None] > x0) & (x[:, None] < x1) & (y[:, None] > y0) & (y[:, None] < y1)
@@ -438,6 +465,7 @@ def _inside_cost(outlines: np.ndarray, labels: np.ndarray, scale: float) -> np.n
 
 
 def _group(page: np.ndarray, atoms: Atoms, members: np.ndarray, label: int | None, flags: tuple[str, ...]) -> Group:
+    """The group of the atoms `members`."""
     x0, y0 = atoms.boxes[members, :2].min(axis=0)
     x1, y1 = atoms.boxes[members, 2:].max(axis=0)
     chosen = np.zeros(len(atoms.boxes) + 1, bool)
@@ -449,7 +477,7 @@ def _group(page: np.ndarray, atoms: Atoms, members: np.ndarray, label: int | Non
 
 
 def _num_parts(mask: np.ndarray, sheet_side: int) -> int:
-    """Parts of some size that stand apart by some hundredths of the sheet, none within the box of another."""
+    """Number of large parts, at least `_APART` from each other, that are not inside the box of a larger one."""
     reach = int(_APART * sheet_side) // 2
     padded = cv2.copyMakeBorder(mask.astype(np.uint8), reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0)
     grown = cv2.dilate(padded, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
@@ -457,12 +485,19 @@ def _num_parts(mask: np.ndarray, sheet_side: int) -> int:
     large = stats[1:, 2:4].max(axis=1) - 2 * reach >= _PART * sheet_side
     boxes = np.hstack([stats[1:, :2], stats[1:, :2] + stats[1:, 2:4]])[large].astype(np.float64)
     boxes = boxes[np.argsort(-(boxes[:, 2:] - boxes[:, :2]).prod(axis=1), kind="stable")]
-    shared = np.triu(_shared_areas(boxes), 1).max(axis=0, initial=0.0)  # of each with any larger one
+    shared = np.triu(_shared_areas(boxes), 1).max(axis=0, initial=0.0)  # most that each shares with a larger one
     return int((shared <= 0.5 * (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)).sum())
 
 
 def _tight(page: np.ndarray, mask: np.ndarray, x0: int, y0: int) -> Box:
-    """Box in pixels of the ink under `mask`, a map of cells whose outermost rows and columns all hold ink."""
+    """Box in pixels of the ink under `mask`, whose outermost rows and columns all contain ink.
+
+    Args:
+        page: (height_px, width_px) uint8, 0 is ink.
+        mask: (height, width) bool in cells.
+        x0: Left edge of the mask, in cells.
+        y0: Top edge of the mask, in cells.
+    """
 
     def ink(rows: slice, columns: slice) -> np.ndarray:
         cells = mask[rows, columns].repeat(CELL, 0).repeat(CELL, 1)
@@ -479,7 +514,7 @@ def _tight(page: np.ndarray, mask: np.ndarray, x0: int, y0: int) -> Box:
 
 
 def trim(page: np.ndarray) -> np.ndarray | None:
-    """`page` cut at its ink, lone specks apart; null where there is none."""
+    """`page` cropped to its ink, not counting lone specks; None if it has no ink."""
     groups = group_ink(page, []).groups
     if not groups:
         return None

@@ -1,29 +1,38 @@
-"""Figures of loose sheets: a folder of TIFFs, without grants, to one JSON line a sheet."""
+"""Figures of loose sheets: from a folder of TIFFs, without grants, to one JSON line for each sheet."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from patentdata.errors import ConfigError, SheetError
 from patentdata.store.folder import DataFolder
 from patentdata.store.report import Report
+from patentdata.store.weeks import Progress
 from patentdata.views.patent_views import SHEET_FILE
 from patentdata.views.sheets import read_sheet
 from patentdata.views.splitting import DEFAULT_CONFIG, SplitSheet, ViewsConfig, split_sheet
 
 
-def write_figures(sheets: Path, out: Path, *, progress: Callable[[int, int], None] | None = None) -> Report:
-    """Split every TIFF of a folder and its sub-folders; lines in order of the files' names.
+def write_figures(sheets: Path, out: Path, *, progress: Progress | None = None) -> Report:
+    """Split every TIFF of a folder and its sub-folders, and write one JSON line for each, in order of the files' names.
+
+    Args:
+        sheets: Folder of the sheets.
+        out: File of the lines; it appears complete or not at all.
+        progress: Called with the number of sheets done and of all sheets.
+
+    Returns:
+        The tally "sheets".
 
     Raises:
-        ConfigError: The folder is not there, or holds no TIFF.
+        ConfigError: The folder does not exist, or contains no TIFF.
         OutputError: The lines cannot be written.
     """
     if not sheets.is_dir():
-        raise ConfigError(f"no folder {sheets}; name one that holds drawing sheets as TIFF files")
+        raise ConfigError(f"{sheets} is not a folder; name one that contains drawing sheets as TIFF files")
     report = Report("views", sheets.name)
     folder = DataFolder(out.resolve().parent)
     with folder.writing(folder.path(out.name)) as file:
@@ -40,20 +49,19 @@ def split_folder(
     *,
     config: ViewsConfig = DEFAULT_CONFIG,
     report: Report | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Split every TIFF of a folder and its sub-folders, in order of the files' names.
 
     Args:
-        folder: Where the sheets lie.
+        folder: Folder of the sheets.
         config: Settings.
-        report: Gets the tally "sheets".
+        report: The tally "sheets" is added to it.
         progress: Called with the number of sheets done and of all sheets.
 
     Yields:
-        One dict a sheet: `patent`, `sheet`, `file`, `width`, `height`, `rotation_cw_to_upright` and `figures`, each
-        with `label`, `label_box`, `figure_box`, `score` and `flags`. A file that cannot be read gives none and is
-        dropped.
+        One dict for each sheet: `patent`, `sheet`, `file`, `width`, `height`, `rotation_cw_to_upright` and `figures`,
+        each with `label`, `label_box`, `figure_box`, `score` and `flags`. A file that cannot be read is dropped.
     """
     report = Report("views") if report is None else report
     tally = report.tally("sheets")
@@ -73,6 +81,7 @@ def split_folder(
 
 
 def _line(file_name: str, shape: tuple[int, ...], sheet: SplitSheet) -> dict[str, Any]:
+    """The dict of one sheet; a file that is not named as published counts as sheet 1 of a patent of its own."""
     match = SHEET_FILE.search(file_name)
     return {
         "patent": match["patent"] if match else Path(file_name).stem,

@@ -1,4 +1,9 @@
-"""Sheets split into views: every figure found, named and cut out, and matched with what the grant says of it."""
+"""The views of one grant: its sheets split, every figure named, cut out and matched with what the grant says of it.
+
+A label that was read is evidence, not proof. What the grant declares decides: a label it declares takes the grant's
+spelling, and figures without a declared label are paired with the declared labels that are left, if there are as many
+of one as of the other. Everything else keeps what was read and is flagged.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +42,14 @@ __all__ = [
     "split_sheet",
 ]
 
-VERSION = 2  # raise it when equal sheets give other views
+VERSION = 2  # to be raised when equal sheets give other views
 _PX_PER_MM = 300 / 25.4  # drawings are published at 300 dpi
 _SIZE_TOLERANCE_PX = 3.5
 SHEET_FILE = re.compile(r"(?P<patent>(?:US)?D0*(?P<number>\d+))(?:-\d{8})?-D(?P<sheet>\d{5})\.TIFF?$", re.IGNORECASE)
 
 
 def sheet_number(file_name: str) -> int | None:
-    """Number of the sheet in a drawing's name, 0 for the front page; null where the name has none.
+    """Number of the sheet in a drawing's file name, 0 for the front page; None if the name has no number.
 
     >>> sheet_number("USD0907292-20210105-D00003.TIF")
     3
@@ -66,19 +71,19 @@ def patent_views(
         grant: A row with the keys of `schemas.GRANTS`.
         drawings: File name → bytes of the TIFF, in order.
         config: Settings.
-        report: Gets the tallies "sheets", "front_pages" and "figures", and counts of flags.
+        report: The tallies "sheets", "front_pages" and "figures" and counts of flags are added to it.
 
     Returns:
         Rows with the keys of `schemas.VIEWS`. A view is named by patent and label ("D907292-3"), the front page
-        "D907292-0", a view without a label by sheet and place ("D907292-s5.1"), and a second view with a label that an
-        earlier one bears by both ("D907292-3-s5.1").
+        "D907292-0", a view without a label by its sheet and position on it ("D907292-s5.1"), and a view whose label an
+        earlier view already has by label, sheet and position ("D907292-3-s5.1").
     """
     report = Report("views") if report is None else report
     return _PatentSplitter(grant, config, report).rows(drawings)
 
 
 class _PatentSplitter:
-    """The views of one grant, with the accounts they are entered in."""
+    """Splits the sheets of one grant, and counts what becomes of them in `report`."""
 
     def __init__(self, grant: Mapping[str, Any], config: ViewsConfig, report: Report) -> None:
         self.grant, self.config, self.report = grant, config, report
@@ -88,25 +93,28 @@ class _PatentSplitter:
         self.images = {image["file_name"].lower(): image for image in grant["images"]}
 
     def rows(self, drawings: Mapping[str, bytes]) -> list[dict[str, Any]]:
+        """Rows of all views, the front page first."""
         self._count_missing(drawings)
         front: tuple[str, np.ndarray] | None = None
         splits: list[tuple[int, Split]] = []
-        seen: set[int] = set()
-        for place, (file_name, data) in enumerate(drawings.items()):
+        numbers: set[int] = set()
+        for index, (file_name, data) in enumerate(drawings.items()):
+            # A name without a number: the drawings are in order, so its index is the best guess.
             number = sheet_number(file_name)
-            number = place if number is None else number
+            number = index if number is None else number
             tally = self.report.tally("sheets" if number else "front_pages")
             tally.num_in += 1
-            if number in seen:
+            if number in numbers:
                 tally.drop("repeated_sheet", file_name, "another file of this patent bears the same sheet number")
                 continue
-            seen.add(number)
+            numbers.add(number)
             try:
                 page = read_sheet(data, name=file_name, max_pixels=self.config.max_pixels)
             except SheetError as error:
                 tally.drop("broken_sheet", file_name, str(error))
                 continue
             self._compare_size(file_name, page)
+            # The front page is kept for the end: which figures it copies is known only when all of them are cut out.
             if number == 0:
                 front = (file_name, page)
                 continue
@@ -121,10 +129,11 @@ class _PatentSplitter:
         return self._front_rows(front, rows, silhouettes) + rows
 
     def _orientation(self, file_name: str) -> str | None:
+        """What the grant says of a drawing: "landscape", "portrait" or None."""
         return (self.images.get(file_name.lower()) or {}).get("orientation")
 
     def _compare_size(self, file_name: str, page: np.ndarray) -> None:
-        """Count a drawing that is not as large as the grant says; published ones agree within 3 pixels."""
+        """Count a drawing whose size is not the one in the grant; published drawings agree within 3 pixels."""
         image = self.images.get(file_name.lower()) or {}
         for stated_mm, size_px in zip((image.get("height_mm"), image.get("width_mm")), page.shape, strict=True):
             if stated_mm is not None and abs(stated_mm * _PX_PER_MM - size_px) > _SIZE_TOLERANCE_PX:
@@ -132,50 +141,52 @@ class _PatentSplitter:
                 return
 
     def _count_missing(self, drawings: Mapping[str, bytes]) -> None:
-        """Sheets that the grant lists and the archive lacks come in and are dropped; unlisted ones are counted."""
-        there = {name.lower() for name in drawings}
+        """Drop the sheets that the grant lists and the archive lacks; count those that the grant does not list."""
+        present = {name.lower() for name in drawings}
         listed = [image["file_name"] for image in self.grant["images"]]
         for file_name in listed:
-            if file_name.lower() not in there:
+            if file_name.lower() not in present:
                 tally = self.report.tally("front_pages" if sheet_number(file_name) == 0 else "sheets")
                 tally.num_in += 1
                 tally.drop("sheet_missing", file_name)
-        if unlisted := there - {name.lower() for name in listed}:
+        if unlisted := present - {name.lower() for name in listed}:
             self.report.count("unlisted_sheets", len(unlisted))
 
     def _view_rows(self, splits: list[tuple[int, Split]]) -> tuple[list[dict[str, Any]], list[Silhouette]]:
+        """Rows of the figures on numbered sheets, and the silhouette of each."""
         rows, silhouettes, names = [], [], set()
         labels = iter(self._labels([figure for _, split in splits for figure in split.sheet.figures]))
         for number, split in splits:
-            for place, figure in enumerate(split.sheet.figures, 1):
+            for position, figure in enumerate(split.sheet.figures, 1):
                 label, flags = next(labels)
-                name = f"{self.number}-{label}" if label else f"{self.number}-s{number}.{place}"
+                name = f"{self.number}-{label}" if label else f"{self.number}-s{number}.{position}"
                 if name in names:
-                    name, flags = f"{name}-s{number}.{place}", flags | {"repeated_label"}
+                    name, flags = f"{name}-s{number}.{position}", flags | {"repeated_label"}
                 names.add(name)
-                picture = cut_view(split, place - 1)
+                picture = cut_view(split, position - 1)
                 silhouettes.append(silhouette(picture))
                 rows.append(self._row(name, number, label, figure, split.sheet.rotation_cw, picture, flags))
         return rows, silhouettes
 
     def _labels(self, figures: Sequence[SplitFigure]) -> list[tuple[str | None, set[str]]]:
-        """Label, as the grant prints it where it declares it, and flags of each figure of the grant.
+        """Label and flags of each figure; a label that the grant declares is spelled as there.
 
-        Where just as many figures lack a declared label as declared labels lack a figure, they are paired in order.
+        Figures without a declared label are paired in order with the declared labels that no figure has, if there are
+        equally many of both.
         """
         read = [normalised(figure.label) for figure in figures]
-        left = [label for label in self.declared if normalised(label) not in read]
-        open_places = [place for place, label in enumerate(read) if label not in self.figures]
-        inferred = dict(zip(open_places, left, strict=True)) if len(left) == len(open_places) else {}
+        unused = [label for label in self.declared if normalised(label) not in read]
+        unnamed = [index for index, label in enumerate(read) if label not in self.figures]
+        inferred = dict(zip(unnamed, unused, strict=True)) if len(unused) == len(unnamed) else {}
         labels: list[tuple[str | None, set[str]]] = []
-        for place, (figure, label) in enumerate(zip(figures, read, strict=True)):
+        for index, (figure, label) in enumerate(zip(figures, read, strict=True)):
             flags = set(figure.flags)
             if label in self.figures:
                 labels.append((self.figures[label]["label"], flags))
-            elif place in inferred:
-                is_sole = len(self.declared) == 1 and label is None  # a sole figure shows "FIGURE", or nothing
+            elif index in inferred:
+                is_sole = len(self.declared) == 1 and label is None  # its label is "FIGURE", or missing
                 flags -= {"nothing_recognised", "label_without_number"}
-                labels.append((inferred[place], flags if is_sole else flags | {"inferred_label"}))
+                labels.append((inferred[index], flags if is_sole else flags | {"inferred_label"}))
             else:
                 labels.append((figure.label, flags | ({"undeclared_label"} if label else set())))
         return labels
@@ -190,6 +201,7 @@ class _PatentSplitter:
         picture: np.ndarray,
         flags: set[str],
     ) -> dict[str, Any]:
+        """The row of one view, named `name`, from the sheet `number`; counts its flags."""
         declared = self.figures.get(normalised(label)) or {}
         png = to_png(picture)
         for flag in flags:
@@ -219,6 +231,7 @@ class _PatentSplitter:
     def _front_rows(
         self, front: tuple[str, np.ndarray] | None, rows: list[dict[str, Any]], silhouettes: list[Silhouette]
     ) -> list[dict[str, Any]]:
+        """The row of the front page; none if it is missing or has no ink."""
         if front is None:
             return []
         file_name, page = front
@@ -228,7 +241,7 @@ class _PatentSplitter:
             tally.drop("sheet_without_ink", file_name)
             return []
         tally.num_out += 1
-        copied = [rows[place]["view_id"] for place in copied_figures(page, silhouettes)]
+        copied = [rows[index]["view_id"] for index in copied_figures(page, silhouettes)]
         flags = () if copied else ("copies_no_figure",)
         whole = SplitFigure(label=None, label_box=None, box=groups[0].box, score=1.0 if copied else 0.5, flags=flags)
         row = self._row(
@@ -243,6 +256,7 @@ class _PatentSplitter:
         return [row | {"is_front_page": True, "front_page_of": copied}]
 
     def _count_figures(self, rows: list[dict[str, Any]]) -> None:
+        """Count which declared figures have a view, and how many labels the grant does not declare."""
         tally = self.report.tally("figures")
         found = {normalised(row["figure_label"]) for row in rows}
         for label in self.declared:

@@ -1,4 +1,4 @@
-"""Drawing sheets as arrays: read from untrusted bytes, turned upright, written as PNG."""
+"""Drawing sheets as arrays: reads untrusted bytes, turns pages and boxes, writes PNG."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from patentdata.errors import SheetError
 INK, PAPER = 0, 255
 MAX_PIXELS = 64_000_000  # eight times the largest sheet seen in the Red Book (2452 × 3080)
 MAX_BYTES = 64 * 1024 * 1024
-_INK_THRESHOLD = 128  # grey levels below are ink, for the rare sheet that is not 1 bit
+_INK_THRESHOLD = 128  # grey levels below this are ink, on the rare sheet that is not 1-bit
 _TURNS = {0: None, 90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
-_PNG_LEVEL = 6  # 9 makes files smaller by 7 in 100 and takes seven times as long
+_PNG_LEVEL = 6  # level 9 makes files 7 % smaller and takes seven times as long
 _TIFF_MARKS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
@@ -24,16 +24,15 @@ def read_sheet(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> np.nd
     """The one page of a TIFF.
 
     Args:
-        data: The file's bytes. They are not trusted: the size is read from the header and checked before any pixel is
-            decoded.
-        name: What to call the sheet in an error.
+        data: The file's bytes, which are not trusted: the size in the header is checked before any pixel is decoded.
+        name: Name of the sheet in error messages.
         max_pixels: Sheets of more pixels than this are refused.
 
     Returns:
         (height_px, width_px) uint8, 0 is ink and 255 is paper.
 
     Raises:
-        SheetError: The bytes are no TIFF of one page, are damaged, or beyond the bounds.
+        SheetError: The bytes are not a TIFF of one page, are damaged, or exceed the bounds.
     """
     if len(data) > MAX_BYTES:
         raise SheetError(f"{name}: {len(data)} bytes; a drawing sheet has at most {MAX_BYTES}")
@@ -41,7 +40,7 @@ def read_sheet(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> np.nd
         raise SheetError(f"{name}: no TIFF (it begins with {data[:12]!r})")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd tags and on size; the size is checked here
+            warnings.simplefilter("ignore")  # Pillow warns of odd tags and of size; the size is checked here
             with TiffImagePlugin.TiffImageFile(io.BytesIO(data)) as image:
                 width, height = image.size
                 if width * height > max_pixels:
@@ -68,9 +67,9 @@ def read_sheet(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> np.nd
 
 
 def _to_page(image: Image.Image) -> np.ndarray:
-    """Decode and tell ink from paper."""
+    """Decode an image and reduce it to ink and paper."""
     if image.mode == "1":
-        # unpacked by Pillow to 0 and 255: half the time of converting the image first
+        # unpacked by Pillow to 0 and 255, which takes half the time of converting the image first
         return np.frombuffer(image.tobytes("raw", "L"), np.uint8).reshape(image.height, image.width)
     if image.mode in ("I;16", "I;16B", "I", "F"):
         grey = np.asarray(image, dtype=np.float64)
@@ -93,7 +92,7 @@ def turn(page: np.ndarray, rotation_cw: int) -> np.ndarray:
 
 
 def turn_box(box: tuple[int, int, int, int], rotation_cw: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Where `box` lies after its page of `shape` (height, width) has been turned clockwise.
+    """The box on the turned page, if a page of `shape` (height, width) is turned clockwise.
 
     >>> turn_box((1, 2, 4, 3), 90, (10, 20))
     (7, 1, 8, 4)
@@ -112,6 +111,6 @@ def turn_box(box: tuple[int, int, int, int], rotation_cw: int, shape: tuple[int,
 
 
 def to_png(page: np.ndarray) -> bytes:
-    """Lossless PNG of a page of ink and paper, 1 bit a pixel; equal pages give equal bytes."""
+    """Lossless PNG of a page of ink and paper, 1 bit per pixel; equal pages give equal bytes."""
     _, png = cv2.imencode(".png", page, [cv2.IMWRITE_PNG_BILEVEL, 1, cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
     return png.tobytes()

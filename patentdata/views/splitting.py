@@ -1,4 +1,9 @@
-"""One drawing sheet, split: its labels found and read, its ink given to them, each figure cut out."""
+"""Splits one drawing sheet: finds and reads its labels, gives each its ink, and cuts the figures out.
+
+The sheet is first read quickly. More is read only on evidence that something was missed: if no label is found, small
+pieces of letters are joined and read again; if a figure is in separate parts, another label is searched for. Each flag
+lowers the score of a figure by a fixed factor, so that doubtful views can be filtered by score alone.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,12 @@ import cv2
 import numpy as np
 
 from patentdata.views.grouping import CELL, Box, Group, group_ink
-from patentdata.views.ink import SCALE, Ink, find_ink, mended
+from patentdata.views.ink import SCALE, Ink, find_ink, with_joined_pieces
 from patentdata.views.labels.labels import Label, LabelSearch, find_labels, normalised
 from patentdata.views.sheets import MAX_PIXELS, PAPER, turn, turn_box
 
-_MIN_CONFIDENCE = 0.6  # of a number's least certain character; below, the label is flagged
-_TRUST = {  # what a flag leaves of the score
+_MIN_CONFIDENCE = 0.6  # a label is flagged if the least certain character of its number has less
+_TRUST = {  # flag → factor of the score
     "nothing_recognised": 0.5,
     "label_without_number": 0.7,
     "uncertain_label": 0.8,
@@ -25,9 +30,9 @@ _TRUST = {  # what a flag leaves of the score
     "inferred_label": 0.6,
     "repeated_label": 0.5,
 }
-_MENDED_READINGS = 12  # lines read again where no label was found, the letters mended
-_MORE_STRANGERS = 8  # lines read in search of another label where a figure is in parts
-_MIN_LEADER = 0.002  # share of other ink beside a label that may be the leader of a call-out
+_JOINED_READINGS = 12  # lines read again, with their pieces joined, if no label was found
+_MORE_STRANGERS = 8  # lines read in search of another label if a figure is in separate parts
+_MIN_LEADER = 0.002  # a label with at least this share of other ink around it may be a call-out with its leader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +40,8 @@ class ViewsConfig:
     """Settings of the splitter.
 
     Attributes:
-        max_pixels: Sheets of more pixels are dropped unread.
-        search: How much is read in search of labels.
+        max_pixels: Sheets of more pixels are dropped without being decoded.
+        search: Limits on how much is read in search of labels.
     """
 
     max_pixels: int = MAX_PIXELS
@@ -52,7 +57,15 @@ DEFAULT_CONFIG = ViewsConfig()
 
 @dataclass(frozen=True, kw_only=True)
 class SplitFigure:
-    """One figure of a sheet; boxes are x0, y0, x1, y1 in pixels of the page as published, ends exclusive."""
+    """One figure of a sheet; boxes are x0, y0, x1, y1 in pixels of the page as published, ends exclusive.
+
+    Attributes:
+        label: The label as read, such as "2A"; None if there is none, or only the word FIGURE.
+        label_box: Box of the lettering; None if the figure has no label.
+        box: Box of the figure's ink.
+        score: Confidence that box and label are right, 0 to 1.
+        flags: Reasons to doubt the figure, in alphabetical order.
+    """
 
     label: str | None
     label_box: Box | None
@@ -63,7 +76,7 @@ class SplitFigure:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSheet:
-    """A sheet split: how to turn it upright, and its figures in reading order."""
+    """The figures of a sheet in reading order, and the degrees clockwise that turn it upright."""
 
     rotation_cw: int
     figures: tuple[SplitFigure, ...]
@@ -71,7 +84,13 @@ class SplitSheet:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """A sheet split, and what its views are cut from: `groups` stand in the order of `sheet.figures`."""
+    """A split sheet with what its views are cut from.
+
+    Attributes:
+        sheet: The figures.
+        upright: (height_px, width_px) uint8: the page turned upright, labels erased.
+        groups: Ink of each figure, in the order of `sheet.figures`.
+    """
 
     sheet: SplitSheet
     upright: np.ndarray
@@ -89,14 +108,15 @@ def split_sheet(
 
     Args:
         page: (height_px, width_px) uint8, 0 is ink and 255 is paper, as published.
-        orientation: "landscape" or "portrait" as the grant says, used where the sheet itself does not tell.
-        declared: Labels the grant declares, if known; others are sooner taken for call-outs.
+        orientation: "landscape" or "portrait" as the grant says, used if the sheet has no lettering that shows it.
+        declared: Labels that the grant declares, if known; other labels may be taken for call-outs.
         config: Settings.
     """
     return split_page(page, orientation, declared, config).sheet
 
 
 def split_page(page: np.ndarray, orientation: str | None, declared: Sequence[str] | None, config: ViewsConfig) -> Split:
+    """As `split_sheet`, with what is needed to cut the views out."""
     known = frozenset(map(normalised, declared or ()))
     ink, labels, rotation_cw = _labels(page, config.search)
     if rotation_cw is None:
@@ -112,6 +132,7 @@ def split_page(page: np.ndarray, orientation: str | None, declared: Sequence[str
 def _without_call_outs(
     page: np.ndarray, ink: Ink, labels: list[Label], rotation_cw: int, known: frozenset[str | None]
 ) -> Split:
+    """The sheet split by its labels, without those that prove to be call-outs."""
     split, call_out = _split_by(page, ink, labels, rotation_cw, known)
     while call_out is not None:
         labels = labels[:call_out] + labels[call_out + 1 :]
@@ -120,34 +141,38 @@ def _without_call_outs(
 
 
 def _labels(page: np.ndarray, search: LabelSearch) -> tuple[Ink, list[Label], int | None]:
-    """The ink, its labels and how to turn the sheet upright; letters mended where no label is found otherwise."""
+    """The ink, its labels, and the degrees clockwise that turn the sheet upright (None if unknown).
+
+    If no label is found, small pieces of ink are joined and searched again.
+    """
     ink = find_ink(page)
     labels, rotation_cw = find_labels(page, ink, search)
     if not labels:
-        whole = mended(ink)
-        labels, other_cw = find_labels(page, whole, replace(search, max_readings=_MENDED_READINGS))
-        ink, rotation_cw = (whole, other_cw) if labels else (ink, rotation_cw)
+        joined = with_joined_pieces(ink)
+        labels, joined_cw = find_labels(page, joined, replace(search, max_readings=_JOINED_READINGS))
+        ink, rotation_cw = (joined, joined_cw) if labels else (ink, rotation_cw)
     return ink, labels, rotation_cw
 
 
 def _split_by(
     page: np.ndarray, ink: Ink, labels: list[Label], rotation_cw: int, known: frozenset[str | None]
 ) -> tuple[Split, int | None]:
-    """The sheet split by its labels, and the place of a label that must be a call-out, if there is one."""
+    """The sheet split by its labels, and the index of a label that must be a call-out, if there is one."""
     half = ink.cells.copy()
-    # the padding keeps cells of the half-resolution ink on those of the page when both are turned
+    # The padding keeps the half-resolution ink aligned with the page when both are turned.
     bottom, right = -page.shape[0] % SCALE, -page.shape[1] % SCALE
     bare = cv2.copyMakeBorder(page, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=PAPER)
     boxes = [_erase(bare, half, ink, label) for label in labels]
     upright = turn(bare, rotation_cw)
     upright_boxes = [turn_box(box, rotation_cw, bare.shape) for box in boxes]
+    # Leaders and labels that the grant does not declare make a call-out possible; the grouping decides.
     suspects = [
-        place
-        for place, label in enumerate(labels)
+        index
+        for index, label in enumerate(labels)
         if label.foreign > _MIN_LEADER or (known and normalised(label.number) not in known)
     ]
     grouping = group_ink(upright, upright_boxes, turn(half, rotation_cw), suspects)
-    groups = [grouping.groups[place] for place in reading_order([group.box for group in grouping.groups])]
+    groups = [grouping.groups[index] for index in reading_order([group.box for group in grouping.groups])]
     figures = []
     for group in groups:
         label = labels[group.label] if group.label is not None else None
@@ -166,30 +191,32 @@ def _split_by(
 
 
 def reading_order(boxes: Sequence[Box]) -> list[int]:
-    """Places of boxes on an upright sheet as they are read: from left to right in a row, rows from top to bottom.
+    """Indices of boxes on an upright sheet in reading order: left to right within a row, rows from top to bottom.
 
-    Two boxes stand in a row where they share at least half the height of the lower one, their tops level or not.
+    Two boxes are in one row if they share at least half the height of the less tall one, whether or not their tops are
+    level.
 
     >>> reading_order([(500, 100, 800, 400), (100, 110, 400, 390), (100, 600, 800, 900)])
     [1, 0, 2]
     """
-    left = sorted(range(len(boxes)), key=lambda place: (boxes[place][1], boxes[place][0]))
+    remaining = sorted(range(len(boxes)), key=lambda index: (boxes[index][1], boxes[index][0]))
     order = []
-    while left:
-        free = (a for a in left if not any(_precedes(boxes[b], boxes[a]) for b in left))
-        order.append(next(free, left[0]))  # boxes that overlap askew may precede each other in a ring
-        left.remove(order[-1])
+    while remaining:
+        first = (a for a in remaining if not any(_precedes(boxes[b], boxes[a]) for b in remaining))
+        order.append(next(first, remaining[0]))  # boxes that overlap diagonally may precede each other in a cycle
+        remaining.remove(order[-1])
     return order
 
 
 def _precedes(a: Box, b: Box) -> bool:
+    """Whether `a` is read before `b`."""
     shared = min(a[3], b[3]) - max(a[1], b[1])
     is_row = shared >= 0.5 * min(a[3] - a[1], b[3] - b[1])
     return a[0] + a[2] < b[0] + b[2] if is_row else a[1] + a[3] < b[1] + b[3]
 
 
 def _flags(group: Group, label: Label | None) -> set[str]:
-    """Why a figure may be wrong."""
+    """Reasons why a figure may be wrong."""
     flags = set(group.flags)
     if label is None or label.number is None:
         flags.add("nothing_recognised" if label is None else "label_without_number")
@@ -201,7 +228,7 @@ def _flags(group: Group, label: Label | None) -> set[str]:
 
 
 def _score(label: Label | None, flags: set[str]) -> float:
-    """Confidence that box and label are right: what the least certain character has, less for each flag."""
+    """Confidence that box and label are right: that of the least certain character, lowered by each flag."""
     score = label.confidence if label is not None else 1.0
     for flag in flags:
         score *= _TRUST[flag]
@@ -209,7 +236,7 @@ def _score(label: Label | None, flags: set[str]) -> float:
 
 
 def score_with(figure: SplitFigure, flags: set[str]) -> float:
-    """The figure's score, its flags exchanged for those it has beside the grant."""
+    """The figure's score if its flags are replaced by `flags`, those it has after comparison with the grant."""
     score = figure.score
     for flag in flags ^ set(figure.flags):
         score = score * _TRUST[flag] if flag in flags else score / _TRUST[flag]
@@ -217,7 +244,7 @@ def score_with(figure: SplitFigure, flags: set[str]) -> float:
 
 
 def _erase(page: np.ndarray, half: np.ndarray, ink: Ink, label: Label) -> Box:
-    """Paint a label over, on the page and on its half-resolution ink, with its underline and the dust around it.
+    """Erase a label from the page and its half-resolution ink, together with its underline and the dust around it.
 
     Returns:
         Box of the lettering in pixels of the page.
@@ -237,24 +264,25 @@ def _erase(page: np.ndarray, half: np.ndarray, ink: Ink, label: Label) -> Box:
 
 
 def _belongs(boxes: np.ndarray, label: Label) -> np.ndarray:
-    """Which components near a label go with it: its points, its underline, dust."""
+    """(num_boxes,) bool: True for components near a label that belong to it: points, its underline, dust."""
     x0, y0, x1, y1 = label.box
+    # Compare along and across the line of text, whichever way it runs.
     if label.rotation_cw in (90, 270):
         boxes, (x0, y0, x1, y1) = boxes[:, [1, 0, 3, 2]], (y0, x0, y1, x1)
     height, width = y1 - y0, x1 - x0
     own_width, own_height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     is_small = np.maximum(own_width, own_height) <= 0.5 * height
     inside = (boxes[:, 0] >= x0 - 2) & (boxes[:, 1] >= y0 - 2) & (boxes[:, 2] <= x1 + 2) & (boxes[:, 3] <= y1 + 2)
-    dust = np.maximum(own_width, own_height) <= 0.1 * height
+    is_dust = np.maximum(own_width, own_height) <= 0.1 * height
     middle = (boxes[:, 0] + boxes[:, 2]) / 2
     is_rule = (own_height <= 0.3 * height) & (own_width >= 0.4 * width) & (own_width <= 1.6 * width)
     is_rule &= (middle > x0) & (middle < x1) & ((boxes[:, 1] < y0) | (boxes[:, 3] > y1) | inside)
-    return (is_small & inside) | dust | is_rule
+    return (is_small & inside) | is_dust | is_rule
 
 
-def cut_view(split: Split, place: int) -> np.ndarray:
-    """One figure cut at its box, ink of other figures taken out of it."""
-    group = split.groups[place]
+def cut_view(split: Split, index: int) -> np.ndarray:
+    """The figure at `index`, cropped to its box, without the ink of other figures."""
+    group = split.groups[index]
     x0, y0, x1, y1 = group.box
     view = split.upright[y0:y1, x0:x1].copy()
     for other in split.groups:

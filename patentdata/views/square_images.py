@@ -1,8 +1,8 @@
-"""Views made into training images: 8-bit grey, one square size, reduced by area.
+"""Training images from views: 8-bit grey, square, of one size.
 
-A 1-bit drawing that is resized as 1-bit loses its lines at random; here it becomes grey first, and each pixel of the
-result is the mean of the paper it covers. The drawing is cut to its ink and padded with white, so that nothing is
-cropped and nothing stretched.
+A 1-bit drawing that is resized as 1-bit loses lines at random. Here it is converted to grey first, and each pixel of
+the result is the mean of the area it covers. The drawing is cropped to its ink and padded with white, so that nothing
+is cut off and nothing is distorted.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from patentdata.errors import ConfigError, SheetError
 
 PAPER = 255
-_INK_BELOW = 250  # greys lighter than this are paper: scanned white is seldom pure
-_MAX_PIXELS = 100_000_000  # a full sheet at 300 dpi has 8 million; more is no drawing of a patent
+_INK_BELOW = 250  # this grey and lighter ones are paper: scanned white is seldom pure
+_MAX_PIXELS = 100_000_000  # a full sheet at 300 dpi has 8 million; larger images are not drawings of patents
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -27,9 +27,9 @@ class TrainingImageConfig:
 
     Attributes:
         size_px: Side of the square.
-        margin_share: White on each side of the drawing's longer axis, as a share of the square.
-        max_enlargement: Small drawings grow by at most this factor: enlarging adds blur and no detail.
-        jpeg_quality: 1 to 100.
+        margin_share: White margin at both ends of the drawing's longer axis, each as a share of the square.
+        max_enlargement: Small drawings are enlarged by at most this factor, since enlarging adds blur and no detail.
+        jpeg_quality: Quality of the JPEG, 1 to 100.
     """
 
     size_px: int = 256
@@ -49,10 +49,10 @@ class TrainingImageConfig:
 
 
 def training_image(png: bytes, config: TrainingImageConfig) -> bytes | None:
-    """The JPEG of one view, or None where the view has no ink.
+    """The JPEG of one view, or None if the view has no ink.
 
     Raises:
-        SheetError: `png` is no readable PNG, or is too large to decode.
+        SheetError: `png` is not a readable PNG, or is too large to decode.
     """
     page = decode_png(png)
     left, top, width, height = ink_box(page)
@@ -65,7 +65,7 @@ def training_image(png: bytes, config: TrainingImageConfig) -> bytes | None:
 
 
 def ink_box(page: np.ndarray) -> tuple[int, int, int, int]:
-    """Left, top, width and height of the ink of a (height_px, width_px) uint8, in pixels; zeros where there is none."""
+    """Left, top, width and height of the ink of a (height_px, width_px) uint8, in pixels; zeros if there is no ink."""
     left, top, width, height = cv2.boundingRect((page < _INK_BELOW).view(np.uint8))
     return left, top, width, height
 
@@ -75,7 +75,7 @@ def fit_square(drawing: np.ndarray, config: TrainingImageConfig) -> np.ndarray:
 
     Args:
         drawing: (height_px, width_px) uint8, 0 is ink and 255 is paper.
-        config: Size, margin and bound of enlargement.
+        config: Size, margin and limit of enlargement.
 
     Returns:
         (size_px, size_px) uint8.
@@ -93,17 +93,17 @@ def fit_square(drawing: np.ndarray, config: TrainingImageConfig) -> np.ndarray:
 
 
 def decode_png(png: bytes) -> np.ndarray:
-    """Pixels of a PNG as (height_px, width_px) uint8; its size is read before anything is decoded.
+    """Pixels of a PNG as (height_px, width_px) uint8; its size is checked before anything is decoded.
 
     Raises:
-        SheetError: `png` is no readable PNG, or is too large to decode.
+        SheetError: `png` is not a readable PNG, or is too large to decode.
     """
     if png[:8] != _PNG_SIGNATURE or len(png) < 26:
         raise SheetError("the image is no PNG")
     width, height = struct.unpack(">II", png[16:24])
     if not 0 < width * height <= _MAX_PIXELS:
         raise SheetError(f"the image is {width} × {height} px; at most {_MAX_PIXELS:,} pixels are decoded")
-    # Grey pages of up to 8 bits, which drawings are, need no conversion: that halves the time.
+    # Grey images of up to 8 bits, as drawings are, need no conversion: that halves the time.
     bit_depth, colour_type = png[24], png[25]
     mode = cv2.IMREAD_UNCHANGED if bit_depth <= 8 and colour_type == 0 else cv2.IMREAD_GRAYSCALE
     try:

@@ -1,7 +1,8 @@
-"""Stage views: one row a figure, cut from its sheet and matched with its grant."""
+"""Stage views: one row for each figure, cut from its sheet and matched with its grant."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,9 +26,11 @@ from patentdata.store.weeks import in_groups, kept_path, kept_sha256, require_do
 from patentdata.views import patent_views
 from patentdata.views.patent_views import ViewsConfig
 
+_LOG = logging.getLogger(__name__)
+
 
 def split_archive(folder: DataFolder, week: str, config: ViewsConfig) -> Report:
-    """Stage views: one row a figure, cut from its sheet and matched with the grant, in order of patent and sheet.
+    """Write the views of a week: one row for each figure, in order of patent and sheet; nothing if they are done.
 
     Raises:
         OutputError: The archive or the grants of the week are missing, damaged or stale.
@@ -36,8 +39,9 @@ def split_archive(folder: DataFolder, week: str, config: ViewsConfig) -> Report:
     path = table_path(folder, "views", week)
     grants_path = table_path(folder, "grants", week)
     inputs = {"archive": kept_sha256(folder, week), "grants": fingerprint(folder, grants_path)}
-    claim = Provenance(stage="views", version=patent_views.VERSION, config=to_json_values(config), inputs=inputs)
-    if is_done(folder, path, claim):
+    provenance = Provenance(stage="views", version=patent_views.VERSION, config=to_json_values(config), inputs=inputs)
+    if is_done(folder, path, provenance):
+        _LOG.info("%s views: skipped, done with these inputs and settings", week)
         return read_report(folder, path)
     report = Report("views", week)
     with open_table(folder, grants_path) as table:
@@ -45,15 +49,15 @@ def split_archive(folder: DataFolder, week: str, config: ViewsConfig) -> Report:
     with folder.open(kept_path(folder, week)) as archive:
         members = dict(designs.read_kept(archive))
         batches = in_groups(_views_of(rows, members, config, report))
-        write_table(folder, path, schemas.VIEWS, batches, claim, report)
+        write_table(folder, path, schemas.VIEWS, batches, provenance, report)
     return report
 
 
 def _views_of(
     rows: Rows, members: dict[str, Callable[[], bytes]], config: ViewsConfig, report: Report
 ) -> Iterator[dict[str, Any]]:
-    """Views of every grant in order; sheets of members that gave no grant are counted as dropped."""
-    report.tally("sheets")
+    """Views of every grant in order; the sheets of members without a grant are dropped."""
+    report.tally("sheets")  # so that both units are in the report of a week without grants
     report.tally("figures")
     for grant in rows:
         stem = grant["source_member"].partition("/")[0]

@@ -1,1 +1,1 @@
-"""A page that shows split sheets to a person."""
+"""A page of split sheets for visual inspection."""

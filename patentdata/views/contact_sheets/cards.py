@@ -1,4 +1,4 @@
-"""One drawing sheet as a contact sheet shows it: made small, its views marked on it and told in plain words."""
+"""One drawing sheet as a contact sheet shows it: reduced, its views marked and described in plain words."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from patentdata.views.sheets import turn, turn_box
 
 SECTIONS = ("doubtful", "left_out", "plain")  # in the order of the page
 FLAG_WORDS = {
-    "copies_no_figure": "matches no figure of the other sheets",
+    "copies_no_figure": "does not match any figure on the other sheets",
     "nothing_recognised": "no label was recognised",
-    "repeated_label": "another view bears the same label",
+    "repeated_label": "another view has the same label",
     "touching_figures": "touches a neighbour, so the cut may be wrong",
-    "two_labels": "two labels stand at it",
-    "undeclared_label": "the grant declares no such figure",
+    "two_labels": "two labels are next to it",
+    "undeclared_label": "the grant does not declare such a figure",
 }
 DROP_WORDS = {
     "broken_sheet": "the drawing cannot be read",
-    "no_grant": "its patent has no readable grant",
-    "repeated_sheet": "another drawing bears the same sheet number",
-    "sheet_missing": "the grant lists it, the archive lacks it",
+    "no_grant": "the grant of its patent cannot be read",
+    "repeated_sheet": "another drawing has the same sheet number",
+    "sheet_missing": "the grant lists it, but the archive lacks it",
     "sheet_without_ink": "no ink was found on it",
 }
-_GREY_LEVELS = 16  # enough for thin lines made small, and half the bytes of 256
-_INK_GAIN = 1.7  # lines of 3 px fade when a sheet is made six times smaller
+_GREY_LEVELS = 16  # enough for reduced thin lines, and half the bytes of 256
+_INK_GAIN = 1.7  # lines of 3 px fade when a sheet is reduced six times; this factor darkens them again
 _NUM_COLOURS = 5
-_LABEL_HEIGHT_PX, _LABEL_WIDTH_PX = 13, 90  # CSS pixels of a label shown beside what was read
+_LABEL_HEIGHT_PX, _LABEL_WIDTH_PX = 13, 90  # largest size of a label's picture, CSS pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,8 @@ class ContactSheetsConfig:
     """Settings of the page.
 
     Attributes:
-        limit: Most sheets drawn; the doubtful ones come first, and the page says how many it leaves out.
+        limit: Largest number of sheets on the page; the doubtful ones come first, and the page says how many are not
+            shown.
         doubtful_below: A view with a lower score is doubtful even without a flag.
         doubtful_px: Longest side of a doubtful sheet on the page, in CSS pixels.
         plain_px: The same for the other sheets.
@@ -56,9 +57,9 @@ class ContactSheetsConfig:
 
     def __post_init__(self) -> None:
         if self.limit < 1:
-            raise ValueError(f"limit is {self.limit}; draw at least 1 sheet")
+            raise ValueError(f"limit is {self.limit}; show at least 1 sheet")
         if not 0 <= self.doubtful_below <= 1:
-            raise ValueError(f"doubtful_below is {self.doubtful_below}; scores lie between 0 and 1")
+            raise ValueError(f"doubtful_below is {self.doubtful_below}; scores are between 0 and 1")
         if not (32 <= self.doubtful_px <= 2000 and 32 <= self.plain_px <= 2000):
             raise ValueError(
                 f"doubtful_px is {self.doubtful_px} and plain_px {self.plain_px}; give both between 32 and 2000"
@@ -66,7 +67,7 @@ class ContactSheetsConfig:
 
 
 class Missing(NamedTuple):
-    """A figure that the grant declares and no sheet shows."""
+    """A figure that the grant declares and that was not found on any sheet."""
 
     patent_number: str
     label: str
@@ -79,13 +80,13 @@ class Sheet:
 
     Attributes:
         week: The week ("I20210105").
-        patent_number: Canonical number, or the member's name where no grant was read.
-        title: Title of the patent; empty where no grant was read.
-        number: Sheet counted from 1 as printed; 0 is the front-page drawing.
-        member: Member of the kept archive that holds it.
-        views: Rows of `schemas.VIEWS` on it, without the images.
-        missing: Declared figures found nowhere whose neighbours in the grant are here.
-        drop: Why it gave no views; null where it did.
+        patent_number: Canonical number, or the member's name if its grant was not read.
+        title: Title of the patent; empty if its grant was not read.
+        number: Number of the sheet as printed, from 1; 0 is the front-page drawing.
+        member: Member of the kept archive that contains it.
+        views: Rows of `schemas.VIEWS` of the views on it, without the images.
+        missing: Declared figures that were not found and whose neighbours in the grant are on this sheet.
+        drop: Why it gave no views; None if it gave some.
     """
 
     week: str
@@ -99,11 +100,12 @@ class Sheet:
 
     @property
     def name(self) -> str:
+        """Name of the sheet within its week."""
         return f"{self.patent_number}-sheet-{self.number}"
 
     @property
     def lowest_score(self) -> float:
-        """Of its views; 0 where a figure is missing."""
+        """Lowest score of its views; 0 if a figure is missing."""
         return 0.0 if self.missing else min((view["score"] for view in self.views), default=0.0)
 
     def section(self, config: ContactSheetsConfig) -> str:
@@ -114,16 +116,24 @@ class Sheet:
 
 
 def doubts_of(view: Mapping[str, Any], config: ContactSheetsConfig) -> list[str]:
-    """Why a view is doubtful, in plain words; empty where it is not."""
+    """Why a view is doubtful, in plain words; empty if it is not."""
     doubts = [FLAG_WORDS.get(flag, flag.replace("_", " ")) for flag in view["flags"]]
     if not doubts and view["score"] < config.doubtful_below:
-        doubts.append("the splitter is not sure of it")
+        doubts.append("its score is low")
     return doubts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A part of an upright sheet made small: its own size in pixels, and the size it is shown at in CSS pixels."""
+    """A part of an upright sheet, reduced.
+
+    Attributes:
+        width: Width of the part in pixels of the sheet.
+        height: Height of the part in pixels of the sheet.
+        shown_width: Width on the page in CSS pixels.
+        shown_height: Height on the page in CSS pixels.
+        uri: The image as a data URI.
+    """
 
     width: int
     height: int
@@ -134,7 +144,23 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """One view as it is drawn and told; boxes are x, y, width, height in pixels of the upright sheet."""
+    """How one view is marked and described; boxes are x, y, width, height in pixels of the upright sheet.
+
+    Attributes:
+        colour: CSS class of its colour.
+        box: Box of the figure.
+        label_box: Box of its label; None if it has none.
+        label_picture: The label as drawn; None if it has none.
+        tag: Short text at the figure's corner.
+        left_percent: Left edge of the tag, in percent of the sheet's width.
+        top_percent: Bottom edge of the tag, in percent of the sheet's height.
+        name: "FIG. 3", "Front page" or "No label".
+        is_front_page: Whether it is the front-page drawing.
+        viewpoint: Viewpoint in words; for the front page, the figures it copies.
+        score: Its score, 0 to 1.
+        sentence: What the grant says of the figure.
+        doubts: Why it is doubtful.
+    """
 
     colour: str
     box: tuple[int, int, int, int]
@@ -153,7 +179,18 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One sheet on the page; without a picture, `trouble` says why."""
+    """One sheet on the page.
+
+    Attributes:
+        sheet: The sheet.
+        is_doubtful: Whether it is in the section of doubtful sheets.
+        heading: Patent and sheet number in words.
+        marks: Its views.
+        doubts: What is wrong with the sheet as a whole.
+        alt: Text in place of the picture.
+        picture: The reduced sheet; None if it cannot be shown.
+        trouble: Why it cannot be shown.
+    """
 
     sheet: Sheet
     is_doubtful: bool
@@ -166,11 +203,11 @@ class Card:
 
 
 def make_card(sheet: Sheet, page: np.ndarray | None, trouble: str, config: ContactSheetsConfig) -> Card:
-    """What the page shows of one sheet.
+    """The card of one sheet.
 
     Args:
         sheet: The sheet and its views.
-        page: (height_px, width_px) uint8 as published; null where it cannot be shown.
+        page: (height_px, width_px) uint8 as published; None if it cannot be shown.
         trouble: Why there is no page.
         config: Settings.
     """
@@ -180,28 +217,29 @@ def make_card(sheet: Sheet, page: np.ndarray | None, trouble: str, config: Conta
     if page is not None:
         upright = turn(page, rotation_cw)
         picture = _picture(upright, (config.doubtful_px if is_doubtful else config.plain_px) / max(upright.shape))
-        marks = [_mark(place, view, upright, config) for place, view in enumerate(sheet.views)]
+        marks = [_mark(index, view, upright, config) for index, view in enumerate(sheet.views)]
     doubts = []
     for figure in sheet.missing:
         label, text = shortened(figure.label, LONGEST_LABEL), shortened(figure.text)
-        doubts.append(f"FIG. {label} is declared, but was found on no sheet{': ' if text else ''}{text}")
+        doubts.append(f"FIG. {label} is declared, but was not found on any sheet{': ' if text else ''}{text}")
     if sheet.drop:
         doubts.append(f"Left out: {DROP_WORDS.get(sheet.drop.reason, sheet.drop.reason.replace('_', ' '))}")
-    place = "front page" if sheet.number == 0 else f"sheet {sheet.number}"
+    name = "front page" if sheet.number == 0 else f"sheet {sheet.number}"
     shown = "; ".join(f"{mark.name}, {mark.viewpoint}" if mark.viewpoint else mark.name for mark in marks)
     return Card(
         sheet=sheet,
         is_doubtful=is_doubtful,
-        heading=f"{sheet.patent_number}, {place}",
+        heading=f"{sheet.patent_number}, {name}",
         marks=marks,
         doubts=doubts,
-        alt=f"{sheet.patent_number}, {place}: {shown or 'no views'}",
+        alt=f"{sheet.patent_number}, {name}: {shown or 'no views'}",
         picture=picture,
         trouble=trouble,
     )
 
 
-def _mark(place: int, view: Mapping[str, Any], upright: np.ndarray, config: ContactSheetsConfig) -> Mark:
+def _mark(index: int, view: Mapping[str, Any], upright: np.ndarray, config: ContactSheetsConfig) -> Mark:
+    """The mark of the view at `index` of its sheet."""
     published = upright.shape if view["rotation_cw"] % 180 == 0 else upright.shape[::-1]
     x0, y0, x1, y1 = turn_box(view["box"], view["rotation_cw"], published)
     label_box = label_picture = None
@@ -212,9 +250,9 @@ def _mark(place: int, view: Mapping[str, Any], upright: np.ndarray, config: Cont
         scale = min(_LABEL_HEIGHT_PX / (bottom - top), _LABEL_WIDTH_PX / (right - left))
         label_picture = _picture(lettering, scale, density=2)
     doubts = doubts_of(view, config)
-    name, viewpoint, label = _told(view)
+    name, viewpoint, label = _words(view)
     return Mark(
-        colour="doubt" if doubts else f"c{place % _NUM_COLOURS}",
+        colour="doubt" if doubts else f"c{index % _NUM_COLOURS}",
         box=(x0, y0, x1 - x0, y1 - y0),
         label_box=label_box,
         label_picture=label_picture,
@@ -230,7 +268,7 @@ def _mark(place: int, view: Mapping[str, Any], upright: np.ndarray, config: Cont
     )
 
 
-def _told(view: Mapping[str, Any]) -> tuple[str, str, str]:
+def _words(view: Mapping[str, Any]) -> tuple[str, str, str]:
     """Name, viewpoint and short label of a view."""
     if view["is_front_page"]:
         copied = ", ".join(name.removeprefix(f"{view['patent_number']}-") for name in view["front_page_of"])
@@ -245,7 +283,13 @@ def _told(view: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _picture(part: np.ndarray, scale: float, density: int = 1) -> Picture:
-    """A part of an upright sheet, shown at `scale` CSS pixels to the pixel and held at `density` times as many."""
+    """A part of an upright sheet.
+
+    Args:
+        part: (height_px, width_px) uint8.
+        scale: CSS pixels for each pixel of the sheet.
+        density: Pixels of the image for each CSS pixel, in each direction.
+    """
     height, width = part.shape
     shown_width, shown_height = max(1, round(width * scale)), max(1, round(height * scale))
     png = thumbnail(part, shown_width * density, shown_height * density)
@@ -259,7 +303,7 @@ def _picture(part: np.ndarray, scale: float, density: int = 1) -> Picture:
 
 
 def thumbnail(page: np.ndarray, width: int, height: int) -> bytes:
-    """PNG of a page made small by area, in few greys, its thin lines kept dark; equal pages give equal bytes."""
+    """PNG of a page reduced by area, in few greys, with thin lines kept dark; equal pages give equal bytes."""
     small = cv2.resize(page, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
     ink = np.minimum((255 - small) * _INK_GAIN, 255)
     step = 255 / (_GREY_LEVELS - 1)

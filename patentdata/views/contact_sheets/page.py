@@ -1,8 +1,8 @@
-"""Contact sheets: one page on which a person sees how the sheets of a week were split, the doubtful ones first.
+"""Contact sheets: one page that shows a person how the sheets of some weeks were split, the doubtful ones first.
 
 The page is made from the data folder alone: sheets from the kept archive, boxes and labels from the views, declared
-figures from the grants, what was left out from the report in the views' footer. It is one HTML file without outside
-resources and without script; equal data gives equal bytes.
+figures from the grants, and what was left out from the report in the views' footer. It is a single HTML file without
+external resources or scripts, so that it can be sent and archived; equal data gives equal bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
 from patentdata.store.parquet import open_table
 from patentdata.store.report import Report
-from patentdata.store.weeks import kept_path, state_of, table_path, weeks_of
+from patentdata.store.weeks import Progress, kept_path, state_of, table_path, weeks_of
 from patentdata.views.contact_sheets.cards import (
     FLAG_WORDS,
     SECTIONS,
@@ -36,13 +36,22 @@ from patentdata.views.contact_sheets.cards import (
 from patentdata.views.patent_views import sheet_number
 from patentdata.views.sheets import read_sheet
 
-_SECTION_TITLES = {"doubtful": "To look at", "left_out": "Left out", "plain": "Without doubt"}
+_SECTION_TITLES = {"doubtful": "To check", "left_out": "Left out", "plain": "Not doubtful"}
 _TABLE_COLUMNS = [name for name in schemas.VIEWS.names if name not in ("image", "image_sha256", "grant_date")]
 
 
 @dataclass
 class Totals:
-    """What the head of the page counts, over all its weeks; sheets are counted by section."""
+    """Counts of all weeks for the head of the page.
+
+    Attributes:
+        sheets: Section → number of sheets.
+        shown: Section → number of sheets on the page.
+        num_views: Number of views.
+        num_flagged: Number of views with a flag.
+        flags: Flag → number of views.
+        missing: Declared figures that were not found.
+    """
 
     sheets: Counter[str] = field(default_factory=Counter)
     shown: Counter[str] = field(default_factory=Counter)
@@ -52,6 +61,7 @@ class Totals:
     missing: list[Missing] = field(default_factory=list)
 
     def add(self, sheet: Sheet, config: ContactSheetsConfig) -> None:
+        """Count a sheet and its views."""
         self.sheets[sheet.section(config)] += 1
         self.num_views += len(sheet.views)
         for view in sheet.views:
@@ -65,37 +75,39 @@ def write_contact_sheets(
     out: Path,
     *,
     config: ContactSheetsConfig,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Write one page about some weeks; memory does not grow with their number.
+    """Write one page of some weeks; only the sheets that it shows are kept in memory, without their images.
 
     Args:
         folder: The data folder.
-        weeks: Such as "I20210105"; empty takes every week that has views.
-        out: The HTML file; it appears whole or not at all.
+        weeks: Weeks such as "I20210105"; if empty, every week that has views.
+        out: The HTML file; it appears complete or not at all.
         config: Settings.
         progress: Called with the number of sheets drawn and of all to draw.
 
     Returns:
-        Counts: weeks, sheets, doubtful, shown, views, flagged, figures not found; the file and its bytes.
+        The path and size of the page, its weeks, and the numbers of sheets, views and figures not found.
 
     Raises:
-        ConfigError: No week to show, or `out` is a folder.
-        OutputError: The views of a week are missing, damaged or older than its archive, or `out` cannot be written.
+        ConfigError: There is no week to show, or `out` is a folder.
+        OutputError: The views of a week are missing, damaged or stale, or `out` cannot be written.
     """
     if out.is_dir():
         raise ConfigError(f"{out} is a folder; name an HTML file")
     weeks = sorted(set(weeks)) or weeks_of(folder, "views")
     if not weeks:
         raise ConfigError(f"{folder.url} holds no views; run the views stage first")
+    # Count all sheets, but keep only the most doubtful ones, up to the limit.
     totals, reports, sheets = Totals(), [], list[Sheet]()
     for week in weeks:
         reports.append(_report(folder, week))
-        of_week = list(_sheets(folder, week, reports[-1], totals))
-        for sheet in of_week:
+        sheets_of_week = list(_sheets(folder, week, reports[-1], totals))
+        for sheet in sheets_of_week:
             totals.add(sheet, config)
-        sheets = sorted(itertools.chain(sheets, of_week), key=lambda sheet: _rank(sheet, config))[: config.limit]
+        sheets = sorted(itertools.chain(sheets, sheets_of_week), key=lambda sheet: _rank(sheet, config))[: config.limit]
     totals.shown.update(sheet.section(config) for sheet in sheets)
+    # The cards are drawn one by one while the page is written.
     target = DataFolder(out.resolve().parent)
     with target.writing(target.path(out.name)) as file:
         for part in _render(weeks, reports, totals, _cards(folder, sheets, config, progress), config):
@@ -116,7 +128,7 @@ def write_contact_sheets(
 
 
 def _rank(sheet: Sheet, config: ContactSheetsConfig) -> tuple[Any, ...]:
-    """Doubtful sheets from the lowest score up, then those left out, then the rest; else as published."""
+    """Sort key: doubtful sheets by score, lowest first, then those left out, then the rest, each by week and patent."""
     section, number = sheet.section(config), sheet.patent_number
     score = sheet.lowest_score if section == "doubtful" else 0.0
     file_name = sheet.drop.subject if sheet.drop else ""
@@ -124,6 +136,7 @@ def _rank(sheet: Sheet, config: ContactSheetsConfig) -> tuple[Any, ...]:
 
 
 def _report(folder: DataFolder, week: str) -> Report:
+    """The report of a week's views; raises OutputError if they are not done."""
     state, report = state_of(folder, "views", week)
     if state != "done" or report is None:
         raise OutputError(f"the views of {week} are {state}; run the views stage on {folder.url} first")
@@ -131,7 +144,10 @@ def _report(folder: DataFolder, week: str) -> Report:
 
 
 def _sheets(folder: DataFolder, week: str, report: Report, totals: Totals) -> Iterator[Sheet]:
-    """Every sheet of a week once: those with views in the order of the table, then those left out."""
+    """Every sheet of a week once: those with views, in the order of the table, then those left out.
+
+    Figures that were not found are added to `totals`.
+    """
     with open_table(folder, table_path(folder, "grants", week)) as table:
         columns = ["patent_number", "title", "figures", "source_member"]
         grants = {row["patent_number"]: row for row in table.read(columns=columns).to_pylist()}
@@ -141,11 +157,11 @@ def _sheets(folder: DataFolder, week: str, report: Report, totals: Totals) -> It
         rows = itertools.chain.from_iterable(batch.to_pylist() for batch in table.iter_batches(columns=_TABLE_COLUMNS))
         for number, views in itertools.groupby(rows, key=lambda row: row["patent_number"]):
             yield from _sheets_with_views(week, grants[number], list(views), missing.get(number, []))
-    stems = {_member_of(grant): grant for grant in grants.values()}
+    grant_of_member = {_member_of(grant): grant for grant in grants.values()}
     for unit in ("front_pages", "sheets"):
         for drop in report.tallies[unit].drops if unit in report.tallies else ():
             member = drop.subject.rpartition("-")[0]
-            grant = stems.get(member, {"patent_number": member or drop.subject, "title": ""})
+            grant = grant_of_member.get(member, {"patent_number": member or drop.subject, "title": ""})
             yield Sheet(
                 week=week,
                 patent_number=grant["patent_number"],
@@ -159,7 +175,8 @@ def _sheets(folder: DataFolder, week: str, report: Report, totals: Totals) -> It
 def _sheets_with_views(
     week: str, grant: Mapping[str, Any], views: list[dict[str, Any]], missing: list[Missing]
 ) -> Iterator[Sheet]:
-    places = _neighbours(missing, [figure["label"] for figure in grant["figures"]], views)
+    """The sheets of one patent that have views; each missing figure is put on the sheets of its neighbours."""
+    sheets_of = _sheets_of_missing(missing, [figure["label"] for figure in grant["figures"]], views)
     for number, on_sheet in itertools.groupby(views, key=lambda view: view["sheet_number"]):
         yield Sheet(
             week=week,
@@ -168,16 +185,17 @@ def _sheets_with_views(
             number=number,
             member=_member_of(grant),
             views=tuple(on_sheet),
-            missing=tuple(figure for figure in missing if number in places[figure.label]),
+            missing=tuple(figure for figure in missing if number in sheets_of[figure.label]),
         )
 
 
 def _member_of(grant: Mapping[str, Any]) -> str:
+    """Member of the kept archive that a grant was read from."""
     return grant["source_member"].partition("/")[0]
 
 
 def _missing_figures(grants: Mapping[str, Mapping[str, Any]], report: Report) -> dict[str, list[Missing]]:
-    """Patent number → its declared figures that were dropped, with what the grant says of them."""
+    """Patent number → its declared figures that were not found, with the sentence of the grant."""
     missing: dict[str, list[Missing]] = {}
     for drop in report.tallies["figures"].drops if "figures" in report.tallies else ():
         number, _, label = drop.subject.partition(" FIG. ")
@@ -187,34 +205,34 @@ def _missing_figures(grants: Mapping[str, Mapping[str, Any]], report: Report) ->
     return missing
 
 
-def _neighbours(
+def _sheets_of_missing(
     missing: Iterable[Missing], declared: Sequence[str], views: Iterable[Mapping[str, Any]]
 ) -> dict[str, set[int]]:
-    """Label of each missing figure → the sheets on which the figures declared just before and after it stand.
+    """Label of each missing figure → the sheets of the figures declared just before and just after it.
 
     >>> views = [{"figure_label": "1", "sheet_number": 1}, {"figure_label": "4", "sheet_number": 3}]
-    >>> _neighbours([Missing("D1", "2", "")], ["1", "2", "3", "4"], views)
+    >>> _sheets_of_missing([Missing("D1", "2", "")], ["1", "2", "3", "4"], views)
     {'2': {1, 3}}
     """
     sheet_of = {view["figure_label"]: view["sheet_number"] for view in views if view["figure_label"] is not None}
-    places: dict[str, set[int]] = {}
+    sheets: dict[str, set[int]] = {}
     for figure in missing:
-        place = declared.index(figure.label) if figure.label in declared else len(declared)
-        before = next((sheet_of[label] for label in reversed(declared[:place]) if label in sheet_of), None)
-        after = next((sheet_of[label] for label in declared[place + 1 :] if label in sheet_of), None)
-        places[figure.label] = {sheet for sheet in (before, after) if sheet is not None}
-        if not places[figure.label]:  # no figure of the patent was named: its first sheet stands for all
-            places[figure.label] = {min((view["sheet_number"] for view in views if view["sheet_number"]), default=0)}
-    return places
+        index = declared.index(figure.label) if figure.label in declared else len(declared)
+        before = next((sheet_of[label] for label in reversed(declared[:index]) if label in sheet_of), None)
+        after = next((sheet_of[label] for label in declared[index + 1 :] if label in sheet_of), None)
+        sheets[figure.label] = {sheet for sheet in (before, after) if sheet is not None}
+        if not sheets[figure.label]:  # no figure of the patent has a label: use its first sheet
+            sheets[figure.label] = {min((view["sheet_number"] for view in views if view["sheet_number"]), default=0)}
+    return sheets
 
 
 def _cards(
     folder: DataFolder,
     sheets: Sequence[Sheet],
     config: ContactSheetsConfig,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> Iterator[Card]:
-    """Cards one by one, each read from its archive when it is asked for."""
+    """Cards one by one, each read from its archive when it is needed."""
     for num_done, (sheet, drawing) in enumerate(_drawings(folder, sheets), 1):
         page, trouble = None, ""
         if drawing is None:
@@ -230,18 +248,18 @@ def _cards(
 
 
 def _drawings(folder: DataFolder, sheets: Sequence[Sheet]) -> Iterator[tuple[Sheet, bytes | None]]:
-    """Each sheet with the bytes of its TIFF; one archive and one member are held at a time."""
-    for week, of_week in itertools.groupby(sheets, key=lambda sheet: sheet.week):
+    """Each sheet with the bytes of its TIFF, None if the archive lacks it; one member is in memory at a time."""
+    for week, sheets_of_week in itertools.groupby(sheets, key=lambda sheet: sheet.week):
         with folder.open(kept_path(folder, week)) as archive:
             members = dict(designs.read_kept(archive))
-            for member, of_member in itertools.groupby(of_week, key=lambda sheet: sheet.member):
+            for member, sheets_of_member in itertools.groupby(sheets_of_week, key=lambda sheet: sheet.member):
                 drawings = _drawings_of(members.get(member))
-                for sheet in of_member:
+                for sheet in sheets_of_member:
                     yield sheet, drawings.get(sheet.drop.subject if sheet.drop else sheet.number)
 
 
 def _drawings_of(read: Callable[[], bytes] | None) -> dict[str | int, bytes]:
-    """Drawings of a member by name and by number, counted as the views count them."""
+    """Drawings of a member by file name and by sheet number, numbered as in stage views."""
     if read is None:
         return {}
     try:
@@ -250,10 +268,10 @@ def _drawings_of(read: Callable[[], bytes] | None) -> dict[str | int, bytes]:
         return {}
     drawings: dict[str | int, bytes] = {}
     names = sorted(name for name in files if name.upper().endswith((".TIF", ".TIFF")))
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         number = sheet_number(name)
         drawings[name] = files[name]
-        drawings[place if number is None else number] = files[name]
+        drawings[index if number is None else number] = files[name]
     return drawings
 
 
@@ -264,6 +282,7 @@ def _render(
     cards: Iterator[Card],
     config: ContactSheetsConfig,
 ) -> Iterator[str]:
+    """The page in parts."""
     environment = page_environment(Path(__file__).parent)
     environment.filters["words"] = lambda name: name.replace("_", " ")
     environment.filters["sheets"] = lambda number: f"{number:,} sheet{'s' if number != 1 else ''}"
@@ -282,6 +301,7 @@ def _render(
 
 
 def _day_of(week: str) -> str:
+    """The week with its date in words, for the title."""
     try:
         day = datetime.datetime.strptime(week, "I%Y%m%d")
     except ValueError:
@@ -290,7 +310,7 @@ def _day_of(week: str) -> str:
 
 
 def _summed(reports: Iterable[Report]) -> list[tuple[str, int, int, list[tuple[str, int]]]]:
-    """Unit, in, out, and drops by reason, over all weeks."""
+    """Unit, number in, number out, and number left out by reason, over all weeks."""
     num_in, num_out, drops = Counter[str](), Counter[str](), dict[str, Counter[str]]()
     for report in reports:
         for unit, tally in report.tallies.items():

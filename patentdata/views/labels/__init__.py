@@ -1,1 +1,1 @@
-"""Figure labels on drawing sheets: found and read."""
+"""Finds and reads the figure labels on drawing sheets."""

@@ -1,4 +1,9 @@
-"""Figure labels: their grammar, and where they stand on a sheet."""
+"""Figure labels: their grammar, and where they are on a sheet.
+
+Reading a line of text costs far more than finding one, and a sheet has many more letter-like shapes than labels. Lines
+are therefore read in order of how much they look like a label; once a label is found, other lines are read only if they
+resemble it. A reading that is doubtful is repeated with more care.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +28,17 @@ _LABEL = re.compile(
     r"(?P<number>[0-9OoIlS|][0-9OoIlSZB|]{0,2})(?P<suffix>-?[A-Za-z]?(?:\([A-Za-z0-9]{1,2}\))?['’′\"]{0,3})[^A-Za-z0-9]*$"
 )
 _LIKELY = 0.8  # lines up to this unlikeliness are always read: 19 of 20 labels, and one other line in six sheets
-_SURE = 0.8  # confidence of a number that needs no second look
-_MIN_BARE_CONFIDENCE, _MAX_BARE_FOREIGN = 0.8, 0.03  # for a bare "1.1" to be a label
-_UNLIKELY = 2.5  # beyond, nothing is read once a label is found
-_ALONE = 0.01  # share of other ink around a line that stands alone
-_MIN_LONE_CONFIDENCE, _MAX_LONE_CROWDING = 0.5, 0.01  # … where nothing else is near
-_NARROW = 2.2  # width over height; narrower pictures get the careful look at once
-_MIN_UNUSUAL_CONFIDENCE = 0.6  # for a label that stands on its head
-_MIN_WORD, _MIN_WORD_CONFIDENCE = 3, 0.7  # of text that tells how a sheet lies
-_SOME_TEXT = 8  # letters of it
+_UNLIKELY = 2.5  # lines beyond this are not read once a label is found
+_SURE = 0.8  # a number read with this confidence is not read again
+_MIN_BARE_CONFIDENCE, _MAX_BARE_FOREIGN = 0.8, 0.03  # a bare "1.1" is a label only within these limits
+_MIN_LONE_CONFIDENCE, _MAX_LONE_CROWDING = 0.5, 0.01  # the limits of a bare "1.1" that has nothing near it
+_ALONE = 0.01  # a line with less than this share of other ink around it is alone
+_NARROW = 2.2  # width divided by height; narrower pictures are read with care at once
+_MIN_UNUSUAL_CONFIDENCE = 0.6  # of a label that is upside down or turned the unusual way
+_MIN_WORD, _MIN_WORD_CONFIDENCE = 3, 0.7  # letters and confidence of text that shows the orientation of a sheet
+_SOME_TEXT = 8  # letters of such text without which the orientation is unknown
 _LABEL_WITHIN = re.compile(r"F\s?[I1l|]\s?G(?:URE)?[\s.,-]*[0-9]{1,3}", re.IGNORECASE)
-_MAX_STRAY = 3  # characters before or after a label that were drawing
+_MAX_STRAY = 3  # characters before or after a label that were read from the drawing
 _WORD_ALONE = re.compile(r"^[^A-Za-z0-9]*(?P<word>[A-Za-z1|!/\\]{3,7})[^A-Za-z0-9]*$")
 _HAGUE = re.compile(r"^[^A-Za-z0-9]*(?P<number>[0-9]{1,2}\.[0-9]{1,2})\.?$")
 
@@ -43,13 +48,13 @@ class Label:
     """A figure label on a sheet.
 
     Attributes:
-        number: "3", "2A", "1(a)", Hague "1.1"; null for the word "FIGURE" alone.
+        number: "3", "2A", "1(a)", or "1.1" of a Hague design; None for the word "FIGURE" alone.
         box: x0, y0, x1, y1 in half-resolution pixels of the sheet as published.
-        members: Components of the sheet's `Ink` that are its letters.
+        members: Indices of the components of the sheet's `Ink` that are its letters.
         rotation_cw: Degrees clockwise that turn the lettering upright.
-        confidence: 0 to 1, of the least certain character.
-        foreign: Share of other ink in the margin around it, 0 to 1.
-        text: As read.
+        confidence: Confidence of the least certain character, 0 to 1.
+        foreign: Share of the margin around it that is other ink, 0 to 1.
+        text: The text as read.
     """
 
     number: str | None
@@ -62,12 +67,12 @@ class Label:
 
     @property
     def height(self) -> int:
-        """Of the lettering, half-resolution pixels."""
+        """Height of the lettering in half-resolution pixels."""
         return min(self.box[2] - self.box[0], self.box[3] - self.box[1])
 
 
 def normalised(label: str | None) -> str | None:
-    """A label as labels are compared: capitals, digits and points alone.
+    """A label in the form in which labels are compared: only capitals, digits and points.
 
     >>> normalised("Fig. 2a"), normalised("1(a)"), normalised("FIGURE")
     ('2A', '1A', None)
@@ -79,16 +84,16 @@ def normalised(label: str | None) -> str | None:
 
 
 class ParsedLabel(NamedTuple):
-    """What a line of text says as a label."""
+    """A line of text, parsed as a label."""
 
     number: str | None
-    kind: str  # "figure"; "word", a FIGURE without a number; "hague", a bare 1.1
-    start: int  # the number's place in the text without blanks; the whole text where there is none
-    end: int
+    kind: str  # "figure"; "word" for FIGURE without a number; "hague" for a bare 1.1
+    start: int  # first character of the number in the text without blanks; of the text if it has no number
+    end: int  # one past its last character
 
 
 def parse_label(text: str) -> ParsedLabel | None:
-    """A line of text as a label, allowing for a recogniser's usual slips; null for other text.
+    """Parse a line of text as a label, allowing for the usual errors of a recogniser; None for other text.
 
     >>> parse_label("F1G. 3").number, parse_label("Figure 12A").number, parse_label("1.1").kind, parse_label("SALE 50")
     ('3', '12A', 'hague', None)
@@ -100,16 +105,16 @@ def parse_label(text: str) -> ParsedLabel | None:
         suffix = match["suffix"].replace("’", "'").replace("′", "'").lstrip("-")
         number = match["number"].translate(_LIKE_DIGIT) + suffix
         return ParsedLabel(number, "figure", match.start("number"), match.end("suffix"))
-    if (match := _WORD_ALONE.match(bare)) and _is_figure_word(match["word"], num_slips=0):
+    if (match := _WORD_ALONE.match(bare)) and _is_figure_word(match["word"], is_exact=True):
         return ParsedLabel(None, "word", 0, len(bare))
     return None
 
 
-def _is_figure_word(word: str, num_slips: int = 1) -> bool:
-    """Whether `word` is FIG, FIGS or FIGURE, give or take the letters a recogniser confuses."""
+def _is_figure_word(word: str, *, is_exact: bool = False) -> bool:
+    """Whether `word` is FIG, FIGS or FIGURE; unless `is_exact`, letters may be wrong or missing."""
     letters = word.upper()
     letters = letters[:1] + letters[1:2].translate(_LIKE_I) + letters[2:3].translate(_LIKE_G) + letters[3:]
-    if not num_slips:
+    if is_exact:
         return letters in ("FIG", "FIGS", "FIGURE", "FIGURES")
     if letters.startswith("F"):
         return letters in ("FG", "FI") or _distance(letters, "FIG") <= 1 or _distance(letters, "FIGURE") <= 2
@@ -128,13 +133,14 @@ def _distance(a: str, b: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSearch:
-    """How much is read on a sheet in search of labels.
+    """Limits on how much is read on a sheet in search of labels.
 
     Attributes:
-        max_readings: Lines read in the two usual directions: upright, and turned 90° clockwise to read.
-        max_strangers: Of these, lines that do not look like labels, read once one is found.
-        max_unusual_readings: Further lines read upside down and turned the other way, where nothing was found.
-        is_thorough: Read lines, too, that do not look like the labels found; for sheets that seem to lack one.
+        max_readings: Lines read in the two usual directions: upright, and turned 90° clockwise.
+        max_strangers: Lines that do not look like a label, among these, that are read once a label is found; counted
+            again from each further label.
+        max_unusual_readings: Further lines read upside down or turned 90° counterclockwise, if nothing was found.
+        is_thorough: Whether to read lines that do not resemble the labels found, too; for sheets that seem to lack one.
     """
 
     max_readings: int = 32
@@ -144,20 +150,20 @@ class LabelSearch:
 
 
 def find_labels(page: np.ndarray, ink: Ink, search: LabelSearch = LabelSearch()) -> tuple[list[Label], int | None]:
-    """Labels of a sheet, and how to turn it upright.
+    """Find the labels of a sheet, and how to turn it upright.
 
-    Lines are read in order of their likeliness. Once a label is found, the less likely ones are read only where they
-    look like it.
+    Lines are read in order of likeliness. Once a label is found, unlikely lines are read only if they resemble it.
 
     Args:
         page: (height_px, width_px) uint8, 0 is ink.
-        ink: Its components.
-        search: Bounds of the work.
+        ink: Connected components of the page.
+        search: Limits of the work.
 
     Returns:
-        Labels of the prevailing direction, and the degrees clockwise that turn them upright; without labels, those that
-        turn other text upright, or null where there is none.
+        Labels of the prevailing direction, and the degrees clockwise that turn the sheet upright. Without labels, the
+        degrees are those of other text; None if there is too little text.
     """
+    # Read the likeliest lines in the two usual directions.
     lines = find_lines(ink, is_turned=False) + find_lines(ink, is_turned=True)
     lines.sort(key=_unlikeliness)
     found: list[Label] = []
@@ -167,14 +173,14 @@ def find_labels(page: np.ndarray, ink: Ink, search: LabelSearch = LabelSearch())
     for line in lines:
         if num_read >= search.max_readings:
             break
-        if any(_overlap(line.box, label.box) for label in found):
+        if any(_overlaps(line.box, label.box) for label in found):
             continue
         if found and not search.is_thorough and _unlikeliness(line) > _UNLIKELY:
             break
         if found and _unlikeliness(line) > _LIKELY:
             if num_strangers >= search.max_strangers or not (search.is_thorough or _is_like_any(line, found)):
                 continue
-            num_strangers += 1  # given back where it proves to be a label
+            num_strangers += 1
         num_read += 1
         rotation_cw = 90 if line.is_turned else 0
         reading = _read(page, ink, line, rotation_cw)
@@ -184,13 +190,15 @@ def find_labels(page: np.ndarray, ink: Ink, search: LabelSearch = LabelSearch())
         if (label := _as_label(reading, line, rotation_cw)) is not None:
             (words if label.number is None else found).append(label)
             num_strangers = 0
-    is_silent = not found and not words and max(text_lengths.values()) < _SOME_TEXT
-    if is_silent:
+    # Without any label or text, the sheet may be upside down or turned the other way.
+    has_no_text = not found and not words and max(text_lengths.values()) < _SOME_TEXT
+    if has_no_text:
         for line in lines[: search.max_unusual_readings]:
             rotation_cw = 270 if line.is_turned else 180
             label = _as_label(_read(page, ink, line, rotation_cw), line, rotation_cw)
             if label is not None and label.number is not None and label.confidence > _MIN_UNUSUAL_CONFIDENCE:
                 found.append(label)
+    # The labels tell the orientation; failing that, the direction with more text does.
     labels = _prevailing(found or words)
     if labels:
         return labels, labels[0].rotation_cw
@@ -200,31 +208,31 @@ def find_labels(page: np.ndarray, ink: Ink, search: LabelSearch = LabelSearch())
 
 
 def _length_of_text(reading: Reading) -> int:
-    """Number of letters and digits, where they are clear and make a word; else 0."""
+    """Number of letters in a reading that is clear and long enough to be a word; else 0."""
     if len(reading.text) < _MIN_WORD or np.mean(reading.confidences) < _MIN_WORD_CONFIDENCE:
         return 0
     length = sum(character.isascii() and character.isalpha() for character in reading.text)
     return length if length >= _MIN_WORD else 0
 
 
-def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+def _overlaps(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _within(reading: Reading, ink: Ink, line: Line) -> Line | None:
-    """The label within a line that holds a little more: a letter-like piece of drawing before or after it."""
+    """The part of a line that is a label, if a letter-like piece of drawing before or after it was read, too."""
     match = _LABEL_WITHIN.search(reading.text)
     if match is None or parse_label(reading.text) is not None:
         return None
     start, end = match.span()
     if start > _MAX_STRAY or len(reading.text) - end > _MAX_STRAY:
         return None
-    places = (0.0, *reading.places, 1.0)
+    positions = (0.0, *reading.positions, 1.0)
     return shortened(
         ink,
         line,
-        (places[start] + places[start + 1]) / 2 if start else 0.0,
-        (places[end] + places[end + 1]) / 2 if end < len(reading.text) else 1.0,
+        (positions[start] + positions[start + 1]) / 2 if start else 0.0,
+        (positions[end] + positions[end + 1]) / 2 if end < len(reading.text) else 1.0,
     )
 
 
@@ -233,7 +241,7 @@ def _is_like_any(line: Line, labels: list[Label]) -> bool:
 
 
 def _are_alike(line: Line, label: Label) -> bool:
-    """Whether a line could be another label in the hand of one already found."""
+    """Whether a line could be another label in the lettering of one that was found."""
     if line.is_turned != (label.rotation_cw in (90, 270)):
         return False
     width, height = sorted((label.box[2] - label.box[0], label.box[3] - label.box[1]), reverse=True)
@@ -245,7 +253,7 @@ def _are_alike(line: Line, label: Label) -> bool:
 
 
 def _unlikeliness(line: Line) -> float:
-    """Low for a line with the looks of a label: alone on its ground, a few letters, three times as wide as high."""
+    """Low for a line that looks like a label: alone, a few letters, three to four times as wide as high."""
     num = len(line.members)
     odd = 0.4 * max(0, 3 - num) + 0.5 * max(0, num - 8)
     shape = 0.5 * max(0.0, abs(line.width / line.height - 3.5) - 1.0)
@@ -253,7 +261,7 @@ def _unlikeliness(line: Line) -> float:
 
 
 def _read(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int) -> Reading:
-    """What a line says, read again with more care where a label is in doubt."""
+    """Read a line; if it may be a label but is in doubt, read it again with more care."""
     picture = _picture(page, ink, line, rotation_cw)
     if picture.shape[1] <= _NARROW * picture.shape[0]:
         return read_line(picture)
@@ -264,12 +272,13 @@ def _read(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int) -> Reading:
 
 
 def _as_label(reading: Reading, line: Line, rotation_cw: int) -> Label | None:
+    """The label that a line is; None if it is other text."""
     parsed = parse_label(reading.text)
     if parsed is None:
         return None
     confidence = _confidence(reading, parsed)
-    enough = _MIN_LONE_CONFIDENCE if line.crowding < _MAX_LONE_CROWDING else _MIN_BARE_CONFIDENCE
-    if parsed.kind == "hague" and (confidence < enough or line.foreign > _MAX_BARE_FOREIGN):
+    min_confidence = _MIN_LONE_CONFIDENCE if line.crowding < _MAX_LONE_CROWDING else _MIN_BARE_CONFIDENCE
+    if parsed.kind == "hague" and (confidence < min_confidence or line.foreign > _MAX_BARE_FOREIGN):
         return None
     return Label(
         number=parsed.number,
@@ -283,17 +292,17 @@ def _as_label(reading: Reading, line: Line, rotation_cw: int) -> Label | None:
 
 
 def _confidence(reading: Reading, parsed: ParsedLabel) -> float:
-    """Of the least certain character of the number."""
-    inked = [
+    """Confidence of the least certain character of the number."""
+    without_blanks = [
         confidence
         for character, confidence in zip(reading.text, reading.confidences, strict=True)
         if not character.isspace()
     ]
-    return min(inked[parsed.start : parsed.end])
+    return min(without_blanks[parsed.start : parsed.end])
 
 
 def _is_doubtful(reading: Reading, parsed: ParsedLabel | None) -> bool:
-    """Whether a second, slower look is worth while."""
+    """Whether a second, slower reading is worth its time."""
     if parsed is not None:
         return parsed.kind != "figure" or _confidence(reading, parsed) < _SURE
     text = reading.text.upper()
@@ -301,7 +310,7 @@ def _is_doubtful(reading: Reading, parsed: ParsedLabel | None) -> bool:
 
 
 def _picture(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int) -> np.ndarray:
-    """The line cut out with a little paper around it, upright, ink of large neighbours removed."""
+    """The line cut out with a small margin, upright, the ink of large neighbours removed."""
     x0, y0, x1, y1 = line.box
     margin = max(1, round(0.12 * line.height))
     x0, y0 = max(0, x0 - margin), max(0, y0 - margin)
@@ -321,7 +330,11 @@ def _picture(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int) -> np.nda
 
 
 def _prevailing(labels: list[Label]) -> list[Label]:
-    """Labels that read in the direction of most; a number read twice counts where it stands clearest."""
+    """The labels that read in the prevailing direction, one for each number.
+
+    Numbers after FIG. take precedence over bare Hague numbers, and numbers over the word FIGURE alone. Of several
+    labels with one number, the one with less other ink around it is kept, then the taller, then the more certain one.
+    """
     if not labels:
         return []
     weights: dict[int, float] = {}

@@ -1,4 +1,4 @@
-"""Lines of lettering among the components of a sheet: where a label could be."""
+"""Finds lines of lettering among the components of a sheet: the candidates for labels."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from scipy.sparse.csgraph import connected_components
 
 from patentdata.views.ink import SCALE, Ink
 
-_MIN_HEIGHT, _MAX_HEIGHT = 18 // SCALE, 230 // SCALE  # of letters, half-resolution pixels
-_MAX_WIDTH_TO_HEIGHT = 7.0  # script runs a whole word into one component
-_MAX_HEIGHT_RATIO = 1.7  # between neighbours: "Fig" has an ascender beside a small letter
-_MAX_LETTERS = 3000  # more are halftone dots; the largest are kept
-_LETTER_GAP = 1.0  # to the next letter of a word, in letter heights
-_WORD_GAP = 3.6  # from "FIG." to its number
-_MAX_NUMBER_WIDTH = 2.3  # of "12A", in letter heights; wider words are labels themselves
-_MIN_ASPECT, _MAX_ASPECT = 1.2, 9.0  # of a whole label: "1.1" to "FIGURE 12A"
+_MIN_HEIGHT, _MAX_HEIGHT = 18 // SCALE, 230 // SCALE  # of a letter, half-resolution pixels
+_MAX_WIDTH_TO_HEIGHT = 7.0  # of a letter; in script, a whole word is one component
+_MAX_HEIGHT_RATIO = 1.7  # between neighbouring letters: "Fig" has an ascender next to a small letter
+_MAX_LETTERS = 3000  # of more components only the largest are kept: most are halftone dots
+_LETTER_GAP = 1.0  # widest gap to the next letter of a word, in letter heights
+_WORD_GAP = 3.6  # widest gap from "FIG." to its number, in letter heights
+_MAX_NUMBER_WIDTH = 2.3  # of a number such as "12A", in letter heights; wider words are labels by themselves
+_MIN_ASPECT, _MAX_ASPECT = 1.2, 9.0  # width divided by height of a label, from "1.1" to "FIGURE 12A"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Components that stand in a row.
+    """Components in a row.
 
     Attributes:
-        members: Components of the sheet's `Ink`.
+        members: Indices of the components of the sheet's `Ink`.
         box: x0, y0, x1, y1 in half-resolution pixels.
-        is_turned: True where the row runs up or down the sheet.
-        foreign: Share of other ink in a margin of half a letter around the line, 0 to 1.
-        crowding: The same for a margin of two letters.
+        is_turned: True if the row runs up or down the sheet.
+        foreign: Share of a margin of half a letter height around the line that is other ink, 0 to 1.
+        crowding: The same share for a margin of two letter heights.
     """
 
     members: np.ndarray
@@ -41,17 +41,17 @@ class Line:
 
     @property
     def height(self) -> int:
-        """Across the row, half-resolution pixels."""
+        """Size across the row in half-resolution pixels."""
         return self.box[2] - self.box[0] if self.is_turned else self.box[3] - self.box[1]
 
     @property
     def width(self) -> int:
-        """Along the row."""
+        """Size along the row in half-resolution pixels."""
         return self.box[3] - self.box[1] if self.is_turned else self.box[2] - self.box[0]
 
 
 def find_lines(ink: Ink, *, is_turned: bool) -> list[Line]:
-    """Rows of letter-sized components that have the shape of a label, in no order."""
+    """Rows of letter-sized components that have the shape of a label, in no particular order."""
     boxes = ink.boxes[:, [1, 0, 3, 2]] if is_turned else ink.boxes
     letters = _letters(boxes)
     if not len(letters):
@@ -64,13 +64,13 @@ def find_lines(ink: Ink, *, is_turned: bool) -> list[Line]:
     aspects = (outlines[:, 2] - outlines[:, 0]) / (outlines[:, 3] - outlines[:, 1])
     fits = (aspects >= _MIN_ASPECT) & (aspects <= _MAX_ASPECT)
     fits &= (aspects >= 2) | (np.array([len(members) for members in lines]) > 1)
-    return [_line(ink, lines[place], is_turned) for place in np.flatnonzero(fits)]
+    return [_line(ink, lines[index], is_turned) for index in np.flatnonzero(fits)]
 
 
 def shortened(ink: Ink, line: Line, low: float, high: float) -> Line | None:
-    """The part of a line between two shares of its width, 0 to 1 in reading direction; null where it is all or nothing.
+    """The part of a line between two shares of its width, 0 to 1 in reading direction; None if it is all or nothing.
 
-    Lines that are turned read upwards, as on sheets that are turned 90° clockwise to read.
+    Turned lines are read upwards, as on sheets that have to be turned 90° clockwise.
     """
     boxes = ink.boxes[line.members]
     middle = (boxes[:, [0, 1]] + boxes[:, [2, 3]]) / 2
@@ -89,6 +89,7 @@ def _line(ink: Ink, members: np.ndarray, is_turned: bool) -> Line:
 
 
 def _letters(boxes: np.ndarray) -> np.ndarray:
+    """Indices of the boxes that have the size of a letter."""
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     fits = (height >= _MIN_HEIGHT) & (height <= _MAX_HEIGHT) & (width <= height * _MAX_WIDTH_TO_HEIGHT)
     letters = np.flatnonzero(fits)
@@ -98,12 +99,12 @@ def _letters(boxes: np.ndarray) -> np.ndarray:
 
 
 def _neighbours(boxes: np.ndarray, max_gap: float, max_ratio: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (left, right) that stand side by side: gap up to `max_gap` heights, like heights, on one line."""
+    """Pairs (left, right) of boxes next to each other on one line: gap up to `max_gap` heights, similar heights."""
     x0, y0, x1, y1 = boxes.T.astype(np.float32)
     height = y1 - y0
     order = np.argsort(x0, kind="stable")
     until = np.searchsorted(x0[order], (x1 + max_gap * max_ratio * height)[order], side="right")
-    counts = np.maximum(0, until - np.arange(1, len(order) + 1))  # of boxes that begin further right, within reach
+    counts = np.maximum(0, until - np.arange(1, len(order) + 1))  # of boxes within reach to the right of each
     ends = np.cumsum(counts)
     left = np.repeat(np.arange(len(order)), counts)
     right = left + 1 + np.arange(len(left)) - np.repeat(ends - counts, counts)
@@ -116,12 +117,13 @@ def _neighbours(boxes: np.ndarray, max_gap: float, max_ratio: float) -> tuple[np
 
 
 def _components(num: int, lefts: np.ndarray, rights: np.ndarray) -> np.ndarray:
+    """(num,): the connected component of each of `num` nodes under the edges (left, right)."""
     graph = coo_array((np.ones(len(lefts), bool), (lefts, rights)), shape=(num, num))
     return connected_components(graph, directed=False)[1]
 
 
 def _joined(words: list[np.ndarray], boxes: np.ndarray) -> list[np.ndarray]:
-    """`words`, and what might be a label whose number stands wide of its "FIG."."""
+    """`words`, and pairs of words that may be a label whose number is far from its "FIG."."""
     if len(words) < 2:
         return words
     outlines = _outlines(words, boxes)
@@ -130,7 +132,7 @@ def _joined(words: list[np.ndarray], boxes: np.ndarray) -> list[np.ndarray]:
     lefts, rights = _neighbours(outlines, _WORD_GAP, 1.7)
     can_name = (width >= 1.0 * height) & (width <= 6 * height)
     can_count = (width <= _MAX_NUMBER_WIDTH * height) & (sizes <= 4)
-    # rows may run backwards here: the sheet may stand on its head, or be turned either way
+    # The number may be on either side: the sheet may be upside down or turned either way.
     fits = (can_name[lefts] & can_count[rights]) | (can_name[rights] & can_count[lefts])
     lefts, rights = lefts[fits], rights[fits]
     gaps = outlines[rights, 0] - outlines[lefts, 2]
@@ -152,7 +154,7 @@ def _outlines(lines: list[np.ndarray], boxes: np.ndarray) -> np.ndarray:
 
 
 def _foreign(ink: Ink, box: tuple[int, int, int, int], margin: int) -> float:
-    """Share of a margin around the box that other ink takes; points and dashes between the letters do not count."""
+    """Share of a margin around the box that is ink; what is inside the box does not count."""
     x0, y0 = max(0, box[0] - margin), max(0, box[1] - margin)
     around = ink.ids[y0 : box[3] + margin, x0 : box[2] + margin]
     inside = ink.ids[box[1] : box[3], box[0] : box[2]]

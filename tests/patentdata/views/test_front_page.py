@@ -36,22 +36,22 @@ def on_paper(*views, margin=10):
 FIGURES = [silhouette(figure(kind)) for kind in ("round", "crossed", "wide")]
 
 
-@pytest.mark.parametrize(("kind", "place"), [("round", 0), ("crossed", 1), ("wide", 2)])
+@pytest.mark.parametrize(("kind", "index"), [("round", 0), ("crossed", 1), ("wide", 2)])
 @pytest.mark.parametrize("factor", [0.5, 0.83])
-def test_a_scaled_copy_is_recognised(kind, place, factor):
-    assert copied_figures(on_paper(scaled(figure(kind), factor)), FIGURES) == [place]
+def test_a_scaled_copy_is_recognised(kind, index, factor):
+    assert copied_figures(on_paper(scaled(figure(kind), factor)), FIGURES) == [index]
 
 
 def test_two_figures_side_by_side_are_both_recognised():
     assert copied_figures(on_paper(scaled(figure("crossed"), 0.6), scaled(figure("wide"), 0.7)), FIGURES) == [1, 2]
 
 
-def test_a_copy_of_a_figure_that_lay_on_its_side_is_recognised():
-    lying = [silhouette(np.ascontiguousarray(np.rot90(figure("round"))))]
-    assert copied_figures(on_paper(figure("round")), lying) == [0]
+def test_a_copy_of_a_figure_that_is_on_its_side_is_recognised():
+    on_its_side = [silhouette(np.ascontiguousarray(np.rot90(figure("round"))))]
+    assert copied_figures(on_paper(figure("round")), on_its_side) == [0]
 
 
-def test_a_drawing_that_is_like_no_figure_copies_none():
+def test_a_drawing_that_resembles_no_figure_copies_none():
     page = np.full((300, 100), 255, np.uint8)
     cv2.line(page, (20, 20), (80, 280), 0, 3)
     assert copied_figures(page, FIGURES) == []

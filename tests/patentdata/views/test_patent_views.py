@@ -17,8 +17,8 @@ from patentdata.views.patent_views import patent_views, sheet_number
 from patentdata.views.sheets import read_sheet
 from patentdata.views.splitting import ViewsConfig, reading_order, split_sheet
 
-# a sheet without a label that does not say how it lies can only be guessed; one without ink has a test of its own
-SHOWN = [hazard for hazard in HAZARDS if hazard not in ("no_label", "blank_sheet")]
+# The orientation of a sheet without a label can only be guessed; a sheet without ink has a test of its own.
+SPLITTABLE = [hazard for hazard in HAZARDS if hazard not in ("no_label", "blank_sheet")]
 
 
 @cache
@@ -38,7 +38,7 @@ def overlap(a, b):
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
-@pytest.mark.parametrize("hazard", SHOWN)
+@pytest.mark.parametrize("hazard", SPLITTABLE)
 def test_sheets_alone_are_split_as_a_person_would(hazard):
     drawn = specimen(hazard)
     files = {name.rsplit("/")[-1]: data for name, data in drawn.sheets.items()}
@@ -53,7 +53,7 @@ def test_sheets_alone_are_split_as_a_person_would(hazard):
             assert max(overlap(found[normalised(figure["label"])], box) for box in boxes) >= 0.75
 
 
-def test_a_row_has_every_key_and_its_image_is_the_box_upright():
+def test_a_row_has_every_key_and_its_image_is_the_box_turned_upright():
     drawn = specimen("landscape")
     for row in views_of(drawn):
         assert list(row) == schemas.VIEWS.names
@@ -62,7 +62,7 @@ def test_a_row_has_every_key_and_its_image_is_the_box_upright():
         assert Image.open(io.BytesIO(row["image"])).size == (row["width"], row["height"]) == sides
 
 
-def test_every_declared_figure_is_found_under_its_name():
+def test_every_declared_figure_is_found_and_named_after_its_label():
     drawn, report = specimen("hague_label"), Report("views")
     rows = views_of(drawn, report)
     report.check()
@@ -79,12 +79,12 @@ def test_the_front_page_comes_first_and_says_what_it_copies():
     assert rows[0]["front_page_of"] and set(rows[0]["front_page_of"]) <= {row["view_id"] for row in rows[1:]}
 
 
-def test_a_sole_figure_without_a_label_is_the_declared_one():
+def test_a_single_figure_without_a_label_is_the_declared_one():
     rows = [row for row in views_of(specimen("no_label")) if not row["is_front_page"]]
     assert [(row["figure_label"], row["flags"]) for row in rows] == [("1", [])]
 
 
-def test_what_the_grant_does_not_declare_is_flagged():
+def test_a_figure_that_the_grant_does_not_declare_is_flagged():
     rows = [row for row in views_of(specimen(), figures=[]) if not row["is_front_page"]]
     assert rows
     for row in rows:
@@ -106,7 +106,7 @@ def test_broken_missing_and_blank_sheets_are_counted_with_their_reasons():
     assert report.tally("figures").dropped == {"figure_not_found": report.tally("figures").num_in}
 
 
-def test_a_sheet_number_borne_by_two_files_counts_once():
+def test_of_two_files_with_one_sheet_number_the_second_is_dropped():
     drawn, report = specimen(), Report("views")
     again = {name.lower(): data for name, data in drawn.sheets.items()}
     rows = views_of(drawn, report, drawings={**drawn.sheets, **again})
@@ -116,7 +116,7 @@ def test_a_sheet_number_borne_by_two_files_counts_once():
     assert report.tally("sheets").dropped == {"repeated_sheet": len(again) - 1}
 
 
-def test_a_drawing_of_another_size_than_the_grant_says_is_counted():
+def test_a_drawing_whose_size_is_not_that_in_the_grant_is_counted():
     drawn, right, wrong = specimen(), Report("views"), Report("views")
     views_of(drawn, right)
     grant = parse_grant(drawn.xml, source_archive="I20240102", source_member=drawn.name)
@@ -126,7 +126,7 @@ def test_a_drawing_of_another_size_than_the_grant_says_is_counted():
     assert wrong.counts["size_disagrees"] == len(drawn.sheets)
 
 
-def test_a_label_inside_its_drawing_is_cut_away():
+def test_a_label_inside_its_figure_is_erased():
     inside = 0
     for row in views_of(specimen("label_inside")):
         if row["is_front_page"] or row["rotation_cw"]:
@@ -139,7 +139,7 @@ def test_a_label_inside_its_drawing_is_cut_away():
     assert inside
 
 
-def test_ink_of_a_neighbour_within_the_box_is_cut_away():
+def test_ink_of_a_neighbour_inside_the_box_is_removed():
     drawn = specimen("diagonal_neighbours")
     overlapping = 0
     for truth in drawn.truth:
@@ -175,7 +175,7 @@ def test_any_page_can_be_split(page):
         assert 0 <= figure.score <= 1
 
 
-def test_a_folder_is_split_in_order_of_names_and_a_broken_file_stops_nothing(tmp_path):
+def test_a_folder_is_split_in_order_of_names_and_a_broken_file_is_dropped(tmp_path):
     drawn, report = specimen(), Report("views")
     sheets = [(name.rsplit("/")[-1], data) for name, data in drawn.sheets.items() if sheet_number(name)]
     for name, data in reversed(sheets):
@@ -189,7 +189,7 @@ def test_a_folder_is_split_in_order_of_names_and_a_broken_file_stops_nothing(tmp
     report.check()
 
 
-def test_settings_that_cannot_be_used_say_what_to_give():
+def test_unusable_settings_are_refused_with_what_to_give():
     with pytest.raises(ValueError, match="max_pixels is 0; give the largest sheet to read"):
         ViewsConfig(max_pixels=0)
 
@@ -220,17 +220,17 @@ def test_every_declared_figure_of_the_real_patents_is_found(real_data):
 @pytest.mark.parametrize(
     "boxes",
     [
-        [(100, 60, 400, 350), (500, 50, 800, 350), (100, 500, 400, 800)],  # the right one stands a little higher
-        [(100, 50, 400, 350), (500, 300, 800, 700)],  # a step down is a row of its own
-        [(100, 50, 400, 800), (500, 40, 800, 350), (500, 500, 800, 810)],  # two beside a tall one
+        [(100, 60, 400, 350), (500, 50, 800, 350), (100, 500, 400, 800)],  # the right one is a little higher
+        [(100, 50, 400, 350), (500, 300, 800, 700)],  # the right one starts far lower, so it is a row of its own
+        [(100, 50, 400, 800), (500, 40, 800, 350), (500, 500, 800, 810)],  # two next to a tall one
     ],
 )
 def test_figures_are_read_in_rows_from_left_to_right(boxes):
     assert reading_order(boxes) == list(range(len(boxes)))
-    back = list(reversed(boxes))
-    assert [back[place] for place in reading_order(back)] == boxes
+    backwards = list(reversed(boxes))
+    assert [backwards[index] for index in reading_order(backwards)] == boxes
 
 
-def test_reading_order_holds_every_box_once_where_they_precede_each_other_in_a_ring():
-    ring = [(0, 0, 300, 100), (100, 60, 200, 160), (0, 110, 110, 170)]
-    assert sorted(reading_order(ring)) == [0, 1, 2]
+def test_reading_order_has_every_box_once_even_if_they_precede_each_other_in_a_cycle():
+    cycle = [(0, 0, 300, 100), (100, 60, 200, 160), (0, 110, 110, 170)]
+    assert sorted(reading_order(cycle)) == [0, 1, 2]

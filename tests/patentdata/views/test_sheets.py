@@ -23,7 +23,7 @@ def tiff(*pages, mode="1", **options):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA"])
-def test_a_sheet_is_ink_and_paper_whatever_its_mode(mode):
+def test_a_sheet_of_any_mode_becomes_ink_and_paper(mode):
     assert np.array_equal(read_sheet(tiff(page(), mode=mode), name="a.TIF"), page())
 
 
@@ -37,18 +37,17 @@ def test_a_sheet_is_ink_and_paper_whatever_its_mode(mode):
         (tiff(page(), page()), r"a\.TIF: 2 pages in one TIFF; a sheet has one"),
     ],
 )
-def test_bytes_that_are_no_sheet_are_named_in_the_error(data, message):
+def test_bytes_that_are_not_a_sheet_are_refused_with_the_reason(data, message):
     with pytest.raises(SheetError, match=message):
         read_sheet(data, name="a.TIF")
 
 
 def test_the_size_is_checked_before_pixels_are_decoded():
-    stream = bytearray(tiff(page()))
-    at = stream.index(b"\x00\x01\x04\x00\x01\x00\x00\x00") if b"\x00\x01\x04\x00\x01\x00\x00\x00" in stream else None
-    huge = tiff(page(2000, 2000))
+    cut_short = tiff(page(2000, 2000), mode="L")[:200_000]
+    with pytest.raises(SheetError, match=r"a\.TIF: damaged TIFF"):
+        read_sheet(cut_short, name="a.TIF")
     with pytest.raises(SheetError, match=r"2000 × 2000 pixels; at most 1000 are read"):
-        read_sheet(huge, name="a.TIF", max_pixels=1000)
-    assert at is None or read_sheet(bytes(stream), name="a.TIF").shape == (40, 30)
+        read_sheet(cut_short, name="a.TIF", max_pixels=1000)
 
 
 @pytest.mark.parametrize("rotation_cw", [0, 90, 180, 270])

@@ -1,4 +1,4 @@
-"""Training images made of views."""
+"""Training images from views."""
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ def bilevel_png(page):
 
 
 def drawing(height=1900, width=1300):
-    """A tall box of 3 px lines with paper all around."""
+    """A tall box of 3 px lines, surrounded by paper."""
     page = np.full((height, width), 255, np.uint8)
     cv2.rectangle(page, (width // 4, height // 10), (width * 3 // 4, height * 9 // 10), 0, 3)
     cv2.line(page, (width // 4, height // 10), (width * 3 // 4, height * 9 // 10), 0, 3)
@@ -50,13 +50,13 @@ def test_the_drawing_fills_the_square_up_to_the_margin_undistorted_and_centred()
     assert left == pytest.approx((256 - width) / 2, abs=2) and top == pytest.approx(256 * 0.03, abs=2)
 
 
-def test_lines_become_greys_and_none_is_lost():
+def test_thin_lines_become_grey_and_none_is_lost():
     page = np.full((2000, 2000), 255, np.uint8)
-    page[::20, :] = 0  # 1 px lines, which nearest neighbour would keep or lose whole
+    page[::20, :] = 0  # 1 px lines, which nearest-neighbour resizing would either keep or lose entirely
     page[:, :2] = page[:, -2:] = 0
     square = decoded(training_image(bilevel_png(page), TrainingImageConfig(margin_share=0, size_px=200)))
     assert square[:, 50:150].mean() == pytest.approx(255 * 0.95, abs=3)  # one row in twenty is ink
-    assert (square[:, 100] < 245).sum() == 100  # every line left its trace
+    assert (square[:, 100] < 245).sum() == 100  # every line left a trace
 
 
 def test_a_bilevel_png_gives_the_same_image_as_a_grey_or_coloured_one():
@@ -70,11 +70,11 @@ def test_the_same_view_gives_the_same_bytes():
     assert training_image(png(drawing()), CONFIG) == training_image(png(drawing()), CONFIG)
 
 
-def test_a_tiny_view_grows_by_no_more_than_its_bound():
+def test_a_tiny_view_is_enlarged_by_no_more_than_the_limit():
     page = np.full((200, 200), 255, np.uint8)
     page[90:110, 80:120] = 0
-    for bound, width in ((1.0, 40), (2.0, 80)):
-        square = decoded(training_image(png(page), TrainingImageConfig(max_enlargement=bound)))
+    for limit, width in ((1.0, 40), (2.0, 80)):
+        square = decoded(training_image(png(page), TrainingImageConfig(max_enlargement=limit)))
         assert ink_box(square)[2] == pytest.approx(width, abs=3)
 
 
@@ -100,7 +100,7 @@ def test_a_view_without_ink_gives_none():
         (png(drawing())[:16] + bytes(8) + png(drawing())[24:], "0 × 0 px"),
     ],
 )
-def test_a_damaged_image_is_refused_with_what_is_wrong(damaged, message):
+def test_a_damaged_image_is_refused_with_the_reason(damaged, message):
     with pytest.raises(SheetError, match=message):
         training_image(damaged, CONFIG)
 
@@ -123,7 +123,7 @@ def test_settings_out_of_range_are_refused(changes):
 
 
 @pytest.mark.real
-def test_real_sheets_become_squares_that_keep_their_ink(real_data):
+def test_squares_of_real_sheets_keep_their_ink(real_data):
     sheets = sorted((real_data / "sheets").rglob("*.[tT][iI][fF]*"))[::100]
     assert sheets
     for path in sheets:
@@ -131,7 +131,7 @@ def test_real_sheets_become_squares_that_keep_their_ink(real_data):
         left, top, width, height = cv2.boundingRect(255 - page)
         cut = page[top : top + height, left : left + width]
         square = fit_square(cut, TrainingImageConfig(margin_share=0))  # before JPEG, whose ringing adds some ink
-        covered = (256 / max(width, height)) ** 2  # pixels of the square for one of the sheet
+        covered = (256 / max(width, height)) ** 2  # pixels of the square for each pixel of the sheet
         assert ink(square) == pytest.approx(ink(cut) * covered, rel=0.01)
 
 

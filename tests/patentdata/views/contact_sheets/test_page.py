@@ -1,4 +1,4 @@
-"""The page on which a person judges how the sheets of a week were split."""
+"""The page that shows a person how the sheets of a week were split."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SPECIMENS = SpecimenConfig(
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory) -> DataFolder:
-    """A week of specimens as far as its views; the first patent has a hostile title, two are damaged."""
+    """A week of specimens up to its views; the first patent has a hostile title, two are damaged."""
     source = tmp_path_factory.mktemp("source")
     _retitle(write_week(source, WEEK, _SPECIMENS), _HOSTILE_TITLE)
     folder = DataFolder(tmp_path_factory.mktemp("data"))
@@ -54,7 +54,7 @@ def walked(tmp_path_factory) -> DataFolder:
 
 @pytest.fixture
 def folder(walked, tmp_path) -> DataFolder:
-    """A copy of the walked week, to be changed at will."""
+    """A copy of the walked week that a test may change."""
     shutil.copytree(walked.root, tmp_path / "data")
     return DataFolder(tmp_path / "data")
 
@@ -63,15 +63,15 @@ def _retitle(archive: Path, title: str) -> None:
     """Give the first design patent of an archive another title."""
     with tarfile.open(archive) as source:
         members = [(info, source.extractfile(info).read()) for info in source.getmembers() if info.isfile()]
-    place = next(i for i, (info, _) in enumerate(members) if "/DESIGN/" in info.name and "SUPP" not in info.name)
+    index = next(i for i, (info, _) in enumerate(members) if "/DESIGN/" in info.name and "SUPP" not in info.name)
     out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(members[place][1])) as packed, zipfile.ZipFile(out, "w") as changed:
+    with zipfile.ZipFile(io.BytesIO(members[index][1])) as packed, zipfile.ZipFile(out, "w") as changed:
         for name in packed.namelist():
             data = packed.read(name)
             if name.upper().endswith(".XML"):
                 data = re.sub(rb"(<invention-title[^>]*>)[^<]*", rb"\g<1>" + html.escape(title).encode(), data)
             changed.writestr(name, data)
-    members[place] = (members[place][0], out.getvalue())
+    members[index] = (members[index][0], out.getvalue())
     with tarfile.open(archive, "w") as target:
         for info, data in members:
             info.size = len(data)
@@ -86,8 +86,8 @@ def _views(folder: DataFolder) -> list[dict]:
 def _rewrite_views(folder: DataFolder, rows: list[dict]) -> None:
     path = table_path(folder, "views", WEEK)
     made = read_provenance(folder, path)
-    claim = Provenance(**{name: made[name] for name in ("stage", "version", "config", "inputs")})
-    write_table(folder, path, schemas.VIEWS, [rows], claim, read_report(folder, path))
+    provenance = Provenance(**{name: made[name] for name in ("stage", "version", "config", "inputs")})
+    write_table(folder, path, schemas.VIEWS, [rows], provenance, read_report(folder, path))
 
 
 def _page(folder: DataFolder, out: Path, **settings) -> tuple[str, dict]:
@@ -109,7 +109,7 @@ def _section(page: str, name: str) -> str:
     return page.partition(f'<section aria-labelledby="{name}">')[2].partition("</section>")[0]
 
 
-def test_every_sheet_of_the_archive_and_of_the_grants_stands_on_the_page_once(walked, tmp_path):
+def test_every_sheet_of_the_archive_and_of_the_grants_is_on_the_page_once(walked, tmp_path):
     page, summary = _page(walked, tmp_path / "page.html")
     names = _names(page)
     assert len(set(names)) == len(names) == summary["num_sheets"] == summary["num_shown"]
@@ -128,7 +128,7 @@ def test_sheets_left_out_are_shown_with_their_reason_in_plain_words_and_counted(
     for words in (
         "Left out: no ink was found on it",
         "Left out: the drawing cannot be read",
-        "Left out: the grant lists it, the archive lacks it",
+        "Left out: the grant lists it, but the archive lacks it",
         "The drawing is not in the archive.",
     ):
         assert words in left_out
@@ -141,7 +141,9 @@ def test_sheets_left_out_are_shown_with_their_reason_in_plain_words_and_counted(
     assert row[3] == ", ".join(f"{number} {reason.replace('_', ' ')}" for reason, number in tally.dropped.items())
 
 
-def test_a_declared_figure_found_nowhere_is_told_with_its_sentence_and_leads_to_a_sheet_of_its_patent(walked, tmp_path):
+def test_a_declared_figure_that_was_not_found_is_listed_with_its_sentence_and_shown_on_a_sheet_of_its_patent(
+    walked, tmp_path
+):
     page, summary = _page(walked, tmp_path / "page.html")
     drops = read_report(walked, table_path(walked, "views", WEEK)).tallies["figures"].drops
     assert drops and summary["num_figures_not_found"] == len(drops)
@@ -155,10 +157,10 @@ def test_a_declared_figure_found_nowhere_is_told_with_its_sentence_and_leads_to_
         assert any(f"FIG. {label} is declared" in card for name, card in doubtful.items() if name.startswith(number))
 
 
-def test_doubtful_sheets_come_first_the_lowest_score_before_the_others(folder, tmp_path):
+def test_doubtful_sheets_come_first_in_order_of_score(folder, tmp_path):
     rows = _views(folder)
-    sure = [row for row in rows if row["patent_number"] == "D900001" and not row["is_front_page"]]
-    low, flagged = sure[0], sure[-1]
+    numbered = [row for row in rows if row["patent_number"] == "D900001" and not row["is_front_page"]]
+    low, flagged = numbered[0], numbered[-1]
     assert low["sheet_number"] != flagged["sheet_number"]
     low["score"], low["flags"] = 0.2, []
     flagged["score"], flagged["flags"] = 0.1, ["touching_figures", "an_unheard_of_flag"]
@@ -166,16 +168,16 @@ def test_doubtful_sheets_come_first_the_lowest_score_before_the_others(folder, t
     page, summary = _page(folder, tmp_path / "page.html")
     names = _names(page)
     expected = [f"D900001-sheet-{row['sheet_number']}" for row in (flagged, low)]
-    places = [names.index(name) for name in expected]
-    assert places == sorted(places) and places[1] < summary["num_doubtful"]
+    positions = [names.index(name) for name in expected]
+    assert positions == sorted(positions) and positions[1] < summary["num_doubtful"]
     cards = dict(_cards(page))
     assert "touches a neighbour, so the cut may be wrong" in cards[expected[0]]
     assert "an unheard of flag" in cards[expected[0]]
-    assert "the splitter is not sure of it" in cards[expected[1]]
+    assert "its score is low" in cards[expected[1]]
     assert summary["num_flagged"] == sum(bool(row["flags"]) for row in rows)
 
 
-def test_each_view_is_told_with_label_viewpoint_and_score(walked, tmp_path):
+def test_each_view_is_described_by_label_viewpoint_and_score(walked, tmp_path):
     page, _ = _page(walked, tmp_path / "page.html")
     cards = dict(_cards(page))
     for row in _views(walked):
@@ -188,7 +190,7 @@ def test_each_view_is_told_with_label_viewpoint_and_score(walked, tmp_path):
             assert row["viewpoint"].replace("_", " ") in item
 
 
-def test_the_page_is_whole_in_itself_and_a_title_cannot_break_out_of_it(walked, tmp_path):
+def test_the_page_is_self_contained_and_a_title_cannot_inject_markup(walked, tmp_path):
     page, _ = _page(walked, tmp_path / "page.html")
     assert "<script" not in page.lower()
     assert html.escape(_HOSTILE_TITLE) in page
@@ -215,17 +217,17 @@ def test_a_limit_keeps_the_doubtful_sheets_and_says_what_is_not_shown(walked, tm
     assert "are shown</strong>" not in whole
 
 
-def test_the_walk_over_all_weeks_tells_its_progress(walked, tmp_path):
-    told = []
+def test_without_weeks_all_are_shown_and_progress_is_reported_for_each_sheet(walked, tmp_path):
+    reported = []
     summary = write_contact_sheets(
         walked,
         [],
         tmp_path / "page.html",
         config=ContactSheetsConfig(),
-        progress=lambda num_done, num_all: told.append((num_done, num_all)),
+        progress=lambda num_done, num_all: reported.append((num_done, num_all)),
     )
     assert summary["weeks"] == [WEEK]
-    assert told == [(place, summary["num_shown"]) for place in range(1, summary["num_shown"] + 1)]
+    assert reported == [(num_done, summary["num_shown"]) for num_done in range(1, summary["num_shown"] + 1)]
 
 
 def _view(**fields) -> dict:
@@ -271,7 +273,7 @@ def test_sheet_and_boxes_are_turned_upright_together(rotation_cw, box, label_box
     assert max(card.picture.shown_width, card.picture.shown_height) == ContactSheetsConfig().plain_px
 
 
-def test_the_front_page_says_what_it_copies_and_a_view_without_label_says_so():
+def test_the_front_page_names_what_it_copies_and_a_view_without_label_says_so():
     page = np.full((100, 200), 255, np.uint8)
     front = _view(is_front_page=True, front_page_of=["D1-2", "D1-10"], figure_label=None, viewpoint="none")
     (mark,) = _card(front, page).marks
@@ -280,21 +282,21 @@ def test_the_front_page_says_what_it_copies_and_a_view_without_label_says_so():
     assert (mark.name, mark.viewpoint, mark.tag) == ("No label", "in use", "? · in use")
 
 
-def test_a_thin_line_is_still_seen_when_a_sheet_is_made_six_times_smaller():
+def test_a_thin_line_is_still_visible_when_a_sheet_is_reduced_six_times():
     page = np.full((600, 600), 255, np.uint8)
     page[300:303] = 0
     small = np.asarray(Image.open(io.BytesIO(thumbnail(page, 100, 100))))
     assert small.shape == (100, 100) and small.dtype == np.uint8
-    assert small[50].max() < 60  # half ink by area would be 127
+    assert small[50].max() < 60  # plain reduction by area would give 127
     assert small[48].min() == 255
 
 
-def test_views_older_than_their_grants_are_refused(folder, tmp_path):
+def test_views_that_are_older_than_their_grants_are_refused(folder, tmp_path):
     path = table_path(folder, "grants", WEEK)
     with open_table(folder, path) as table:
         rows = table.read().to_pylist()
-    claim = Provenance(stage="grants", version=99, inputs=read_provenance(folder, path)["inputs"])
-    write_table(folder, path, schemas.GRANTS, [rows], claim, read_report(folder, path))
+    provenance = Provenance(stage="grants", version=99, inputs=read_provenance(folder, path)["inputs"])
+    write_table(folder, path, schemas.GRANTS, [rows], provenance, read_report(folder, path))
     with pytest.raises(OutputError, match=f"the views of {WEEK} are stale; run the views stage"):
         _page(folder, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
@@ -313,12 +315,12 @@ def test_a_week_without_views_a_folder_without_weeks_and_a_page_that_is_a_folder
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"limit": 0}, "draw at least 1 sheet"),
-        ({"doubtful_below": 1.5}, "scores lie between 0 and 1"),
+        ({"limit": 0}, "show at least 1 sheet"),
+        ({"doubtful_below": 1.5}, "scores are between 0 and 1"),
         ({"plain_px": 5}, "between 32 and 2000"),
     ],
 )
-def test_settings_that_make_no_page_are_refused(settings, message):
+def test_unusable_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         ContactSheetsConfig(**settings)
 
@@ -346,12 +348,12 @@ addEventListener("load", () => {
 </script>"""
 
 
-def test_a_browser_lays_the_boxes_over_the_drawings(walked, tmp_path):
+def test_a_browser_shows_the_boxes_over_the_drawings(walked, tmp_path):
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium on this machine")
     page, _ = _page(walked, tmp_path / "page.html")
-    eager = page.replace('loading="lazy" decoding="async"', "")  # so that every image is there when it is measured
+    eager = page.replace('loading="lazy" decoding="async"', "")  # so that every image is loaded when it is measured
     (tmp_path / "measured.html").write_text(eager.replace("</body>", f"{_MEASURE}</body>"))
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     flags += " --disable-component-update --disable-sync --window-size=1500,1200"
