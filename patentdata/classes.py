@@ -1,7 +1,8 @@
-"""Class symbols and patent numbers as the grants print them, brought to one canonical form each.
+"""Class symbols and patent numbers: the forms that grants print, converted to one canonical form each.
 
-The printed forms are of fixed width and ambiguous once their blanks are gone, so every function takes the text exactly
-as the document holds it.
+One class is printed in many ways ("D 2840", "D2/840"), so printed forms cannot be compared, counted or used as labels;
+everything downstream uses the canonical one. The printed forms have a fixed width and are ambiguous once their blanks
+are removed, so every function takes the text exactly as it is in the document.
 """
 
 from __future__ import annotations
@@ -87,32 +88,32 @@ _LOCARNO_INDEX = {name: index for index, name in enumerate(LOCARNO_TITLES)}
 
 
 def uspc_index(uspc_class: str) -> int:
-    """Position of a design class such as "D14" in `USPC_TITLES`; KeyError for a class it does not hold."""
+    """Index of a design class such as "D14" in `USPC_TITLES`. Raises KeyError for a class that is not in it."""
     return _USPC_INDEX[uspc_class]
 
 
 def locarno_index(locarno_class: str) -> int:
-    """Position of a Locarno class, "14" or "14-02", in `LOCARNO_TITLES`; KeyError for a class it does not hold."""
+    """Index of a Locarno class, "14" or "14-02", in `LOCARNO_TITLES`. Raises KeyError for a class that is not in it."""
     return _LOCARNO_INDEX[locarno_class[:2]]
 
 
-# Nearly every symbol: class and subclass of a design or utility patent in their places, digits after the point.
+# Nearly every symbol: class and subclass of a design or utility patent in their columns, then the decimal digits.
 _COMMON = re.compile(r"(D[ \d]\d|[1-9]\d\d| [1-9]\d|  [1-9])([1-9]\d\d| [1-9]\d|  [1-9])(\d*)$")
 _WRITTEN_OUT = re.compile(r"\s*([A-Z]{0,3})\s*(\d{1,3})\s*/\s*([A-Z]*\s*\d[\d.]*)\s*([A-Z]{0,3})\s*$")
-# Class and subclass take three places each, blank-padded on the left; what follows is the extension: digits after the
+# Class and subclass have three columns each, padded with blanks on the left. The extension follows: digits after the
 # decimal point, or letters. A misplaced blank (" D5 57") is common among further classes.
 _FIXED_CLASS = re.compile(r"(?:D ?[1-9]\d?| D[1-9]| {0,2}[1-9]\d{0,2}|[A-Z]{3})$")
 _SUBCLASS = re.compile(r"(?:[A-Z]{0,2}[1-9]\d{0,2}|[1-9]\d{0,2}[A-Z]{0,2}|DIG)$")
 _EXTENSION = re.compile(r"\d*[A-Z]{0,3}$")
-# The field of search holds international classes too, in the same places: "A43B 1314" is A43B 13/14.
+# The field of search also holds international classes, in the same columns: "A43B 1314" is A43B 13/14.
 _INTERNATIONAL = re.compile(r"([A-H]\d\d[A-Z])\s*(\d{1,3}?)\s*(\d{2,5})$")
 
 
-@lru_cache(maxsize=2**16)  # a week names the same few thousand symbols again and again
+@lru_cache(maxsize=2**16)  # a week repeats the same few thousand symbols
 def canonical_uspc(printed: str | None) -> str | None:
-    """US class and subclass: "D14/209.1" for the printed "D142091". None where there is none to be read.
+    """US class and subclass: "D14/209.1" for the printed "D142091"; None if the text is not a readable symbol.
 
-    A range becomes both ends written out: "D14/485-D14/495" for "D14485-495".
+    A range is written with both ends in full: "D14/485-D14/495" for "D14485-495".
 
     >>> [canonical_uspc(text) for text in ("D 2840", "D28 40", "D26  2", "D14138AD", "428156")]
     ['D2/840', 'D28/40', 'D26/2', 'D14/138AD', '428/156']
@@ -138,7 +139,7 @@ def canonical_uspc(printed: str | None) -> str | None:
 
 
 def uspc_design_class(uspc: str | None) -> str | None:
-    """The class of a canonical symbol where it is a design class: "D14" for "D14/209.1"; None for any other.
+    """The class of a canonical symbol if it is a design class: "D14" for "D14/209.1"; None for any other class.
 
     >>> uspc_design_class("D28/47"), uspc_design_class("428/156")
     ('D28', None)
@@ -148,7 +149,7 @@ def uspc_design_class(uspc: str | None) -> str | None:
 
 
 def _written_out(text: str) -> str | None:
-    """A symbol that already has its slash, its blanks and leading zeros removed."""
+    """A symbol that is printed with its slash, without its blanks and leading zeros; None if it is not one."""
     match = _WRITTEN_OUT.match(text)
     if match is None:
         return None
@@ -157,22 +158,23 @@ def _written_out(text: str) -> str | None:
 
 
 def _international(match: re.Match[str]) -> str:
-    """An international symbol from its places: group of three, then the subgroup."""
+    """An international symbol from its columns: three for the group, then the subgroup."""
     section, rest = match[1], match.string[4:].ljust(5)
     group, subgroup = rest[:3].strip(), rest[3:].strip()
     return f"{section} {group.lstrip('0') or '0'}/{subgroup.ljust(2, '0')}"
 
 
 def _from_fixed_width(text: str) -> str | None:
-    """One symbol from its fixed-width places, also where the leading blanks were lost."""
+    """One symbol from its fixed-width columns, even if the leading blanks were lost; None if it is not one."""
     padded = text.strip().rjust(6)
     for candidate in (text, padded, f" {text}") if len(text) >= 6 else (padded, text):
-        if symbol := _split_places(candidate):
+        if symbol := _split_columns(candidate):
             return symbol
     return None
 
 
-def _split_places(text: str) -> str | None:
+def _split_columns(text: str) -> str | None:
+    """One symbol whose class, subclass and extension are exactly in their columns; None if they are not."""
     head, subclass, extension = text[:3], text[3:6].strip(), text[6:].replace(" ", "")
     if not (_FIXED_CLASS.match(head) and _SUBCLASS.match(subclass) and _EXTENSION.match(extension)):
         return None
@@ -188,7 +190,7 @@ def _dotted(subclass: str, extension: str) -> str:
 
 
 def _complete_range_end(end: str | None, start: str) -> str | None:
-    """The last subclass of a range, given back the leading digits that print leaves out ("485-95" ends at 495)."""
+    """The last subclass of a range, with the leading digits that print omits ("485-95" ends at 495)."""
     if end is None:
         return None
     subclass = end.partition("/")[2]
@@ -202,7 +204,7 @@ _LOCARNO = re.compile(r"\s*(?:LOC[^)]*\)?\s*(?:CL\.?)?\s*)?(\d{1,2})\s*[-–./ ]
 
 
 def canonical_locarno(printed: str | None) -> str | None:
-    """Locarno class and subclass, "02-03" for the printed "0203"; None where there is none to be read.
+    """Locarno class and subclass, "02-03" for the printed "0203"; None if the text is not a Locarno class.
 
     >>> canonical_locarno("0203"), canonical_locarno("2-03"), canonical_locarno("none")
     ('02-03', '02-03', None)
@@ -211,23 +213,23 @@ def canonical_locarno(printed: str | None) -> str | None:
     return f"{int(match[1]):02d}-{match[2]}" if match else None
 
 
-_PLAIN_STARTS = set("D123456789")
+_CANONICAL_STARTS = set("D123456789")
 _US_NUMBER = re.compile(r"(?:US)?\s*(DES|D|RE|PP|H|T|AI|X|RX)?[.\s]*0*(\d[\d,]*)(?:\s*[A-Z]\d?)?(?:-\d{8})?$")
 
 
 def canonical_patent_number(printed: str | None) -> str | None:
     """One form for a US patent number: "D915935" for "D0915935", "D. 915,935", "Des. 915935" or "USD915935S1".
 
-    Reissues and utility patents lose their leading zeros ("RE12345", "4621424"); published applications and anything
-    else that is no US patent number stay as printed. None where nothing is printed.
+    Reissues and utility patents lose their leading zeros ("RE12345", "4621424"). Published applications and anything
+    else that is not a US patent number are returned as printed. None if the text is empty.
 
     >>> [canonical_patent_number(text) for text in ("D0915935", "Des. 99999", "RE012345", "07157420", "2011/0232101")]
     ['D915935', 'D99999', 'RE12345', '7157420', '2011/0232101']
     """
     if not printed:
         return None
-    if printed[0] in _PLAIN_STARTS and printed[1:].isdigit() and printed[1] != "0":
-        return printed  # as most are
+    if printed[0] in _CANONICAL_STARTS and printed[1:].isdigit() and printed[1] != "0":
+        return printed  # most numbers are canonical already
     text = " ".join(printed.split())
     if not text:
         return None

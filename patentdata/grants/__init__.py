@@ -1,1 +1,1 @@
-"""Stage grants: the XML of patents, parsed into rows."""
+"""Stage grants: the XML documents of patents, parsed into rows."""

@@ -1,4 +1,9 @@
-"""The article that a figure's sentence names: "a chair" in "is a perspective view of a chair showing my new design"."""
+"""The article that the sentence of a figure names: "chair" in "is a perspective view of a chair showing my new design".
+
+A name has no end mark: "holder with tray" is one name, and "holder with a tray" is a holder and something about it. So
+the name is read from its first word up to the first word that cannot be part of a name, and the title of the patent,
+which is the same article in a fixed form, overrules that.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import re
 
 _MAX_NUM_WORDS = 20
 
-# Between the view and its article: "of a chair", ", taken along line 4-4 shown in FIG. 2, of the chair", "the chair".
+# From the view to its article: "of a chair", ", taken along line 4-4 shown in FIG. 2, of the chair", "the chair".
 _BEFORE_ARTICLE = re.compile(
     r"\s*[,(]?\s*(?:(?:FIGS?\.\s*\d|[\w\s,()-]){0,60}?\b)?(?:of|for|showing|illustrating|depicting)\s+"
     r"|\s+(?=(?:an?|the)\s)",
@@ -15,7 +20,7 @@ _BEFORE_ARTICLE = re.compile(
 _SHOWS = re.compile(r"\s*[:.\-–—]?\s*(?:is|are|shows?|illustrates?|depicts?|represents?)\s+", re.IGNORECASE)
 _THEREOF = re.compile(r"\bthereof\b", re.IGNORECASE)
 
-# What stands before the name and is no part of it: determiners, and "the second embodiment of", "a portion of".
+# What comes before the name and is not part of it: determiners, and "the second embodiment of", "a portion of".
 _DETERMINERS = {
     "a", "an", "the", "my", "our", "his", "her", "its", "one", "this", "another", "said", "each", "first", "second",
     "third", "fourth", "fifth", "sixth", "seventh", "eighth", "new", "novel", "present", "preferred", "ornamental",
@@ -30,8 +35,8 @@ _WRAPPER = re.compile(
     re.IGNORECASE,
 )
 
-# Words that end the name, and words that end it before certain others: "holder with tray" is a name whole, of "holder
-# with a tray" the first word is.
+# Words that end the name, and words that end it only before certain others: "holder with tray" is one name, but in
+# "holder with a tray" only the first word is.
 _ENDS = {
     "showing", "shown", "show", "shows", "embodying", "illustrating", "illustrated", "depicting", "depicted",
     "incorporating", "according", "in", "as", "taken", "seen", "viewed", "having", "where", "wherein", "which", "that",
@@ -54,13 +59,13 @@ _NAMELESS = re.compile(
 
 
 def name_article(text: str, *, title: str = "", follows_view: bool = True) -> str | None:
-    """The name of the article in the words of the sentence; None where there is none, as after "thereof".
+    """The name of the article in the words of the sentence; None if it does not name one, as after "thereof".
 
     Args:
         text: The sentence after the words that name the view, " of a chair showing my new design;", or after its
-            reference where it names no view, " shows a chair;".
-        title: Title of the patent. Where the name begins with it, the name is the title whole.
-        follows_view: Whether the words of a view stood before `text`.
+            reference if it does not name a view, " shows a chair;".
+        title: Title of the patent. If the name begins with it, the name is exactly the title.
+        follows_view: Whether the words that name a view come before `text`.
 
     >>> name_article(" of a second embodiment of the mobile phone holder for vehicle shown in FIG. 1;")
     'mobile phone holder for vehicle'
@@ -79,9 +84,9 @@ def name_article(text: str, *, title: str = "", follows_view: bool = True) -> st
 
 
 def _without_lead(words: list[str]) -> list[str]:
-    """The words from the name on: determiners and "the second embodiment of" taken off, as often as they stand."""
+    """The words from the first word of the name on, without determiners and wrappers ("the second embodiment of")."""
     while words:
-        start = next((place for place, word in enumerate(words) if word.lower() not in _DETERMINERS), len(words))
+        start = next((index for index, word in enumerate(words) if word.lower() not in _DETERMINERS), len(words))
         words = words[start:]
         ahead = " ".join(words[:8]) + " "
         wrapper = _WRAPPER.match(ahead) if {"of", "for", "to"}.intersection(words[:8]) else None
@@ -92,21 +97,22 @@ def _without_lead(words: list[str]) -> list[str]:
 
 
 def _begins_with(words: list[str], title: list[str]) -> bool:
+    """Whether the first words are those of the title, whatever their case and punctuation."""
     return [word.rstrip(",;:.").lower() for word in words[: len(title)]] == [
         word.rstrip(",;:.").lower() for word in title
     ]
 
 
 def _num_name_words(words: list[str]) -> int:
-    """How many of the words are the name."""
-    for place, word in enumerate(words[:_MAX_NUM_WORDS]):
+    """Number of the words, from the first one on, that are the name."""
+    for index, word in enumerate(words[:_MAX_NUM_WORDS]):
         bare = word.rstrip(",;:.)").lower()
-        following = words[place + 1].lower() if place + 1 < len(words) else ""
-        previous = words[place - 1].lower() if place else ""
+        following = words[index + 1].lower() if index + 1 < len(words) else ""
+        previous = words[index - 1].lower() if index else ""
         if bare in _ENDS or word[0] in "(—[" or following.rstrip(",;:.)") in _ENDS_BEFORE.get(bare, ()):
-            return place
+            return index
         if (bare == "of" and previous not in {"set", "pair"}) or (bare == "to" and not previous.endswith("able")):
-            return place
-        if word[-1] in ";:." or (word[-1] == "," and "and" not in words[place + 2 : place + 3]):
-            return place + 1
+            return index
+        if word[-1] in ";:." or (word[-1] == "," and "and" not in words[index + 2 : index + 3]):
+            return index + 1
     return min(len(words), _MAX_NUM_WORDS)

@@ -1,7 +1,9 @@
-"""Grant documents as bytes: cutting weekly files into documents, telling designs from the rest, parsing them safely.
+"""Grant documents as bytes: splitting weekly files into documents, recognising designs, parsing documents safely.
 
-Nothing here loads a DTD or anything else from outside: the named entities that v2.5 takes from its DTD are written into
-the document's own prolog before it is parsed, those that it uses and no others.
+A weekly file is not one XML document but thousands in a row, most of them not designs, so it is split and sorted by
+kind as bytes, and only designs are parsed. The bytes are untrusted: no DTD or anything else from outside is loaded. The
+named entities that v2.5 takes from its DTD are therefore declared in the document's own prolog before it is parsed, but
+only those that it uses.
 """
 
 from __future__ import annotations
@@ -17,16 +19,16 @@ from lxml import etree
 from patentdata.errors import GrantParseError
 
 MAX_DOCUMENT_BYTES = 32 * 2**20
-"""Largest document that is parsed. A design of two thousand citations has 2 MB."""
+"""Size of the largest document that is parsed. A design with two thousand citations has 2 MB."""
 
 _CHUNK_BYTES = 2**20
 
 
 class DocumentError(GrantParseError):
-    """A document that becomes no row.
+    """A document that does not become a row.
 
     Attributes:
-        reason: A word_in_snake_case to count it by.
+        reason: The word_in_snake_case by which it is counted.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -42,36 +44,37 @@ class NotADesignError(DocumentError):
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANKS = _BYTE_ORDER_MARK + b"\0 \t\r\n"
-_MARK_BYTES = 16  # a declaration that straddles two chunks fits in here, with the byte before it
+_SPACES = {b" ", b"\t", b"\r", b"\n"}
+_OVERLAP_BYTES = 16  # enough for a declaration that straddles two chunks, with the byte before it
 
 
 def split_documents(source: bytes | BinaryIO, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> Iterator[tuple[int, bytes]]:
-    """Cut a file of one or many documents at each `<?xml ` that starts a line.
+    """Split a file of one or many documents at each `<?xml ` that starts a line.
 
     Args:
-        source: The file, or its bytes. A file is read forward in chunks; at most `max_bytes` and a chunk are held.
-        max_bytes: A longer document comes out cut to `max_bytes + 1` bytes, so that its length tells.
+        source: The file, or its bytes. A file is read forward in chunks; at most `max_bytes` and a chunk are in memory.
+        max_bytes: A longer document is cut to `max_bytes + 1` bytes, so that the caller sees that it was too long.
 
     Yields:
         Byte offset of the document and its bytes, in file order. Blank stretches are skipped.
     """
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     offset, held, searched = 0, bytearray(), 1
-    num_lost = 0  # bytes of an overlong document already let go
+    num_discarded = 0  # bytes of an overlong document that are no longer in `held`
     while chunk := stream.read(_CHUNK_BYTES):
         held += chunk
         while (start := _find_declaration(held, searched)) > 0:
             if document := _document(held[: min(start, max_bytes + 1)]):
                 yield offset, document
-            offset += start + num_lost
-            num_lost = 0
+            offset += start + num_discarded
+            num_discarded = 0
             del held[:start]
             searched = 1
-        searched = max(1, len(held) - _MARK_BYTES)
+        searched = max(1, len(held) - _OVERLAP_BYTES)
         if len(held) > max_bytes + _CHUNK_BYTES:
             num_kept = max_bytes + 1
-            tail = bytes(held[-_MARK_BYTES:])
-            num_lost += len(held) - num_kept - len(tail)
+            tail = bytes(held[-_OVERLAP_BYTES:])
+            num_discarded += len(held) - num_kept - len(tail)
             held[num_kept:] = tail
             searched = num_kept
     if document := _document(held[: max_bytes + 1]):
@@ -79,21 +82,18 @@ def split_documents(source: bytes | BinaryIO, *, max_bytes: int = MAX_DOCUMENT_B
 
 
 def _find_declaration(held: bytearray, searched: int) -> int:
-    """Where the first XML declaration that starts a line begins, from `searched` on; -1 for none. Never 0."""
-    place = held.find(b"<?xml", searched)
-    while place >= 0:
-        start = place - 3 if held[max(0, place - 3) : place] == _BYTE_ORDER_MARK else place
-        if start > 0 and held[start - 1] in b"\r\n" and bytes(held[place + 5 : place + 6]) in _SPACES:
+    """Offset of the first XML declaration at or after `searched` that starts a line, never 0; -1 if there is none."""
+    position = held.find(b"<?xml", searched)
+    while position >= 0:
+        start = position - 3 if held[max(0, position - 3) : position] == _BYTE_ORDER_MARK else position
+        if start > 0 and held[start - 1] in b"\r\n" and bytes(held[position + 5 : position + 6]) in _SPACES:
             return start
-        place = held.find(b"<?xml", place + 1)
+        position = held.find(b"<?xml", position + 1)
     return -1
 
 
-_SPACES = {b" ", b"\t", b"\r", b"\n"}
-
-
 def _document(held: bytearray) -> bytes:
-    """The stretch as bytes; empty where it is blank."""
+    """The stretch as bytes; empty if it is blank."""
     return bytes(held) if held[:64].strip(_BLANKS) or held.strip(_BLANKS) else b""
 
 
@@ -113,8 +113,8 @@ _GRANT_ROOTS = {"us-patent-grant", "PATDOC"}
 def document_kind(data: bytes) -> str:
     """What a document says it is: "design", "utility", "plant", "reissue", "sequence_cwu", "other_root", "unknown".
 
-    Read from its first bytes without parsing it, so that the hundreds of megabytes between designs cost nothing.
-    "unknown" means a grant that names no kind.
+    The kind is read from the first bytes without parsing the document, so that the hundreds of megabytes between
+    designs cost nothing. "unknown" means a grant that does not name its kind.
     """
     head = data[:_HEAD_BYTES]
     root = _ROOT.search(re.sub(rb"<!--.*?-->|<!ENTITY[^>]*>", b"", head, flags=re.DOTALL))
@@ -137,34 +137,11 @@ def kind_of_grant(kind_code: str, application_type: str) -> str:
 
 # --- Parsing ----------------------------------------------------------------------------------------------------------
 
-# ISO 8879 "Greek letters", which HTML leaves out; v2.5 documents may use them.
+# ISO 8879 "Greek letters", which the table of HTML entities does not have; v2.5 documents may use them.
 _GREEK_NAMES = [
-    "a",
-    "b",
-    "g",
-    "d",
-    "e",
-    "z",
-    "ee",
-    "th",
-    "i",
-    "k",
-    "l",
-    "m",
-    "n",
-    "x",
-    "o",
-    "p",
-    "r",
-    "sf",
-    "s",
-    "t",
-    "u",
-    "ph",
-    "kh",
-    "ps",
-    "oh",
-]
+    "a", "b", "g", "d", "e", "z", "ee", "th", "i", "k", "l", "m", "n", "x", "o", "p", "r", "sf", "s", "t", "u", "ph",
+    "kh", "ps", "oh",
+]  # fmt: skip
 _GREEK = {f"{name}gr": letter for name, letter in zip(_GREEK_NAMES, "αβγδεζηθικλμνξοπρςστυφχψω", strict=True)}
 _ENTITIES = {name[:-1]: text for name, text in html.entities.html5.items() if name.endswith(";")}
 _ENTITIES |= _GREEK | {name.capitalize(): letter.upper() for name, letter in _GREEK.items() if name != "sfgr"}
@@ -180,8 +157,8 @@ def parse_document(data: bytes, *, source: str) -> etree._Element:
     """The root element of one document, its named entities resolved.
 
     Raises:
-        DocumentError: It is cut off, not well-formed, larger than `MAX_DOCUMENT_BYTES`, or uses an entity that
-            neither it nor the public tables define. External entities are never loaded.
+        DocumentError: The document is cut off, not well-formed, larger than `MAX_DOCUMENT_BYTES`, or
+            uses an entity that neither the document nor the public tables define. External entities are never loaded.
     """
     if len(data) > MAX_DOCUMENT_BYTES:
         raise DocumentError("too_large", f"{source}: the document is larger than {MAX_DOCUMENT_BYTES} bytes")
@@ -197,7 +174,7 @@ def parse_document(data: bytes, *, source: str) -> etree._Element:
 
 
 def _parser() -> etree.XMLParser:
-    """A parser that loads nothing, bounds entity expansion and depth, and leaves out comments and instructions."""
+    """A parser that loads nothing, bounds entity expansion and depth, and drops comments and instructions."""
     return etree.XMLParser(
         resolve_entities="internal",  # type: ignore[arg-type]  # newer than the stubs
         no_network=True,
@@ -211,7 +188,7 @@ def _parser() -> etree.XMLParser:
 
 
 def _closes_root(text: bytes) -> bool:
-    """Whether the document ends with an end tag of its root, as a whole one does."""
+    """Whether the document ends with the end tag of its root, as a complete one does."""
     root = _ROOT.search(text[:_HEAD_BYTES])
     return root is not None and b"</" + root[1] in text[-1024:]
 
@@ -221,7 +198,7 @@ def _first_sentence(error: Exception) -> str:
 
 
 def _with_entities(data: bytes, source: str) -> bytes:
-    """The document with definitions for the named entities that it uses without declaring them."""
+    """The document with declarations of the named entities that it uses without declaring them."""
     used = set(_USED_ENTITY.findall(data)) - _PREDEFINED
     if not used:
         return data
@@ -242,5 +219,5 @@ def _with_entities(data: bytes, source: str) -> bytes:
 
 
 def _escaped(name: str) -> str:
-    """The entity's text as character references; markup characters twice over, as a definition needs them."""
+    """The entity's text as character references; markup characters escaped twice, as a declaration needs them."""
     return "".join(f"&#38;#{ord(char)};" if char in "<&" else f"&#{ord(char)};" for char in _ENTITIES[name])

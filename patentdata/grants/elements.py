@@ -1,4 +1,8 @@
-"""Text, dates, counts and names out of XML elements; what is missing is None, never an error."""
+"""Text, dates, counts and names read from XML elements.
+
+Grants of two decades leave out or misprint nearly every field somewhere, so a missing or unreadable value is None here,
+never an error; `parsing` decides which fields a row cannot do without.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ Element: TypeAlias = etree._Element
 
 _NO_ELEMENTS: dict[str, Element] = {}
 _NO_TEXTS: dict[str, str] = {}
-_BREAKS = {"br", "p", "li", "tr", "PARA", "BR"}  # elements that part words; other markup stands inside them
+_BREAKS = {"br", "p", "li", "tr", "PARA", "BR"}  # elements that separate words; other markup is within words
 
 
 def children(element: Element | None) -> dict[str, Element]:
@@ -27,12 +31,12 @@ def children(element: Element | None) -> dict[str, Element]:
 
 
 def each(element: Element | None, *tags: str) -> Iterator[Element]:
-    """Children of these tags, in document order; none of a missing element."""
+    """Children with these tags, in document order; nothing if the element is missing."""
     return iter(()) if element is None else element.iterchildren(*tags)
 
 
 def text_of(element: Element | None) -> str | None:
-    """All text within, markup removed and blanks collapsed; None for none."""
+    """All text within the element, markup removed and blanks collapsed; None if there is no text."""
     if element is None:
         return None
     if not len(element):
@@ -41,7 +45,7 @@ def text_of(element: Element | None) -> str | None:
 
 
 def _joined(element: Element) -> str:
-    """Text within, with a blank where an element such as <br/> parts two words."""
+    """Text within the element, with a blank wherever an element such as <br/> separates two words."""
     pieces = [element.text or ""]
     for child in element:
         blank = " " if child.tag in _BREAKS else ""
@@ -50,14 +54,14 @@ def _joined(element: Element) -> str:
 
 
 def printed(element: Element | None) -> str | None:
-    """All text within, blanks kept: for classes, whose blanks count. None for none."""
+    """All text within the element, blanks kept, as class symbols need them; None if there is no text."""
     if element is None:
         return None
     return (element.text if not len(element) else "".join(map(str, element.itertext()))) or None
 
 
 def texts_by_tag(element: Element | None) -> dict[str, str]:
-    """Tag → text of the first element of that tag within, at any depth; only elements that hold text themselves."""
+    """Tag → text of the first descendant with that tag; only elements that hold text themselves."""
     if element is None:
         return _NO_TEXTS
     found: dict[str, str] = {}
@@ -69,7 +73,7 @@ def texts_by_tag(element: Element | None) -> dict[str, str]:
 
 
 def parse_date(printed_date: str | None) -> datetime.date | None:
-    """The day of "20210105"; None for none and for no day of the calendar ("20010500")."""
+    """The day of "20210105"; None if it is missing or not a day of the calendar ("20010500")."""
     text = (printed_date or "").strip()
     if not re.fullmatch(r"[0-9]{8}", text):
         return None
@@ -98,7 +102,7 @@ def parse_length_mm(printed_length: str | None) -> float | None:
 
 
 def person_name(parts: dict[str, str], first: str, middle: str, last: str, suffix: str) -> str | None:
-    """ "First Middle Last, Suffix" from the texts of those tags; None where all are missing."""
+    """ "First Middle Last, Suffix" from the texts of those tags; None if all of the names are missing."""
     names = [parts[tag] for tag in (first, middle, last) if tag in parts]
     if not names:
         return None

@@ -1,7 +1,7 @@
-"""Which figures a grant declares, and what it says of each.
+"""The figures that a grant declares, and what it says about each.
 
 The paragraphs under "description of drawings" are matched to figures by the label they print, never by their position:
-one in eight describes no figure at all (broken-line disclaimers, notices), and one may describe several.
+one paragraph in eight describes no figure at all (broken-line disclaimers, notices), and one may describe several.
 """
 
 from __future__ import annotations
@@ -18,20 +18,28 @@ _SOLE = re.compile(
     r"(?:[:.\-–—]|(?=is\b|shows?\b|illustrates?\b|depicts?\b|represents?\b|an?\b|of\b))",
     re.IGNORECASE,
 )
-
-
 _MAX_PARAGRAPH = 20_000  # characters searched; the longest real paragraph has 2,000
 
 
 class Declaration(NamedTuple):
-    """One stretch of text that says what one or more figures are."""
+    """One stretch of text that says what one or more figures show.
+
+    Attributes:
+        labels: Labels of the figures, in the order printed.
+        text: The stretch as printed, including the reference.
+        description: What follows the reference.
+        paragraph: Index of the paragraph that it is in.
+        is_heading: It is like "1. Belt buckle", which names the article of a Hague design if other paragraphs print
+            labels.
+        is_aside: It is inside a paragraph that is about something else.
+    """
 
     labels: tuple[str, ...]
-    text: str  # the stretch as printed, reference included
-    description: str  # what follows the reference
+    text: str
+    description: str
     paragraph: int
-    is_heading: bool = False  # "1. Belt buckle": the article of a Hague design, where others print labels
-    is_aside: bool = False  # declared inside a paragraph that is about something else
+    is_heading: bool = False
+    is_aside: bool = False
 
 
 def describe_figures(
@@ -39,25 +47,26 @@ def describe_figures(
 ) -> tuple[list[dict[str, str | None]], list[str]]:
     """Match the paragraphs of the description of drawings to figures.
 
-    A label declared more than once keeps the sentence that names the fewest figures, the first of them where they tie;
-    the others only fill in a viewpoint, direction or object that it leaves open. A figure without a number gets the
-    label "1".
+    A label that is declared more than once keeps the sentence that names the fewest figures, or the first of several
+    such sentences; the others only add a viewpoint, direction or object that it does not state. A figure without a
+    number gets the label "1".
 
     Args:
         paragraphs: In document order, as printed.
-        title: Title of the patent; it tells where the name of an article ends.
-        num_figures: Figures as the grant counts them; None where it does not. A paragraph that prints no label at all
-            is taken for the sole figure only where the grant counts one.
+        title: Title of the patent; it shows where the name of an article ends.
+        num_figures: Number of figures that the grant states; None if it does not. A paragraph without any label is
+            taken as the description of the sole figure only if the grant states that there is one.
 
     Returns:
-        One dict a label with the keys of `schemas.FIGURE`, in order of mention, and the paragraphs that describe none.
+        One dict a label with the keys of `schemas.FIGURE`, in order of mention, and the paragraphs that describe no
+        figure.
 
     >>> figures, others = describe_figures(["FIGS. 1-2 are front and rear views of a hat;"], title="Hat", num_figures=2)
     >>> [(figure["label"], figure["viewpoint"]) for figure in figures]
     [('1', 'front'), ('2', 'rear')]
     """
     texts = [" ".join(paragraph.split()) for paragraph in paragraphs]
-    declarations = [found for number, text in enumerate(texts) for found in _declarations(text, number)]
+    declarations = [found for index, text in enumerate(texts) for found in _declarations(text, index)]
     if not all(found.is_heading for found in declarations):
         declarations = [found for found in declarations if not found.is_heading]
     declarations = declarations or _sole_declarations(texts, num_figures)
@@ -70,17 +79,21 @@ def describe_figures(
         candidates.sort(key=lambda found: (found[0].is_aside, len(found[0].labels)))  # stable: the first wins
         used.add(candidates[0][0].paragraph)
         figures.append(_figure(label, candidates, title))
-    return figures, [text for number, text in enumerate(texts) if text and number not in used]
+    return figures, [text for index, text in enumerate(texts) if text and index not in used]
 
 
 def _figure(label: str, candidates: list[tuple[Declaration, int]], title: str) -> dict[str, str | None]:
-    """The row of one label: the text of its best declaration, completed by the others."""
+    """The row of one label: its best declaration, which is the first, completed by the others.
+
+    Args:
+        candidates: Each declaration of the label, and the index of the label among those it declares.
+    """
     (found, position), *others = candidates
     viewpoint, direction, article = read_viewpoint(
         found.description, title=title, index=position, num_figures=len(found.labels)
     )
-    for other, place in others:
-        reading = read_viewpoint(other.description, title=title, index=place, num_figures=len(other.labels))
+    for other, other_position in others:
+        reading = read_viewpoint(other.description, title=title, index=other_position, num_figures=len(other.labels))
         if viewpoint == "none":
             viewpoint = reading.viewpoint
         if viewpoint == reading.viewpoint:
@@ -96,7 +109,7 @@ def _figure(label: str, candidates: list[tuple[Declaration, int]], title: str) -
 
 
 def _declarations(text: str, paragraph: int) -> Iterator[Declaration]:
-    """The declarations of one paragraph, in order. Each reaches to the next one's start."""
+    """The declarations of one paragraph, in order. Each ends where the next one starts."""
     references = find_references(text[:_MAX_PARAGRAPH])
     is_aside = bool(references) and (references[0].is_mention or bool(text[: references[0].start].strip(" :.-")))
     ends = [reference.start for reference in references[1:]] + [len(text)]
@@ -111,11 +124,11 @@ def _declarations(text: str, paragraph: int) -> Iterator[Declaration]:
 
 def _sole_declarations(texts: Sequence[str], num_figures: int | None) -> list[Declaration]:
     """The figure of a patent that prints no label: "The sole FIGURE is ...", or a lone sentence that names a view."""
-    for number, text in enumerate(texts):
+    for index, text in enumerate(texts):
         if match := _SOLE.match(text):
-            return [Declaration(("1",), text, text[match.end() :], number)]
+            return [Declaration(("1",), text, text[match.end() :], index)]
     if num_figures == 1:
-        for number, text in enumerate(texts):
+        for index, text in enumerate(texts):
             if read_viewpoint(text).viewpoint not in {"none", "other", "in_use"}:
-                return [Declaration(("1",), text, text, number)]
+                return [Declaration(("1",), text, text, index)]
     return []

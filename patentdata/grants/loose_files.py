@@ -1,4 +1,8 @@
-"""Grants of loose files: single documents, concatenated weekly files, Red Book archives and their members."""
+"""Grants from files outside a data folder: documents, concatenated weekly files, Red Book archives, their members.
+
+The names of such files say little (an ".xml" may hold a week, a ".zip" one patent), so the first bytes decide how a
+file is read.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ from patentdata.store.report import Report
 from patentdata.store.weeks import in_groups
 
 _ZIP_START = b"PK\x03\x04"
-_USTAR_AT = 257
+_USTAR_OFFSET = 257
 
 
 def write_grants(files: Sequence[Path], out: Path) -> Report:
@@ -32,8 +36,11 @@ def write_grants(files: Sequence[Path], out: Path) -> Report:
     A file may be one document, a concatenated weekly file, a ZIP of either, a Red Book member, or a weekly archive; its
     first bytes say which.
 
+    Returns:
+        The report, with the tally "documents", and "members" for weekly archives.
+
     Raises:
-        ConfigError: A file is not there.
+        ConfigError: A file does not exist.
         ArchiveError: An archive is cut short or damaged.
         OutputError: The Parquet file cannot be written.
     """
@@ -43,39 +50,41 @@ def write_grants(files: Sequence[Path], out: Path) -> Report:
     folder = DataFolder(out.resolve().parent)
     inputs = {f"{i} {path.name}": sha256_of(folder.fs, str(path.resolve())) for i, path in enumerate(files)}
     report = Report("grants", out.name)
-    claim = Provenance(stage="grants", version=GRANTS_VERSION, inputs=inputs)
+    provenance = Provenance(stage="grants", version=GRANTS_VERSION, inputs=inputs)
     rows = (row for path in files for row in _grants_of(path, report))
-    write_table(folder, folder.path(out.name), schemas.GRANTS, in_groups(rows), claim, report)
+    write_table(folder, folder.path(out.name), schemas.GRANTS, in_groups(rows), provenance, report)
     return report
 
 
 def _grants_of(path: Path, report: Report) -> Iterator[dict[str, Any]]:
+    """Rows of one file of any kind."""
     with path.open("rb") as file:
-        head = file.read(_USTAR_AT + 5)
+        head = file.read(_USTAR_OFFSET + 5)
         file.seek(0)
         if head.startswith(_ZIP_START) and _holds_documents(file, path.name):
             yield from _grants_of_zip(file, path.name, report)
-        elif head.startswith(_ZIP_START) or head[_USTAR_AT:] == b"ustar":
+        elif head.startswith(_ZIP_START) or head[_USTAR_OFFSET:] == b"ustar":
             yield from _grants_of_archive(file, path.name, report)
         else:
             yield from parsing.read_grants(file, name=path.name, report=report)
 
 
 def _holds_documents(file: BinaryIO, name: str) -> bool:
-    """Whether a ZIP holds XML itself: a Red Book member, or a zipped weekly file."""
+    """Whether a ZIP holds XML, as a Red Book member or a zipped weekly file does. A weekly archive holds ZIPs."""
     with _unpacking(name), zipfile.ZipFile(file) as packed:
-        is_one = any(entry.upper().endswith(".XML") for entry in packed.namelist())
+        has_xml = any(entry.upper().endswith(".XML") for entry in packed.namelist())
     file.seek(0)
-    return is_one
+    return has_xml
 
 
 def _grants_of_zip(file: BinaryIO, name: str, report: Report) -> Iterator[dict[str, Any]]:
+    """Rows of every XML file in a ZIP, in the order of its directory."""
     with zipfile.ZipFile(file) as packed:
         for info in packed.infolist():
             if info.filename.upper().endswith(".XML"):
                 source = f"{name}!{info.filename}"
                 with _unpacking(source):
-                    if info.header_offset < 0:  # of a ZIP cut at its front
+                    if info.header_offset < 0:  # the front of the ZIP was cut off
                         raise zipfile.BadZipFile("it begins before the file")
                     with packed.open(info) as document:
                         yield from parsing.read_grants(cast(BinaryIO, document), name=source, report=report)
@@ -83,7 +92,7 @@ def _grants_of_zip(file: BinaryIO, name: str, report: Report) -> Iterator[dict[s
 
 @contextlib.contextmanager
 def _unpacking(name: str) -> Iterator[None]:
-    """Whatever zipfile says of a damaged file is an ArchiveError that names it."""
+    """Turn whatever zipfile raises for a damaged file into an ArchiveError that names the file."""
     try:
         yield
     except READ_ERRORS as error:
@@ -91,6 +100,7 @@ def _unpacking(name: str) -> Iterator[None]:
 
 
 def _grants_of_archive(file: BinaryIO, name: str, report: Report) -> Iterator[dict[str, Any]]:
+    """Rows of the designs of a weekly archive; a member without a document is counted as dropped."""
     config = ArchivesConfig()
     with tempfile.TemporaryFile() as kept:
         designs.keep_designs(file, kept, name=name, config=config, report=report)

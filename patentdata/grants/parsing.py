@@ -1,8 +1,10 @@
 """Design grants as rows, from single documents and from whole weekly files.
 
-Where each field stands is known to `st36` (v4.0–v4.7, 2005 on) and `st32` (v2.5, 2002–2004).
+Two XML standards have the same fields in different elements: `st36` reads v4.0–v4.7 (2005 on) and `st32` reads v2.5
+(2002–2004). Everything that does not depend on the standard is decided here: what is a design, what a row cannot do
+without, and how a document that does not become a row is counted.
 
->>> from patentdata.grants import parse_grant
+>>> from patentdata.grants.parsing import parse_grant
 >>> row = parse_grant(xml, source_archive="I20210105", source_member="USD0907292-20210105.XML")  # doctest: +SKIP
 >>> row["patent_number"], row["uspc"], row["figures"][0]["viewpoint"]  # doctest: +SKIP
 ('D907292', 'D28/47', 'perspective')
@@ -30,16 +32,6 @@ from patentdata.grants.figure_descriptions import describe_figures
 from patentdata.store.report import Report
 from patentdata.store.schemas import GRANTS
 
-__all__ = [
-    "DocumentError",
-    "NotADesignError",
-    "document_kind",
-    "parse_grant",
-    "printed_number",
-    "read_grants",
-    "split_documents",
-]
-
 _KEYS = GRANTS.names
 _DESIGN_NUMBER = re.compile(r"D[1-9]\d*$")
 
@@ -47,17 +39,17 @@ _DESIGN_NUMBER = re.compile(r"D[1-9]\d*$")
 def parse_grant(xml: bytes, *, source_archive: str, source_member: str) -> dict[str, Any]:
     """One row of `schemas.GRANTS` from one design document, v2.5 or v4.0–v4.7.
 
-    Patent number, grant date and title must be there; anything else that is missing or unreadable is null or empty.
+    Patent number, grant date and title are required; any other field that is missing or unreadable is null or empty.
 
     Args:
         xml: The document's bytes as published.
-        source_archive: Archive or file it came from, such as "I20210105".
-        source_member: Its place there: a member's name, or "byte 12345".
+        source_archive: Archive or file that the document is from, such as "I20210105".
+        source_member: Where it is in there: the name of a member, or "byte 12345".
 
     Raises:
-        NotADesignError: The document is a grant of another kind, or no grant.
-        DocumentError: It cannot be parsed, or lacks what a row needs. Both are `GrantParseError`s; the message begins
-            with "ARCHIVE!MEMBER:" and `reason` is the word to count it by.
+        NotADesignError: The document is a grant of another kind, or not a grant.
+        DocumentError: It cannot be parsed, or lacks a required field. Both are `GrantParseError`s; the message begins
+            with "ARCHIVE!MEMBER:" and `reason` is the word by which the document is counted.
     """
     source = f"{source_archive}!{source_member}"
     root = parse_document(xml, source=source)
@@ -90,13 +82,13 @@ def read_grants(
 ) -> Iterator[dict[str, Any]]:
     """Rows of every design in a file of one document or of a whole week, in file order.
 
-    Every document is counted in the report's tally "documents"; one that becomes no row is dropped with its reason, and
-    named by patent number where that can be read, and by its byte offset.
+    Every document is counted in the report's tally "documents". One that does not become a row is dropped with its
+    reason and named by its byte offset, and by its patent number if that can be read.
 
     Args:
-        source: The file, opened in binary mode, or its bytes. Read forward once; memory stays flat.
-        name: What to call the file in rows and messages, such as "ipg050104".
-        report: Counted into while the rows are drawn; balanced when the last one is.
+        source: The file, opened in binary mode, or its bytes. It is read forward once, in bounded memory.
+        name: Name of the file in rows and messages, such as "ipg050104".
+        report: Receives the counts while the rows are consumed; it balances after the last row.
     """
     tally = report.tally("documents")
     for offset, data in split_documents(source, max_bytes=max_document_bytes):
@@ -104,16 +96,16 @@ def read_grants(
         member = f"byte {offset}"
         try:
             row = _parse_bounded(data, name, member, max_document_bytes)
-        except DocumentError as refusal:
+        except DocumentError as error:
             number = printed_number(data)
-            tally.drop(refusal.reason, f"{number} ({member})" if number else member, str(refusal))
+            tally.drop(error.reason, f"{number} ({member})" if number else member, str(error))
         else:
             tally.num_out += 1
             yield row
 
 
 def _parse_bounded(data: bytes, name: str, member: str, max_bytes: int) -> dict[str, Any]:
-    """`parse_grant`, without parsing what is plainly no design."""
+    """`parse_grant`, but a document that is too large or clearly not a design is refused before it is parsed."""
     kind = document_kind(data)
     if kind not in {"design", "unknown", "other_root"}:
         raise NotADesignError(kind, f"{name}!{member}: a document of kind {kind} is no design")
@@ -128,6 +120,6 @@ _PRINTED_NUMBER = re.compile(
 
 
 def printed_number(data: bytes) -> str | None:
-    """The patent number of a document that may be damaged, read from its first bytes; None where none stands there."""
+    """The patent number of a document that may be damaged, read from its first bytes; None if it is not there."""
     match = _PRINTED_NUMBER.search(data[:16384])
     return canonical_patent_number((match[1] or match[2]).decode("ascii", "replace")) if match else None

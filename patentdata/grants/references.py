@@ -1,4 +1,9 @@
-"""References to figures in running text, "FIG. 2A", "FIGS. 1(a)–1(c)", Hague "1.1", and the labels they stand for."""
+"""References to figures in running text, "FIG. 2A", "FIGS. 1(a)–1(c)", Hague "1.1", and the labels that they name.
+
+Grants refer to figures everywhere ("the chair of FIG. 1"), but only a reference that begins a clause and is followed by
+a description declares a figure. Labels are written in hundreds of ways, so the grammar below is assembled from the ways
+that real grants use; what it does not know is not a label.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 MAX_RANGE = 200
-"""Longest range of figures that is written out; a longer one ("FIGS. 1-2019") is a misprint."""
+"""Length of the longest range of figures that is expanded; a longer one ("FIGS. 1-2019") is a misprint."""
 
 _NUMBER = r"\d{1,4}(?:\.\d{1,3})*"
 _BRACKETED = r"\([A-Za-z0-9]{1,4}\)"
@@ -17,7 +22,8 @@ _FIG = r"(?:FIG(?:URE)?[SD]?(?![A-Za-z])\.?|reproductions?\b|drawings?\s+(?=\d))
 _PREFIXED = rf"(?:{_FIG}\s*[-:.]?\s*)?{_LABEL}"
 _TO = r"(?:[-‐‑–—]|(?<=\s)(?:to|through|thru)(?=\s))"
 _AND = r"(?:,\s*(?:and|or|&)?|and/or|&|(?:and|or)(?=\s)|;(?=\s*FIG))"
-# The end of a range may be short ("2A-C", "1(a)-(d)"), and so may what is joined; but an "a" is most often an article.
+# The end of a range may be abbreviated ("2A-C", "1(a)-(d)"), and so may a joined label ("2A and B"), but a joined "a"
+# is nearly always an article.
 _TO_LETTER = r"(?<=\S)[-‐‑–—][A-Za-z](?![A-Za-z])"
 _AND_LETTER = rf"{_AND}\s*(?-i:[B-Z])(?![A-Za-z])"
 _LIST = rf"{_PREFIXED}(?:{_TO_LETTER}|\s*{_AND_LETTER}|\s*(?:{_TO}|{_AND})\s*(?:{_PREFIXED}|{_BRACKETED}))*"
@@ -32,8 +38,11 @@ _LETTER_ONLY = re.compile(
 _PIECE = re.compile(
     rf"(?P<to>{_TO})|(?P<and>{_AND})|(?P<label>{_PREFIXED})|(?P<part>{_BRACKETED}|[A-Za-z](?![A-Za-z]))", re.IGNORECASE
 )
+_PREFIX = re.compile(rf"{_FIG}\s*[-:.]?\s*", re.IGNORECASE)
+_PARTS = re.compile(r"(?P<number>\d+(?:\.\d+)*)(?P<suffix>.*)$")
+_COUNTER = re.compile(r"(?P<stem>\(?|[A-Za-z]{1,2}-)(?P<at>[A-Za-z]?|\d{1,2})(?P<rest>\)?)$")
 
-# What may stand between a reference and its description. A reference followed by anything else ("FIG. 2 embodiment",
+# What may be between a reference and its description. A reference followed by anything else ("FIG. 2 embodiment",
 # "FIGS. 1 and 2 which") only mentions the figure.
 _VERB = (
     r"(?:is|are|was|being|shows?|showing|illustrates?|depicts?|represents?|discloses?|displays?|provides?|presents?|"
@@ -50,23 +59,31 @@ _CLAUSE_END = re.compile(r"(?:[;.:]\s+|\band[,;]?\s+|\b(?:reproductions?|figures
 
 
 class Reference(NamedTuple):
-    """A reference to figures that begins a clause: its labels, where it starts, and where its description does."""
+    """A reference to figures that begins a clause.
+
+    Attributes:
+        labels: The labels it names, ranges expanded.
+        start: Offset of the reference in the text.
+        end: Offset of its end, where its description starts.
+        is_heading: It is a bare number, as before the name of a Hague design.
+        is_mention: Nothing after it says that it declares the figure; it counts only if nothing else declares it.
+    """
 
     labels: tuple[str, ...]
     start: int
     end: int
     is_heading: bool = False
-    is_mention: bool = False  # nothing says that it declares the figure; it may, where nothing else does
+    is_mention: bool = False
 
 
-@lru_cache(maxsize=2**14)  # "FIG. 2 is a front view thereof;" and its like make up most paragraphs
+@lru_cache(maxsize=2**14)  # most paragraphs are like "FIG. 2 is a front view thereof;"
 def find_references(text: str) -> tuple[Reference, ...]:
-    """The references that begin a clause and go on to say what the figure is, in order."""
+    """The references that begin a clause and are followed by what the figure shows, in order."""
     if bare := _BARE.match(text):
         return (Reference((bare["list"] or bare["alone"],), 0, bare.end(), is_heading=True),)
     found: list[Reference] = []
     spans: list[range] = []
-    for start in _places_to_look(text):
+    for start in _possible_starts(text):
         match = _REFERENCE.match(text, start) or _LETTER_ONLY.match(text, start)
         if match is None or (spans and match.start() < spans[-1].stop):
             continue
@@ -85,30 +102,32 @@ def find_references(text: str) -> tuple[Reference, ...]:
     return tuple(sorted(found, key=lambda reference: reference.start))
 
 
-def _places_to_look(text: str) -> list[int]:
-    """Where a reference may start, found by plain search, which is ten times as quick as a pattern."""
+def _possible_starts(text: str) -> list[int]:
+    """Offsets at which a reference may start, found by plain search, which is ten times as fast as the pattern."""
     lower = text.lower()
-    if len(lower) != len(text):  # a few letters of other scripts grow
+    if len(lower) != len(text):  # a few letters of other scripts become longer, which would move the offsets
         lower = text
-    places = []
+    starts = []
     for word in ("fig", "reproduction", "drawing"):
-        place = lower.find(word)
-        while place >= 0:
-            places.append(place)
-            place = lower.find(word, place + 1)
-    return sorted(places)
+        start = lower.find(word)
+        while start >= 0:
+            starts.append(start)
+            start = lower.find(word, start + 1)
+    return sorted(starts)
 
 
 def _has_decimal(text: str) -> bool:
-    place = text.find(".")
-    while place >= 0:
-        if text[place - 1 : place].isdigit() and text[place + 1 : place + 2].isdigit():
+    """Whether a point between two digits, as in "1.1", is in the text."""
+    point = text.find(".")
+    while point >= 0:
+        if text[point - 1 : point].isdigit() and text[point + 1 : point + 2].isdigit():
             return True
-        place = text.find(".", place + 1)
+        point = text.find(".", point + 1)
     return False
 
 
 def _begins_clause(text: str, start: int) -> bool:
+    """Whether a clause starts at this offset: at the start of the text, or after ";", "and" and the like."""
     return start == 0 or _CLAUSE_END.search(text, max(0, start - 12), start) is not None
 
 
@@ -118,7 +137,7 @@ def _follows_comma(text: str, match: re.Match[str]) -> bool:
 
 
 def expand_references(text: str) -> list[str]:
-    """Every label a reference names, ranges written out; empty where the text begins with no reference.
+    """Every label that a reference names, ranges expanded; empty if the text does not begin with a reference.
 
     >>> expand_references("FIGS. 1(a)-1(c)"), expand_references("FIGS. 1 through 4"), expand_references("1.1 to 1.3")
     (['1(a)', '1(b)', '1(c)'], ['1', '2', '3', '4'], ['1.1', '1.2', '1.3'])
@@ -133,7 +152,7 @@ def expand_references(text: str) -> list[str]:
 
 
 def _expand(listed: str, *, is_plural: bool) -> list[str]:
-    """The labels of a list, in order, without repeats."""
+    """The labels of a printed list ("1, 2A-C and 4"), in order, without repeats."""
     if listed.isdigit():
         return [listed]
     labels: list[str] = []
@@ -155,11 +174,8 @@ def _expand(listed: str, *, is_plural: bool) -> list[str]:
     return list(dict.fromkeys(labels))
 
 
-_PREFIX = re.compile(rf"{_FIG}\s*[-:.]?\s*", re.IGNORECASE)
-_PARTS = re.compile(r"(?P<number>\d+(?:\.\d+)*)(?P<suffix>.*)$")
-
-
 def _stem(label: str) -> str:
+    """The number of a label, without its letters: "2" of "2A"."""
     match = _PARTS.match(label)
     return match["number"] if match else label
 
@@ -176,7 +192,7 @@ def _hyphenated(label: str, *, is_plural: bool) -> list[str]:
 
 
 def _range(first: str, last: str) -> list[str]:
-    """Labels from `first` to `last`. Where print does not say what lies between ("3A-5"), whole numbers are assumed."""
+    """Labels from `first` to `last`. If print does not say what is between them ("3A-5"), whole numbers are assumed."""
     start, end = _PARTS.match(first), _PARTS.match(last)
     if start is None or end is None:
         return [first, last]
@@ -189,16 +205,17 @@ def _range(first: str, last: str) -> list[str]:
         return [first, *_suffixes(start["number"], start["suffix"], end["suffix"])]
     prefix = "".join(part + "." for part in start_stem)
     between = [f"{prefix}{number}" for number in range(low + 1, high)]
-    if start["suffix"] and end["suffix"]:  # "1A-3B": every number has the letters up to the last one's
+    if start["suffix"] and end["suffix"]:  # "1A-3B": every number has the letters up to that of the last
         letters = _suffixes("", "", end["suffix"])
         return [first] + [f"{prefix}{number}{letter}" for number in range(low + 1, high + 1) for letter in letters]
     return [first, *between, last]
 
 
 def _suffixes(number: str, first: str, last: str) -> list[str]:
-    """What follows `first` up to `last` on one number: from "A" to "C" B and C, from "" to "B" A and B.
+    """Labels of one number after suffix `first`, up to `last`: B and C from "A" to "C", A and B from "" to "B".
 
-    Only the last part of a suffix counts on; where that is not plain, `last` alone follows.
+    Only the last letter or number of a suffix is counted up. If the suffixes differ in more than that, the only label
+    is that of `last`.
     """
     start, end = _COUNTER.match(first), _COUNTER.match(last)
     if end is None or start is None or (first and (start["stem"], start["rest"]) != (end["stem"], end["rest"])):
@@ -210,6 +227,3 @@ def _suffixes(number: str, first: str, last: str) -> list[str]:
         low = ord(before) + 1 if before else ord("A" if after.isupper() else "a")
         codes = [chr(code) for code in range(low, ord(after) + 1)]
     return [number + end["stem"] + code + end["rest"] for code in codes] or [number + last]
-
-
-_COUNTER = re.compile(r"(?P<stem>\(?|[A-Za-z]{1,2}-)(?P<at>[A-Za-z]?|\d{1,2})(?P<rest>\)?)$")

@@ -1,6 +1,7 @@
-"""Where the fields of a grant stand in `PATDOC` documents, v2.5 (WIPO ST.32, 2002–2004).
+"""Fields of a grant from `PATDOC` documents, v2.5 (WIPO ST.32, 2002–2004).
 
-Tags are the INID codes of the printed page: B110 is the patent number, B540 the title.
+The tags are the INID codes of the printed page: B110 is the patent number, B540 the title. Every field has the name and
+the form that `st36` gives it, so that no later stage knows the two standards apart.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from patentdata.store.schemas import CITATION
 _CITATION_KEYS = tuple(field.name for field in CITATION)
 
 REQUIRED = {"patent_number": "<B110>", "grant_date": "<B140>", "title": "<B540>"}
-"""What a row cannot do without: field → where it stands."""
+"""Required fields → the element that a message names."""
 
 _RELATIONS = {
     "B610": "addition",
@@ -43,14 +44,14 @@ _RELATIONS = {
     "B680US": "us-provisional-application",
     "B690US": "related-publication",
 }
-"""Tag → the name that v4 documents give the same relation."""
+"""Tag → the name of the same relation in v4 documents."""
 
 
 def read_fields(root: Element) -> dict[str, Any]:
     """Every field of `schemas.GRANTS` that the document itself holds, by its name there.
 
-    Beside them `application_type`, which v2.5 does not state, and `paragraphs`, those of the description of drawings.
-    What is missing is None or empty.
+    In addition `application_type`, which v2.5 does not have, and `paragraphs`, those of the description of drawings.
+    A missing field is None or empty.
     """
     top = children(root)
     groups = top.get("SDOBI")
@@ -59,7 +60,7 @@ def read_fields(root: Element) -> dict[str, Any]:
     locarno = children(bib.get("B510"))
     national = children(bib.get("B520"))
     counts = children(bib.get("B590"))
-    uspc = canonical_uspc(printed_code(national.get("B521")))
+    uspc = canonical_uspc(_printed_code(national.get("B521")))
     return {
         "application_type": None,
         "patent_number": canonical_patent_number(text.get("B110")),
@@ -75,9 +76,9 @@ def read_fields(root: Element) -> dict[str, Any]:
         "locarno_further": _present(canonical_locarno(text_of(code)) for code in each(bib.get("B510"), "B512")),
         "uspc": uspc,
         "uspc_class": uspc_design_class(uspc),
-        "uspc_further": _present(canonical_uspc(printed_code(code)) for code in each(bib.get("B520"), "B522")),
+        "uspc_further": _present(canonical_uspc(_printed_code(code)) for code in each(bib.get("B520"), "B522")),
         "field_of_search": _present(
-            canonical_uspc(printed_code(code)) for code in each(bib.get("B580"), "B582", "B583US")
+            canonical_uspc(_printed_code(code)) for code in each(bib.get("B580"), "B582", "B583US")
         ),
         "claim": _claim(top.get("SDOCL")),
         "num_sheets": parse_count(text_of(counts.get("B595"))),
@@ -93,8 +94,8 @@ def read_fields(root: Element) -> dict[str, Any]:
     }
 
 
-def printed_code(element: Element | None) -> str | None:
-    """Text of the one <PDAT> within, its blanks kept; line breaks of a pretty-printed document are no part of it."""
+def _printed_code(element: Element | None) -> str | None:
+    """Text of the <PDAT> within, blanks kept, but not the line breaks around it in a pretty-printed document."""
     if element is None:
         return None
     part = next(element.iter("PDAT"), element)
@@ -112,7 +113,7 @@ def _claim(claims: Element | None) -> str | None:
 
 
 def _paragraphs(description: Element | None) -> list[str]:
-    """Paragraphs of the description of drawings; those of the whole description where it is not marked as such."""
+    """Paragraphs of the description of drawings, or of the whole description if that part is not marked."""
     if description is None:
         return []
     drawings = next(description.iter("DRWDESC"), description)
@@ -120,19 +121,19 @@ def _paragraphs(description: Element | None) -> list[str]:
 
 
 def _people(bib: dict[str, Element]) -> dict[str, list[str]]:
-    inventors = [texts_of_party(party) for party in each(bib.get("B720"), "B721")]
+    inventors = [_texts_of_party(party) for party in each(bib.get("B720"), "B721")]
     return {
         "inventors": _present(map(_name, inventors)),
         "inventor_countries": [_country(party) for party in inventors],
         "applicants": _present(map(_name, inventors)),
-        "assignees": _present(_name(texts_of_party(party)) for party in each(bib.get("B730"), "B731")),
-        "agents": _present(_name(texts_of_party(party)) for party in each(bib.get("B740"), "B741")),
-        "examiners": _present(_name(texts_of_party(party)) for party in each(bib.get("B745"), "B746", "B747")),
+        "assignees": _present(_name(_texts_of_party(party)) for party in each(bib.get("B730"), "B731")),
+        "agents": _present(_name(_texts_of_party(party)) for party in each(bib.get("B740"), "B741")),
+        "examiners": _present(_name(_texts_of_party(party)) for party in each(bib.get("B745"), "B746", "B747")),
     }
 
 
-def texts_of_party(party: Element) -> dict[str, str]:
-    """Tag → text of a party's parts, each with what lies within: {"FNM": "Pia", "SNM": "Müller", "CTRY": "NO"}."""
+def _texts_of_party(party: Element) -> dict[str, str]:
+    """Tag → whole text of each part of a party: {"FNM": "Pia", "SNM": "Müller", "CTRY": "NO"}."""
     found: dict[str, str] = {}
     for part in party.iter("FNM", "SNM", "SFX", "ONM", "CTRY", "STATE"):
         if text := text_of(part):
@@ -145,12 +146,12 @@ def _name(parts: dict[str, str]) -> str | None:
 
 
 def _country(parts: dict[str, str]) -> str:
-    """v2.5 prints a country for foreign addresses alone."""
+    """Country of the address; v2.5 prints one only if it is not the US."""
     return parts.get("CTRY", "US")
 
 
 def _citation(citation: Element) -> dict[str, str | None]:
-    """One reference: B561 is a patent, US where no country is printed; B562 is literature."""
+    """One reference: B561 is a patent, of the US unless a country is printed; B562 is literature."""
     row: dict[str, str | None] = dict.fromkeys(_CITATION_KEYS)
     for part in citation:
         if part.tag == "NCIT":
@@ -166,12 +167,13 @@ def _citation(citation: Element) -> dict[str, str | None]:
             number = document.get("DNUM")
             row["number"] = canonical_patent_number(number) if row["country"] == "US" else number
             row["kind"], row["date"] = document.get("KIND"), document.get("DATE")
-            row["name"] = _name(texts_of_party(pieces["PARTY-US"])) if "PARTY-US" in pieces else None
-            row["uspc"] = canonical_uspc(printed_code(pieces.get("PNC")))
+            row["name"] = _name(_texts_of_party(pieces["PARTY-US"])) if "PARTY-US" in pieces else None
+            row["uspc"] = canonical_uspc(_printed_code(pieces.get("PNC")))
     return row
 
 
 def _related(groups: Element | None) -> list[dict[str, str | None]]:
+    """Each earlier document: how it is related to this grant, its application, and the patent granted on it."""
     rows = []
     for group in each(groups, "B600"):
         for relation in group.iter(*_RELATIONS):
@@ -197,7 +199,7 @@ def _document(document: Element | None) -> dict[str, str | None]:
 
 
 def _priority_claims(groups: Element | None) -> list[dict[str, str | None]]:
-    """Claims of B300, whose parts follow one another without an element around each claim."""
+    """Priority claims of B300, whose parts follow one another without an element around each claim."""
     rows: list[dict[str, str | None]] = []
     for group in each(groups, "B300"):
         for part in group:

@@ -1,4 +1,8 @@
-"""Where the fields of a grant stand in `us-patent-grant` documents, v4.0 to v4.7 (WIPO ST.36, 2005 on)."""
+"""Fields of a grant from `us-patent-grant` documents, v4.0 to v4.7 (WIPO ST.36, 2005 on).
+
+Elements were renamed between these versions ("parties" became "us-parties"), so a field is looked up by all its names,
+whatever version the document states.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +31,26 @@ REQUIRED = {
     "grant_date": "<publication-reference>/<date>",
     "title": "<invention-title>",
 }
-"""What a row cannot do without: field → where it stands."""
+"""Required fields → the element that a message names."""
+
+_NO_COUNTRIES = {None, "", "unknown", "omitted"}
+_CATEGORIES = (("examiner", "examiner"), ("applicant", "applicant"), ("third", "third party"))
+_CITATION_KEYS = {
+    "country": "country",
+    "doc-number": "number",
+    "kind": "kind",
+    "date": "date",
+    "name": "name",
+    "category": "category",
+    "main-classification": "uspc",
+}
+_BLANK_CITATION: dict[str, str | None] = dict.fromkeys([field.name for field in CITATION])
 
 
 def read_fields(root: Element) -> dict[str, Any]:
     """Every field of `schemas.GRANTS` that the document itself holds, by its name there.
 
-    Beside them `application_type` ("design") and `paragraphs`, those of the description of drawings. What is missing is
+    In addition `application_type` ("design") and `paragraphs`, those of the description of drawings. A missing field is
     None or empty.
     """
     top = children(root)
@@ -76,7 +93,7 @@ def read_fields(root: Element) -> dict[str, Any]:
 
 
 def _classes(element: Element | None, canonical: Callable[[str | None], str | None]) -> tuple[str | None, list[str]]:
-    """Main class and further classes, canonical."""
+    """The main class and the further classes, in canonical form."""
     main = next((canonical(printed(child)) for child in each(element, "main-classification")), None)
     further = (canonical(printed(child)) for child in each(element, "further-classification"))
     return main, [symbol for symbol in further if symbol]
@@ -98,7 +115,7 @@ def _claim(claims: Element | None) -> str | None:
 
 
 def _paragraphs(description: Element | None) -> list[str]:
-    """Paragraphs of the description of drawings; those of the whole description where it is not marked as such."""
+    """Paragraphs of the description of drawings, or of the whole description if that part is not marked."""
     if description is None:
         return []
     found = [text_of(p) for part in each(description, "description-of-drawings") for p in each(part, "p")]
@@ -106,7 +123,7 @@ def _paragraphs(description: Element | None) -> list[str]:
 
 
 def _people(bib: dict[str, Element]) -> dict[str, list[str]]:
-    """Who stands behind the grant, by role. Until v4.2 the inventors are listed as applicants."""
+    """Names of the parties by role. Until v4.2 the inventors are listed as applicants."""
     parties = children(bib.get("us-parties", bib.get("parties")))
     applicants = list(each(parties.get("us-applicants", parties.get("applicants")), "us-applicant", "applicant"))
     inventors = list(each(parties.get("inventors"), "inventor", "deceased-inventor"))
@@ -132,48 +149,32 @@ def _names(parties: Iterable[dict[str, str]]) -> list[str]:
 
 
 def _name(parts: dict[str, str]) -> str | None:
-    """The person, "First Last", else the organisation."""
+    """The person, "First Last", or else the organisation."""
     person = person_name(parts, "first-name", "middle-name", "last-name", "suffix")
     return person or parts.get("orgname") or parts.get("name")
 
 
 def _country(parts: dict[str, str], party: Element) -> str | None:
-    """Country of the address, which comes first, else of residence; "unknown" and "omitted" are none."""
+    """Country of the address, or else of residence; None if neither is known ("unknown", "omitted")."""
     country = parts.get("country")
     if country in _NO_COUNTRIES:
         country = (party.findtext("residence/country") or "").strip()
     return None if country in _NO_COUNTRIES else country
 
 
-_NO_COUNTRIES = {None, "", "unknown", "omitted"}
-_CATEGORIES = (("examiner", "examiner"), ("applicant", "applicant"), ("third", "third party"))
-
-
 @lru_cache(maxsize=64)
 def category_of(printed_category: str | None) -> str | None:
-    """ "examiner", "applicant", "third party" or "other" for "cited by examiner" and its like; None for none."""
+    """ "examiner", "applicant", "third party" or "other" for "cited by examiner" or the like; None if missing."""
     text = (printed_category or "").strip().lower()
     if not text:
         return None
     return next((category for word, category in _CATEGORIES if word in text), "other")
 
 
-_CITATION_KEYS = {
-    "country": "country",
-    "doc-number": "number",
-    "kind": "kind",
-    "date": "date",
-    "name": "name",
-    "category": "category",
-    "main-classification": "uspc",
-}
-_BLANK_CITATION: dict[str, str | None] = dict.fromkeys([field.name for field in CITATION])
-
-
 def _citations(bib: dict[str, Element]) -> list[dict[str, str | None]]:
-    """References in order; of literature only `text` and `category` are known.
+    """References in document order; literature has only `text` and `category`.
 
-    They are most of a document, so one pass over their elements takes the first text of each.
+    References are most of a document, so they are read in one pass that takes the first text of each element.
     """
     references = bib.get("us-references-cited", bib.get("references-cited"))
     if references is None:
@@ -196,7 +197,7 @@ def _citations(bib: dict[str, Element]) -> list[dict[str, str | None]]:
 
 
 def _make_canonical(citation: dict[str, str | None]) -> None:
-    """Bring the texts of one citation, as printed, to the form they have in a row."""
+    """Convert the printed texts of one citation, in place, to the form that they have in a row."""
     country = citation["country"]
     if citation["text"] is not None:
         citation.update(dict.fromkeys(("country", "number", "kind", "date", "name")))
@@ -210,7 +211,7 @@ def _make_canonical(citation: dict[str, str | None]) -> None:
 
 
 def _related(documents: Element | None) -> list[dict[str, str | None]]:
-    """Each earlier document: what it is to this grant, its application, and the patent granted on it."""
+    """Each earlier document: how it is related to this grant, its application, and the patent granted on it."""
     rows = []
     for relation in each(documents):
         parents = [parent for part in relation for parent in each(part, "parent-doc")] or [relation]

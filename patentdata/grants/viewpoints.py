@@ -1,8 +1,8 @@
-"""What a figure's sentence says: from where the article is seen, and what the article is.
+"""What the sentence of a figure says: from where the article is seen, and what the article is.
 
 "FIG. 3 is a top, front perspective view of a chair, the rear being a mirror image" names a viewpoint (perspective), its
-direction (top front) and an object (chair). The viewpoint is read from the first phrase made of view words alone, so
-that what the sentence says about other sides, other figures and the state of the article does not count.
+direction (top front) and an object (chair). The viewpoint is read from the first phrase that consists of view words
+only, so that what the sentence says about other sides, other figures and the state of the article does not count.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from patentdata.grants.articles import name_article
 
-_MAX_SENTENCE = 1000  # characters read; what a sentence says of its view stands at its start
+_MAX_SENTENCE = 1000  # characters read; a sentence names its view near its start
 
 
 class Viewpoint(NamedTuple):
@@ -22,8 +22,8 @@ class Viewpoint(NamedTuple):
 
     Attributes:
         viewpoint: One of `schemas.VIEWPOINTS`.
-        direction: Direction of a perspective in the order printed, such as "top front"; None where none is named.
-        object: What is shown, such as "chair"; None where the sentence names nothing ("thereof").
+        direction: Direction of a perspective in the order printed, such as "top front"; None if it is not named.
+        object: The article shown, such as "chair"; None if the sentence does not name it ("thereof").
     """
 
     viewpoint: str
@@ -75,7 +75,7 @@ _IN_USE = {"environmental", "in-use", "use", "usage", "use-state"}
 _PLANS = {"plan", "planar", "plane", "down", "bird's-eye", "birds-eye", "aerial"}
 _ELEVATIONS = {"elevation", "elevations", "elevational", "profile"}
 _VIEWS = {"view", "views"}
-# Words that may stand inside a view phrase and say nothing of the viewpoint
+# Words that may be inside a view phrase and say nothing about the viewpoint
 _FILLERS = {
     "elevated", "reduced", "slightly", "first", "second", "third", "fourth", "fifth", "sixth", "one", "other",
     "another", "opposite", "opposing", "alternate", "alternative", "additional", "further", "adjacent", "reference",
@@ -85,17 +85,49 @@ _FILLERS = {
     "diagonal", "inverted", "rotated", "color", "colour", "diagrammatic", "and", "or", "line", "drawing",
     "photographic", "ornamental", "three", "assembly",
 }  # fmt: skip
-_BEARING = (
+_VIEWPOINT_WORDS = (
     set(_DIRECTIONS) | _PERSPECTIVES | _SECTIONS | _DETAILS | _ENLARGED | _EXPLODED | _IN_USE | _PLANS | _ELEVATIONS
 )
-_PHRASE_WORDS = _BEARING | _VIEWS | _FILLERS
+_PHRASE_WORDS = _VIEWPOINT_WORDS | _VIEWS | _FILLERS
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z'’]*(?:[-‐‑][A-Za-z'’]+)*|\d+[A-Za-z]*|[^\sA-Za-z\d]")
 _HYPHEN = re.compile(r"[-‐‑]")
 _GLUE = {",", "-", "/", "–", "&", "‐", "‑", "+"}
+_CONJUNCTIONS = {"and", "or", ",", "in", "to"}
+_MAX_PHRASES = 8  # a sentence that has not named a view by then does not name one
+
+# Treatments of the article, in order of precedence
+_TREATMENTS = (("section", _SECTIONS), ("exploded", _EXPLODED), ("in_use", _IN_USE), ("detail", _DETAILS))
+
+# Flat views, and the words that say more than "flat"
+_SIDEWAYS = {word for word, direction in _DIRECTIONS.items() if direction == "side"}
+_FLAT = _PLANS | _ELEVATIONS | _SIDEWAYS
+_DECISIVE = _PERSPECTIVES | _SECTIONS | _DETAILS | _EXPLODED | _IN_USE | (_DIRECTIONS.keys() - _SIDEWAYS)
+
+# What is around a phrase that names a view without the word "view"
+_BEFORE_BARE = re.compile(
+    r"[\s:.,\-–—]*(?:(?:is|are|shows?|illustrates?|depicts?)\s+)?(?:an?\s+|the\s+)?", re.IGNORECASE
+)
+_AFTER_BARE = re.compile(r"\s*(?:$|[,;:.(\d]|of\b|thereof\b|showing\b|and\b|with\b|in\b)", re.IGNORECASE)
+
+# What follows a view and names its direction, its state or its part
+_SIDE_WORD = "|".join(sorted(_DIRECTIONS, key=len, reverse=True))
+_SIDE_RUN = rf"((?:{_SIDE_WORD})(?:(?:\s*[,/&-]\s*|\s+)(?:and\s+)?(?:the\s+)?(?:{_SIDE_WORD}))*)"
+_SIDE_RUN += r"(?:[\s-]+(?:hand|facing|surface|face|portion|perspective))*"
+_SIDE_RUN += r"(?=\s*(?:$|[,;:.)]|of\b|thereof\b|showing\b|and\b|as\b))"
+_SEEN_FROM = re.compile(
+    rf"\b(?:from|of|showing|on|illustrating|depicting|toward)\s+(?:an?\s+|the\s+|its\s+|one\s+)?{_SIDE_RUN}",
+    re.IGNORECASE,
+)
+_OF_SIDE = re.compile(rf"\s+of\s+(?:the\s+|an?\s+|one\s+)?{_SIDE_RUN}", re.IGNORECASE)
+_SIDE_WORDS = re.compile(rf"\b(?:{_SIDE_WORD})\b", re.IGNORECASE)
+_USE = re.compile(
+    r"\b(?:in[ -]use|use state|state of use|being (?:used|worn)|in an environment|environmental)\b", re.IGNORECASE
+)
+_PART = re.compile(r"\b(?:encircled|circled|circumscribed|inset|close-?up|enlarge[dr]?|magnified)\b", re.IGNORECASE)
 
 
 class _Phrase(NamedTuple):
-    """A run of view words: the words in lower case, and where the run ends in the text."""
+    """A run of view words, in lower case, and its start and end offsets in the text."""
 
     words: tuple[str, ...]
     start: int
@@ -106,18 +138,18 @@ class _Phrase(NamedTuple):
         return not _VIEWS.isdisjoint(self.words)
 
     @property
-    def bears_viewpoint(self) -> bool:
-        return not _BEARING.isdisjoint(self.words)
+    def names_viewpoint(self) -> bool:
+        return not _VIEWPOINT_WORDS.isdisjoint(self.words)
 
 
 def read_viewpoint(text: str, *, title: str = "", index: int = 0, num_figures: int = 1) -> Viewpoint:
-    """Read the viewpoint, its direction and the object from the sentence of a figure, its label taken off or not.
+    """Read the viewpoint, its direction and the object from the sentence of a figure, with or without its label.
 
     Args:
         text: The sentence: "is a top front perspective view of a chair;".
-        title: Title of the patent; it tells where a name such as "holder with tray" ends.
-        index: Which of the figures of the sentence is asked for, where it describes several.
-        num_figures: How many figures it describes: "FIGS. 2 and 3 are front and rear views" gives each its own.
+        title: Title of the patent; it shows where a name such as "holder with tray" ends.
+        index: Index of the figure among those that the sentence describes.
+        num_figures: Number of figures that it describes: "FIGS. 2 and 3 are front and rear views" gives each its own.
 
     >>> read_viewpoint("is a top, front perspective view of a chair showing my new design;")
     Viewpoint(viewpoint='perspective', direction='top front', object='chair')
@@ -130,16 +162,16 @@ def read_viewpoint(text: str, *, title: str = "", index: int = 0, num_figures: i
     return Viewpoint(viewpoint, direction, article)
 
 
-@lru_cache(maxsize=2**14)  # "is a front view thereof;" and its like make up most sentences
+@lru_cache(maxsize=2**14)  # most sentences are like "is a front view thereof;"
 def _read_view(text: str, index: int, num_figures: int) -> tuple[str, str | None, int]:
-    """Viewpoint, direction, and where in the text the words that name the view end; 0 where it names none."""
+    """Viewpoint, direction, and the offset at which the words that name the view end; 0 if it names none."""
     phrase = _main_phrase(text)
     if phrase is None:
         return "in_use" if _USE.search(text) else "none", None, 0
     rest = text[phrase.end :]
     viewpoint, direction = _classify(_words_of_figure(phrase.words, index, num_figures))
     if viewpoint == "other":
-        viewpoint = _seen_from(rest) or ("in_use" if _USE.search(rest) else _part_shown(rest))
+        viewpoint = _viewpoint_shown(rest) or ("in_use" if _USE.search(rest) else _part_shown(rest))
     elif _names_no_direction(phrase.words) and (match := _OF_SIDE.match(rest)):
         viewpoint = _directions_in(match[1])[0]
     elif viewpoint == "perspective" and direction is None:
@@ -148,9 +180,9 @@ def _read_view(text: str, index: int, num_figures: int) -> tuple[str, str | None
 
 
 def _main_phrase(text: str) -> _Phrase | None:
-    """The phrase that says what view it is: the first one with the word "view", else one that stands where it would.
+    """The phrase that says what view it is: the first one with the word "view", or else the first one in its position.
 
-    "1.3 : Back" and "is a right side of an earphone" do without the word; "shows a left earphone" names no view.
+    "1.3 : Back" and "is a right side of an earphone" omit the word; "shows a left earphone" does not name a view.
     """
     phrases = _phrases(text)
     for phrase in phrases:
@@ -158,7 +190,7 @@ def _main_phrase(text: str) -> _Phrase | None:
             return phrase
     for phrase in phrases:
         if (
-            phrase.bears_viewpoint
+            phrase.names_viewpoint
             and _BEFORE_BARE.fullmatch(text[: phrase.start])
             and _AFTER_BARE.match(text, phrase.end)
         ):
@@ -166,14 +198,8 @@ def _main_phrase(text: str) -> _Phrase | None:
     return None
 
 
-_BEFORE_BARE = re.compile(
-    r"[\s:.,\-–—]*(?:(?:is|are|shows?|illustrates?|depicts?)\s+)?(?:an?\s+|the\s+)?", re.IGNORECASE
-)
-_AFTER_BARE = re.compile(r"\s*(?:$|[,;:.(\d]|of\b|thereof\b|showing\b|and\b|with\b|in\b)", re.IGNORECASE)
-
-
 def _phrases(text: str) -> list[_Phrase]:
-    """Runs of view words in order, up to the end of the first run that holds the word "view"."""
+    """Runs of view words in order, up to the end of the first run that contains the word "view"."""
     phrases: list[_Phrase] = []
     words: list[str] = []
     start = end = 0
@@ -198,12 +224,8 @@ def _phrases(text: str) -> list[_Phrase]:
     return phrases
 
 
-_MAX_PHRASES = 8  # a sentence that has named no view by then describes none
-_CONJUNCTIONS = {"and", "or", ",", "in", "to"}
-
-
 def _words_of_figure(words: tuple[str, ...], index: int, num_figures: int) -> tuple[str, ...]:
-    """The words meant for one of several figures: "front and rear views" are a front view and a rear view."""
+    """The words that are about one of several figures: "front and rear views" are a front view and a rear view."""
     if num_figures < 2 or _CONJUNCTIONS.isdisjoint(words):
         return words
     directions = [word for word in words if _DIRECTIONS.get(word, "side") != "side"]
@@ -212,13 +234,10 @@ def _words_of_figure(words: tuple[str, ...], index: int, num_figures: int) -> tu
     return tuple(word for word in words if word not in directions or word == directions[index])
 
 
-_TREATMENTS = (("section", _SECTIONS), ("exploded", _EXPLODED), ("in_use", _IN_USE), ("detail", _DETAILS))
-
-
 def _classify(words: tuple[str, ...]) -> tuple[str, str | None]:
     """Viewpoint and, for a perspective, its direction, from the words of a phrase.
 
-    What is done to the article (cut, taken apart, enlarged in part) is tested first, then perspective, then directions.
+    How the article is treated (cut, taken apart, enlarged in part) is tested first, then perspective, then directions.
     """
     named = set(words)
     directions = _distinct(_DIRECTIONS[word] for word in words if word in _DIRECTIONS)
@@ -241,53 +260,34 @@ def _classify(words: tuple[str, ...]) -> tuple[str, str | None]:
     return ("detail" if not _ENLARGED.isdisjoint(named) else "other"), None
 
 
-_SIDE_WORD = "|".join(sorted(_DIRECTIONS, key=len, reverse=True))
-_SIDE_RUN = rf"((?:{_SIDE_WORD})(?:(?:\s*[,/&-]\s*|\s+)(?:and\s+)?(?:the\s+)?(?:{_SIDE_WORD}))*)"
-_SIDE_RUN += r"(?:[\s-]+(?:hand|facing|surface|face|portion|perspective))*"
-_SIDE_RUN += r"(?=\s*(?:$|[,;:.)]|of\b|thereof\b|showing\b|and\b|as\b))"
-_SEEN_FROM = re.compile(
-    rf"\b(?:from|of|showing|on|illustrating|depicting|toward)\s+(?:an?\s+|the\s+|its\s+|one\s+)?{_SIDE_RUN}",
-    re.IGNORECASE,
-)
-_OF_SIDE = re.compile(rf"\s+of\s+(?:the\s+|an?\s+|one\s+)?{_SIDE_RUN}", re.IGNORECASE)
-_SIDE_WORDS = re.compile(rf"\b(?:{_SIDE_WORD})\b", re.IGNORECASE)
-_USE = re.compile(
-    r"\b(?:in[ -]use|use state|state of use|being (?:used|worn)|in an environment|environmental)\b", re.IGNORECASE
-)
-_PART = re.compile(r"\b(?:encircled|circled|circumscribed|inset|close-?up|enlarge[dr]?|magnified)\b", re.IGNORECASE)
-
-
 def _directions_in(text: str) -> list[str]:
-    """The directions that some words name, in order; "side" only where they name no other."""
+    """The directions that some words name, in order; "side" only if they name no other."""
     return _distinct(_DIRECTIONS[word.lower()] for word in _SIDE_WORDS.findall(text))
 
 
 def _distinct(directions: Iterable[str]) -> list[str]:
+    """Directions without repeats; "side" only if there is no other."""
     found = list(dict.fromkeys(directions))
     return [direction for direction in found if direction != "side"] or found
 
 
 def _direction_shown(rest: str) -> str | None:
-    """Direction that follows the view: "perspective view showing the front and left sides", "from above"."""
+    """Direction that is named after the view: "perspective view showing the front and left sides", "from above"."""
     match = _SEEN_FROM.search(rest.partition(";")[0])
     return " ".join(_directions_in(match[1])) if match else None
 
 
-def _seen_from(rest: str) -> str | None:
-    """Viewpoint of "a view of the front" or "a view from below"; None where no direction follows."""
+def _viewpoint_shown(rest: str) -> str | None:
+    """Viewpoint of "a view of the front" or "a view from below"; None if no direction is named after the view."""
     direction = _direction_shown(rest)
     return direction.split()[0] if direction else None
 
 
 def _names_no_direction(words: tuple[str, ...]) -> bool:
-    """Whether a flat view is left open by its words alone: "a plan view", "a side view", "an elevational view"."""
+    """Whether a flat view is named without its direction: "a plan view", "a side view", "an elevational view"."""
     return _DECISIVE.isdisjoint(words) and not _FLAT.isdisjoint(words)
 
 
-_SIDEWAYS = {word for word, direction in _DIRECTIONS.items() if direction == "side"}
-_FLAT = _PLANS | _ELEVATIONS | _SIDEWAYS
-_DECISIVE = _PERSPECTIVES | _SECTIONS | _DETAILS | _EXPLODED | _IN_USE | (_DIRECTIONS.keys() - _SIDEWAYS)
-
-
 def _part_shown(rest: str) -> str:
+    """ "detail" if a view without any other viewpoint is of a part; "other" if it is not."""
     return "detail" if _PART.search(rest) else "other"
