@@ -244,23 +244,23 @@ def own(monkeypatch) -> list[str]:
 
 
 @pytest.fixture
-def leashes() -> Callable[[], list[psutil.Process]]:
+def supervisors() -> Callable[[], list[psutil.Process]]:
     """Tells the servers of this process that the test itself has started; the engine of the session is none of them."""
     before = set(psutil.Process().children())
 
     def since() -> list[psutil.Process]:
         children = set(psutil.Process().children()) - before
-        return [child for child in children if any("leash.py" in part for part in child.cmdline())]
+        return [child for child in children if any("supervisor.py" in part for part in child.cmdline())]
 
     return since
 
 
-def test_a_run_has_one_server_of_its_own_and_leaves_none(data_dir, own, leashes):
+def test_a_run_has_one_server_of_its_own_and_leaves_none(data_dir, own, supervisors):
     heard = Heard()
     with listening(heard):
         assert caption(data_dir, by_model(model=MODEL)) == [None, None]
     assert own == [MODEL]
-    assert leashes() == []
+    assert supervisors() == []
     assert any("is served at http://127.0.0.1:" in text for text in heard.server)
     assert (data_dir / "logs" / "vllm.log").is_file()
 
@@ -279,7 +279,7 @@ def test_a_server_that_does_not_start_is_the_error_of_every_week_that_needs_it(d
     monkeypatch.setattr(server, "server_command", lambda *_: broken)
     for error in caption(data_dir, by_model(model=MODEL)):
         assert error is not None
-        assert f"the vLLM server for {MODEL} ended while it started (exit code 1): OSError: no such model" in error
+        assert f"the vLLM server for {MODEL} exited while it started (exit code 1): OSError: no such model" in error
         assert f"see {data_dir}/logs/vllm.log" in error
 
 
@@ -323,7 +323,7 @@ def test_a_command_ended_half_way_leaves_no_process_and_goes_on_where_it_was(dat
         _, told = client.communicate(timeout=60)
     assert client.returncode == code
     assert number == signal.SIGKILL or "error: stopped; run the same command again to resume" in told
-    assert len(family) >= 4, "leash, server, workers of weeks and of pictures"
+    assert len(family) >= 4, "supervisor, server, workers of weeks and of pictures"
     assert psutil.wait_procs(family, timeout=60)[1] == []
     num_kept = num_journaled(data_dir)
     assert 2 <= num_kept < len(rows_of(data_dir, "views"))
@@ -342,7 +342,7 @@ def ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def test_a_walk_broken_off_while_its_server_starts_ends_at_once(data_dir, monkeypatch, ctrl_c, leashes):
+def test_a_walk_broken_off_while_its_server_starts_ends_at_once(data_dir, monkeypatch, ctrl_c, supervisors):
     deaf = [sys.executable, "-c", "import time; time.sleep(600)"]
     monkeypatch.setattr(server, "server_command", lambda *_: deaf)
 
@@ -356,7 +356,7 @@ def test_a_walk_broken_off_while_its_server_starts_ends_at_once(data_dir, monkey
 
     with listening(Impatient()), pytest.raises(KeyboardInterrupt):
         caption(data_dir, by_model(model=MODEL))
-    assert leashes() == []
+    assert supervisors() == []
 
 
 # --- With a real model ---
@@ -453,7 +453,7 @@ def test_a_server_killed_half_way_comes_back_and_nothing_is_lost(data_dir, real,
 
     def kill_half_way() -> None:
         if until(lambda: num_journaled(data_dir) >= num_views // 4):
-            (answering,) = psutil.Process(caption_server._leash.pid).children()
+            (answering,) = psutil.Process(caption_server.supervisor.pid).children()
             answering.kill()
             killed.set()
 

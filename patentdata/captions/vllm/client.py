@@ -1,8 +1,11 @@
-"""Captions seen by a model: many views asked about at a time, rows in the order of the views, each with its own fate.
+"""Captions by a vision-language model: many views are asked about at a time, and rows come in the order of the views.
 
-An event loop in a thread of its own keeps the endpoints busy. The caller's thread reads views, hands them over, and
-takes finished rows from the head of a queue. Two bounds keep memory flat: views whose picture is held, and rows that
-wait for a slower one before them.
+An event loop in a thread of its own keeps the endpoints busy. The caller's thread reads views, submits them, and takes
+finished rows from the head of a queue. Two limits bound the memory: the number of views whose picture is in memory, and
+the number of finished rows that wait for a slower one before them.
+
+One view never fails a week: a view without a usable answer gets a row with its reason. Only a server that gives no
+usable answer to many views in a row, or to none at all, is an error, since then every further request would be wasted.
 """
 
 from __future__ import annotations
@@ -28,40 +31,43 @@ from patentdata.captions.vllm.endpoints import (
     Completion,
     Endpoint,
     Endpoints,
-    LostError,
+    NoAnswerError,
     RejectedError,
     SchemaRefusedError,
+    ServedModel,
 )
 from patentdata.captions.vllm.identity import ModelIdentity
 from patentdata.captions.vllm.images import ImageWorkers
 from patentdata.captions.vllm.journal import Journal
 from patentdata.errors import SourceError
 
-_LOG = logging.getLogger(__name__)
-
 _NUM_AHEAD = 32  # views prepared or being prepared beyond what the endpoints can take
-_ROWS_A_VIEW = 16  # finished rows that may wait, for each view whose picture may be held
+_ROWS_A_VIEW = 16  # finished rows that may wait, for each view whose picture may be in memory
 _RETRY_NAME = "designclip ask"
 
 ResultT = TypeVar("ResultT")
 
 
-def _is_not_ours(record: logging.LogRecord) -> bool:
+def _is_not_of_this_module(record: logging.LogRecord) -> bool:
     return getattr(record, "stamina.callable", None) != _RETRY_NAME
 
 
-# A failing server gives a warning a view and try otherwise; they are counted as reasons instead.
-logging.getLogger("stamina").addFilter(_is_not_ours)
+# Without this filter, a failing server would log a warning for every try of every view; they are counted as reasons.
+logging.getLogger("stamina").addFilter(_is_not_of_this_module)
 
 
 class VlmCaptioner:
-    """Captions by a model behind endpoints.
+    """Captions by a model behind endpoints; see `Captioner`.
 
     Args:
         config: Settings.
-        model: Which model makes the captions.
+        model: The model that makes the captions.
         urls: Endpoints that serve it.
-        journal: Where finished rows are kept, and found; None keeps none.
+        journal: Where finished rows are stored and looked up; None stores none.
+
+    Attributes:
+        num_asked: Number of views that were sent to an endpoint rather than found in the journal.
+        most_images_held: The most views whose picture was in memory at a time.
     """
 
     name = "vllm"
@@ -75,7 +81,7 @@ class VlmCaptioner:
         self._urls = tuple(urls)
         self._journal = journal
         self._prompt = PROMPTS[config.prompt]
-        self.num_asked = 0  # views that went to an endpoint, rather than being found in the journal
+        self.num_asked = 0
         self.most_images_held = 0
 
     @property
@@ -86,14 +92,14 @@ class VlmCaptioner:
         """See `Captioner`.
 
         Raises:
-            SourceError: No endpoint is to be had, or the endpoints answer nothing any more.
+            SourceError: No endpoint answers, or none gives a usable answer.
             OutputError: The journal cannot be written.
         """
         num_slots = self._config.requests.num_in_flight * max(1, len(self._urls)) + _NUM_AHEAD
         slots = _Slots(num_slots)
         pending: deque[Future[Row] | Row] = deque()
         with _event_loop() as loop:
-            asking = _Asking(self._config, self._model, self._urls, self._journal)
+            asker = _Asker(self._config, self._model, self._urls, self._journal)
             try:
                 for view in views:
                     question = self._prompt.ask(view)
@@ -104,18 +110,19 @@ class VlmCaptioner:
                     else:
                         slots.take()
                         self.num_asked += 1
-                        future = asyncio.run_coroutine_threadsafe(asking.row(view, question, key), loop)
-                        future.add_done_callback(lambda _: slots.give_back())
+                        future = asyncio.run_coroutine_threadsafe(asker.row(view, question, key), loop)
+                        future.add_done_callback(lambda _: slots.release())
                         pending.append(future)
+                    # Yield what is finished at the head; wait for it only if too many rows are queued behind it.
                     while pending and (len(pending) >= num_slots * _ROWS_A_VIEW or _is_done(pending[0])):
                         yield _result(pending.popleft())
                 while pending:
                     yield _result(pending.popleft())
-                asking.check_answered()
+                asker.check_answered()
             finally:
                 self.most_images_held = slots.most_taken
                 _call(loop, _cancel_all())
-                _call(loop, asking.close())
+                _call(loop, asker.close())
 
     def _key(self, view: Row, question: Question) -> str:
         sampling = {**asdict(self._config.sampling), **_image_settings(self._config, self._model)}
@@ -126,7 +133,7 @@ class VlmCaptioner:
 
 
 def settings_of(config: CaptionsConfig, model: ModelIdentity) -> Mapping[str, Any]:
-    """Everything that changes a caption seen by a model, as JSON values."""
+    """Everything that changes a caption by a model, as JSON values."""
     return {
         "captioner": VlmCaptioner.name,
         "prompt": PROMPTS[config.prompt].name,
@@ -141,8 +148,8 @@ def _image_settings(config: CaptionsConfig, model: ModelIdentity) -> dict[str, A
     return {"image": asdict(replace(config.image, size_px=model.size_px))}
 
 
-class _Asking:
-    """The half that lives in the event loop: pictures, endpoints, answers."""
+class _Asker:
+    """The part that runs in the event loop: prepares pictures, asks endpoints, reads answers."""
 
     def __init__(
         self, config: CaptionsConfig, model: ModelIdentity, urls: tuple[str, ...], journal: Journal | None
@@ -156,11 +163,11 @@ class _Asking:
         self._endpoints: Endpoints | None = None
         self._opening = asyncio.Lock()
         self._num_answered = 0
-        self._num_lost = self._num_lost_in_a_row = 0
+        self._num_unanswered = self._num_consecutive_unanswered = 0
         self._last_reason = ""
 
     async def row(self, view: Row, question: Question, key: str) -> Row:
-        """The finished row of one view; put into the journal unless it may come out otherwise another time."""
+        """The finished row of one view; it is journaled unless its reason is transient."""
         image, reason = await self._workers.prepare(view.pop("image", None))
         row = self._blank_row(view, question, key)
         if image is None:
@@ -168,17 +175,18 @@ class _Asking:
         else:
             await self._fill(row, image, question)
         if row["finish_reason"] in TRANSIENT_REASONS:
-            self._count_lost(row["finish_reason"])
+            self._count_unanswered(row["finish_reason"])
         elif self._journal is not None:
             self._journal.add(row)
         return row
 
     def check_answered(self) -> None:
-        """Raise SourceError where views were asked about and none had an answer."""
-        if self._num_lost >= 2 and not self._num_answered:
-            raise self._nothing_usable(self._num_lost)
+        """Raise SourceError if several views were asked about and none got an answer."""
+        if self._num_unanswered >= 2 and not self._num_answered:
+            raise self._nothing_usable(self._num_unanswered)
 
     async def close(self) -> None:
+        """Close endpoints and workers."""
         if self._endpoints is not None:
             await self._endpoints.__aexit__()
         await asyncio.to_thread(self._workers.close)
@@ -204,14 +212,17 @@ class _Asking:
         }
 
     async def _fill(self, row: Row, image: str, question: Question) -> None:
-        """Ask until there is a caption, at one temperature after the other."""
+        """Ask until there is a caption, at one temperature after the other, and fill it or the last reason in.
+
+        If every answer is too long, the last one that can be shortened becomes the caption.
+        """
         shortened: tuple[Texts, Row] | None = None
         reason = ""
         for num, temperature in enumerate(self._config.sampling.temperatures):
             wants_shorter = reason == "too_long"
             try:
                 asked, completion = await self._ask(image, question, num, wants_shorter)
-            except LostError as error:
+            except NoAnswerError as error:
                 row["finish_reason"] = error.reason
                 return
             except RejectedError:
@@ -220,7 +231,7 @@ class _Asking:
             finally:
                 row["num_answers"] = num + 1
             self._num_answered += 1
-            self._num_lost_in_a_row = 0
+            self._num_consecutive_unanswered = 0
             answer = _storable(completion.content)
             row |= {"prompt_text": asked, "answer": answer, "temperature": temperature}
             try:
@@ -231,22 +242,22 @@ class _Asking:
                 if error.shortened is not None:
                     shortened = error.shortened, dict(row)
         if shortened is not None:
-            texts, row_then = shortened
-            row |= {**row_then, "num_answers": row["num_answers"]}
+            texts, shortened_row = shortened
+            row |= {**shortened_row, "num_answers": row["num_answers"]}
             _set_texts(row, texts)
 
     async def _ask(self, image: str, question: Question, num: int, wants_shorter: bool) -> tuple[str, Completion]:
-        """One answer, and the text that was asked; failures of servers are tried again elsewhere or later.
+        """The prompt that was sent and its answer; after a failure of a server, another one is tried, or it later.
 
         Raises:
-            LostError: Every try failed.
+            NoAnswerError: Every try failed.
             RejectedError: See there.
         """
         endpoints = await self._open_endpoints()
         requests = self._config.requests
         failed: Endpoint | None = None
         async for attempt in stamina.retry_context(
-            on=LostError,
+            on=NoAnswerError,
             attempts=requests.num_tries,
             timeout=None,
             wait_initial=requests.first_wait_s,
@@ -256,7 +267,7 @@ class _Asking:
             with attempt:
                 try:
                     return await self._ask_any(endpoints, failed, image, question, num, wants_shorter)
-                except LostError as error:
+                except NoAnswerError as error:
                     failed = error.endpoint
                     raise
         raise AssertionError("the last try returns or raises")
@@ -270,8 +281,9 @@ class _Asking:
         num: int,
         wants_shorter: bool,
     ) -> tuple[str, Completion]:
+        """One try: ask the least-loaded endpoint; busy ones and schema refusals do not count as a try."""
         while True:
-            async with endpoints.one(avoid) as endpoint:
+            async with endpoints.acquire(avoid) as endpoint:
                 with_schema = self._prompt.schema is not None and endpoint.knows_schemas
                 asked = question.text if with_schema or self._prompt.schema is None else question.plain_text
                 asked = f"{asked}\n{question.shorter}" if wants_shorter and question.shorter else asked
@@ -286,6 +298,7 @@ class _Asking:
                     return asked, completion
 
     def _body(self, image: str, text: str, num: int, with_schema: bool) -> dict[str, Any]:
+        """The request for try number `num`, without the model."""
         sampling = self._config.sampling
         temperature = sampling.temperatures[num]
         picture = {"type": "image_url", "image_url": {"url": image}}
@@ -310,20 +323,22 @@ class _Asking:
                 self._endpoints = await endpoints.__aenter__()
         return self._endpoints
 
-    def _count_lost(self, reason: str) -> None:
-        self._num_lost += 1
-        self._num_lost_in_a_row += 1
+    def _count_unanswered(self, reason: str) -> None:
+        """Count a view without an answer; raises SourceError if there are too many in a row."""
+        self._num_unanswered += 1
+        self._num_consecutive_unanswered += 1
         self._last_reason = reason
-        if self._num_lost_in_a_row >= self._config.requests.max_lost_in_a_row and self._endpoints is not None:
-            self._endpoints.fail(self._nothing_usable(self._num_lost_in_a_row))
+        is_hopeless = self._num_consecutive_unanswered >= self._config.requests.max_lost_in_a_row
+        if is_hopeless and self._endpoints is not None:
+            self._endpoints.fail(self._nothing_usable(self._num_consecutive_unanswered))
             assert self._endpoints.failure is not None
             raise self._endpoints.failure
 
     def _nothing_usable(self, num: int) -> SourceError:
-        shown = ", ".join(Endpoint(url).shown for url in self._urls)
+        urls = ", ".join(Endpoint(url).display_url for url in self._urls)
         return SourceError(
-            f"{shown}: {num} views in a row got no usable answer (last: {self._last_reason}); captions done so far are "
-            "kept: look at the server's log and run again"
+            f"{urls}: {num} consecutive views got no usable answer (last: {self._last_reason}); captions finished so "
+            "far are kept: look at the server's log and run again"
         )
 
 
@@ -338,12 +353,12 @@ def _set_texts(row: Row, texts: Texts) -> None:
 
 
 def _storable(text: str) -> str:
-    """`text` without halves of surrogate pairs, which JSON can carry and UTF-8 cannot."""
+    """`text` without lone surrogates, which JSON can represent and UTF-8 cannot."""
     return text.encode("utf-8", "replace").decode()
 
 
 class _Slots:
-    """Views whose picture may be in memory at a time."""
+    """Limits the number of views whose picture is in memory."""
 
     def __init__(self, num: int) -> None:
         self._free = threading.Semaphore(num)
@@ -357,7 +372,7 @@ class _Slots:
             self._num_taken += 1
             self.most_taken = max(self.most_taken, self._num_taken)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         with self._lock:
             self._num_taken -= 1
         self._free.release()
@@ -373,7 +388,7 @@ def _result(pending: Future[Row] | Row) -> Row:
 
 @contextmanager
 def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """An event loop in a thread; what still runs in it at the end is cancelled."""
+    """An event loop in a thread of its own; tasks that still run at the end are cancelled."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="captions", daemon=True)
     thread.start()
@@ -388,6 +403,7 @@ def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def _call(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+    """The result of a coroutine that runs in the loop's thread."""
     return asyncio.run_coroutine_threadsafe(work, loop).result()
 
 
@@ -398,10 +414,14 @@ async def _cancel_all() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def ask_served(config: CaptionsConfig, urls: Iterable[str]) -> Any:
-    """What the endpoints serve; raises SourceError where they serve another model than `config` names, or nothing."""
+def ask_served(config: CaptionsConfig, urls: Iterable[str]) -> ServedModel:
+    """The model that the endpoints serve.
 
-    async def ask() -> Any:
+    Raises:
+        SourceError: None answers, or one serves another model than `config` names.
+    """
+
+    async def ask() -> ServedModel:
         async with Endpoints(tuple(urls), config.requests, config.model) as endpoints:
             return endpoints.served
 

@@ -1,10 +1,17 @@
-"""Model servers that speak OpenAI's protocol: which of them is asked next, and what becomes of one that fails."""
+"""Model servers that speak OpenAI's protocol: which of them is asked next, and what becomes of one that fails.
+
+A request goes to the endpoint with the fewest requests in flight. An endpoint that refuses connections, is busy or
+fails repeatedly is paused and probed with growing waits until it is up again, so that one bad server of several costs
+retries but no captions. Only if no endpoint has answered for `max_outage_s` does the week fail, with the last problem
+in its message; waiting longer would hold GPUs and workers for nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import random
 import re
@@ -21,37 +28,39 @@ from patentdata.archives.downloads import retry_after_s
 from patentdata.captions.config import RequestsConfig
 from patentdata.errors import SourceError
 
+_LOG = logging.getLogger(__name__)
+
 _KEY_VARIABLES = ("VLLM_API_KEY", "OPENAI_API_KEY")
 _SCHEMA_REFUSED = re.compile(r"response_format|json_schema|structured|guided|grammar", re.IGNORECASE)
-_MAX_FAILURES = 8  # in a row, of any view, until an endpoint is left out for a while
-_LOOK_EVERY_S = 0.5
+_MAX_FAILURES = 8  # consecutive failures, of any view, until an endpoint is paused
+_WATCH_EVERY_S = 0.5
 
 
-class LostError(Exception):
-    """No usable answer for this view by this try; another try may do better.
+class NoAnswerError(Exception):
+    """A try gave no usable answer for a view; another try may succeed.
 
     Attributes:
         reason: "timeout", "server_error" or "bad_response".
-        endpoint: The one that failed.
+        endpoint: The endpoint that failed.
     """
 
     def __init__(self, reason: str, endpoint: Endpoint) -> None:
-        super().__init__(f"{reason} at {endpoint.shown}")
+        super().__init__(f"{reason} at {endpoint.display_url}")
         self.reason = reason
         self.endpoint = endpoint
 
 
 class RejectedError(Exception):
-    """The server will not have this question, however often it is asked."""
+    """The server rejects this request, however often it is sent."""
 
 
 class SchemaRefusedError(Exception):
-    """The server knows no JSON schema."""
+    """The server does not support JSON schemas."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """An answer, and whether it was cut at the bound of tokens."""
+    """An answer, and whether it was cut at the token limit."""
 
     content: str
     is_cut: bool
@@ -59,7 +68,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class ServedModel:
-    """What an endpoint says it serves: the name to ask for, and where it comes from."""
+    """A model as an endpoint reports it: the name to request it by, and its hub name or path ("root")."""
 
     name: str
     root: str
@@ -69,18 +78,24 @@ class Endpoint:
     """One server.
 
     Attributes:
-        shown: Its address without user, password or key; the only form that may be logged or written.
-        num_in_flight: Requests waiting for its answer.
+        display_url: Its address without user, password or key; the only form that may be logged or written.
+        base_url: Its address up to "/v1"; without user and password, which are in `headers`.
+        headers: Authorization of every request.
+        model: The model it is asked for; None until it has been up once.
+        num_in_flight: Number of requests that wait for its answer.
         knows_schemas: False once it has refused a JSON schema.
-        is_up: Whether it is asked; one that is not is looked at again after a rest.
-        rests_until: End of the rest that it asked for itself, on the clock of `time.monotonic`; 0 for none.
+        is_up: Whether it is asked; otherwise it is probed until it is up again.
+        num_failures: Number of consecutive failures.
+        num_pauses: Number of consecutive waits before a probe.
+        up_since: When it was last found up, on the clock of `time.monotonic`.
+        paused_until: End of the pause that it asked for itself, on the same clock; 0 if it asked for none.
     """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         address = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
-        self.shown = address
+        self.display_url = address
         self.base_url = address + (parts.path.rstrip("/") or "/v1")
         self.headers: dict[str, str] = {}
         key = next((os.environ[name] for name in _KEY_VARIABLES if os.environ.get(name)), None)
@@ -92,22 +107,25 @@ class Endpoint:
         self.num_in_flight = 0
         self.knows_schemas = True
         self.is_up = False
-        self.num_failures = 0  # in a row
-        self.num_rests = 0  # in a row
+        self.num_failures = 0
+        self.num_pauses = 0
         self.up_since = 0.0
-        self.rests_until = 0.0
+        self.paused_until = 0.0
 
 
 class Endpoints:
-    """Servers of one model, asked least-loaded first. Belongs to one event loop; use as an async context manager.
+    """Servers of one model; the least-loaded one is asked. Belongs to one event loop; an async context manager.
 
     Args:
         urls: Their addresses.
-        config: Bounds and waits.
-        model: Name, or folder, that every endpoint must serve; None takes what the first one serves.
+        config: Limits and waits.
+        model: Name or folder of the model that every endpoint must serve; None takes what the first one serves.
+
+    Attributes:
+        failure: Why waiting for an endpoint was given up; None otherwise.
 
     Raises:
-        SourceError: On entry, when an endpoint serves another model, refuses the key, or none answers for
+        SourceError: On entry, if an endpoint serves another model or refuses the key, or none answers for
             `max_outage_s`.
     """
 
@@ -117,9 +135,9 @@ class Endpoints:
         self._all = [Endpoint(url) for url in dict.fromkeys(urls)]
         self._waiting: deque[tuple[asyncio.Future[Endpoint], Endpoint | None]] = deque()
         self._silent_since: float | None = time.monotonic()
-        self._looks: set[asyncio.Task[None]] = set()
+        self._probes: set[asyncio.Task[None]] = set()
         self._watch: asyncio.Task[None] | None = None
-        self._last_trouble = "no answer"
+        self._last_problem = "no answer"
         self.failure: SourceError | None = None
 
     async def __aenter__(self) -> Endpoints:
@@ -131,11 +149,11 @@ class Endpoints:
         )
         self._watch = asyncio.create_task(self._watch_outage())
         try:
-            await asyncio.gather(*(self._look(endpoint) for endpoint in self._all))
+            await asyncio.gather(*(self._probe(endpoint) for endpoint in self._all))
             for endpoint in self._all:
                 if not endpoint.is_up:
-                    self._look_later(endpoint)
-            async with self.one():  # waits until there is one
+                    self._probe_later(endpoint)
+            async with self.acquire():  # waits until one is up
                 pass
         except BaseException:
             await self.__aexit__()
@@ -143,7 +161,7 @@ class Endpoints:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        tasks = [*self._looks, *([self._watch] if self._watch else [])]
+        tasks = [*self._probes, *([self._watch] if self._watch else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -155,7 +173,7 @@ class Endpoints:
         return next(endpoint.model for endpoint in self._all if endpoint.model is not None)
 
     def fail(self, error: SourceError) -> None:
-        """Give up: every wait for an endpoint ends with `error`."""
+        """Give up: every present and future wait for an endpoint ends with `error`."""
         self.failure = self.failure or error
         while self._waiting:
             waiting, _ = self._waiting.popleft()
@@ -163,8 +181,8 @@ class Endpoints:
                 waiting.set_exception(self.failure)
 
     @contextlib.asynccontextmanager
-    async def one(self, avoid: Endpoint | None = None) -> AsyncIterator[Endpoint]:
-        """The least-loaded endpoint with room, as soon as there is one; `avoid` only where there is no other.
+    async def acquire(self, avoid: Endpoint | None = None) -> AsyncIterator[Endpoint]:
+        """The least-loaded endpoint with a free slot, as soon as there is one; `avoid` only if there is no other.
 
         Raises:
             SourceError: There has been none for `max_outage_s`.
@@ -173,31 +191,32 @@ class Endpoints:
             raise self.failure
         waiting: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
         self._waiting.append((waiting, avoid))
-        self._hand_out()
+        self._assign()
         try:
             endpoint = await waiting
         except asyncio.CancelledError:
+            # The slot may have been assigned just before the cancellation.
             if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
-                self._take_back(waiting.result())
+                self._release(waiting.result())
             raise
         try:
             yield endpoint
         finally:
-            self._take_back(endpoint)
+            self._release(endpoint)
 
     async def complete(self, endpoint: Endpoint, body: Mapping[str, Any]) -> Completion | None:
-        """Ask one endpoint.
+        """Ask one endpoint for a completion.
 
         Returns:
-            Its answer, or None where it could not be asked and the view has had no try: the connection was refused, or
-            it said that it is busy.
+            Its answer, or None if it could not be asked, which does not count as a try: the connection was refused, or
+            it is busy.
 
         Raises:
-            LostError, RejectedError, SchemaRefusedError: See there.
+            NoAnswerError, RejectedError, SchemaRefusedError: See there.
             SourceError: It refuses the key.
         """
         began = time.monotonic()
-        assert endpoint.model is not None, "an endpoint that is up has told its model"
+        assert endpoint.model is not None, "an endpoint that is up has reported its model"
         data = json.dumps({"model": endpoint.model.name, **body}, separators=(",", ":")).encode()
         headers = {**endpoint.headers, "Content-Type": "application/json"}
         try:
@@ -205,48 +224,56 @@ class Endpoints:
                 f"{endpoint.base_url}/chat/completions", data=data, headers=headers, allow_redirects=False
             ) as response:
                 status, content = response.status, await response.read()
-                rest_s = retry_after_s(response.headers)
+                pause_s = retry_after_s(response.headers)
         except aiohttp.ClientConnectorError:
-            self._rest(endpoint, began, "refuses connections")
+            self._pause(endpoint, began, "refuses connections")
             return None
         except TimeoutError:
             self._count_failure(endpoint, began, "does not answer in time")
-            raise LostError("timeout", endpoint) from None
+            raise NoAnswerError("timeout", endpoint) from None
         except aiohttp.ClientPayloadError:
-            self._count_failure(endpoint, began, "ends its answers half way")
-            raise LostError("bad_response", endpoint) from None
+            self._count_failure(endpoint, began, "breaks off its answers")
+            raise NoAnswerError("bad_response", endpoint) from None
         except (aiohttp.ClientError, OSError) as error:
-            self._rest(endpoint, began, f"closes connections ({type(error).__name__})")
-            raise LostError("server_error", endpoint) from None
-        if status == 429 or (status == 503 and rest_s is not None):
-            asked = f" and asks for {rest_s:.0f} s of rest" if rest_s else ""
-            self._rest(endpoint, began, f"is busy (status {status}){asked}", rest_s)
+            self._pause(endpoint, began, f"closes connections ({type(error).__name__})")
+            raise NoAnswerError("server_error", endpoint) from None
+        if status == 429 or (status == 503 and pause_s is not None):
+            request = f" and asks to wait {pause_s:.0f} s" if pause_s else ""
+            self._pause(endpoint, began, f"is busy (status {status}){request}", pause_s)
             return None
+        self._check_status(endpoint, began, status, content, has_schema="response_format" in body)
+        return self._read_completion(endpoint, began, content)
+
+    def _check_status(self, endpoint: Endpoint, began: float, status: int, content: bytes, *, has_schema: bool) -> None:
+        """Raise the error that the status of a response means, if any."""
         if status in (401, 403):
-            raise SourceError(
-                f"{endpoint.shown} refuses the key (status {status}); set it in {' or '.join(_KEY_VARIABLES)}"
-            )
-        if status == 400 and "response_format" in body and _SCHEMA_REFUSED.search(content.decode(errors="replace")):
+            raise _refused_key(endpoint, status)
+        if status == 400 and has_schema and _SCHEMA_REFUSED.search(content.decode(errors="replace")):
+            _LOG.info("%s does not support JSON schemas and is asked without", endpoint.display_url)
             endpoint.knows_schemas = False
             raise SchemaRefusedError
         if status >= 500 or status in (404, 408, 409, 425) or status < 200 or 300 <= status < 400:
             self._count_failure(endpoint, began, f"answers with status {status}")
-            raise LostError("server_error", endpoint)
+            raise NoAnswerError("server_error", endpoint)
         if status >= 400:
             self._count_answer(endpoint)
             raise RejectedError(f"status {status}")
+
+    def _read_completion(self, endpoint: Endpoint, began: float, content: bytes) -> Completion:
+        """The completion in the body of a response. Raises NoAnswerError if there is none."""
         try:
             choice = json.loads(content)["choices"][0]
             text = choice["message"]["content"]
             if not isinstance(text, str | None):
                 raise TypeError
         except (ValueError, KeyError, IndexError, TypeError, RecursionError):
-            self._count_failure(endpoint, began, "answers with something else than a completion")
-            raise LostError("bad_response", endpoint) from None
+            self._count_failure(endpoint, began, "answers with something other than a completion")
+            raise NoAnswerError("bad_response", endpoint) from None
         self._count_answer(endpoint)
         return Completion(text or "", is_cut=choice.get("finish_reason") == "length")
 
-    def _hand_out(self) -> None:
+    def _assign(self) -> None:
+        """Give free slots to those who wait, first come first served."""
         while self._waiting:
             waiting, avoid = self._waiting[0]
             if waiting.done():
@@ -264,76 +291,84 @@ class Endpoints:
             self._waiting.popleft()
             waiting.set_result(endpoint)
 
-    def _take_back(self, endpoint: Endpoint) -> None:
+    def _release(self, endpoint: Endpoint) -> None:
         endpoint.num_in_flight -= 1
-        self._hand_out()
+        self._assign()
 
     def _count_answer(self, endpoint: Endpoint) -> None:
-        endpoint.num_failures = endpoint.num_rests = 0
+        endpoint.num_failures = endpoint.num_pauses = 0
         self._silent_since = None
 
-    def _count_failure(self, endpoint: Endpoint, began: float, trouble: str) -> None:
-        self._note_trouble(endpoint, trouble)
+    def _count_failure(self, endpoint: Endpoint, began: float, problem: str) -> None:
+        self._note_problem(endpoint, problem)
         endpoint.num_failures += 1
         if endpoint.num_failures >= _MAX_FAILURES:
-            self._rest(endpoint, began, trouble)
+            self._pause(endpoint, began, problem)
 
-    def _note_trouble(self, endpoint: Endpoint, trouble: str) -> None:
-        self._last_trouble = f"{endpoint.shown} {trouble}"
+    def _note_problem(self, endpoint: Endpoint, problem: str) -> None:
+        self._last_problem = f"{endpoint.display_url} {problem}"
         if self._silent_since is None:
             self._silent_since = time.monotonic()
 
-    def _rest(self, endpoint: Endpoint, began: float, trouble: str, rest_s: float | None = None) -> None:
-        """Leave an endpoint out, for the rest that it asks for. News of a request from before its last is old news."""
-        self._note_trouble(endpoint, trouble)
+    def _pause(self, endpoint: Endpoint, began: float, problem: str, pause_s: float | None = None) -> None:
+        """Stop asking an endpoint, for at least the seconds that it asks for, and probe it until it is up again.
+
+        The result of a request that began before the endpoint was last found up says nothing about it now.
+        """
+        self._note_problem(endpoint, problem)
         if endpoint.is_up and began >= endpoint.up_since:
+            _LOG.info("%s is paused: it %s", endpoint.display_url, problem)
             endpoint.is_up = False
-            endpoint.rests_until = 0.0 if rest_s is None else time.monotonic() + rest_s
-            self._look_later(endpoint, rest_s)
+            endpoint.paused_until = 0.0 if pause_s is None else time.monotonic() + pause_s
+            self._probe_later(endpoint, pause_s)
 
-    def _look_later(self, endpoint: Endpoint, rest_s: float | None = None) -> None:
-        task = asyncio.create_task(self._look_until_up(endpoint, rest_s))
-        self._looks.add(task)
-        task.add_done_callback(self._looks.discard)
+    def _probe_later(self, endpoint: Endpoint, pause_s: float | None = None) -> None:
+        task = asyncio.create_task(self._probe_until_up(endpoint, pause_s))
+        self._probes.add(task)
+        task.add_done_callback(self._probes.discard)
 
-    async def _look_until_up(self, endpoint: Endpoint, rest_s: float | None) -> None:
+    async def _probe_until_up(self, endpoint: Endpoint, pause_s: float | None) -> None:
         while not endpoint.is_up:
-            longest = min(self._config.longest_wait_s, self._config.first_wait_s * 2 ** min(endpoint.num_rests, 30))
-            endpoint.num_rests += 1
-            await asyncio.sleep(max(longest * random.uniform(0.5, 1), rest_s or 0.0))
-            rest_s = None
+            longest = min(self._config.longest_wait_s, self._config.first_wait_s * 2 ** min(endpoint.num_pauses, 30))
+            endpoint.num_pauses += 1
+            await asyncio.sleep(max(longest * random.uniform(0.5, 1), pause_s or 0.0))
+            pause_s = None
             try:
-                await self._look(endpoint)
-            except SourceError as error:  # it came back as something else, and is of no more use
-                self._last_trouble = str(error)
+                await self._probe(endpoint)
+            except SourceError as error:  # it now serves something else, and is not probed any more
+                _LOG.info("%s", error)
+                self._last_problem = str(error)
                 return
+        _LOG.info("%s is up and asked again", endpoint.display_url)
 
-    async def _look(self, endpoint: Endpoint) -> None:
-        """Ask what it serves, and take it up where that is the model. Raises SourceError where it is another."""
+    async def _probe(self, endpoint: Endpoint) -> None:
+        """Ask an endpoint for its models, and mark it up if it serves the right one.
+
+        Raises:
+            SourceError: It serves another model, or refuses the key.
+        """
         timeout = aiohttp.ClientTimeout(total=self._config.connect_timeout_s)
         try:
             async with self._session.get(
                 f"{endpoint.base_url}/models", headers=endpoint.headers, timeout=timeout, allow_redirects=False
             ) as response:
                 if response.status in (401, 403):
-                    raise SourceError(
-                        f"{endpoint.shown} refuses the key (status {response.status}); "
-                        f"set it in {' or '.join(_KEY_VARIABLES)}"
-                    )
+                    raise _refused_key(endpoint, response.status)
                 if response.status != 200:
-                    self._note_trouble(endpoint, f"answers with status {response.status}")
+                    self._note_problem(endpoint, f"answers with status {response.status}")
                     return
                 cards = json.loads(await response.read())["data"]
                 models = [ServedModel(card["id"], card.get("root") or card["id"]) for card in cards]
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError, AttributeError) as error:
-            self._note_trouble(endpoint, f"does not say what it serves ({type(error).__name__})")
+            self._note_problem(endpoint, f"does not say what it serves ({type(error).__name__})")
             return
-        endpoint.model = self._choose(endpoint, models)
+        endpoint.model = self._choose_model(endpoint, models)
         endpoint.num_failures = 0
         endpoint.is_up, endpoint.up_since = True, time.monotonic()
-        self._hand_out()
+        self._assign()
 
-    def _choose(self, endpoint: Endpoint, models: Sequence[ServedModel]) -> ServedModel:
+    def _choose_model(self, endpoint: Endpoint, models: Sequence[ServedModel]) -> ServedModel:
+        """The model to ask an endpoint for. Raises SourceError if it does not serve the right one."""
         others = [other.model for other in self._all if other.model is not None]
         if self._wanted is None and others:
             fitting = [model for model in models if model == others[0]]
@@ -343,27 +378,36 @@ class Endpoints:
             names = {self._wanted, self._wanted.rstrip("/").rpartition("/")[2]}
             fitting = [model for model in models if self._wanted in (model.name, model.root)]
             fitting = fitting or [model for model in models if model.name in names]
-        if not fitting:
-            wanted = self._wanted or (others[0].name if others else "one model; name it in model")
-            served = ", ".join(model.name for model in models) or "nothing"
-            raise SourceError(
-                f"{endpoint.shown} serves {served}, not {wanted}; start it with that model, or leave it out"
-            )
-        return fitting[0]
+        if fitting:
+            return fitting[0]
+        served = ", ".join(model.name for model in models) or "nothing"
+        wanted = self._wanted or (others[0].name if others else None)
+        if wanted is None:
+            raise SourceError(f"{endpoint.display_url} serves {served}; name the one model to use in the setting model")
+        raise SourceError(
+            f"{endpoint.display_url} serves {served}, not {wanted}; start it with that model, or leave it out"
+        )
 
     async def _watch_outage(self) -> None:
+        """Fail once no endpoint has been up for `max_outage_s`, or all have asked for longer pauses than that."""
         while not self.failure:
-            await asyncio.sleep(min(_LOOK_EVERY_S, self._config.max_outage_s / 4))
+            await asyncio.sleep(min(_WATCH_EVERY_S, self._config.max_outage_s / 4))
             if any(endpoint.is_up for endpoint in self._all):
                 continue
             now = time.monotonic()
             self._silent_since = self._silent_since or now
-            # A rest that is known to be too long is not waited for.
-            soonest = max(now, min(endpoint.rests_until for endpoint in self._all))
+            # A pause that is known to be too long is not waited for.
+            soonest = max(now, min(endpoint.paused_until for endpoint in self._all))
             if soonest - self._silent_since > self._config.max_outage_s:
                 self.fail(
                     SourceError(
-                        f"no endpoint answers for {self._config.max_outage_s:g} s (last: {self._last_trouble}); "
-                        "captions done so far are kept: start a server, or wait, and run again"
+                        f"no endpoint answers for {self._config.max_outage_s:g} s (last: {self._last_problem}); "
+                        "captions finished so far are kept: start a server, or wait, and run again"
                     )
                 )
+
+
+def _refused_key(endpoint: Endpoint, status: int) -> SourceError:
+    return SourceError(
+        f"{endpoint.display_url} refuses the key (status {status}); set it in {' or '.join(_KEY_VARIABLES)}"
+    )

@@ -1,11 +1,11 @@
-"""A leash for a server: a small program between this one and the server, so that nothing of the server outlives us.
+"""Supervisor of a server: a small program between designclip and the server, so that no server process outlives it.
 
-    python -I leash.py PARENT_PID GRACE_S COMMAND…
+    python -I supervisor.py PARENT_PID GRACE_S COMMAND…
 
-It ends when the command ends, when it is told to (SIGTERM), and when the process PARENT_PID is no longer its parent,
-however that one died. Before it ends it ends the command and every process that came of it, and waits until all are
-gone. Whatever loses its parent on the way becomes a child of the leash, so none is missed. It imports nothing of the
-project, and needs Linux for that last promise.
+It exits when the command exits, when it gets SIGTERM, SIGINT or SIGHUP, and when the process PARENT_PID is no longer
+its parent, however that one died. Before it exits, it stops the command and all its descendants, and waits until they
+are gone. It is a subreaper: a descendant whose parent dies becomes its child, so that none is missed; that needs Linux.
+It imports nothing of the project, and so starts at once.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ import psutil
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_LOOK_EVERY_S = 0.1
+_CHECK_EVERY_S = 0.1
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command to its end or ours. Returns its exit code, 128 + N where signal N ended it."""
+    """Run the command until it exits or must be stopped. Returns its exit code, 128 + N if signal N ended it."""
     parent_pid, grace_s, command = int(arguments[0]), float(arguments[1]), arguments[2:]
-    is_told: list[int] = []
+    signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda received, _: is_told.append(received))
-    control = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-    if control is not None:
-        control(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        signal.signal(number, lambda received, _: signals.append(received))
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+    if prctl is not None:
+        prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
-    def end_with_leash() -> None:
-        if control is not None:
-            control(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    def end_with_supervisor() -> None:
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=end_with_leash)
-    while server.poll() is None and not is_told and os.getppid() == parent_pid:
-        time.sleep(_LOOK_EVERY_S)
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=end_with_supervisor)
+    while server.poll() is None and not signals and os.getppid() == parent_pid:
+        time.sleep(_CHECK_EVERY_S)
+    # Give the server its time to exit by itself, then kill whatever is left.
     if server.poll() is None:
         server.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -54,7 +55,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _end_all_children() -> None:
-    """Kill children until none is left; the children of each become ours when it dies."""
+    """Kill children until none is left; the children of each become this process's own when it dies."""
     while True:
         for child in psutil.Process().children():
             with contextlib.suppress(psutil.NoSuchProcess):

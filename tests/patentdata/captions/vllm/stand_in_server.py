@@ -1,9 +1,9 @@
-"""Stands in for vLLM where a test is about how a server is kept, not about what it answers.
+"""Stand-in for vLLM in tests about starting and stopping a server, not about what it answers.
 
     python stand_in_server.py PORT MODE
 
-It is healthy at once and leaves a child in a session of its own that does not listen to SIGTERM, as bad as a server can
-be. MODE: "healthy"; "broken" ends at once, saying why among other things; "deaf" never answers.
+It is healthy at once, and starts a child in another session that ignores SIGTERM: the worst case for whoever has to
+stop it. MODE: "healthy"; "broken" exits at once with the reason somewhere in its log; "deaf" never answers.
 """
 
 import http.server

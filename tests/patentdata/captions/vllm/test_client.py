@@ -51,7 +51,7 @@ from tests.patentdata.captions.weeks import (
     write_views,
 )
 
-_REPOSITORY = Path(__file__).resolve().parents[3]
+_REPOSITORY = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A server of our own: it comes up, stays up, says why where it does not, and leaves nothing behind."""
+"""A managed server: it starts, is restarted, says why if it does not start, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from patentdata.errors import ConfigError
 _STAND_IN = Path(__file__).with_name("stand_in_server.py")
 
 
-def until(is_so: Callable[[], bool], timeout_s: float = 60) -> bool:
-    """Whether something became so before long."""
+def until(condition: Callable[[], bool], timeout_s: float = 60) -> bool:
+    """Wait for a condition; returns whether it held within the time."""
     end = time.monotonic() + timeout_s
-    while not is_so():
+    while not condition():
         if time.monotonic() > end:
             return False
         time.sleep(0.05)
@@ -42,13 +42,13 @@ def until(is_so: Callable[[], bool], timeout_s: float = 60) -> bool:
 
 
 def processes_of(server: Server) -> list[psutil.Process]:
-    """The leash of a server and everything that came of it."""
-    (supervisor,) = (process for process in psutil.Process().children() if process.pid == server._leash.pid)
+    """The supervisor of a server and all its descendants."""
+    (supervisor,) = (process for process in psutil.Process().children() if process.pid == server.supervisor.pid)
     return [supervisor, *supervisor.children(recursive=True)]
 
 
-def the_server(server: Server) -> psutil.Process:
-    """The process that answers, between the leash and the engine."""
+def answering_process(server: Server) -> psutil.Process:
+    """The process that answers requests, between the supervisor and the engine."""
     supervisor, *_ = processes_of(server)
     (answering,) = supervisor.children()
     return answering
@@ -68,7 +68,7 @@ def are_gone(processes: list[psutil.Process]) -> bool:
 
 @pytest.fixture
 def mode(monkeypatch) -> list[str]:
-    """Has a stand-in take the place of vLLM; its mode may be changed between starts."""
+    """Starts a stand-in instead of vLLM; its mode may be changed between starts."""
     chosen = ["healthy"]
 
     def command(_model: str, _revision: str | None, port: int, _config: ServerConfig) -> list[str]:
@@ -82,7 +82,7 @@ def quick(**settings: object) -> ServerConfig:
     return ServerConfig(**({"startup_timeout_s": 60, "stop_timeout_s": 1} | settings))  # type: ignore[arg-type]
 
 
-def test_within_the_block_it_answers_and_after_it_nothing_is_left(mode, tmp_path):
+def test_a_server_answers_within_the_block_and_no_process_is_left_after_it(mode, tmp_path):
     with serving("tiny", None, quick(), log_path=tmp_path / "logs" / "vllm.log") as server:
         assert is_up(server)
         assert until(lambda: len(processes_of(server)) == 3)
@@ -91,35 +91,34 @@ def test_within_the_block_it_answers_and_after_it_nothing_is_left(mode, tmp_path
     assert not is_up(server)
 
 
-def test_an_error_in_the_block_leaves_nothing_either(mode, tmp_path):
+def test_no_process_is_left_after_an_error_in_the_block(mode, tmp_path):
     with pytest.raises(ZeroDivisionError), serving("tiny", None, quick(), log_path=tmp_path / "log") as server:
         processes = processes_of(server)
         raise ZeroDivisionError
     assert are_gone(processes)
 
 
-def test_one_that_dies_is_started_again_on_the_same_port(mode, tmp_path):
+def test_a_server_that_dies_is_restarted_on_the_same_port(mode, tmp_path):
     with serving("tiny", None, quick(), log_path=tmp_path / "log") as server:
         url, before = server.url, processes_of(server)
-        the_server(server).kill()
+        answering_process(server).kill()
         assert until(lambda: server.num_restarts == 1 and is_up(server))
         assert server.url == url and server.failure is None
         assert are_gone(before)
 
 
-def test_one_that_dies_again_and_again_is_given_up_with_a_sentence(mode, tmp_path):
+def test_a_server_that_dies_repeatedly_fails_with_its_last_error(mode, tmp_path):
     with serving("tiny", None, quick(max_restarts=2), log_path=tmp_path / "log") as server:
         mode[0] = "broken"
-        the_server(server).kill()
+        answering_process(server).kill()
         assert until(lambda: server.failure is not None)
     assert server.num_restarts == 2
-    assert (
-        "the vLLM server for tiny died, and was started again 2 times already (exit code 1): OSError: magic/model"
-        in (server.failure or "")
+    assert "the vLLM server for tiny died after 2 restarts (exit code 1): OSError: magic/model" in (
+        server.failure or ""
     )
 
 
-def test_a_leash_that_is_killed_is_no_way_out(mode, tmp_path):
+def test_no_process_is_left_after_the_supervisor_was_killed(mode, tmp_path):
     with serving("tiny", None, quick(max_restarts=0), log_path=tmp_path / "log") as server:
         assert until(lambda: len(processes_of(server)) == 3)
         processes = processes_of(server)
@@ -128,11 +127,11 @@ def test_a_leash_that_is_killed_is_no_way_out(mode, tmp_path):
     assert are_gone(processes)
 
 
-def test_one_that_does_not_come_up_says_why_and_where_to_read_on(mode, tmp_path):
+def test_a_server_that_does_not_start_says_why_and_names_its_log(mode, tmp_path):
     mode[0] = "broken"
     log_path = tmp_path / "vllm.log"
     message = (
-        r"the vLLM server for tiny ended while it started \(exit code 1\): OSError: magic/model is not a local folder"
+        r"the vLLM server for tiny exited while it started \(exit code 1\): OSError: magic/model is not a local folder"
     )
     with (
         pytest.raises(ServerError, match=message + "; see .*vllm.log"),
@@ -142,9 +141,9 @@ def test_one_that_does_not_come_up_says_why_and_where_to_read_on(mode, tmp_path)
     assert "See root cause above" in log_path.read_text()
 
 
-def test_one_that_never_answers_is_ended_in_time(mode, tmp_path):
+def test_a_server_that_never_answers_is_stopped_in_time(mode, tmp_path):
     mode[0] = "deaf"
-    heard: list[float] = []
+    waits_s: list[float] = []
     with (
         pytest.raises(ServerError, match="did not answer within 2 s"),
         serving(
@@ -152,38 +151,38 @@ def test_one_that_never_answers_is_ended_in_time(mode, tmp_path):
             None,
             quick(startup_timeout_s=2),
             log_path=tmp_path / "log",
-            on_wait=lambda waited_s, _line: heard.append(waited_s),
+            on_wait=lambda waited_s, _line: waits_s.append(waited_s),
         ),
     ):
         pass
-    assert heard == sorted(heard) and heard
+    assert waits_s == sorted(waits_s) and waits_s
     assert not [
         process for process in psutil.process_iter(["cmdline"]) if str(_STAND_IN) in (process.info["cmdline"] or [])
     ]
 
 
-def test_a_port_that_another_took_is_left_to_it(mode, tmp_path, monkeypatch):
+def test_another_port_is_tried_if_the_reserved_one_is_in_use(mode, tmp_path, monkeypatch):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
-        ports = server_module._HeldPort.__init__
+        ports = server_module._ReservedPort.__init__
 
         def first_taken(self) -> None:
             ports(self)
-            if not given:
-                given.append(self.number)
+            if not replaced:
+                replaced.append(self.number)
                 self.number = taken
 
-        given: list[int] = []
-        monkeypatch.setattr(server_module._HeldPort, "__init__", first_taken)
-        # The other answers no HTTP, so only the server's own words tell that the port is taken.
+        replaced: list[int] = []
+        monkeypatch.setattr(server_module._ReservedPort, "__init__", first_taken)
+        # The other program does not speak HTTP, so only the server's log says that the port is in use.
         with serving("tiny", None, quick(), log_path=tmp_path / "log") as server:
             assert is_up(server) and str(taken) not in server.url
 
 
-def test_a_held_port_is_given_to_nobody_else():
-    port = server_module._HeldPort()
+def test_a_reserved_port_cannot_be_bound_by_another_program():
+    port = server_module._ReservedPort()
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", port.number))
     port.close()
@@ -195,7 +194,7 @@ from pathlib import Path
 from patentdata.captions.vllm import server
 from tests.tiny_llava import TINY_SERVER
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where Ctrl-C is ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run in a shell that ignores Ctrl-C
 
 if sys.argv[2] == "stand-in":
     server.server_command = lambda model, revision, port, config: [sys.executable, sys.argv[3], str(port), "healthy"]
@@ -206,17 +205,17 @@ with server.serving(sys.argv[3], None, TINY_SERVER, log_path=Path(sys.argv[1])):
 
 
 def own_a_server(tmp_path: Path, kind: str, what: Path) -> subprocess.Popen[str]:
-    """Another process that has a server of its own."""
+    """Another process, with a managed server of its own."""
     return subprocess.Popen(
         [sys.executable, "-c", _OWNER, str(tmp_path / "vllm.log"), kind, str(what)],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[4])},
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_however_its_owner_dies_the_server_and_its_children_die_too(tmp_path, number):
+def test_a_server_and_its_children_die_with_their_owner_however_it_dies(tmp_path, number):
     with own_a_server(tmp_path, "stand-in", _STAND_IN) as owner:
         assert owner.stdout is not None and owner.stdout.readline() == "up\n"
         family = psutil.Process(owner.pid)
@@ -227,7 +226,7 @@ def test_however_its_owner_dies_the_server_and_its_children_die_too(tmp_path, nu
         assert until(lambda: are_gone(processes))
 
 
-def test_settings_become_options_and_extra_arguments_have_the_last_word():
+def test_settings_become_options_and_extra_arguments_come_last():
     config = ServerConfig(
         tensor_parallel_size=4,
         data_parallel_size=2,
@@ -252,26 +251,28 @@ def test_settings_become_options_and_extra_arguments_have_the_last_word():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"tensor_parallel_size": 0}, "tensor_parallel_size is 0; name a number of GPUs"),
-        ({"max_model_len": 0}, "max_model_len is 0; name a number of tokens"),
+        ({"tensor_parallel_size": 0}, "tensor_parallel_size is 0; choose 1 or more"),
+        ({"max_model_len": 0}, "max_model_len is 0; choose 1 or more tokens"),
         ({"gpu_memory_utilization": 1.5}, "gpu_memory_utilization is 1.5; choose a share"),
         (
             {"extra_arguments": "--enforce-eager"},
             r'extra_arguments is one text; give a list such as \["--enforce-eager"\]',
         ),
-        ({"startup_timeout_s": 0}, "startup_timeout_s is 0; name a number of seconds"),
+        ({"startup_timeout_s": 0}, "startup_timeout_s is 0; choose seconds above 0"),
         ({"max_restarts": -1}, "max_restarts is -1"),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused(settings, sentence):
+def test_a_setting_that_cannot_be_used_is_refused(settings, sentence):
     with pytest.raises(ConfigError, match=sentence):
         ServerConfig(**settings)
 
 
-def test_without_vllm_it_says_what_to_install(monkeypatch, tmp_path):
+def test_without_vllm_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with (
-        pytest.raises(ConfigError, match=r"no vLLM here to serve tiny; install it .*or name a running server"),
+        pytest.raises(
+            ConfigError, match=r"vLLM is not installed, so tiny cannot be served; .*or name a running server"
+        ),
         serving("tiny", None, ServerConfig(), log_path=tmp_path / "log"),
     ):
         pass
@@ -281,7 +282,7 @@ def test_without_vllm_it_says_what_to_install(monkeypatch, tmp_path):
 
 
 def ask(server: Server, model: Path, seed: int) -> dict[str, Any]:
-    """What the model says of a picture of noise, in the schema of the default prompt."""
+    """The model's completion for a picture of noise, with the schema of the default prompt."""
     picture = np.random.default_rng(seed).integers(0, 256, (56, 56), dtype=np.uint8)
     png = base64.b64encode(cv2.imencode(".png", picture)[1].tobytes()).decode()
     content = [
@@ -302,7 +303,7 @@ def ask(server: Server, model: Path, seed: int) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(600)
-def test_a_real_server_keeps_to_the_schema_and_answers_equal_questions_equally(caption_server, tiny_llava):
+def test_a_real_server_follows_the_schema_and_answers_equal_questions_equally(caption_server, tiny_llava):
     answers = [ask(caption_server, tiny_llava, seed) for seed in (0, 0, 1)]
     for answer in answers:
         (choice,) = answer["choices"]
@@ -321,14 +322,14 @@ def test_a_real_engine_dies_with_its_owner(tiny_llava, tmp_path):
     with own_a_server(tmp_path, "real", tiny_llava) as owner:
         assert until(lambda: "(EngineCore pid=" in (tmp_path / "vllm.log").read_text(), timeout_s=240)
         processes = psutil.Process(owner.pid).children(recursive=True)
-        assert len(processes) >= 3  # leash, server, engine
+        assert len(processes) >= 3  # supervisor, server, engine
         owner.kill()
         owner.wait()
         assert until(lambda: are_gone(processes))
 
 
 @pytest.mark.timeout(600)
-def test_a_model_that_is_none_is_named_with_vllms_own_reason(tmp_path):
+def test_a_folder_that_is_not_a_model_is_reported_with_the_reason_that_vllm_gives(tmp_path):
     pytest.importorskip("vllm")
     (tmp_path / "model").mkdir()
     with (
