@@ -1,4 +1,4 @@
-"""Commands about where archives come from: weeks, archives."""
+"""Commands about weekly archives: what a source offers, and keeping it: weeks, archives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ app = typer.Typer()
 
 _MB = 1_000_000
 Whole = Annotated[
-    bool, typer.Option("--whole", help="Read archives of a server to their end, not just as far as their designs lie.")
+    bool, typer.Option("--whole", help="Read archives of a server to their end, not only to the end of their designs.")
 ]
 
 
@@ -43,15 +43,15 @@ def weeks(
 
     Example: `designclip weeks --source portal --data-dir data --years 2024`
     """
-    from flows.preflight.source_listing import read_offer
+    from flows.preflight.source_listing import list_source
 
     settings = _settings(source, data_dir, years, config, whole=whole)
     rate = None if megabytes_a_second is None else megabytes_a_second * _MB
-    offer = read_offer(settings, bytes_per_s=rate)
+    listing = list_source(settings, bytes_per_s=rate)
     if as_json:
-        output.show_json(offer.to_dict())
+        output.show_json(listing.to_dict())
     else:
-        _show_offer(offer)
+        _show_listing(listing)
 
 
 @app.command()
@@ -77,13 +77,14 @@ def archives(
     settings = _settings(
         source, data_dir, years, config, whole=whole, only_stages=("archives",), workers={"num_workers": workers}
     )
-    with DataFolder(data_dir).locked(), Bars() as bars, listening(bars):
-        outcomes = walk_weeks(settings)
+    folder = DataFolder(data_dir)
+    with folder.locked(), Bars() as bars, listening(bars):
+        outcomes = walk_weeks(settings, folder)
     tables.show_outcomes(outcomes, as_json)
 
 
 def _settings(source: str | None, data_dir: str, years: str, config: Any, *, whole: bool, **more: Any) -> WeeksConfig:
-    """Settings of weeks: the TOML file's, and over them what the command line says."""
+    """Settings of weeks: the settings file's, overridden by what the command line says."""
     from flows.weeks import WeeksConfig
 
     values = dict(read_toml(config).get("weeks", {}))
@@ -97,14 +98,14 @@ def _settings(source: str | None, data_dir: str, years: str, config: Any, *, who
     return build(WeeksConfig, values | more)
 
 
-def _show_offer(offer: SourceListing) -> None:
+def _show_listing(listing: SourceListing) -> None:
     out = Console()
-    has_limits = any(week.downloads_left is not None for week in offer.weeks)
+    has_limits = any(week.downloads_left is not None for week in listing.weeks)
     table = Table("week", "offered", "MB", "state", "MB to fetch", "numbers missing")
     if has_limits:
         table.add_column("downloads left")
     states = {"here": "[green]here[/]", "missing": "[yellow]missing[/]", "changed": "[yellow]changed[/]"}
-    for week in offer.weeks:
+    for week in listing.weeks:
         row = [
             week.week,
             week.file_name or "–",
@@ -115,7 +116,7 @@ def _show_offer(offer: SourceListing) -> None:
         ]
         table.add_row(*row, *([] if week.downloads_left is None else [str(week.downloads_left)]))
     out.print(table)
-    for sentence in _summary(offer):
+    for sentence in _summary(listing):
         out.print(sentence, highlight=False)
 
 
@@ -124,19 +125,21 @@ def _missing_numbers(within: int | None, before: int | None) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _summary(offer: SourceListing) -> list[str]:
-    num_here = sum(week.state in ("here", "not offered") for week in offer.weeks)
-    sentences = [f"{len(offer.weeks):,} weeks, {num_here:,} of them here, {offer.num_to_fetch:,} to fetch."]
-    if offer.without_archive:
-        first, last = offer.without_archive[0], offer.without_archive[-1]
-        sentences.append(f"{len(offer.without_archive):,} Tuesdays between have no archive, {first} to {last}.")
-    if offer.num_to_fetch:
+def _summary(listing: SourceListing) -> list[str]:
+    num_here = sum(week.state in ("here", "not offered") for week in listing.weeks)
+    sentences = [f"{len(listing.weeks):,} weeks, {num_here:,} of them here, {listing.num_to_fetch:,} to fetch."]
+    if listing.without_archive:
+        first, last = listing.without_archive[0], listing.without_archive[-1]
+        sentences.append(f"{len(listing.without_archive):,} Tuesdays in between have no archive, {first} to {last}.")
+    if listing.num_to_fetch:
         sentences.append(
-            f"To fetch: about {offer.num_bytes_to_fetch / 1e9:,.2f} GB ({offer.share.value:.3f} "
-            f"{offer.share.unit}: {offer.share.provenance}), {offer.seconds_to_fetch / 3600:,.1f} h at "
-            f"{offer.speed.value / _MB:,.1f} MB/s ({offer.speed.provenance})."
+            f"To fetch: about {listing.num_bytes_to_fetch / 1e9:,.2f} GB ({listing.share.value:.3f} "
+            f"{listing.share.unit}: {listing.share.provenance}), {listing.seconds_to_fetch / 3600:,.1f} h at "
+            f"{listing.speed.value / _MB:,.1f} MB/s ({listing.speed.provenance})."
         )
-    used_up = [week.week for week in offer.weeks if week.downloads_left == 0 and week.num_bytes_to_fetch]
+    used_up = [week.week for week in listing.weeks if week.downloads_left == 0 and week.num_bytes_to_fetch]
     if used_up:
-        sentences.append(f"{', '.join(used_up)}: no download is left this year; name a mirror or folder as source.")
+        sentences.append(
+            f"{', '.join(used_up)}: no downloads are left this year; name a mirror or a folder as the source."
+        )
     return sentences
