@@ -12,7 +12,13 @@ from flows.commands.settings import build
 from flows.refresh import RefreshConfig
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
-_PAGES = sorted(["README.md", *(str(path.relative_to(_REPOSITORY)) for path in (_REPOSITORY / "docs").glob("*.md"))])
+_PAGES = sorted(
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        *(str(path.relative_to(_REPOSITORY)) for path in (_REPOSITORY / "docs").glob("*.md")),
+    ]
+)
 
 
 def _commands(page: str) -> list[str]:
@@ -41,6 +47,19 @@ def test_a_command_on_a_page_is_one_that_the_command_line_takes(line):
         return
     command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
     command.make_context(name, arguments)  # raises at an option that is not there
+
+
+def test_the_tree_on_the_front_page_has_a_line_for_each_folder_of_code():
+    tree = re.findall(r"```\n(flows/.*?)```", (_REPOSITORY / "README.md").read_text(), flags=re.DOTALL)[0]
+    named, package = set(), ""
+    for line in tree.splitlines():
+        folder = line.split("/")[0]
+        package = package if folder.startswith(" ") else folder
+        named.add(folder if folder == package else f"{package}/{folder.strip()}")
+    packages = ("flows", "tasks", "patentdata", "model", "bench")
+    modules = [path for package in packages for path in _REPOSITORY.glob(f"{package}/*/*.py")]
+    folders = {path.parent.relative_to(_REPOSITORY).as_posix() for path in modules}
+    assert named == folders | {*packages, "docs", "tests"}
 
 
 def test_the_settings_on_the_front_page_are_settings():
