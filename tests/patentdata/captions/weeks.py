@@ -19,7 +19,8 @@ from patentdata.store.report import Report
 
 WEEK = "I20240102"
 DAY = datetime.date(2024, 1, 2)
-PATIENT = RequestsConfig(
+ONE_TRY = SamplingConfig(retry_temperatures=())
+REQUESTS = RequestsConfig(  # for a small endpoint of a test
     num_in_flight=8,
     timeout_s=20,
     connect_timeout_s=5,
@@ -30,16 +31,13 @@ PATIENT = RequestsConfig(
 )
 
 
-def seen_by(*urls: str, requests: RequestsConfig = PATIENT, **settings: Any) -> CaptionsConfig:
+def vlm_config(*urls: str, requests: RequestsConfig = REQUESTS, **settings: Any) -> CaptionsConfig:
     """Settings of captions by a model behind these endpoints."""
     return CaptionsConfig(captioner="vllm", endpoints=urls, requests=requests, **settings)
 
 
-ONE_TRY = SamplingConfig(retry_temperatures=())
-
-
 def drawing(number: int) -> bytes:
-    """A PNG unlike that of any other number: its bits as bars."""
+    """A PNG that shows the bits of a number as bars, so that each number has another picture."""
     page = np.full((60, 80), 255, np.uint8)
     page[5:8, 5:75] = 0
     for bit in range(14):
@@ -56,7 +54,7 @@ def write_views(
     image: Callable[[int], bytes] = drawing,
     title: str = "Chair",
 ) -> None:
-    """Grants and views of one week, three views a patent; as if the stages before had run."""
+    """Grants and views of one week, three views for each patent, as if the earlier stages had run."""
     numbers = [f"D{900_000 + i}" for i in range((num_views + 2) // 3)]
     grants = [
         dict.fromkeys(schemas.GRANTS.names)
@@ -84,9 +82,10 @@ def write_views(
         )
     path = folder.path("grants", f"{week}.parquet")
     write_table(folder, path, schemas.GRANTS, [grants], Provenance(stage="grants", version=1), Report("grants", week))
-    claim = Provenance(stage="views", version=1, inputs={"grants": fingerprint(folder, path)})
-    batches = [views[at : at + 64] for at in range(0, num_views, 64)]
-    write_table(folder, folder.path("views", f"{week}.parquet"), schemas.VIEWS, batches, claim, Report("views", week))
+    provenance = Provenance(stage="views", version=1, inputs={"grants": fingerprint(folder, path)})
+    batches = [views[start : start + 64] for start in range(0, num_views, 64)]
+    path = folder.path("views", f"{week}.parquet")
+    write_table(folder, path, schemas.VIEWS, batches, provenance, Report("views", week))
 
 
 def captions_of(folder: DataFolder, week: str = WEEK) -> list[dict[str, Any]]:
@@ -96,5 +95,5 @@ def captions_of(folder: DataFolder, week: str = WEEK) -> list[dict[str, Any]]:
 
 
 def caption_bytes(folder: DataFolder, week: str = WEEK) -> bytes:
-    """The week's captions as they lie in the folder."""
+    """The bytes of the week's captions file."""
     return Path(folder.path("captions", f"{week}.parquet")).read_bytes()

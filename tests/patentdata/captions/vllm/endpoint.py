@@ -1,7 +1,7 @@
-"""A small OpenAI-compatible server on the loopback, deterministic, with every fault on demand.
+"""A small OpenAI-compatible server on the loopback: deterministic, with every fault on demand.
 
-It stands for a model server where a real one would take a minute to start and could not be told to fail. The caption
-is a function of what is asked, so the same question has the same answer from any endpoint, in any order.
+It replaces a real model server, which takes a minute to start and cannot be made to fail. The caption is a function of
+the request, so the same question has the same answer from any endpoint, in any order.
 
     python -m tests.patentdata.captions.vllm.endpoint    # serves until killed; prints its address
 """
@@ -54,7 +54,7 @@ _WORDS = [
 
 @dataclass(frozen=True)
 class Asked:
-    """One question: its prompt, its picture, and how often this very picture was asked about before."""
+    """One question: its prompt, its picture, and how often the same picture was asked about before."""
 
     text: str
     image: bytes
@@ -65,16 +65,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reply:
-    """What goes back; `body` is sent as it is, and `fault` says what happens instead of an orderly answer."""
+    """A response; `body` is sent unchanged, and `fault` says what goes wrong instead of a normal response."""
 
     status: int = 200
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
-    fault: str = ""  # "hang" (never answers), "cut" (closes within the body), "reset" (closes before any byte)
+    fault: str = ""  # "hang" (no response), "cut" (closed in the middle of the body), "reset" (closed before any byte)
 
 
 def says(content: str | None, finish_reason: str = "stop") -> Reply:
-    """An orderly completion with this content."""
+    """A normal completion with this content."""
     message = {"role": "assistant", "content": content}
     choice = {"index": 0, "message": message, "finish_reason": finish_reason}
     usage = {"prompt_tokens": 600, "completion_tokens": 40, "total_tokens": 640}
@@ -84,7 +84,7 @@ def says(content: str | None, finish_reason: str = "stop") -> Reply:
 
 
 def fails(status: int, message: str = "no", *, retry_after: str | None = None) -> Reply:
-    """An error as vLLM words it."""
+    """An error in the form that vLLM gives it."""
     headers = (("Retry-After", retry_after),) if retry_after is not None else ()
     error = {"message": message, "type": "error", "param": None, "code": status}
     return Reply(status=status, body=json.dumps({"error": error}).encode(), headers=headers)
@@ -99,7 +99,7 @@ RESET = Reply(fault="reset")
 
 
 def caption_of(asked: Asked) -> Reply:
-    """What this endpoint says where no fault is asked for: as JSON, plain, or free, as the request wants it."""
+    """The normal answer of this endpoint: as JSON, as labelled lines or as free text, as the request asks for."""
     digest = hashlib.sha256(asked.text.encode() + asked.image).digest()
     words = [_WORDS[byte % len(_WORDS)] for byte in digest[:6]]
     shape = f"A {words[0]}, {words[1]} body with a {words[2]} {words[3]} top and {2 + digest[6] % 8} {words[4]} legs."
@@ -115,11 +115,13 @@ class Endpoint:
     """A server on a free port of the loopback.
 
     Attributes:
-        on_question: Gives the reply to a question, or None for the ordinary one.
-        model, root: What /v1/models tells.
-        asked: Every question in the order it came.
-        num_at_once, most_at_once: Questions being answered now, and the most there ever were.
-        delay_s: Time an answer takes.
+        on_question: Returns the reply to a question, or None for the normal one.
+        model, root: Name and root of the model in the response to /v1/models.
+        knows_schemas: Whether requests with a JSON schema are accepted.
+        delay_s: Seconds that an answer takes.
+        asked: Every question in the order of arrival, if `keeps_questions`.
+        num_asked: Number of questions so far.
+        num_at_once, most_at_once: Number of questions being answered now, and the most there ever were.
     """
 
     def __init__(
@@ -140,7 +142,7 @@ class Endpoint:
         self.asked: list[Asked] = []
         self.num_asked = 0
         self.num_at_once = self.most_at_once = 0
-        self._seen: dict[str, int] = {}
+        self._num_asked_about: dict[str, int] = {}  # SHA-256 of a picture → number of questions
         self._lock = threading.Lock()
         self._port = 0
         self._connections: set[socket.socket] = set()
@@ -152,7 +154,7 @@ class Endpoint:
         return f"http://127.0.0.1:{self._port}/v1"
 
     def start(self) -> None:
-        """Serve, on the port of before where there was one."""
+        """Serve, on the same port as before if it was stopped."""
         endpoint = self
 
         class Handler(_Handler):
@@ -164,7 +166,7 @@ class Endpoint:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def stop(self) -> None:
-        """Die: close the door and every connection, answers under way included."""
+        """Stop abruptly: close the listening socket and every connection, those with a pending answer included."""
         if self._server is None:
             return
         self._stopping.set()
@@ -184,11 +186,11 @@ class Endpoint:
 
     @contextmanager
     def answering(self, text: str, image: bytes, body: dict[str, Any], headers: dict[str, str]) -> Iterator[Asked]:
-        """Count one question in, and out when it is answered."""
+        """Count one question as being answered for the duration of the block."""
         name = hashlib.sha256(image).hexdigest()
         with self._lock:
-            asked = Asked(text, image, body, self._seen.get(name, 0), headers)
-            self._seen[name] = asked.num_before + 1
+            asked = Asked(text, image, body, self._num_asked_about.get(name, 0), headers)
+            self._num_asked_about[name] = asked.num_before + 1
             self.num_asked += 1
             if self.keeps_questions:
                 self.asked.append(asked)
@@ -214,7 +216,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, *_: object) -> None:
-        """A client that went away is no news."""
+        """Ignore clients that close the connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -231,7 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def log_message(self, *_: object) -> None:
-        """Silent."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         if self.path.endswith("/models"):
@@ -262,7 +264,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _question_of(body: dict[str, Any]) -> tuple[str, bytes]:
-    """The text and the picture of the one message."""
+    """Text and picture of the last message."""
     text, image = "", b""
     for part in body["messages"][-1]["content"]:
         if part["type"] == "text":
@@ -275,7 +277,7 @@ def _question_of(body: dict[str, Any]) -> tuple[str, bytes]:
 
 
 def _reset(connection: socket.socket) -> None:
-    """Close a connection so that its other end hears a reset."""
+    """Close a connection so that its other end gets a reset."""
     try:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.shutdown(socket.SHUT_RDWR)

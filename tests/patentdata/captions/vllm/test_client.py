@@ -1,4 +1,4 @@
-"""Captions by a model: order, faults, resume, and what is asked again."""
+"""Captions by a model: order, faults, resuming, and what is asked again."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ from tests.patentdata.captions.vllm.endpoint import (
 )
 from tests.patentdata.captions.weeks import (
     ONE_TRY,
-    PATIENT,
+    REQUESTS,
     WEEK,
     caption_bytes,
     captions_of,
     drawing,
-    seen_by,
+    vlm_config,
     write_views,
 )
 
@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> DataFolder:
 
 
 def quick(**settings: object) -> RequestsConfig:
-    values = {name: getattr(PATIENT, name) for name in PATIENT.__dataclass_fields__} | settings
+    values = {name: getattr(REQUESTS, name) for name in REQUESTS.__dataclass_fields__} | settings
     return RequestsConfig(**values)  # type: ignore[arg-type]
 
 
@@ -74,53 +74,56 @@ def reasons_of(rows: list[Row]) -> list[str]:
 
 
 def expected_bytes(tmp_path: Path, num_views: int, **settings: object) -> bytes:
-    """The captions file of the same week without any fault."""
+    """The captions file of the same week, made without any fault."""
     plain = DataFolder(tmp_path / "plain")
     write_views(plain, num_views)
     with Endpoint() as endpoint:
-        caption_views(plain, WEEK, seen_by(endpoint.url, **settings))
+        caption_views(plain, WEEK, vlm_config(endpoint.url, **settings))
     return caption_bytes(plain)
 
 
-def test_rows_stand_in_the_order_of_the_views_whatever_the_order_of_the_answers(folder):
+def test_rows_are_in_the_order_of_the_views_whatever_the_order_of_the_answers(folder):
     write_views(folder, 24)
 
     def slow_first(asked: Asked) -> None:
         time.sleep(0.3 if endpoint.num_asked <= 2 else 0)
 
     with Endpoint(slow_first) as endpoint:
-        report = caption_views(folder, WEEK, seen_by(endpoint.url))
+        report = caption_views(folder, WEEK, vlm_config(endpoint.url))
         rows = captions_of(folder)
         assert [row["view_id"] for row in rows] == [f"D{900_000 + i // 3}-{i % 3 + 1}" for i in range(24)]
         assert (report.tally("views").num_in, report.tally("views").num_out) == (24, 24)
         assert endpoint.num_asked == 24
 
 
-def test_bytes_do_not_depend_on_the_number_in_flight_or_of_endpoints(folder, tmp_path):
+def test_the_bytes_do_not_depend_on_the_number_of_requests_in_flight_or_of_endpoints(folder, tmp_path):
     write_views(folder, 20)
     with Endpoint() as one, Endpoint() as two:
-        caption_views(folder, WEEK, seen_by(one.url, two.url, requests=quick(num_in_flight=1)))
+        caption_views(folder, WEEK, vlm_config(one.url, two.url, requests=quick(num_in_flight=1)))
         assert one.num_asked and two.num_asked
         assert max(one.most_at_once, two.most_at_once) == 1
     assert caption_bytes(folder) == expected_bytes(tmp_path, 20)
 
 
-def test_a_finished_week_asks_nothing_even_with_its_endpoint_gone(folder):
+def test_a_finished_week_is_not_asked_about_and_needs_no_endpoint(folder, caplog):
+    caplog.set_level(logging.INFO, "patentdata")
     write_views(folder, 6)
     with Endpoint() as endpoint:
-        config = seen_by(endpoint.url, model=MODEL)
+        config = vlm_config(endpoint.url, model=MODEL)
         assert not captions_are_done(folder, WEEK, config)
         caption_views(folder, WEEK, config)
         num_asked, before = endpoint.num_asked, caption_bytes(folder)
     assert captions_are_done(folder, WEEK, config)
+    assert "skipped" not in caplog.text
     caption_views(folder, WEEK, config)
     assert (endpoint.num_asked, caption_bytes(folder)) == (num_asked, before)
+    assert f"{WEEK} captions: skipped, the week is done" in caplog.text
 
 
-def test_prompt_answer_and_model_stand_in_the_row(folder):
+def test_a_row_has_its_prompt_answer_and_model(folder):
     write_views(folder, 1)
     with Endpoint(root="/hub/models--tiny--llava/snapshots/" + "0123456789" * 4) as endpoint:
-        caption_views(folder, WEEK, seen_by(endpoint.url, model=MODEL))
+        caption_views(folder, WEEK, vlm_config(endpoint.url, model=MODEL))
         asked = endpoint.asked[0]
     (row,) = captions_of(folder)
     assert row["prompt_text"] == asked.text
@@ -142,8 +145,8 @@ _PAST = "Wed, 21 Oct 2015 07:28:00 GMT"
         pytest.param(fails(503, retry_after="0"), id="503 with Retry-After"),
         pytest.param(fails(429), id="429"),
         pytest.param(fails(429, retry_after="0"), id="429 with Retry-After"),
-        pytest.param(fails(429, retry_after=_PAST), id="429 until a day gone by"),
-        pytest.param(fails(429, retry_after="soon"), id="429 with a Retry-After that no one can read"),
+        pytest.param(fails(429, retry_after=_PAST), id="429 until a day in the past"),
+        pytest.param(fails(429, retry_after="soon"), id="429 with an unreadable Retry-After"),
         pytest.param(GARBAGE, id="garbage"),
         pytest.param(HALF, id="half JSON"),
         pytest.param(NOTHING, id="nothing"),
@@ -151,10 +154,10 @@ _PAST = "Wed, 21 Oct 2015 07:28:00 GMT"
         pytest.param(RESET, id="reset"),
     ],
 )
-def test_a_fault_of_the_first_try_leaves_no_trace(folder, tmp_path, fault):
+def test_a_fault_at_the_first_try_does_not_change_the_bytes(folder, tmp_path, fault):
     write_views(folder, 6)
     with Endpoint(first_time(fault)) as endpoint:
-        caption_views(folder, WEEK, seen_by(endpoint.url, requests=quick(num_in_flight=3, num_tries=6)))
+        caption_views(folder, WEEK, vlm_config(endpoint.url, requests=quick(num_in_flight=3, num_tries=6)))
         assert endpoint.num_asked >= 12
     assert caption_bytes(folder) == expected_bytes(tmp_path, 6)
 
@@ -174,7 +177,7 @@ def test_a_fault_of_the_first_try_leaves_no_trace(folder, tmp_path, fault):
         (HANGS, "timeout"),
     ],
 )
-def test_one_bad_view_has_its_reason_and_stops_no_other(folder, fault, reason):
+def test_a_view_without_a_usable_answer_has_its_reason_and_the_others_have_captions(folder, fault, reason):
     write_views(folder, 9)
     bad: set[bytes] = set()
 
@@ -185,17 +188,17 @@ def test_one_bad_view_has_its_reason_and_stops_no_other(folder, fault, reason):
 
     with Endpoint(fault_of_one) as endpoint:
         requests = quick(num_tries=2, timeout_s=1.0 if fault is HANGS else 20.0)
-        report = caption_views(folder, WEEK, seen_by(endpoint.url, requests=requests))
+        report = caption_views(folder, WEEK, vlm_config(endpoint.url, requests=requests))
     rows = captions_of(folder)
     assert sorted(reasons_of(rows)) == sorted([reason] + ["stop"] * 8)
     assert [row["text"] for row in rows if row["finish_reason"] == reason] == [None]
     assert report.tally("views").dropped == {reason: 1}
 
 
-def test_a_broken_image_and_one_without_ink_are_reasons(folder):
+def test_views_with_a_broken_image_have_that_reason_and_are_not_asked_about(folder):
     write_views(folder, 3, image=lambda i: [drawing(1), b"\x89PNG\r\n\x1a\nbroken", drawing(1)[:200]][i])
     with Endpoint() as endpoint:
-        caption_views(folder, WEEK, seen_by(endpoint.url))
+        caption_views(folder, WEEK, vlm_config(endpoint.url))
         assert endpoint.num_asked == 1
     assert reasons_of(captions_of(folder)) == ["stop", "broken_image", "broken_image"]
 
@@ -203,14 +206,14 @@ def test_a_broken_image_and_one_without_ink_are_reasons(folder):
 def test_a_degenerate_answer_is_asked_again_at_another_temperature(folder):
     write_views(folder, 1)
     with Endpoint(first_time(says('{"shape": "and and and and", "function": "x"}'))) as endpoint:
-        caption_views(folder, WEEK, seen_by(endpoint.url))
+        caption_views(folder, WEEK, vlm_config(endpoint.url))
         tries = [(asked.body["temperature"], asked.body.get("seed")) for asked in endpoint.asked]
     (row,) = captions_of(folder)
     assert tries == [(0.0, None), (0.5, 1)]
     assert (row["finish_reason"], row["temperature"], row["num_answers"]) == ("stop", 0.5, 2)
 
 
-def test_a_long_answer_is_asked_again_shorter_and_then_cut_at_a_sentence(folder):
+def test_after_a_long_answer_a_shorter_one_is_asked_for_and_then_it_is_cut_at_a_sentence(folder):
     write_views(folder, 1)
     sentences = [
         "A tall cabinet stands on four tapered legs with rounded feet and a narrow plinth.",
@@ -220,9 +223,9 @@ def test_a_long_answer_is_asked_again_shorter_and_then_cut_at_a_sentence(folder)
         "Behind, a plain board closes everything.",
     ]
     long = json.dumps({"shape": " ".join(sentences), "function": "It stores linen."})
-    schema_bound = says(long, finish_reason="length")
-    with Endpoint(lambda asked: schema_bound) as endpoint:
-        caption_views(folder, WEEK, seen_by(endpoint.url))
+    cut_answer = says(long, finish_reason="length")
+    with Endpoint(lambda asked: cut_answer) as endpoint:
+        caption_views(folder, WEEK, vlm_config(endpoint.url))
         assert ["At most 15 words" in asked.text for asked in endpoint.asked] == [False, True, True]
     (row,) = captions_of(folder)
     assert row["finish_reason"] == "length"
@@ -231,10 +234,10 @@ def test_a_long_answer_is_asked_again_shorter_and_then_cut_at_a_sentence(folder)
     assert row["text"] == f"{row['shape']} It stores linen."
 
 
-def test_a_server_without_schemas_is_asked_in_plain_words(folder):
+def test_a_server_without_schema_support_is_asked_with_the_plain_prompt(folder):
     write_views(folder, 4)
     with Endpoint(knows_schemas=False) as endpoint:
-        caption_views(folder, WEEK, seen_by(endpoint.url, requests=quick(num_in_flight=1)))
+        caption_views(folder, WEEK, vlm_config(endpoint.url, requests=quick(num_in_flight=1)))
         assert endpoint.num_asked == 5  # the first view twice
     rows = captions_of(folder)
     assert reasons_of(rows) == ["stop"] * 4
@@ -245,7 +248,7 @@ def test_impact_asks_one_question_and_keeps_the_answer_whole(folder):
     write_views(folder, 1)
     long = " ".join(f"Word{i} is here." for i in range(60))
     with Endpoint(lambda asked: says(f" {long}")) as endpoint:
-        caption_views(folder, WEEK, seen_by(endpoint.url, prompt="impact"))
+        caption_views(folder, WEEK, vlm_config(endpoint.url, prompt="impact"))
         text = "This is the image of Chair. What is the shape of the image?What is the functionality of Chair?"
         assert [(asked.text, "response_format" in asked.body) for asked in endpoint.asked] == [(text, False)]
     (row,) = captions_of(folder)
@@ -256,78 +259,80 @@ def test_impact_asks_one_question_and_keeps_the_answer_whole(folder):
 def test_a_changed_prompt_asks_everything_again(folder):
     write_views(folder, 5)
     with Endpoint() as endpoint:
-        caption_views(folder, WEEK, seen_by(endpoint.url))
-        caption_views(folder, WEEK, seen_by(endpoint.url, prompt="impact"))
+        caption_views(folder, WEEK, vlm_config(endpoint.url))
+        caption_views(folder, WEEK, vlm_config(endpoint.url, prompt="impact"))
         assert endpoint.num_asked == 10
 
 
 def test_after_another_split_only_changed_views_are_asked_about(folder):
     write_views(folder, 12)
     with Endpoint() as endpoint:
-        caption_views(folder, WEEK, seen_by(endpoint.url))
+        caption_views(folder, WEEK, vlm_config(endpoint.url))
         write_views(folder, 12, image=lambda i: drawing(i + 100 if i in (3, 7) else i))
-        caption_views(folder, WEEK, seen_by(endpoint.url))
+        caption_views(folder, WEEK, vlm_config(endpoint.url))
         assert endpoint.num_asked == 14
     assert not journal_path(folder, WEEK).exists()
 
 
-def test_two_models_of_one_name_share_nothing(folder, tmp_path):
+def test_two_models_with_one_name_share_no_captions(folder, tmp_path):
     write_views(folder, 3)
     for weights in ("one", "two"):
         model = tmp_path / weights / "llava"
         model.mkdir(parents=True)
         (model / "weights").write_text(weights)
         with Endpoint(model="llava", root=str(model)) as endpoint:
-            caption_views(folder, WEEK, seen_by(endpoint.url, model=str(model)))
+            caption_views(folder, WEEK, vlm_config(endpoint.url, model=str(model)))
             assert endpoint.num_asked == 3
     rows = captions_of(folder)
     assert {row["model"] for row in rows} == {"llava"}
     assert all(row["revision"].startswith("sha256:") for row in rows)
 
 
-def test_a_picture_has_the_size_that_the_models_folder_names(folder, tmp_path):
+def test_a_picture_has_the_size_that_the_folder_of_the_model_specifies(folder, tmp_path):
     model = tmp_path / "llava"
     model.mkdir()
     (model / "preprocessor_config.json").write_text('{"crop_size": {"height": 56, "width": 56}}')
     write_views(folder, 1)
     with Endpoint(model=str(model)) as endpoint:
-        caption_views(folder, WEEK, seen_by(endpoint.url, model=str(model)))
+        caption_views(folder, WEEK, vlm_config(endpoint.url, model=str(model)))
         assert endpoint.asked[0].image[16:24] == bytes([0, 0, 0, 56, 0, 0, 0, 56])
 
 
 def test_a_server_of_another_model_is_refused(folder):
     write_views(folder, 3)
     with Endpoint(model="other/model") as endpoint, pytest.raises(SourceError, match=r"serves other/model, not tiny"):
-        caption_views(folder, WEEK, seen_by(endpoint.url, model=MODEL))
+        caption_views(folder, WEEK, vlm_config(endpoint.url, model=MODEL))
     assert endpoint.num_asked == 0
 
 
-def test_without_an_endpoint_the_error_says_what_to_name(folder):
+def test_without_an_endpoint_the_error_asks_for_one(folder):
     write_views(folder, 3)
     with pytest.raises(ConfigError, match="no endpoint serves tiny/llava; name one"):
         caption_views(folder, WEEK, CaptionsConfig(captioner="vllm", model=MODEL))
 
 
-def test_two_endpoints_share_the_load_and_one_that_fails_is_left_to_the_other(folder, tmp_path):
+def test_if_one_of_two_endpoints_fails_the_other_answers_everything(folder, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "patentdata")
     write_views(folder, 30)
     with Endpoint() as good, Endpoint(lambda asked: fails(500)) as bad:
-        caption_views(folder, WEEK, seen_by(bad.url, good.url))
+        caption_views(folder, WEEK, vlm_config(bad.url, good.url))
         assert bad.num_asked > 0
         assert good.num_asked == 30
+    assert f"{bad.url.removesuffix('/v1')} is paused: it answers with status 500" in caplog.text
     assert caption_bytes(folder) == expected_bytes(tmp_path, 30)
 
 
 def test_the_endpoint_with_fewer_requests_in_flight_is_asked(folder):
     write_views(folder, 40)
     with Endpoint(delay_s=0.4) as slow, Endpoint() as fast:
-        caption_views(folder, WEEK, seen_by(slow.url, fast.url, requests=quick(num_in_flight=4)))
+        caption_views(folder, WEEK, vlm_config(slow.url, fast.url, requests=quick(num_in_flight=4)))
         assert fast.num_asked > 2 * slow.num_asked > 0
 
 
-def test_an_endpoint_that_dies_is_left_out_and_taken_up_when_it_is_back(folder, tmp_path):
+def test_an_endpoint_that_dies_is_paused_and_asked_again_when_it_is_back(folder, tmp_path):
     write_views(folder, 60)
 
-    def lives(asked: Asked) -> None:
+    def stop_and_start_the_other(asked: Asked) -> None:
         if steady.num_asked == 15:
             threading.Thread(target=fragile.stop).start()
         if steady.num_asked == 30 and fragile._server is None:
@@ -336,22 +341,22 @@ def test_an_endpoint_that_dies_is_left_out_and_taken_up_when_it_is_back(folder, 
         time.sleep(0.02)
 
     num_before: list[int] = []
-    with Endpoint(lives) as steady, Endpoint(delay_s=0.02) as fragile:
-        caption_views(folder, WEEK, seen_by(steady.url, fragile.url, requests=quick(num_in_flight=1)))
+    with Endpoint(stop_and_start_the_other) as steady, Endpoint(delay_s=0.02) as fragile:
+        caption_views(folder, WEEK, vlm_config(steady.url, fragile.url, requests=quick(num_in_flight=1)))
         assert num_before and fragile.num_asked > num_before[0]
     assert caption_bytes(folder) == expected_bytes(tmp_path, 60)
 
 
-def test_an_endpoint_that_is_not_there_at_first_is_no_hindrance(folder):
+def test_an_endpoint_that_is_down_at_the_start_does_not_stop_the_week(folder):
     write_views(folder, 6)
     absent = Endpoint()
     absent.stop()
     with Endpoint() as endpoint:
-        caption_views(folder, WEEK, seen_by(absent.url, endpoint.url))
+        caption_views(folder, WEEK, vlm_config(absent.url, endpoint.url))
     assert reasons_of(captions_of(folder)) == ["stop"] * 6
 
 
-def test_without_any_endpoint_for_long_the_week_is_given_up_and_goes_on_later(folder, tmp_path):
+def test_the_week_fails_after_an_outage_of_all_endpoints_and_resumes_in_the_next_run(folder, tmp_path):
     write_views(folder, 20)
 
     def dies(asked: Asked) -> None:
@@ -359,7 +364,7 @@ def test_without_any_endpoint_for_long_the_week_is_given_up_and_goes_on_later(fo
             threading.Thread(target=endpoint.stop).start()
 
     with Endpoint(dies) as endpoint:
-        config = seen_by(endpoint.url, requests=quick(num_in_flight=2, max_outage_s=0.5))
+        config = vlm_config(endpoint.url, requests=quick(num_in_flight=2, max_outage_s=0.5))
         with pytest.raises(
             SourceError, match=r"no endpoint answers for 0.5 s .*start a server, or wait, and run again"
         ):
@@ -378,13 +383,13 @@ def in_an_hour() -> str:
 
 
 @pytest.mark.parametrize("retry_after", [lambda: "3600", in_an_hour], ids=["seconds", "date"])
-def test_a_rest_longer_than_the_patience_is_told_and_not_waited_for(folder, tmp_path, retry_after):
+def test_a_pause_longer_than_the_longest_outage_is_reported_and_not_waited_for(folder, tmp_path, retry_after):
     write_views(folder, 12)
     with Endpoint(lambda asked: fails(429, retry_after=retry_after()) if endpoint.num_asked > 5 else None) as endpoint:
-        config = seen_by(endpoint.url, requests=quick(num_in_flight=1, max_outage_s=900))
-        told = r"no endpoint answers for 900 s \(last: http://127.0.0.1:\d+ is busy \(status 429\) "
+        config = vlm_config(endpoint.url, requests=quick(num_in_flight=1, max_outage_s=900))
+        busy = r"no endpoint answers for 900 s \(last: http://127.0.0.1:\d+ is busy \(status 429\) "
         with pytest.raises(
-            SourceError, match=told + r"and asks for 3[56]\d\d s of rest\); captions done so far are kept"
+            SourceError, match=busy + r"and asks to wait 3[56]\d\d s\); captions finished so far are kept"
         ):
             caption_views(folder, WEEK, config)
         assert endpoint.num_asked == 6
@@ -395,26 +400,26 @@ def test_a_rest_longer_than_the_patience_is_told_and_not_waited_for(folder, tmp_
 
 
 @pytest.mark.parametrize("retry_after", [None, "0"])
-def test_an_endpoint_that_is_busy_for_ever_is_not_hammered_and_ends_the_week_in_a_sentence(folder, retry_after):
+def test_an_endpoint_that_stays_busy_is_not_flooded_and_fails_the_week(folder, retry_after):
     write_views(folder, 4)
     with Endpoint(lambda asked: fails(429, retry_after=retry_after)) as endpoint:
-        config = seen_by(endpoint.url, requests=quick(max_outage_s=0.5))
+        config = vlm_config(endpoint.url, requests=quick(max_outage_s=0.5))
         with pytest.raises(SourceError, match=r"no endpoint answers for 0.5 s \(last: .* is busy \(status 429\)\);"):
             caption_views(folder, WEEK, config)
         assert endpoint.num_asked < 200
     assert folder.names("captions") == []
 
 
-def test_an_endpoint_that_asks_for_a_long_rest_has_it_while_another_answers(folder, tmp_path):
+def test_an_endpoint_that_asks_for_a_long_pause_has_it_while_another_answers(folder, tmp_path):
     write_views(folder, 20)
-    with Endpoint(lambda asked: fails(503, retry_after=in_an_hour())) as tired, Endpoint() as awake:
-        caption_views(folder, WEEK, seen_by(tired.url, awake.url, requests=quick(num_in_flight=2)))
-        assert 1 <= tired.num_asked <= 2
-        assert awake.num_asked == 20
+    with Endpoint(lambda asked: fails(503, retry_after=in_an_hour())) as busy, Endpoint() as idle:
+        caption_views(folder, WEEK, vlm_config(busy.url, idle.url, requests=quick(num_in_flight=2)))
+        assert 1 <= busy.num_asked <= 2
+        assert idle.num_asked == 20
     assert caption_bytes(folder) == expected_bytes(tmp_path, 20)
 
 
-def test_a_rest_within_the_patience_is_kept_to_the_second(folder):
+def test_a_pause_that_an_endpoint_asks_for_is_kept(folder):
     write_views(folder, 2)
     asked_at: list[float] = []
 
@@ -423,36 +428,36 @@ def test_a_rest_within_the_patience_is_kept_to_the_second(folder):
         return fails(429, retry_after="2") if len(asked_at) == 1 else None
 
     with Endpoint(busy_once) as endpoint:
-        caption_views(folder, WEEK, seen_by(endpoint.url, requests=quick(num_in_flight=1)))
+        caption_views(folder, WEEK, vlm_config(endpoint.url, requests=quick(num_in_flight=1)))
     assert asked_at[1] - asked_at[0] >= 1.9
     assert reasons_of(captions_of(folder)) == ["stop"] * 2
 
 
-def test_endpoints_that_answer_nothing_usable_end_the_week_in_a_sentence(folder):
+def test_endpoints_that_answer_nothing_usable_fail_the_week(folder):
     write_views(folder, 12)
     with Endpoint(lambda asked: GARBAGE) as endpoint:
-        config = seen_by(endpoint.url, requests=quick(num_tries=2, max_lost_in_a_row=5))
-        with pytest.raises(SourceError, match=r"5 views in a row got no usable answer \(last: bad_response\)"):
+        config = vlm_config(endpoint.url, requests=quick(num_tries=2, max_lost_in_a_row=5))
+        with pytest.raises(SourceError, match=r"5 consecutive views got no usable answer \(last: bad_response\)"):
             caption_views(folder, WEEK, config)
     assert folder.names("captions") == []
 
 
 def test_views_that_a_server_failed_are_asked_again_only_on_demand(folder):
     write_views(folder, 6)
-    poison = []
+    failing: list[bytes] = []
 
-    def fails_one(asked: Asked) -> Reply | None:
-        poison[:] = poison or [asked.image]
-        return fails(500) if asked.image == poison[0] else None
+    def fail_the_first_image(asked: Asked) -> Reply | None:
+        failing[:] = failing or [asked.image]
+        return fails(500) if asked.image == failing[0] else None
 
-    with Endpoint(fails_one) as endpoint:
-        config = seen_by(endpoint.url, requests=quick(num_tries=2))
+    with Endpoint(fail_the_first_image) as endpoint:
+        config = vlm_config(endpoint.url, requests=quick(num_tries=2))
         caption_views(folder, WEEK, config)
         before = caption_bytes(folder)
         endpoint.on_question, endpoint.num_asked = lambda asked: None, 0
         caption_views(folder, WEEK, config)
         assert (caption_bytes(folder), endpoint.num_asked) == (before, 0)
-        again = seen_by(endpoint.url, requests=quick(num_tries=2), retry_failed=True)
+        again = vlm_config(endpoint.url, requests=quick(num_tries=2), retry_failed=True)
         caption_views(folder, WEEK, again)
         assert (reasons_of(captions_of(folder)), endpoint.num_asked) == (["stop"] * 6, 1)
 
@@ -461,9 +466,9 @@ _CHILD = """
 import sys
 from patentdata.store.folder import DataFolder
 from patentdata.captions.stage import caption_views
-from tests.patentdata.captions.weeks import WEEK, seen_by
+from tests.patentdata.captions.weeks import WEEK, vlm_config
 if __name__ == "__main__":
-    caption_views(DataFolder(sys.argv[1]), WEEK, seen_by(*sys.argv[2:]))
+    caption_views(DataFolder(sys.argv[1]), WEEK, vlm_config(*sys.argv[2:]))
 """
 
 
@@ -474,7 +479,7 @@ def start_child(folder: DataFolder, *urls: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, str(script), folder.root, *urls], env=environment)
 
 
-def test_killed_half_way_and_run_again_the_bytes_are_the_same_and_little_is_asked_twice(folder, tmp_path):
+def test_a_killed_run_resumes_with_the_same_bytes_and_asks_no_finished_view_again(folder, tmp_path):
     write_views(folder, 60)
     with Endpoint(delay_s=0.02) as endpoint:
         child = start_child(folder, endpoint.url)
@@ -484,29 +489,29 @@ def test_killed_half_way_and_run_again_the_bytes_are_the_same_and_little_is_aske
         child.wait()
         assert not folder.names("captions")
         with journal_path(folder, WEEK).open("ab") as journal:
-            journal.write(b'{"view_id": "D900000-1", "text": "torn')  # as power loss may leave it
+            journal.write(b'{"view_id": "D900000-1", "text": "cut')  # as a power failure may leave it
         num_done = len(journal_path(folder, WEEK).read_bytes().splitlines()) - 1
         assert num_done > 0
         endpoint.num_asked = 0
-        caption_views(folder, WEEK, seen_by(endpoint.url))
+        caption_views(folder, WEEK, vlm_config(endpoint.url))
         assert endpoint.num_asked == 60 - num_done
     assert caption_bytes(folder) == expected_bytes(tmp_path, 60)
     assert not journal_path(folder, WEEK).exists()
 
 
-def test_of_two_runs_at_once_one_pays_and_the_other_waits(folder):
+def test_of_two_concurrent_runs_one_asks_and_the_other_waits(folder):
     write_views(folder, 30)
     with Endpoint(delay_s=0.05) as endpoint:
         child = start_child(folder, endpoint.url)
         while not endpoint.num_asked and child.poll() is None:
             time.sleep(0.01)
-        report = caption_views(folder, WEEK, seen_by(endpoint.url))
+        report = caption_views(folder, WEEK, vlm_config(endpoint.url))
         assert child.wait() == 0
         assert endpoint.num_asked == 30
     assert report.tally("views").num_out == 30
 
 
-def test_no_more_pictures_are_held_than_are_in_flight_or_shortly_before(folder):
+def test_the_number_of_pictures_in_memory_is_bounded(folder):
     num_read = 0
 
     def views():
@@ -525,7 +530,7 @@ def test_no_more_pictures_are_held_than_are_in_flight_or_shortly_before(folder):
 
     release = threading.Event()
     with Endpoint(lambda asked: release.wait(30) and None) as endpoint:
-        config = seen_by(endpoint.url, requests=quick(num_in_flight=4))
+        config = vlm_config(endpoint.url, requests=quick(num_in_flight=4))
         captioner = VlmCaptioner(config, ModelIdentity(name=MODEL, revision=None, size_px=56), config.endpoints)
         rows: list[Row] = []
         thread = threading.Thread(target=lambda: rows.extend(captioner.caption(views())))
@@ -540,41 +545,41 @@ def test_no_more_pictures_are_held_than_are_in_flight_or_shortly_before(folder):
     assert captioner.most_images_held <= 4 + 32
 
 
-def test_keys_and_passwords_stand_in_no_log_error_or_file(folder, caplog, monkeypatch):
+def test_keys_and_passwords_are_in_no_log_error_or_file(folder, caplog, monkeypatch):
     monkeypatch.setenv("VLLM_API_KEY", "hush-key")
     caplog.set_level(logging.DEBUG)
     write_views(folder, 4)
     with Endpoint(first_time(fails(500))) as endpoint:
         secret_url = endpoint.url.replace("://", "://someone:hush-password@")
-        caption_views(folder, WEEK, seen_by(secret_url, endpoint.url.replace("127.0.0.1", "localhost")))
+        caption_views(folder, WEEK, vlm_config(secret_url, endpoint.url.replace("127.0.0.1", "localhost")))
         sent = {asked.headers["Authorization"].split()[0] for asked in endpoint.asked}
         assert sent <= {"Basic", "Bearer"} and "Basic" in sent
     with pytest.raises(SourceError) as gone:
-        caption_views(folder, WEEK, seen_by(secret_url, prompt="impact", requests=quick(max_outage_s=0.2)))
-    told = caplog.text + str(gone.value) + repr(seen_by(secret_url))
-    made = json.dumps(read_provenance(folder, folder.path("captions", f"{WEEK}.parquet")))
-    assert "hush" not in told + made + str(captions_of(folder))
+        caption_views(folder, WEEK, vlm_config(secret_url, prompt="impact", requests=quick(max_outage_s=0.2)))
+    messages = caplog.text + str(gone.value) + repr(vlm_config(secret_url))
+    provenance = json.dumps(read_provenance(folder, folder.path("captions", f"{WEEK}.parquet")))
+    assert "hush" not in messages + provenance + str(captions_of(folder))
 
 
-def test_a_refused_key_is_told_at_once(folder):
+def test_a_refused_key_is_an_error_at_once(folder):
     write_views(folder, 4)
     with (
         Endpoint(lambda asked: fails(401)) as endpoint,
         pytest.raises(SourceError, match=r"refuses the key \(status 401\); set it in VLLM_API_KEY or OPENAI_API_KEY"),
     ):
-        caption_views(folder, WEEK, seen_by(endpoint.url))
+        caption_views(folder, WEEK, vlm_config(endpoint.url))
 
 
-def test_progress_is_told(folder):
+def test_progress_is_reported(folder):
     write_views(folder, 40)
-    told: list[tuple[int, int]] = []
+    reports: list[tuple[int, int]] = []
     with Endpoint() as endpoint:
-        caption_views(folder, WEEK, seen_by(endpoint.url), progress=lambda *numbers: told.append(numbers))
-    assert told == [(16, 40), (32, 40), (40, 40)]
+        caption_views(folder, WEEK, vlm_config(endpoint.url), progress=lambda *numbers: reports.append(numbers))
+    assert reports == [(16, 40), (32, 40), (40, 40)]
 
 
-def test_a_journal_that_cannot_be_written_is_an_error_in_a_sentence(folder):
+def test_a_journal_that_cannot_be_written_is_an_output_error(folder):
     write_views(folder, 4)
     Path(folder.path("captions", f".{WEEK}.journal")).mkdir(parents=True)
     with Endpoint() as endpoint, pytest.raises(OutputError, match=r"cannot write .*journal"):
-        stage.caption_views(folder, WEEK, seen_by(endpoint.url, sampling=ONE_TRY))
+        stage.caption_views(folder, WEEK, vlm_config(endpoint.url, sampling=ONE_TRY))

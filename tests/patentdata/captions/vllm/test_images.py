@@ -1,4 +1,4 @@
-"""The picture that a model is shown, and the workers that make it."""
+"""The picture that a model is shown, and the workers that prepare it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from patentdata.captions.vllm import images
 from patentdata.captions.vllm.images import ImageWorkers, data_url, input_size_px
 from patentdata.store.folder import DataFolder
 from tests.patentdata.captions.vllm.endpoint import Endpoint
-from tests.patentdata.captions.weeks import WEEK, caption_bytes, captions_of, drawing, seen_by, write_views
+from tests.patentdata.captions.weeks import WEEK, caption_bytes, captions_of, drawing, vlm_config, write_views
 
 
 def png_of(page: np.ndarray, *, bits: int = 8) -> bytes:
@@ -28,7 +28,7 @@ def png_of(page: np.ndarray, *, bits: int = 8) -> bytes:
 
 
 def shown(png: bytes, size_px: int, margin_share: float) -> np.ndarray:
-    """What stands in the data address, as it would reach a model."""
+    """The picture in the data URL, as it reaches a model."""
     url, reason = data_url(png, size_px, margin_share)
     assert url is not None and reason == ""
     kind, _, content = url.partition(",")
@@ -47,7 +47,7 @@ def test_a_view_is_padded_to_a_square_with_a_margin_and_keeps_its_proportions():
     assert square[:, :75].min() == square[:, 125:].min() == 255
 
 
-def test_thin_lines_of_a_1_bit_drawing_become_grey_and_none_is_lost():
+def test_thin_lines_of_a_1_bit_drawing_become_grey_and_stay_visible():
     page = np.full((1500, 1500), 255, np.uint8)
     page[:, ::50] = page[0] = page[-1] = 0  # lines of one pixel, thirty of them
     square = shown(png_of(page, bits=1), 336, 0.0)
@@ -57,7 +57,7 @@ def test_thin_lines_of_a_1_bit_drawing_become_grey_and_none_is_lost():
     assert (dark > 30).all()
 
 
-def test_a_small_drawing_is_enlarged_within_bounds():
+def test_a_small_drawing_is_enlarged_four_times_at_most():
     page = np.full((40, 40), 255, np.uint8)
     page[10:20, 10:20] = 0
     rows, _ = np.nonzero(shown(png_of(page), 336, 0.04) < 128)
@@ -73,7 +73,7 @@ def test_a_small_drawing_is_enlarged_within_bounds():
         (png_of(np.full((50, 50), 255, np.uint8)), "no_ink"),
     ],
 )
-def test_a_picture_that_cannot_be_shown_says_why(png, reason):
+def test_a_picture_that_cannot_be_shown_has_a_reason(png, reason):
     assert data_url(png, 336, 0.04) == (None, reason)
 
 
@@ -93,18 +93,18 @@ def test_the_input_size_of_a_model_is_read_from_its_folder(tmp_path, settings, s
     assert input_size_px(tmp_path) == size_px
 
 
-_MURDEROUS = b"this picture kills its worker"
+_KILLER = b"this picture kills its worker"
 
 
-def _data_url_or_death(png: bytes, size_px: int, margin_share: float) -> tuple[str | None, str]:
-    if png == _MURDEROUS:
+def _data_url_or_killed(png: bytes, size_px: int, margin_share: float) -> tuple[str | None, str]:
+    if png == _KILLER:
         os.kill(os.getpid(), signal.SIGKILL)
     return data_url(png, size_px, margin_share)
 
 
-def test_a_picture_that_kills_its_worker_costs_no_other_its_place(monkeypatch):
-    monkeypatch.setattr(images, "data_url", _data_url_or_death)
-    pictures = [drawing(1), drawing(2), _MURDEROUS, drawing(3), drawing(4)]
+def test_a_picture_that_kills_its_worker_does_not_affect_others(monkeypatch):
+    monkeypatch.setattr(images, "data_url", _data_url_or_killed)
+    pictures = [drawing(1), drawing(2), _KILLER, drawing(3), drawing(4)]
 
     async def prepare() -> list[tuple[str | None, str]]:
         workers = ImageWorkers(CaptionImageConfig(), 56, 1)
@@ -119,21 +119,21 @@ def test_a_picture_that_kills_its_worker_costs_no_other_its_place(monkeypatch):
 
 
 def _caption_here(root: str, url: str) -> str:
-    """Caption a week, and tell what prepared its pictures."""
+    """Caption a week, and return the kind of executor that prepared its pictures."""
     made = []
     start = images._executor
     images._executor = lambda num_workers: made.append(start(num_workers)) or made[-1]
-    caption_views(DataFolder(root), WEEK, seen_by(url))
+    caption_views(DataFolder(root), WEEK, vlm_config(url))
     return type(made[0]).__name__
 
 
-def test_where_no_child_processes_are_allowed_threads_prepare_the_pictures(tmp_path):
-    """A worker of `multiprocessing.Pool` is daemonic, as those of a Dask nanny are."""
+def test_in_a_process_that_may_not_have_children_threads_prepare_the_pictures(tmp_path):
+    """A worker of `multiprocessing.Pool` is daemonic, like those of a Dask nanny."""
     folders = [DataFolder(tmp_path / name) for name in ("here", "there")]
     for folder in folders:
         write_views(folder, 12)
     with Endpoint() as endpoint:
-        caption_views(folders[0], WEEK, seen_by(endpoint.url))
+        caption_views(folders[0], WEEK, vlm_config(endpoint.url))
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             kind = pool.apply(_caption_here, (folders[1].root, endpoint.url))
     assert kind == ThreadPoolExecutor.__name__
