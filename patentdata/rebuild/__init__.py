@@ -1,1 +1,1 @@
-"""Rebuilding IMPACT: the account of the years, IMPACT's layout, and the comparison with its tables."""
+"""Rebuilding IMPACT: the account of whole years, IMPACT's layout, and the comparison with IMPACT's tables."""

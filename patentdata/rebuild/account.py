@@ -1,6 +1,7 @@
-"""The account of whole years: what came in, what went out, what was left out and why, checked from stage to stage.
+"""The account of whole years: what came in, what went out, and what was dropped and why, checked from stage to stage.
 
-Each stage's own report balances by itself; here the output of one is held against the input of the next.
+The report of each stage balances by itself, but something may still be lost between two stages. So the output of each
+stage is compared with the input of the next, and a difference is an error, not a number in a table.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from patentdata.store.weeks import WEEKLY_STAGES, missing_weeks, state_of, table
 
 @dataclass
 class YearAccount:
-    """What one year came to.
+    """The numbers of one year.
 
     Attributes:
-        year: Such as 2021.
-        num_weeks: Weeks taken into account.
-        num_patents: Grants with a row.
-        num_sheets: Sheets split, front pages aside.
-        num_declared: Figures that the grants declare.
-        num_figures: Declared figures that were found on a sheet.
-        num_views: Views, front pages included.
-        num_captions: Caption rows.
+        year: The year, such as 2021.
+        num_weeks: Number of weeks counted.
+        num_patents: Number of grants with a row.
+        num_sheets: Number of sheets that were split, without front pages.
+        num_declared: Number of figures that the grants declare.
+        num_figures: Number of declared figures that were found on a sheet.
+        num_views: Number of views, including front pages.
+        num_captions: Number of rows with a caption.
         drops: (stage, unit, reason) → number dropped.
     """
 
@@ -47,14 +48,14 @@ class YearAccount:
     drops: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     def add(self, other: YearAccount) -> None:
-        """Add another account's numbers to this one's."""
+        """Add the numbers of another account to this one."""
         for name, value in vars(other).items():
             if name.startswith("num_"):
                 setattr(self, name, getattr(self, name) + value)
         self.drops.update(other.drops)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """The account as JSON values."""
         drops: dict[str, dict[str, int]] = {}
         for (stage, unit, reason), num in sorted(self.drops.items()):
             drops.setdefault(f"{stage} {unit}", {})[reason] = num
@@ -63,12 +64,12 @@ class YearAccount:
 
 @dataclass
 class Account:
-    """What a rebuild came to.
+    """The numbers of a whole rebuild.
 
     Attributes:
         years: One account a year, in order.
-        missing: Tuesdays of the years on which no archive was walked, "I20210112".
-        dataset: Report of the dataset, where one was frozen of exactly these weeks.
+        missing: Weeks ("I20210112") of Tuesdays in these years that have no archive here.
+        dataset: Report of the dataset that was frozen from exactly these weeks, if any.
         failed: Week → why it failed, in a sentence.
     """
 
@@ -79,13 +80,14 @@ class Account:
 
     @property
     def total(self) -> YearAccount:
+        """The sum of all years; its `year` is 0."""
         total = YearAccount(0)
         for year in self.years:
             total.add(year)
         return total
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """The account as JSON values."""
         total = self.total.to_dict()
         del total["year"]
         return {
@@ -106,18 +108,18 @@ def reconcile(
     dataset: Report | None = None,
     failed: dict[str, str] | None = None,
 ) -> Account:
-    """Add up weeks whose stages are done, and hold the output of each stage against the input of the next.
+    """Add up weeks whose stages are done, and compare the output of each stage with the input of the next.
 
     Args:
         folder: The data folder.
-        weeks: Such as "I20210105".
-        years: Years whose Tuesdays should each have an archive.
-        today: Later Tuesdays are not missing.
-        dataset: Report of the dataset frozen of these weeks.
-        failed: Week → why, for weeks that are not done; they are not missing either.
+        weeks: Names of the weeks, such as "I20210105".
+        years: Years in which each Tuesday should have an archive.
+        today: Tuesdays after this day are not missing.
+        dataset: Report of the dataset frozen from these weeks.
+        failed: Week → why it failed, for weeks that are not done; such weeks do not count as missing.
 
     Raises:
-        ReconciliationError: Something was lost or came twice between two stages; the message says where.
+        ReconciliationError: Something was lost or duplicated between two stages; the message says where.
         OutputError: A stage of a week is missing or damaged.
     """
     weeks, failed = sorted(weeks), failed or {}
@@ -131,23 +133,10 @@ def reconcile(
 
 
 def _account_of(folder: DataFolder, week: str) -> YearAccount:
-    state, kept = state_of(folder, "archives", week)
-    if kept is None:
-        raise OutputError(f"the kept archive of {week} is {state}; run rebuild again")
-    reports = {"archives": kept}
-    rows: dict[str, int] = {}
-    for stage in WEEKLY_STAGES[1:]:
-        path = table_path(folder, stage, week)
-        reports[stage] = read_report(folder, path)
-        with open_table(folder, path) as table:
-            rows[stage] = table.metadata.num_rows
-    members, grants = kept.tally("members"), reports["grants"].tally("grants")
-    figures, captions = reports["views"].tally("figures"), reports["captions"].tally("views")
-    _check(week, members.num_out, "members", "grants", grants.num_in)
-    _check(week, grants.num_out, "grants", "the table of grants", rows["grants"])
-    _check(week, reports["grants"].counts.get("figures", 0), "declared figures", "views", figures.num_in)
-    _check(week, rows["views"], "views", "captions", captions.num_in)
-    _check(week, captions.num_out, "captions", "the table of captions", rows["captions"])
+    """The numbers of one week, whose four stages are compared with one another."""
+    reports, num_rows = _read_stages(folder, week)
+    _check_stages(week, reports, num_rows)
+    grants, figures = reports["grants"].tally("grants"), reports["views"].tally("figures")
     return YearAccount(
         int(week[1:5]),
         num_weeks=1,
@@ -155,8 +144,8 @@ def _account_of(folder: DataFolder, week: str) -> YearAccount:
         num_sheets=reports["views"].tally("sheets").num_out,
         num_declared=figures.num_in,
         num_figures=figures.num_out,
-        num_views=rows["views"],
-        num_captions=captions.num_out,
+        num_views=num_rows["views"],
+        num_captions=reports["captions"].tally("views").num_out,
         drops=Counter(
             (stage, unit, drop.reason)
             for stage, report in reports.items()
@@ -166,7 +155,34 @@ def _account_of(folder: DataFolder, week: str) -> YearAccount:
     )
 
 
+def _read_stages(folder: DataFolder, week: str) -> tuple[dict[str, Report], dict[str, int]]:
+    """Report of every weekly stage, and number of rows of every table; OutputError if a stage is not done."""
+    state, kept = state_of(folder, "archives", week)
+    if kept is None:
+        raise OutputError(f"the kept archive of {week} is {state}; run rebuild again")
+    reports = {"archives": kept}
+    num_rows: dict[str, int] = {}
+    for stage in WEEKLY_STAGES[1:]:
+        path = table_path(folder, stage, week)
+        reports[stage] = read_report(folder, path)
+        with open_table(folder, path) as table:
+            num_rows[stage] = table.metadata.num_rows
+    return reports, num_rows
+
+
+def _check_stages(week: str, reports: dict[str, Report], num_rows: dict[str, int]) -> None:
+    """Raise ReconciliationError unless every stage received what the stage before it gave."""
+    members, grants = reports["archives"].tally("members"), reports["grants"].tally("grants")
+    figures, captions = reports["views"].tally("figures"), reports["captions"].tally("views")
+    _check(week, members.num_out, "members", "grants", grants.num_in)
+    _check(week, grants.num_out, "grants", "the table of grants", num_rows["grants"])
+    _check(week, reports["grants"].counts.get("figures", 0), "declared figures", "views", figures.num_in)
+    _check(week, num_rows["views"], "views", "captions", captions.num_in)
+    _check(week, captions.num_out, "captions", "the table of captions", num_rows["captions"])
+
+
 def _check(where: str, num_out: int, unit: str, into: str, num_in: int) -> None:
+    """Raise ReconciliationError unless as many came in as went out."""
     if num_out != num_in:
         raise ReconciliationError(
             f"{where}: {num_out} {unit} went out, but {num_in} came into {into}; please report this as a bug"
@@ -174,9 +190,13 @@ def _check(where: str, num_out: int, unit: str, into: str, num_in: int) -> None:
 
 
 def write_account(account: Account, folder: DataFolder) -> str:
-    """Write `rebuild.json` and `rebuild.html` into the data folder; equal accounts give equal bytes. Path of the page.
+    """Write `rebuild.json` and `rebuild.html` into the data folder; equal accounts give equal bytes.
 
-    Raises OutputError where the folder cannot be written.
+    Returns:
+        The path of the page.
+
+    Raises:
+        OutputError: The folder cannot be written.
     """
     folder.write_json(folder.path("rebuild.json"), account.to_dict())
     environment = page_environment(Path(__file__).parent)

@@ -1,7 +1,8 @@
-"""Where a table of IMPACT and this project's grants differ, column by column, and why.
+"""The differences between a table of IMPACT and this project's grants, column by column, and the reason of each.
 
-Every difference gets one reason, decided from the two values and the grant itself; `REASONS` says each in a sentence.
-The reason "different" is left for those that no rule explains: they are the ones to look at.
+Most differences are known flaws of IMPACT, and thousands of them would hide a flaw of this project. So every difference
+gets one reason, decided from the two values and the grant itself; `REASONS` says each in a sentence. The reason
+"different" is left for those that no rule explains: they are the ones to look at.
 """
 
 from __future__ import annotations
@@ -32,40 +33,48 @@ from patentdata.store.parquet import read_report
 from patentdata.store.weeks import state_of, table_path, weeks_of
 
 REASONS = {
-    "shifted_paragraphs": "IMPACT took the first paragraphs of the document, and some describe no figure; "
+    "shifted_paragraphs": "IMPACT took the first paragraphs of the document, and some of them describe no figure; "
     "here each text belongs to the figure whose label it prints",
-    "figures_share_a_paragraph": "one paragraph describes several figures; here each has its text",
-    "fewer_paragraphs": "IMPACT has texts of fewer figures than the grant declares",
-    "blanks_at_markup": "the same words; IMPACT has blanks where inline markup stood",
+    "figures_share_a_paragraph": "one paragraph describes several figures; here each figure has its own text",
+    "fewer_paragraphs": "IMPACT has the texts of fewer figures than the grant declares",
+    "blanks_at_markup": "the same words; IMPACT has blanks in place of inline markup",
     "words_at_markup": "IMPACT lost the words inside or after inline markup",
     "canonical_form": "the same classes, printed in columns there and in one canonical form here",
-    "further_classes": "IMPACT holds the first further class, or none, and here are all of them",
-    "stripped_blanks": "IMPACT's blanks are lost, and with them where class and subclass part",
-    "unreadable_class": "IMPACT holds a symbol that is no class; here it is left out",
-    "declared_figures": "IMPACT copies the number that the grant states; here are as many as its text declares",
+    "further_classes": "IMPACT has only the first further class, or none; here are all of them",
+    "stripped_blanks": "IMPACT lost the blanks, which separate class and subclass",
+    "unreadable_class": "IMPACT has a symbol that is not a class; here it is left out",
+    "declared_figures": "IMPACT copies the number that the grant states; here it is the number that its text declares",
     "other_order": "the same values in another order",
-    "other_parties": "IMPACT holds countries of more or other people; here those of the inventors",
-    "other_captioner": "another captioner wrote it",
-    "empty_in_impact": "IMPACT holds nothing",
-    "empty_here": "the grant here holds nothing",
-    "not_a_list": "IMPACT's field spells no list",
+    "other_parties": "IMPACT has the countries of more or other people; here are those of the inventors",
+    "other_captioner": "the caption is by another captioner",
+    "empty_in_impact": "the field is empty in IMPACT",
+    "empty_here": "the field is empty in the grant here",
+    "not_a_list": "the field in IMPACT is not a list",
     "different": "no rule explains it",
 }
 PRESENCE_REASONS = {
     "missing_in_impact": "the patent is in the data folder and not in IMPACT's table",
     "week_not_here": "the data folder has no grants of that week",
     "dropped_here": "the patent's member was dropped, with the reason given",
-    "not_in_the_week": "the week is here, and its archive holds no such design",
-    "repeated_in_impact": "IMPACT's table holds the patent more than once; the first row counts",
-    "unreadable_row": "the row of IMPACT's table names no patent or no date",
+    "not_in_the_week": "the week is here, but the patent is not in its archive",
+    "repeated_in_impact": "the patent is in IMPACT's table more than once; the first row counts",
+    "unreadable_row": "the row of IMPACT's table has no valid patent number or date",
 }
 _SHOWN_CHARACTERS = 400
-_MOST_FIELD_BYTES = 1 << 27
+_MAX_FIELD_CHARACTERS = 1 << 27  # the limit of the csv module is lower than the longest lists
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One value that differs: which patent and column, why, and both values, shortened."""
+    """One value that differs.
+
+    Attributes:
+        patent: Number of the patent as IMPACT prints it.
+        column: One of IMPACT's columns.
+        reason: A key of `REASONS`.
+        impact: The value in IMPACT's table, shortened.
+        here: The value in the data folder, shortened.
+    """
 
     patent: str
     column: str
@@ -76,7 +85,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class OneSided:
-    """A patent on one side only, and why."""
+    """A patent that is only in IMPACT's table or only in the data folder.
+
+    Attributes:
+        patent: Number of the patent as IMPACT prints it.
+        date: Date of the grant, "20210105".
+        reason: A key of `PRESENCE_REASONS`.
+        detail: For a patent that was dropped here, the reason of the drop.
+    """
 
     patent: str
     date: str
@@ -86,16 +102,16 @@ class OneSided:
 
 @dataclass
 class Comparison:
-    """What `compare` found.
+    """The result of `compare`.
 
     Attributes:
-        num_impact: Rows of IMPACT's table.
-        num_here: Patents of the data folder in the table's years.
-        num_both: Patents in both.
-        columns: The columns compared; those the table lacks are left out.
-        equal: Column → patents whose values are equal.
-        differences: In order of date and number.
-        one_sided: Patents on one side only, in the same order.
+        num_impact: Number of rows in IMPACT's table.
+        num_here: Number of patents in the data folder in the table's years.
+        num_both: Number of patents in both.
+        columns: The columns compared, which are those that the table has.
+        equal: Column → number of patents whose values are equal.
+        differences: Values that differ, in order of date and number.
+        one_sided: Patents on one side only, in order of date and number.
     """
 
     num_impact: int = 0
@@ -108,10 +124,10 @@ class Comparison:
 
     def reasons(self, column: str) -> Counter[str]:
         """Reason → number of differences of one column."""
-        return Counter(found.reason for found in self.differences if found.column == column)
+        return Counter(item.reason for item in self.differences if item.column == column)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """The comparison as JSON values."""
         return {
             "num_impact": self.num_impact,
             "num_here": self.num_here,
@@ -120,8 +136,8 @@ class Comparison:
                 column: {"equal": self.equal[column], "different": dict(sorted(self.reasons(column).items()))}
                 for column in self.columns
             },
-            "one_sided": [vars(found) for found in self.one_sided],
-            "differences": [vars(found) for found in self.differences],
+            "one_sided": [vars(item) for item in self.one_sided],
+            "differences": [vars(item) for item in self.differences],
         }
 
 
@@ -131,7 +147,7 @@ def compare(table: Path, folder: DataFolder) -> Comparison:
     Memory grows with the table, never with the data folder, which is read week by week.
 
     Raises:
-        ConfigError: The table is not there, or is none of IMPACT's.
+        ConfigError: The table does not exist, or is not a table of IMPACT.
         OutputError: Grants of the data folder are damaged.
     """
     found = Comparison()
@@ -140,54 +156,63 @@ def compare(table: Path, folder: DataFolder) -> Comparison:
     years = {date[:4] for date in dates}
     weeks = [week for week in weeks_of(folder, "grants") if week[1:5] in years]
     for week in weeks:
-        views, captions = captions_and_views(folder, week) if "caption" in found.columns else ({}, {})
-        dropped = _dropped(folder, week)
-        for grant in read_grants(folder, week):
-            found.num_here += 1
-            number = impact_number(grant["patent_number"])
-            row = theirs.pop(number, None)
-            if row is None:
-                found.one_sided.append(OneSided(number, week[1:], "missing_in_impact"))
-                continue
-            found.num_both += 1
-            names = [image["file_name"] for image in grant["images"]]
-            here = impact_row(grant, names, caption_of(views.get(grant["patent_number"], ()), captions))
-            _compare_row(number, row, here, grant, found)
-        for number in [number for number, row in theirs.items() if row["date"] == week[1:]]:
-            theirs.pop(number)
-            reason = dropped.get(number)
-            kind = "dropped_here" if reason else "not_in_the_week"
-            found.one_sided.append(OneSided(number, week[1:], kind, reason or ""))
+        _compare_week(folder, week, theirs, found)
     for number, row in theirs.items():
         found.one_sided.append(OneSided(number, row["date"], "week_not_here"))
-    found.one_sided.sort(key=lambda patent: (patent.date, patent.patent))
+    found.one_sided.sort(key=lambda item: (item.date, item.patent))
     return found
 
 
+def _compare_week(folder: DataFolder, week: str, theirs: dict[str, dict[str, str]], found: Comparison) -> None:
+    """Compare the grants of one week, and take the week's rows out of `theirs` (number → row of IMPACT's table)."""
+    views, captions = captions_and_views(folder, week) if "caption" in found.columns else ({}, {})
+    dropped = _dropped(folder, week)
+    for grant in read_grants(folder, week):
+        found.num_here += 1
+        number = impact_number(grant["patent_number"])
+        row = theirs.pop(number, None)
+        if row is None:
+            found.one_sided.append(OneSided(number, week[1:], "missing_in_impact"))
+            continue
+        found.num_both += 1
+        names = [image["file_name"] for image in grant["images"]]
+        here = impact_row(grant, names, caption_of(views.get(grant["patent_number"], ()), captions))
+        _compare_row(number, row, here, grant, found)
+    # The rows of this date that are left have no grant here.
+    for number in [number for number, row in theirs.items() if row["date"] == week[1:]]:
+        theirs.pop(number)
+        reason = dropped.get(number)
+        kind = "dropped_here" if reason else "not_in_the_week"
+        found.one_sided.append(OneSided(number, week[1:], kind, reason or ""))
+
+
 def _read_table(table: Path, found: Comparison) -> dict[str, dict[str, str]]:
-    """Rows by number, the first of each."""
-    csv.field_size_limit(min(_MOST_FIELD_BYTES, sys.maxsize))
+    """Rows of IMPACT's table by patent number; of several rows with one number, the first."""
+    csv.field_size_limit(min(_MAX_FIELD_CHARACTERS, sys.maxsize))
     rows: dict[str, dict[str, str]] = {}
     try:
         with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             reader = csv.DictReader(file)
             header = reader.fieldnames or ()
             if not {"id", "date"} <= set(header):
-                raise ConfigError(f"{table} is no table of IMPACT: it has no columns id and date")
+                raise ConfigError(f"{table} is not a table of IMPACT: it has no columns id and date")
             found.columns = tuple(column for column in COLUMNS if column in header and column != "id")
             for row in reader:
                 found.num_impact += 1
-                _take_row({column: row.get(column) or "" for column in COLUMNS}, rows, found)
+                _add_row({column: row.get(column) or "" for column in COLUMNS}, rows, found)
     except OSError as error:
         raise ConfigError(f"cannot read {table}: {error.strerror or error}") from error
     except csv.Error as error:
-        raise ConfigError(f"{table} is no table of IMPACT: {error}") from error
+        raise ConfigError(f"{table} is not a table of IMPACT: {error}") from error
     return rows
 
 
-def _take_row(row: dict[str, str], rows: dict[str, dict[str, str]], found: Comparison) -> None:
+def _add_row(row: dict[str, str], rows: dict[str, dict[str, str]], found: Comparison) -> None:
+    """Add a row to `rows` under its number, or to `found` if it is unreadable or repeated."""
     canonical = canonical_patent_number(row["id"]) or ""
-    row["date"] = row["date"].strip().removesuffix(".0")  # as a table that went through floats spells it
+    row["date"] = (
+        row["date"].strip().removesuffix(".0")
+    )  # ".0" is left by a table that was read as numbers and written again
     if not re.fullmatch(r"D[1-9][0-9]{0,11}", canonical) or not re.fullmatch(r"[0-9]{8}", row["date"]):
         found.one_sided.append(OneSided(row["id"][:40], row["date"][:40], "unreadable_row"))
         return
@@ -199,7 +224,7 @@ def _take_row(row: dict[str, str], rows: dict[str, dict[str, str]], found: Compa
 
 
 def _dropped(folder: DataFolder, week: str) -> dict[str, str]:
-    """Numbers of members that came to nothing in a week, with the reason."""
+    """Numbers of a week's patents that were dropped before they became rows, with the reason."""
     reports = [read_report(folder, table_path(folder, "grants", week))]
     _, kept = state_of(folder, "archives", week)
     reports += [kept] if kept else []
@@ -215,6 +240,7 @@ def _dropped(folder: DataFolder, week: str) -> dict[str, str]:
 def _compare_row(
     number: str, theirs: Mapping[str, str], here: Mapping[str, str], grant: Mapping[str, Any], found: Comparison
 ) -> None:
+    """Compare the row of one patent, column by column, and add the result to `found`."""
     for column in found.columns:
         if theirs[column] == here[column]:
             found.equal[column] += 1
@@ -230,9 +256,9 @@ def explain(column: str, theirs: str, here: str, grant: Mapping[str, Any]) -> st
     """Why two values of a column differ: a key of `REASONS`.
 
     Args:
-        column: One of IMPACT's twelve.
-        theirs: As IMPACT's table has it.
-        here: As `impact_row` has it.
+        column: One of IMPACT's twelve columns.
+        theirs: The value in IMPACT's table.
+        here: The value that `impact_row` gives.
         grant: The row of `schemas.GRANTS`.
 
     >>> explain("class", "D 5 59", "D5/59", {})
@@ -327,7 +353,7 @@ _EXPLAINERS: dict[str, Callable[[str, str, Mapping[str, Any]], str]] = {
 
 
 def read_list(text: str) -> list[str] | None:
-    """The list that a field spells as Python would; None where it spells none.
+    """The list that a field spells as Python does; None if it is not a list.
 
     >>> read_list("['D28/47', '30/50']"), read_list("nan")
     (['D28/47', '30/50'], None)
@@ -352,7 +378,7 @@ def _compact(symbol: str) -> str:
 
 
 def _is_subsequence(part: Sequence[Any], whole: Sequence[Any]) -> bool:
-    """Whether `whole` gives `part` when some of its items are left out."""
+    """Whether `part` is `whole` with some of its items left out."""
     rest: Iterator[Any] = iter(whole)
     return all(item in rest for item in part)
 
@@ -363,11 +389,22 @@ def _short(text: str) -> str:
 
 # --- The page ---------------------------------------------------------------------------------------------------------
 
-_MOST_SHOWN = 50  # differences of one column and reason on the page; the JSON holds all
+_MAX_SHOWN = 50  # differences of one column and reason on the page; the JSON has all
 
 
 def write_page(found: Comparison, table: str, folder: DataFolder, out: Path) -> None:
-    """Write the comparison as one HTML page. Raises ConfigError where `out` is a folder, OutputError as files do."""
+    """Write the comparison as one HTML page.
+
+    Args:
+        found: The comparison.
+        table: Name of IMPACT's table, for the heading.
+        folder: The data folder that was compared, for the heading.
+        out: The HTML file.
+
+    Raises:
+        ConfigError: `out` is a folder.
+        OutputError: The file cannot be written.
+    """
     if out.is_dir():
         raise ConfigError(f"{out} is a folder; name an HTML file")
     environment = page_environment(Path(__file__).parent)
@@ -381,7 +418,7 @@ def write_page(found: Comparison, table: str, folder: DataFolder, out: Path) -> 
         groups=groups,
         presence=Counter(item.reason for item in found.one_sided),
         reasons=REASONS | PRESENCE_REASONS,
-        most=_MOST_SHOWN,
+        most=_MAX_SHOWN,
     )
     target = DataFolder(out.resolve().parent)
     with target.writing(target.path(out.name)) as file:

@@ -281,7 +281,7 @@ def test_compare_tells_differences_from_a_table_and_writes_a_page(designclip, re
     assert code == 0 and "6 rows of IMPACT, 6 patents here, 5 in both" in " ".join(out.split())
     theirs.write_text("no table")
     code, _, err = designclip("compare", theirs, "-d", data_dir)
-    assert code == 2 and "is no table of IMPACT" in err
+    assert code == 2 and "is not a table of IMPACT" in err
 
 
 # --- Stopped and continued --------------------------------------------------------------------------------------------

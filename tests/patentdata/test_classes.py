@@ -60,11 +60,11 @@ def test_a_range_of_subclasses_has_both_ends_written_out(printed, symbol):
 
 
 @pytest.mark.parametrize("printed", [None, "", "   ", "None", "D", "D14", "%%%%%%", "0203-"])
-def test_what_is_no_class_is_none(printed):
+def test_text_that_is_not_a_class_gives_none(printed):
     assert canonical_uspc(printed) is None
 
 
-def test_only_the_33_design_classes_count_as_a_design_class():
+def test_a_class_outside_the_design_classification_is_not_a_design_class():
     assert uspc_design_class("D14/209.1") == "D14"
     assert uspc_design_class("428/156") is None
     assert uspc_design_class(None) is None
@@ -80,7 +80,7 @@ def test_the_class_tables_are_complete_and_indexed_in_order():
 
 
 @pytest.mark.parametrize(("printed", "code"), [("0203", "02-03"), ("02-03", "02-03"), ("2-03", "02-03"), ("x", None)])
-def test_a_locarno_class_has_its_hyphen(printed, code):
+def test_a_locarno_class_is_written_with_a_hyphen(printed, code):
     assert canonical_locarno(printed) == code
 
 
@@ -102,5 +102,5 @@ def test_a_locarno_class_has_its_hyphen(printed, code):
         (None, None),
     ],
 )
-def test_a_patent_number_has_one_form(printed, number):
+def test_a_patent_number_has_one_canonical_form(printed, number):
     assert canonical_patent_number(printed) == number

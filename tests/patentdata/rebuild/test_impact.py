@@ -1,4 +1,4 @@
-"""IMPACT's layout, and what a table of IMPACT is compared for."""
+"""IMPACT's layout, and the comparison of a table of IMPACT with the data folder."""
 
 import csv
 import datetime
@@ -39,7 +39,7 @@ WEEKS = ("I20240102", "I20240109")
 
 
 def walk(source: Path, data_dir: Path) -> DataFolder:
-    """Every week of a folder, from archive to captions."""
+    """Run every week in a folder through the four weekly stages, from archives to captions."""
     folder = DataFolder(data_dir)
     for archive in list_weeks(str(source)):
         keep_archive(folder, archive, ArchivesConfig())
@@ -74,7 +74,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def grant(**fields: object) -> dict:
-    """A row of grants with the fields that a test is about."""
+    """A row of grants; a test states only the fields that it is about."""
     blank = {
         "patent_number": "D900001",
         "title": "Chair",
@@ -98,7 +98,7 @@ def grant(**fields: object) -> dict:
 # --- The layout -------------------------------------------------------------------------------------------------------
 
 
-def test_a_year_has_its_table_of_twelve_columns_and_a_folder_a_patent(folder, source, tmp_path):
+def test_a_year_has_a_table_of_twelve_columns_and_a_folder_for_each_patent(folder, source, tmp_path):
     write(folder, tmp_path)
     rows = table(tmp_path / "2024.csv")
     assert list(rows[0]) == list(COLUMNS) and len(COLUMNS) == 12
@@ -121,7 +121,7 @@ def test_the_files_of_a_patent_are_those_of_the_archive_byte_for_byte(folder, so
                     assert (tmp_path / "2024" / name).read_bytes() == packed.read(name)
 
 
-def test_what_is_written_is_left_alone(folder, tmp_path):
+def test_a_second_run_writes_nothing(folder, tmp_path):
     write(folder, tmp_path)
     before = times(tmp_path)
     write(folder, tmp_path)
@@ -129,33 +129,33 @@ def test_what_is_written_is_left_alone(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "harm", ["file gone", "file cut", "folder gone", "table cut", "rows gone", "left half written"]
+    "damage", ["file missing", "file cut", "folder missing", "table cut", "rows missing", "left half-written"]
 )
-def test_what_is_harmed_is_written_again_as_it_was(folder, tmp_path, harm):
+def test_damaged_output_is_written_again_with_the_same_bytes(folder, tmp_path, damage):
     write(folder, tmp_path)
-    before, moments = hashes(tmp_path), times(tmp_path)
+    hashes_before, times_before = hashes(tmp_path), times(tmp_path)
     patent = tmp_path / "2024" / "USD0900001-20240102"
     drawing = patent / "USD0900001-20240102-D00001.TIF"
-    match harm:
-        case "file gone":
+    match damage:
+        case "file missing":
             drawing.unlink()
         case "file cut":
             drawing.write_bytes(drawing.read_bytes()[:-1])
-        case "folder gone":
+        case "folder missing":
             shutil.rmtree(patent)
         case "table cut":
             (tmp_path / "2024.csv").write_text("title,id\r\n")
-        case "rows gone":
+        case "rows missing":
             (tmp_path / ".weeks" / f"{WEEKS[0]}.csv").unlink()
         case _:
             patent.rename(patent.with_name(f".{patent.name}.writing"))
     write(folder, tmp_path)
-    assert hashes(tmp_path) == before
-    others = {path for path in moments if "20240109" in path or "D0900002" in path}
-    assert all(times(tmp_path)[path] == moments[path] for path in others)
+    assert hashes(tmp_path) == hashes_before
+    others = {path for path in times_before if "20240109" in path or "D0900002" in path}
+    assert all(times(tmp_path)[path] == times_before[path] for path in others)
 
 
-def test_a_week_re_issued_without_a_patent_takes_its_folder_away(source, tmp_path):
+def test_the_folder_of_a_patent_is_removed_if_its_week_is_re_issued_without_it(source, tmp_path):
     here, out = tmp_path / "source", tmp_path / "impact"
     shutil.copytree(source, here)
     folder = walk(here, tmp_path / "data")
@@ -167,7 +167,7 @@ def test_a_week_re_issued_without_a_patent_takes_its_folder_away(source, tmp_pat
     assert [row["id"] for row in table(out / "2024.csv")] == ["D0900001", "D0900003", "D0900004"]
 
 
-def test_names_from_outside_never_lead_out_of_the_patents_folder(source, tmp_path):
+def test_file_names_in_an_archive_never_lead_out_of_the_folder_of_the_patent(source, tmp_path):
     here = tmp_path / "source"
     here.mkdir()
     with tarfile.open(source / f"{WEEKS[0]}.tar") as archive:
@@ -188,7 +188,7 @@ def test_names_from_outside_never_lead_out_of_the_patents_folder(source, tmp_pat
     assert not list(tmp_path.glob("evil*")) and (tmp_path / "impact/2024/USD0900001-20240102/evil.TIF").is_file()
 
 
-def test_a_patent_without_a_grant_has_no_folder_and_is_counted(source, tmp_path):
+def test_a_patent_without_a_grant_gets_no_folder_and_is_counted(source, tmp_path):
     config = SpecimenConfig(num_patents=2, damage=("missing_title",), drawing_scale=0.3)
     draw_week(tmp_path / "source", WEEKS[0], config)
     folder = walk(tmp_path / "source", tmp_path / "data")
@@ -197,18 +197,18 @@ def test_a_patent_without_a_grant_has_no_folder_and_is_counted(source, tmp_path)
     assert len(list((tmp_path / "impact" / "2024").iterdir())) == 1
 
 
-def test_a_week_that_is_not_done_is_refused(folder, tmp_path):
+def test_a_week_with_a_missing_stage_is_refused(folder, tmp_path):
     with pytest.raises(OutputError, match="of I20240116 is missing; run rebuild again"):
         write_week(folder, "I20240116", tmp_path)
 
 
-def test_two_runs_do_not_write_one_layout(tmp_path):
-    refusal = pytest.raises(OutputError, match="another run is writing to")
-    with locked_layout(tmp_path), refusal, locked_layout(tmp_path):
+def test_two_runs_cannot_write_one_layout_at_the_same_time(tmp_path):
+    refused = pytest.raises(OutputError, match="another run is writing to")
+    with locked_layout(tmp_path), refused, locked_layout(tmp_path):
         pass
 
 
-def test_a_row_has_every_class_canonical_and_in_order():
+def test_a_row_has_every_class_in_canonical_form_and_in_order():
     row = impact_row(
         grant(
             uspc="D2/840",
@@ -223,13 +223,13 @@ def test_a_row_has_every_class_canonical_and_in_order():
     assert row["class_search"] == "['06-01', 'D2/840', 'D2/977', 'D14/209.1', '428/156', 'D14/485-D14/495']"
 
 
-def test_the_number_of_figures_is_that_of_the_declared_ones():
+def test_the_number_of_figures_is_the_number_declared_or_else_the_number_stated():
     four = [{"text": f"FIG. {number} is a view."} for number in range(1, 5)]
     assert impact_row(grant(figures=four, num_figures=1), [], None)["no_figs"] == "4"
     assert impact_row(grant(figures=[], num_figures=3), [], None)["no_figs"] == "3"
 
 
-def test_a_number_is_printed_with_its_zeros():
+def test_a_patent_number_is_printed_with_leading_zeros():
     assert [impact_number(number) for number in ("D907292", "D1050475", "D99999")] == [
         "D0907292",
         "D1050475",
@@ -237,7 +237,7 @@ def test_a_number_is_printed_with_its_zeros():
     ]
 
 
-def test_the_caption_of_a_patent_is_that_of_its_front_page_else_of_a_perspective_view():
+def test_the_caption_of_a_patent_is_that_of_its_front_page_or_else_of_a_perspective_view():
     views = [
         {"view_id": "a", "viewpoint": "front", "is_front_page": False},
         {"view_id": "b", "viewpoint": "perspective", "is_front_page": False},
@@ -251,7 +251,8 @@ def test_the_caption_of_a_patent_is_that_of_its_front_page_else_of_a_perspective
 # --- The comparison ---------------------------------------------------------------------------------------------------
 
 
-def described(theirs: list[str], ours: list[str], others: tuple[str, ...] = ()) -> str:
+def reason_for_descriptions(theirs: list[str], ours: list[str], others: tuple[str, ...] = ()) -> str:
+    """Why two lists of figure descriptions differ; `others` are paragraphs of the grant that describe no figure."""
     return explain("fig_desc", repr(theirs), repr(ours), grant(other_paragraphs=list(others)))
 
 
@@ -287,21 +288,21 @@ def test_a_difference_has_its_reason(column, theirs, here, fields, reason):
 def test_a_difference_of_descriptions_has_its_reason():
     notice = "The file of this patent contains at least one drawing executed in color."
     one, two = "FIG. 1 is a front view;", "FIG. 2 is a rear view."
-    assert described([notice, one], [one, two], (notice,)) == "shifted_paragraphs"
-    assert described(["FIG. 1 is a front view ;", two], [one, two]) == "blanks_at_markup"
-    assert described([f"{one} {two}"], [one, two]) == "figures_share_a_paragraph"
-    assert described([one], [one, two]) == "fewer_paragraphs"
-    assert described(["FIG. 9 is a cat."], [one, two]) == "different"
+    assert reason_for_descriptions([notice, one], [one, two], (notice,)) == "shifted_paragraphs"
+    assert reason_for_descriptions(["FIG. 1 is a front view ;", two], [one, two]) == "blanks_at_markup"
+    assert reason_for_descriptions([f"{one} {two}"], [one, two]) == "figures_share_a_paragraph"
+    assert reason_for_descriptions([one], [one, two]) == "fewer_paragraphs"
+    assert reason_for_descriptions(["FIG. 9 is a cat."], [one, two]) == "different"
 
 
-def test_the_layouts_own_table_differs_in_nothing(folder, tmp_path):
+def test_the_table_that_the_layout_writes_has_no_differences(folder, tmp_path):
     write(folder, tmp_path)
     found = compare(tmp_path / "2024.csv", folder)
     assert (found.num_impact, found.num_here, found.num_both) == (4, 4, 4)
     assert found.differences == [] and found.one_sided == []
 
 
-def test_patents_on_one_side_are_told_with_the_reason(tmp_path):
+def test_patents_on_one_side_only_are_listed_with_the_reason(tmp_path):
     config = SpecimenConfig(num_patents=3, damage=("missing_title",), drawing_scale=0.3)
     draw_week(tmp_path / "source", WEEKS[0], config)
     folder = walk(tmp_path / "source", tmp_path / "data")
@@ -328,9 +329,9 @@ def test_patents_on_one_side_are_told_with_the_reason(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [("a,b\n1,2\n", "is no table of IMPACT: it has no columns id and date"), (None, "cannot read .*: No such file")],
+    [("a,b\n1,2\n", "is not a table of IMPACT: it has no columns id and date"), (None, "cannot read .*: No such file")],
 )
-def test_what_is_no_table_of_impact_is_refused_in_a_sentence(folder, tmp_path, content, sentence):
+def test_a_file_that_is_not_a_table_of_impact_is_refused_in_a_sentence(folder, tmp_path, content, sentence):
     path = tmp_path / "2024.csv"
     if content is not None:
         path.write_text(content)
@@ -338,7 +339,7 @@ def test_what_is_no_table_of_impact_is_refused_in_a_sentence(folder, tmp_path, c
         compare(path, folder)
 
 
-def test_the_page_shows_what_stands_in_the_tables_as_text(folder, tmp_path):
+def test_the_page_escapes_the_values_of_the_tables(folder, tmp_path):
     theirs = tmp_path / "2024.csv"
     theirs.write_text('title,id,date\n"<script>alert(1)</script>",D0900001,20240102\n')
     found = compare(theirs, folder)
@@ -349,7 +350,7 @@ def test_the_page_shows_what_stands_in_the_tables_as_text(folder, tmp_path):
 
 
 @pytest.mark.real
-def test_of_29_real_patents_every_difference_from_impact_has_a_reason(real_data, tmp_path):
+def test_every_difference_between_29_real_patents_and_impact_has_a_reason(real_data, tmp_path):
     folder = DataFolder(tmp_path / "data")
     for archive in list_weeks(str(real_data / "redbook")):
         keep_archive(folder, archive, ArchivesConfig())
@@ -359,5 +360,5 @@ def test_of_29_real_patents_every_difference_from_impact_has_a_reason(real_data,
     assert found.reasons("fig_desc") == {"shifted_paragraphs": 4, "blanks_at_markup": 4}
     assert found.reasons("class") == {"canonical_form": 25, "further_classes": 4}
     assert found.reasons("class_search") == {"canonical_form": 20, "further_classes": 9}
-    as_they_are = set(found.columns) - {"fig_desc", "class", "class_search"}
-    assert all(found.equal[column] == 29 for column in as_they_are)
+    other_columns = set(found.columns) - {"fig_desc", "class", "class_search"}
+    assert all(found.equal[column] == 29 for column in other_columns)
