@@ -1,7 +1,7 @@
-"""Files that a server lists, and how their bytes come: in order or by Range, resumed when a connection is cut.
+"""Requests for listings and files: how patiently they are made, and what the answers mean.
 
-Nothing that a message could give away passes this module: exceptions of the HTTP libraries, which carry addresses with
-their signatures, are turned into sentences that name the file and the host alone.
+No secret leaves this module in a message: exceptions of the HTTP libraries, whose addresses include signatures, are
+turned into sentences that name only the file and the host.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
@@ -27,23 +27,27 @@ from patentdata.errors import SourceDownError, SourceError
 
 ResultT = TypeVar("ResultT")
 
+_LOG = logging.getLogger(__name__)
+_RETRY_NAME = "designclip fetch"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadsConfig:
     """How patient a download is, and how it asks.
 
     Attributes:
-        attempts: Tries in a row without a byte gained before a file is given up.
-        patience_s: Or this long since the first of them.
-        wait_initial_s: Wait before the second try; doubles from try to try.
-        wait_max_s: Longest wait between two tries.
-        wait_jitter_s: Up to this much more, at random.
-        wait_429_s: Least wait after "too many requests" where the server names none.
-        connect_timeout_s: Longest wait for a connection.
-        read_timeout_s: Longest wait for the next bytes; the portal may take minutes to begin.
-        max_ranges: Range requests for one ZIP before it is rather fetched whole.
-        receive_buffer_bytes: What the system may take in ahead of the reader, who stops somewhere in the middle of an
-            archive; 0 leaves it to the system, which is faster from far away and wastes some megabytes an archive.
+        attempts: Tries without a single byte received, in a row, before a file is given up.
+        patience_s: Time since the first of these tries after which a file is given up, in seconds.
+        wait_initial_s: Wait before the second try, in seconds; it doubles from try to try.
+        wait_max_s: Longest wait between two tries, in seconds.
+        wait_jitter_s: Largest random time that is added to a wait, in seconds.
+        wait_429_s: Least wait after "too many requests", in seconds, if the server does not say how long.
+        connect_timeout_s: Longest wait for a connection, in seconds.
+        read_timeout_s: Longest wait for the next bytes, in seconds; the portal may take minutes to begin.
+        max_ranges: Range requests for one ZIP after which it is fetched whole.
+        receive_buffer_bytes: How much the system may receive ahead of the reader, which stops somewhere in the middle
+            of an archive; 0 leaves it to the system, which is faster over long distances and wastes some megabytes for
+            each archive.
     """
 
     attempts: int = 20
@@ -67,38 +71,16 @@ class DownloadsConfig:
 
     @property
     def timeouts_s(self) -> tuple[float, float]:
+        """Timeouts of connecting and of reading, as `requests` takes them."""
         return self.connect_timeout_s, self.read_timeout_s
 
 
-@dataclass(frozen=True, kw_only=True)
-class ListedFile:
-    """One file as its source lists it; what the source does not state is None.
-
-    Attributes:
-        name: Its own name, without folders.
-        url: Where it lies, without keys.
-        num_bytes: Size.
-        released: When it was published, ISO 8601.
-        modified: When it was last changed, ISO 8601.
-        etag: The server's own mark of this very content.
-        sha256: Hash of the content, hexadecimal.
-    """
-
-    name: str
-    url: str
-    num_bytes: int | None = None
-    released: str | None = None
-    modified: str | None = None
-    etag: str | None = None
-    sha256: str | None = None
-
-
 class InterruptionError(SourceError):
-    """A passing trouble of a server or a connection, worth another try.
+    """A transient failure of a server or a connection; another try may succeed.
 
     Args:
         sentence: What happened.
-        wait_s: Least wait that the server asks for, in seconds.
+        wait_s: Least wait that the server asks for, in seconds; 0 if it asks for none.
     """
 
     def __init__(self, sentence: str, wait_s: float = 0.0) -> None:
@@ -109,18 +91,11 @@ class InterruptionError(SourceError):
         return InterruptionError, (str(self), self.wait_s)
 
 
-class Ask(Protocol):
-    """Asks the server for a stretch of a file and gives its answer, 200, 206 or 416, unread."""
-
-    def __call__(self, headers: dict[str, str], /) -> requests.Response:
-        """Raises InterruptionError where another try may help, another SourceError where it will not."""
-
-
 def with_retries(config: DownloadsConfig, action: Callable[[], ResultT]) -> ResultT:
-    """The result of an action, tried again after each `InterruptionError` as the settings say.
+    """The result of an action, which is tried again after each `InterruptionError` as the settings say.
 
     Raises:
-        SourceDownError: It was given up; the sentence is that of the last try.
+        SourceDownError: No try succeeded; the sentence is that of the last one.
     """
 
     def wait_s(error: Exception) -> bool | float:
@@ -137,19 +112,29 @@ def with_retries(config: DownloadsConfig, action: Callable[[], ResultT]) -> Resu
             wait_initial=config.wait_initial_s,
             wait_max=config.wait_max_s,
             wait_jitter=config.wait_jitter_s,
-        ):
+        ).with_name(_RETRY_NAME, (), {}):
+            num_tries = attempt.num
             with attempt:
-                num_tries = attempt.num
-                return action()
+                try:
+                    return action()
+                except InterruptionError as error:
+                    _LOG.info("try %d of %d failed: %s", num_tries, config.attempts, error)
+                    raise
     except InterruptionError as error:
-        asked = f"it asks for {error.wait_s:.0f} s of rest" if error.wait_s > config.patience_s else ""
-        gave_up = asked or (f"given up after {num_tries} tries" if num_tries > 1 else "not tried again")
-        raise SourceDownError(f"{error}; {gave_up}, run again later") from None
+        if error.wait_s > config.patience_s:
+            outcome = f"it asks to wait {error.wait_s:.0f} s"
+        else:
+            outcome = f"given up after {num_tries} tries" if num_tries > 1 else "not tried again"
+        raise SourceDownError(f"{error}; {outcome}, run again later") from None
     raise AssertionError("unreachable")
 
 
 class SmallBufferAdapter(HTTPAdapter):
-    """Connections into which the system takes no more than so many bytes ahead of the reader."""
+    """Connections on which the system receives only a limited number of bytes ahead of the reader.
+
+    Args:
+        receive_buffer_bytes: That number.
+    """
 
     def __init__(self, receive_buffer_bytes: int) -> None:
         self._buffer = (socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
@@ -161,7 +146,7 @@ class SmallBufferAdapter(HTTPAdapter):
 
 
 def plain_session(*, receive_buffer_bytes: int = 0) -> requests.Session:
-    """A session that takes bytes as they are and tries nothing again by itself.
+    """A session that does not decompress bytes and does not retry by itself.
 
     Args:
         receive_buffer_bytes: See `DownloadsConfig`.
@@ -179,33 +164,41 @@ def plain_session(*, receive_buffer_bytes: int = 0) -> requests.Session:
 def send(
     session: requests.Session, method: str, url: str, *, name: str, config: DownloadsConfig, **options: Any
 ) -> requests.Response:
-    """The answer to a request, its body unread; `name` is what the request is about, for messages.
+    """The answer to a request, with its body unread.
+
+    Args:
+        session: Sends the request.
+        method: "GET" or "HEAD".
+        url: The address.
+        name: What is requested, for messages.
+        config: Timeouts.
+        options: Further arguments of `requests.Session.request`.
 
     Raises:
-        InterruptionError: No answer came.
-        SourceError: The address cannot be asked at all.
+        InterruptionError: There was no answer.
+        SourceError: No request can be sent to the address.
     """
     failure: SourceError
     host = urlsplit(url).hostname or "the server"
-    with contextlib.suppress(ValueError):  # of an address that cannot be parsed: left to requests
+    with contextlib.suppress(ValueError):  # an address that cannot be parsed is an error of requests, below
         host = urlsplit(url).netloc.rpartition("@")[2] or host
     try:
         return session.request(method, url, stream=True, timeout=config.timeouts_s, **options)
     except requests.Timeout:
         failure = InterruptionError(f"{host} did not answer in time for {name}")
     except requests.TooManyRedirects:
-        failure = SourceError(f"{host} sends {name} in circles; check the address")
+        failure = SourceError(f"{host} redirects {name} in a circle; check the address")
     except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema):
-        failure = SourceError(f"the address of {name} at {host} is none that can be asked; check the address")
+        failure = SourceError(f"the address of {name} at {host} is not a web address; check it")
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         failure = InterruptionError(f"no connection to {host} for {name} ({type(error).__name__})")
-    except ValueError:  # of requests, which looks at where an answer redirects to, though nobody follows
-        failure = SourceError(f"{host} sends {name} to an address that is none; run again later")
-    raise failure  # outside of the handler: the library's exception, which names the whole address, is not chained
+    except ValueError:  # requests parses the address that an answer redirects to, even if redirects are not followed
+        failure = SourceError(f"{host} redirects {name} to an invalid address; run again later")
+    raise failure  # outside of the handlers, so that the library's exception, which has the address, is not chained
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds of rest that an answer asks for, as a number or a date; None where it says nothing readable.
+    """Seconds to wait that an answer asks for, as a number or as a date; None if it does not say or cannot be read.
 
     >>> retry_after_s({"Retry-After": "7"})
     7.0
@@ -220,26 +213,33 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def raise_if_transient(response: requests.Response, *, who: str, name: str, config: DownloadsConfig) -> None:
-    """Raise InterruptionError for an answer that says "later": 408, 429 and all of the server's own faults."""
+    """Raise InterruptionError if an answer means that another try may succeed: 408, 429, and all errors of the server.
+
+    Args:
+        response: The answer.
+        who: What to call the server in messages.
+        name: What was requested, for messages.
+        config: Says how long to wait after 429, if the server does not.
+    """
     status = response.status_code
     if status == 429:
-        rest_s = max(retry_after_s(response.headers) or 0.0, config.wait_429_s)
-        raise InterruptionError(f"{who} has had too many requests (429), the last for {name}", rest_s)
+        wait_s = max(retry_after_s(response.headers) or 0.0, config.wait_429_s)
+        raise InterruptionError(f"{who} received too many requests (429), the last for {name}", wait_s)
     if status == 408 or status >= 500:
         raise InterruptionError(f"{who} is out of order ({status}) for {name}", retry_after_s(response.headers) or 0.0)
 
 
 def raise_if_html(response: requests.Response, *, who: str, name: str) -> None:
-    """Raise SourceDownError where the answer, whatever its status, is a page for a browser."""
+    """Raise SourceDownError if an answer, whatever its status, is a page for a browser."""
     if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html":
         raise SourceDownError(
-            f"{who} sent a web page instead of {name}; the address is an old one or the way there asks for a login, "
-            "check the source"
+            f"{who} sent a web page instead of {name}; the address is outdated, or something on the way asks for a "
+            "login; check the source"
         )
 
 
 def shown_url(url: str) -> str:
-    """An address fit for messages and notes: without user, password, query and fragment.
+    """An address as it may appear in messages and notes: without user, password, query and fragment.
 
     >>> shown_url("https://user:secret@host/a.tar?signature=x")
     'https://host/a.tar'
@@ -248,13 +248,17 @@ def shown_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-class _WithoutSignatures(logging.Filter):
-    """Takes what follows a "?" out of what urllib3 says at its most talkative: signatures live there."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
-        return True
+def _without_signature(record: logging.LogRecord) -> bool:
+    """Remove what follows a "?" from a record of urllib3, which logs addresses with their signatures at DEBUG."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
+    return True
 
 
-logging.getLogger("urllib3.connectionpool").addFilter(_WithoutSignatures())
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    """Whether a record of stamina is about retries of other code; `with_retries` logs its own, as sentences."""
+    return getattr(record, "stamina.callable", None) != _RETRY_NAME
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_without_signature)
+logging.getLogger("stamina").addFilter(_is_not_ours)

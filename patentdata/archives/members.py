@@ -1,4 +1,8 @@
-"""Members of a tar or ZIP archive, read in order from a stream of bytes."""
+"""Members of a tar or ZIP archive, read in order.
+
+A tar is read as a stream, from front to back; a ZIP by its directory, which is at its end. The readers of the standard
+library take an archive that was cut short for a shorter one, so its end is checked here.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +19,12 @@ from typing import BinaryIO
 from patentdata.errors import ArchiveError
 
 _BLOCK = 512
-
 _END_OF_TAR_BYTES = 2 * _BLOCK
-
 _COPY_BYTES = 1 << 20
-
 _LONGEST_ZIP_END_BYTES = 22 + 0xFFFF  # the end record and the longest comment
-
 _MOST_EMPTY_READS = 100
 
-COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound on what one call gives
-
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound on what one call returns
 READ_ERRORS = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -40,9 +39,15 @@ READ_ERRORS = (
 
 @dataclass(frozen=True)
 class Member:
-    """One entry of an archive; `read` gives its bytes and is valid until the next member is asked for.
+    """One entry of an archive.
 
-    A streamed one has those before it behind it; the others can be read in any order, at no cost for those between.
+    Attributes:
+        name: Name with folders, as the archive spells it.
+        num_bytes: Size that the archive states.
+        is_plain_file: Whether it is neither a folder, a link or a device, nor encrypted.
+        is_folder: Whether it is a folder.
+        read: Returns the bytes; to be called before the next member is asked for.
+        is_streamed: Whether all members before it had to be read to reach it, as in a tar.
     """
 
     name: str
@@ -54,11 +59,20 @@ class Member:
 
 
 def is_folder(info: zipfile.ZipInfo) -> bool:
-    """As `ZipInfo.is_dir`, which raises at an entry without a name."""
+    """Whether an entry is a folder; `ZipInfo.is_dir` raises for an entry without a name."""
     return info.filename.endswith("/")
 
 
 def read_members(source: HashingSource, name: str) -> Iterator[Member]:
+    """The members of an archive in order; its first bytes decide how it is read.
+
+    Args:
+        source: The archive.
+        name: What to call it in messages.
+
+    Raises:
+        ArchiveError: Not an archive, or one that is damaged or cut short; the latter may show only at the end.
+    """
     head = source.peek(_BLOCK)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         source.is_zip = True
@@ -93,7 +107,7 @@ def _tar_members(source: HashingSource, name: str) -> Iterator[Member]:
     except READ_ERRORS as error:
         raise ArchiveError(f"{name} is cut short or damaged ({error}); fetch it again") from error
     source.drain()
-    # tarfile ends in silence at a header it cannot read, so what lies behind its last position is looked at here
+    # tarfile silently ends at a header it cannot read, so the bytes after its last position are checked here
     if source.end_of_data > archive.offset:
         raise ArchiveError(f"{name} is damaged at byte {archive.offset}; fetch it again")
     if source.num_bytes < archive.offset + _END_OF_TAR_BYTES:
@@ -101,6 +115,7 @@ def _tar_members(source: HashingSource, name: str) -> Iterator[Member]:
 
 
 def _read_exactly(archive: tarfile.TarFile, info: tarfile.TarInfo, name: str) -> bytes:
+    """The bytes of a tar's member; fewer than its header states are an error."""
     try:
         return archive.extractfile(info).read()  # type: ignore[union-attr]
     except READ_ERRORS as error:
@@ -127,7 +142,7 @@ def _zip_members(source: HashingSource, name: str) -> Iterator[Member]:
 
 
 def _is_whole_zip(file: BinaryIO, archive: zipfile.ZipFile) -> bool:
-    """Whether the directory found is the file's own: zipfile would also take that of a member stored near a cut."""
+    """Whether the directory found is the file's own: zipfile also accepts that of a ZIP stored in it near a cut."""
     num_bytes = file.seek(0, io.SEEK_END)
     file.seek(max(num_bytes - _LONGEST_ZIP_END_BYTES, 0))
     tail = file.read()
@@ -138,7 +153,7 @@ def _is_whole_zip(file: BinaryIO, archive: zipfile.ZipFile) -> bool:
 
 
 def _read_or_empty(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """A member's bytes; empty, and so dropped as broken, where they cannot be unpacked or fail their checksum."""
+    """The bytes of a ZIP's member; empty, and so dropped as broken, if they cannot be unpacked or are damaged."""
     if info.compress_type not in COMPRESSIONS:
         return b""
     try:
@@ -148,6 +163,7 @@ def _read_or_empty(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 
 def _is_old_tar(head: bytes) -> bool:
+    """Whether a file begins with a header of a tar from before the "ustar" mark."""
     try:
         tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
     except tarfile.HeaderError:
@@ -156,12 +172,21 @@ def _is_old_tar(head: bytes) -> bool:
 
 
 def shown_name(name: str) -> str:
-    """A name from outside, fit for a message: one line, bounded."""
+    """A name from outside as it may appear in a message: one line, bounded."""
     return name.encode("ascii", "backslashreplace").decode().replace("\n", "\\n")[:200]
 
 
 class HashingSource(io.RawIOBase):
-    """An archive read once from front to back, hashed as it passes."""
+    """An archive that is read once from front to back, and hashed while it is read.
+
+    Args:
+        file: The archive.
+
+    Attributes:
+        num_bytes: Bytes read so far.
+        is_zip: Whether it is a ZIP, which is not read through this stream but by `seekable_file`.
+        end_of_data: Position after the last byte read that is not zero.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -169,14 +194,14 @@ class HashingSource(io.RawIOBase):
         self._ahead = b""
         self.num_bytes = 0
         self.is_zip = False
-        self.end_of_data = 0  # position behind the last byte that is not zero
-        self._num_empty = 0  # reads that gave nothing, in a row
+        self.end_of_data = 0
+        self._num_empty = 0  # reads that returned nothing, in a row
 
     def readable(self) -> bool:
         return True
 
     def peek(self, num_bytes: int) -> bytes:
-        """The first bytes, left in place."""
+        """The first bytes, which are read again by `read`."""
         while len(self._ahead) < num_bytes and (chunk := self._file.read(num_bytes - len(self._ahead))):
             self._ahead += chunk
         return self._ahead
@@ -186,27 +211,27 @@ class HashingSource(io.RawIOBase):
             data, self._ahead = self._ahead[:num_bytes], self._ahead[num_bytes:]
         else:
             data = self._file.read(num_bytes)
-        # tarfile passes over a member of 2^80 bytes in steps of 32 KiB, also behind the end
+        # tarfile skips a member of 2^80 bytes in steps of 32 KiB, also after the end of the file
         self._num_empty = 0 if data else self._num_empty + 1
         if self._num_empty > _MOST_EMPTY_READS:
             raise EOFError("a member is longer than the file")
         self._digest.update(data)
-        if inked := data.rstrip(b"\0"):
-            self.end_of_data = self.num_bytes + len(inked)
+        if content := data.rstrip(b"\0"):
+            self.end_of_data = self.num_bytes + len(content)
         self.num_bytes += len(data)
         return data
 
     def drain(self) -> None:
-        """Read what is left, for the hash."""
+        """Read the rest, for the hash."""
         while self.read(_COPY_BYTES):
             pass
 
     def seekable_file(self) -> BinaryIO:
-        """The file itself, for the reader of ZIPs, which starts at the end."""
+        """The file itself, for zipfile, which starts at the end."""
         return self._file
 
     def finish(self) -> str:
-        """Hash of the whole archive; one that was read out of order is read once more."""
+        """Hash of the whole archive, hexadecimal; a ZIP, which was read out of order, is read once more for it."""
         if self._ahead:
             self._file.seek(0)
             self._ahead = b""

@@ -277,8 +277,8 @@ def test_a_week_is_fetched_in_spite_of_a_transient_failure(server, tmp_path, kep
     ("fault", "sentence"),
     [
         (Fault(status=503), r"is out of order \(503\) for I20240102\.tar; given up after 5 tries, run again later"),
-        (Fault(status=429), r"has had too many requests \(429\), the last for I20240102\.tar; given up after 5 tries"),
-        (Fault(status=429, headers={"Retry-After": "5000"}), r"\(429\).*; it asks for 5000 s of rest, run again later"),
+        (Fault(status=429), r"received too many requests \(429\), the last for I20240102\.tar; given up after 5 tries"),
+        (Fault(status=429, headers={"Retry-After": "5000"}), r"\(429\).*; it asks to wait 5000 s, run again later"),
         (Fault(cut_after=0), r"the connection was cut within I20240102\.tar.*; given up after 5 tries"),
         (
             Fault(expired=True),
