@@ -1,4 +1,4 @@
-# The project with its environment from the locks. `--build-arg LOCK=cpu` leaves CUDA's vLLM away.
+# The project with its environment from the locks. `--build-arg LOCK=cpu` installs no CUDA build of vLLM.
 FROM python:3.11-slim-bookworm
 
 ARG LOCK=gpu
@@ -30,7 +30,7 @@ RUN .venv/bin/uv pip install --python .venv/bin/python --no-cache --no-deps --ed
     && mkdir -p data /cache \
     && chown designclip data /cache
 
-# The deployments name the data folder relative to here.
+# The deployments name the data folder relative to this one.
 USER 1000
 VOLUME ["/opt/designclip/data", "/cache"]
 ENTRYPOINT ["designclip"]

@@ -1,4 +1,4 @@
-"""Draw docs/images/split_sheet.png: a drawn sheet with what was found on it, and the views cut from it."""
+"""Draw docs/images/split_sheet.png: an invented sheet with what was found on it, and the views cut from it."""
 
 from pathlib import Path
 
@@ -21,19 +21,19 @@ _INK = {"box": "#0b6e99", "label_box": "#c2410c"}
 
 
 def draw(path: Path) -> None:
-    """Draw the first sheet of several figures of one drawn patent, and its views beside it."""
+    """Draw the sheet of one invented patent that has the most figures, with its views next to it."""
     patent = draw_patent(_NUMBER, date="20240102", config=SpecimenConfig(first_number=_NUMBER))
     grant = parse_grant(patent.xml, source_archive="I20240102", source_member=patent.name)
     views = patent_views(grant, patent.sheets, config=ViewsConfig(), report=Report("views"))
     sheets = [view["sheet_number"] for view in views]
     number = max(filter(None, sheets), key=lambda number: (sheets.count(number), -number))
     chosen = [view for view in views if view["sheet_number"] == number]
-    page = read_sheet(next(data for name, data in patent.sheets.items() if f"D{number:05}" in name), name=patent.name)
+    sheet = read_sheet(next(data for name, data in patent.sheets.items() if f"D{number:05}" in name), name=patent.name)
 
     figure, axes = plt.subplots(
         1, 1 + len(chosen), figsize=(9, 4.2), gridspec_kw={"width_ratios": [1.3, *[1] * len(chosen)]}
     )
-    axes[0].imshow(page, cmap="gray", interpolation="antialiased")
+    axes[0].imshow(sheet, cmap="gray", interpolation="antialiased")
     axes[0].set_title(f"sheet {number} of {grant['title']}", fontsize=9)
     for view, axis in zip(chosen, axes[1:], strict=True):
         for name, colour in _INK.items():

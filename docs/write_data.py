@@ -1,4 +1,4 @@
-"""Write docs/data.md from the schemas of `patentdata.records`."""
+"""Write docs/data.md from the schemas of `patentdata.store.schemas`."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ from patentdata.store import schemas
 from patentdata.store.parquet import describe_schema
 
 _TABLES = {
-    "grants": (schemas.GRANTS, "`grants/WEEK.parquet`: one row a patent, in order of number."),
-    "views": (schemas.VIEWS, "`views/WEEK.parquet`: one row a figure, in order of patent and sheet."),
-    "captions": (schemas.CAPTIONS, "`captions/WEEK.parquet`: one row a view, in the order of the views."),
+    "grants": (schemas.GRANTS, "`grants/WEEK.parquet`: one row per patent, in order of number."),
+    "views": (schemas.VIEWS, "`views/WEEK.parquet`: one row per figure, in order of patent and sheet."),
+    "captions": (schemas.CAPTIONS, "`captions/WEEK.parquet`: one row per view, in the order of the views."),
     "dataset": (
         schemas.DATASET,
-        "`datasets/NAME/{train,validation,test}-WEEK.parquet`: one row a captioned view; `dataset.json` beside them.",
+        "`datasets/NAME/{train,validation,test}-WEEK.parquet`: one row per captioned view; and `dataset.json`.",
     ),
 }
 
@@ -21,14 +21,13 @@ def data_page() -> str:
     parts = [
         "# The data",
         "",
-        "Written from the schemas in `patentdata/store/schemas.py` by `make docs`; each field carries its description "
-        "in the "
-        "files too, as Arrow field metadata. Every file's footer says what made it, under the key `designclip`: stage, "
-        "version, settings, fingerprints of the inputs, the stage's report, the hash of the rows, and a seal over the "
-        "whole file.",
+        "Written from the schemas in `patentdata/store/schemas.py` by `make docs`. The files contain the description "
+        "of each field too, as Arrow field metadata. The footer of every file says how it was made, under the key "
+        "`designclip`: stage, version, settings, fingerprints of the inputs, the stage's report, the hash of the rows, "
+        "and a hash that seals the whole file.",
         "",
-        "`archives/WEEK.tar` holds the DESIGN members of a week, bytes unchanged; `archives/WEEK.json` says where they "
-        "are from.",
+        "`archives/WEEK.tar` holds the DESIGN members of a week, bytes unchanged; `archives/WEEK.json` names "
+        "their source.",
     ]
     for name, (schema, summary) in _TABLES.items():
         parts += ["", f"## {name}", "", summary, "", "| field | type | meaning |", "|---|---|---|"]
