@@ -1,4 +1,8 @@
-"""Which views of a week enter a dataset, and why the others do not."""
+"""Which views of a week enter a dataset, and why the others do not.
+
+A wrong pair of image and caption harms training more than a missing one, so a view enters only with a caption of
+exactly its present image. Views that are left out are counted by reason, so that nothing disappears unnoticed.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +38,8 @@ class SelectionConfig:
     """Which views are good enough.
 
     Attributes:
-        min_score: Views whose box and label are less certain stay out; 0 takes all.
-        exclude_flags: Views with one of these flags stay out.
+        min_score: Views with a lower score, which rates how certain their box and label are, are excluded; 0 takes all.
+        exclude_flags: Views with one of these flags are excluded.
     """
 
     min_score: float = 0.0
@@ -57,21 +61,22 @@ def select_views(
     config: SelectionConfig,
     report: Report,
 ) -> dict[str, list[Row]]:
-    """Rows of the dataset, but for their image, in the order of the views.
+    """Rows of the dataset, still without their image, in the order of the views.
 
     Args:
         views: Rows with `VIEW_COLUMNS`.
         captions: view_id → row with `CAPTION_COLUMNS`.
         grants: Patent number → row with `GRANT_COLUMNS`.
-        assignments: Patent number → where it goes; patents without an entry belong to another week.
+        assignments: Patent number → its assignment; patents without one belong to another week.
         config: Which views are good enough.
-        report: Its tally "views" counts all of them in, and the ones that stay out by reason; who goes on counts out.
+        report: Its tally "views" counts all views in and excluded ones by reason; selected views are counted out by the
+            caller, once their image is made.
 
     Returns:
-        Split → rows, for the splits in their order, empty ones too.
+        Split → rows, for all splits in their order.
 
     Raises:
-        OutputError: A caption was made of another image than the view has now.
+        OutputError: A caption was made from another image than the view has now.
     """
     selected: dict[str, list[Row]] = {split: [] for split in SPLITS}
     tally = report.tally("views")
@@ -79,20 +84,23 @@ def select_views(
         tally.num_in += 1
         assignment = assignments.get(view["patent_number"])
         caption = captions.get(view["view_id"])
-        if unwanted := _why_unwanted(view, assignment, config):
-            tally.leave_out(unwanted)
+        if reason := _reason_to_exclude(view, assignment, config):
+            tally.leave_out(reason)
         elif caption is None or not (caption["text"] or "").strip():
             tally.drop("no_caption", view["view_id"], caption["finish_reason"] or "" if caption else "never asked for")
         elif caption["image_sha256"] != view["image_sha256"]:
-            raise OutputError(f"{view['view_id']}: its caption is of an older image; run the captions stage again")
+            raise OutputError(
+                f"{view['view_id']}: its caption was made from an older image; run the captions stage again"
+            )
         else:
             assert assignment is not None and assignment.split is not None
             selected[assignment.split].append(_dataset_row(view, caption, grants[view["patent_number"]], assignment))
     return selected
 
 
-def _why_unwanted(view: Row, assignment: Assignment | None, config: SelectionConfig) -> str | None:
-    if view["is_front_page"]:  # copies other views, and would leak them between query and gallery
+def _reason_to_exclude(view: Row, assignment: Assignment | None, config: SelectionConfig) -> str | None:
+    """Why a view does not enter the dataset, whatever its caption; None if it may."""
+    if view["is_front_page"]:  # repeats another view, which would leak between query and gallery
         return "front_page"
     if assignment is None:
         return "patent_of_another_week"
@@ -127,7 +135,7 @@ def _dataset_row(view: Row, caption: Row, grant: Row, assignment: Assignment) ->
 
 
 def examiner_cited_designs(citations: Iterable[Mapping[str, Any]] | None) -> list[str]:
-    """US designs that the examiner cited, each once, in order of mention.
+    """Numbers of the US designs that the examiner cited, without repetitions, in order of citation.
 
     >>> examiner_cited_designs([{"number": "D428532", "country": "US", "category": "examiner"}])
     ['D428532']

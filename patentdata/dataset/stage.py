@@ -1,18 +1,19 @@
 """Stage dataset: captioned views of many weeks, divided by family, with their training images, frozen under a name.
 
-A dataset is a folder of Parquet files, one a week and split, and `dataset.json`, which names them with their hashes and
-is written last: where it stands and agrees with the files, the dataset is done. A week's files depend on that week's
-tables and on where its patents fell, so that a new week, or another rule that leaves an old week where it was, rewrites
-nothing of it.
+A dataset is a folder of Parquet files, one for each week and split, and `dataset.json`, which lists them with their
+hashes and is written last: if it exists and agrees with the files, the dataset is done. The files of a week depend only
+on that week's tables and on the splits of its patents, so that adding a week, or a rule that changes no split of an old
+week, does not rewrite it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,7 +40,10 @@ from patentdata.store.parquet import (
     write_table,
 )
 from patentdata.store.report import Report, Tally
+from patentdata.store.weeks import Progress, table_path
 from patentdata.views.square_images import TrainingImageConfig, training_image
+
+_LOG = logging.getLogger(__name__)
 
 _VERSION = 1
 _SOURCES = ("grants", "views", "captions")
@@ -48,15 +52,13 @@ _MANIFEST = "dataset.json"
 _ROWS_A_BATCH = 128  # full-resolution images held at a time
 _ROWS_A_GROUP = 1024
 
-Progress = Callable[[int, int], None]  # weeks done, weeks in all
-
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
     """What is frozen, and how.
 
     Attributes:
-        name: Folder of the dataset within `datasets/`; what a training run names.
+        name: Folder of the dataset within `datasets/`, by which a training run refers to it.
         image: How views become training images.
         split: How patents are divided.
         selection: Which views are good enough.
@@ -76,13 +78,20 @@ class DatasetConfig:
 
 @dataclass(frozen=True)
 class _Shard:
-    """One file of the dataset: the views of one week and split."""
+    """One file of the dataset: the views of one week and split.
+
+    Attributes:
+        file_name: Its name in the folder of the dataset.
+        split, week: Which views it has.
+        rows: Its rows, still without their image, as `select_views` returns them.
+        provenance: What the file is made from.
+    """
 
     file_name: str
     split: str
     week: str
-    rows: Rows  # as `select_views` gives them
-    claim: Provenance
+    rows: Rows
+    provenance: Provenance
 
 
 def build_dataset(
@@ -96,66 +105,66 @@ def build_dataset(
     """Freeze the captioned views of `weeks` as the dataset `config.name`.
 
     A dataset that is already what this call would make is left alone. Otherwise only files that are missing, damaged or
-    stale are written, and files that belong to it no longer are removed. Equal inputs and settings give equal bytes,
+    stale are written, and files that no longer belong to it are removed. Equal inputs and settings give equal bytes,
     whatever the number of threads.
 
     Args:
         folder: The data folder.
-        weeks: Weeks ("I20210105") whose grants, views and captions are there; in any order.
+        weeks: Weeks, such as "I20210105", that have grants, views and captions; in any order.
         config: Settings.
-        num_threads: Threads that make images; by default a few more than there are cores.
-        progress: Hears of each week done.
+        num_threads: Number of threads that make images; by default a few more than there are cores.
+        progress: Called after each week with the number of weeks done and the number of all weeks.
 
     Returns:
         Tallies of views and patents, and counts by split.
 
     Raises:
-        ConfigError: No week is named.
+        ConfigError: `weeks` is empty.
         OutputError: A table of a week is missing or damaged, or its captions are older than its views.
     """
     weeks = sorted(set(weeks))
     if not weeks:
         raise ConfigError("no week to make a dataset of; name at least one, such as I20210105")
-    claim = _claim_of(folder, weeks, config)
+    provenance = _provenance(folder, weeks, config)
     manifest = _read_manifest(folder, config.name)
-    if manifest and _clear_damaged(folder, config.name, manifest) and manifest["made"] == claim.to_dict():
+    if manifest and _clear_damaged(folder, config.name, manifest) and manifest["made"] == provenance.to_dict():
+        _LOG.info("dataset %s: skipped, it is done", config.name)
         return Report.from_dict(manifest["report"])
+    # From here on files change, so that the manifest no longer holds; without it the dataset is not done.
     report = Report("dataset", config.name)
     report.tally("views")
     report.tally("patents")
     assigned = _assign(folder, weeks, config.split, report)
     folder.remove(folder.path("datasets", config.name, _MANIFEST))
+    _LOG.info("dataset %s: %s from %d weeks", config.name, "built again" if manifest else "built", len(weeks))
     files: list[dict[str, Any]] = []
     counts = _Counts()
     with ThreadPoolExecutor(num_threads) as executor:
         for num_done, week in enumerate(weeks, start=1):
-            for shard in _plan_week(folder, week, assigned[week], config, claim, report):
+            for shard in _plan_week(folder, week, assigned[week], config, provenance, report):
                 file = _write_shard(folder, shard, config, executor, report, counts)
                 files += [file] if file else []
             if progress:
                 progress(num_done, len(weeks))
+    # Every view and patent must be accounted for before the dataset counts as done.
     _balance_patents(report, counts)
     report.check()
     files.sort(key=lambda file: (SPLITS.index(file["split"]), file["week"]))
     _remove_others(folder, config.name, {file["name"] for file in files})
-    _write_manifest(folder, config, weeks, claim, files, counts, report)
+    _write_manifest(folder, config, weeks, provenance, files, counts, report)
     return report
 
 
-def _claim_of(folder: DataFolder, weeks: list[str], config: DatasetConfig) -> Provenance:
+def _provenance(folder: DataFolder, weeks: list[str], config: DatasetConfig) -> Provenance:
     inputs = {
-        f"{stage}/{week}": fingerprint(folder, _source(folder, stage, week)) for week in weeks for stage in _SOURCES
+        f"{stage}/{week}": fingerprint(folder, table_path(folder, stage, week)) for week in weeks for stage in _SOURCES
     }
     return Provenance(stage="dataset", version=_VERSION, config=to_json_values(config), inputs=inputs)
 
 
-def _source(folder: DataFolder, stage: str, week: str) -> str:
-    return folder.path(stage, f"{week}.parquet")
-
-
 def _rows_of(folder: DataFolder, stage: str, week: str, columns: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Rows of one table, a batch in memory at a time."""
-    path = _source(folder, stage, week)
+    """Rows of one table, with one batch in memory at a time."""
+    path = table_path(folder, stage, week)
     try:
         with open_table(folder, path) as table:
             for batch in table.iter_batches(columns=list(columns)):
@@ -167,7 +176,7 @@ def _rows_of(folder: DataFolder, stage: str, week: str, columns: Iterable[str]) 
 def _assign(
     folder: DataFolder, weeks: list[str], config: SplitConfig, report: Report
 ) -> dict[str, dict[str, Assignment]]:
-    """Week → patent number → where it goes; a number granted in two weeks stays in the first."""
+    """Week → patent number → its assignment; a number granted in two weeks stays in the first."""
     week_of: dict[str, str] = {}
     tally = report.tally("patents")
 
@@ -197,10 +206,10 @@ def _plan_week(
     week: str,
     assignments: Mapping[str, Assignment],
     config: DatasetConfig,
-    claim: Provenance,
+    provenance: Provenance,
     report: Report,
 ) -> Iterator[_Shard]:
-    """The files that one week gives, one for each split it has views in."""
+    """The files of one week, one for each split in which it has views; `provenance` is that of the dataset."""
     captions = {row["view_id"]: row for row in _rows_of(folder, "captions", week, selection.CAPTION_COLUMNS)}
     grants = {row["patent_number"]: row for row in _rows_of(folder, "grants", week, selection.GRANT_COLUMNS)}
     selected = select_views(
@@ -211,7 +220,7 @@ def _plan_week(
         config=config.selection,
         report=report,
     )
-    inputs = {stage: claim.inputs[f"{stage}/{week}"] for stage in _SOURCES}
+    inputs = {stage: provenance.inputs[f"{stage}/{week}"] for stage in _SOURCES}
     for split, rows in selected.items():
         members = sorted(assignment for assignment in assignments.values() if assignment.split == split)
         if rows:
@@ -220,7 +229,7 @@ def _plan_week(
                 split=split,
                 week=week,
                 rows=rows,
-                claim=Provenance(
+                provenance=Provenance(
                     stage="dataset",
                     version=_VERSION,
                     config={"image": to_json_values(config.image), "selection": to_json_values(config.selection)},
@@ -230,7 +239,7 @@ def _plan_week(
 
 
 class _Counts:
-    """What the dataset holds, by split."""
+    """Patents, families and views of the dataset, by split."""
 
     def __init__(self) -> None:
         self.patents: dict[str, set[str]] = {split: set() for split in SPLITS}
@@ -240,6 +249,7 @@ class _Counts:
         }
 
     def add(self, row: Mapping[str, Any]) -> None:
+        """Count one view; of its Locarno class only the first two digits, the class proper, count."""
         split = row["split"]
         self.patents[split].add(row["patent_number"])
         self.families[split].add(row["family"])
@@ -263,12 +273,19 @@ def _write_shard(
     report: Report,
     counts: _Counts,
 ) -> dict[str, Any] | None:
-    """Write a file unless it is done, and enter it in the report; None where no view of it had a usable image."""
+    """Write a file unless it is done, and add its counts to report and counts.
+
+    Returns:
+        Its entry in the manifest; None if no view of it has a usable image.
+    """
     path = folder.path("datasets", config.name, shard.file_name)
-    if not is_done(folder, path, shard.claim):
+    if is_done(folder, path, shard.provenance):
+        _LOG.info("dataset %s: %s is kept, it is done", config.name, shard.file_name)
+    else:
         shard_report = Report("dataset", shard.file_name)
         batches = _with_images(folder, shard, config.image, executor, shard_report.tally("views"))
-        write_table(folder, path, schemas.DATASET, batches, shard.claim, shard_report)
+        write_table(folder, path, schemas.DATASET, batches, shard.provenance, shard_report)
+    # The counts come from the file's own report, so that they are the same for a file that was kept.
     written = read_report(folder, path).tally("views")
     tally = report.tally("views")
     tally.num_out += written.num_out
@@ -296,7 +313,7 @@ def _with_images(
     rows = {row["view_id"]: row for row in shard.rows}
     wanted = pa.array(list(rows), pa.string())
     group: Rows = []
-    with open_table(folder, _source(folder, "views", shard.week)) as table:
+    with open_table(folder, table_path(folder, "views", shard.week)) as table:
         for batch in table.iter_batches(batch_size=_ROWS_A_BATCH, columns=["view_id", "image"]):
             views = batch.filter(pc.is_in(batch.column("view_id"), wanted)).to_pylist()
             images = executor.map(partial(_image_or_reason, config=config), [view["image"] for view in views])
@@ -314,6 +331,7 @@ def _with_images(
 
 
 def _image_or_reason(png: bytes | None, config: TrainingImageConfig) -> tuple[bytes | None, str, str]:
+    """The training image of a view, or None with the reason and its detail."""
     try:
         image = training_image(png or b"", config)
     except SheetError as error:
@@ -322,7 +340,7 @@ def _image_or_reason(png: bytes | None, config: TrainingImageConfig) -> tuple[by
 
 
 def _balance_patents(report: Report, counts: _Counts) -> None:
-    """Count patents out, and the ones whose every view stayed out."""
+    """Count patents out, and leave out those without any view in the dataset."""
     tally = report.tally("patents")
     for split in SPLITS:
         tally.num_out += len(counts.patents[split])
@@ -333,13 +351,15 @@ def _balance_patents(report: Report, counts: _Counts) -> None:
 
 
 def _remove_others(folder: DataFolder, name: str, kept: set[str]) -> None:
+    """Remove the Parquet files that do not belong to the dataset."""
     for file_name in folder.names("datasets", name):
         if file_name.endswith(".parquet") and file_name not in kept:
+            _LOG.info("dataset %s: %s is removed, it does not belong to the dataset any more", name, file_name)
             folder.remove(folder.path("datasets", name, file_name))
 
 
 def _read_manifest(folder: DataFolder, name: str) -> dict[str, Any] | None:
-    """What `dataset.json` says; None where it is missing or not as it was written."""
+    """The content of `dataset.json`; None if it is missing or was changed after it was written."""
     manifest = folder.read_json(folder.path("datasets", name, _MANIFEST))
     if not isinstance(manifest, dict) or manifest.pop("fingerprint", None) != _sha256(manifest):
         return None
@@ -347,12 +367,13 @@ def _read_manifest(folder: DataFolder, name: str) -> dict[str, Any] | None:
 
 
 def _clear_damaged(folder: DataFolder, name: str, manifest: Mapping[str, Any]) -> bool:
-    """Remove files whose bytes are not the ones the manifest speaks of; True where none was missing or removed."""
+    """Remove files whose hash differs from that in the manifest; returns whether every file was there and intact."""
     names = {file_name for file_name in folder.names("datasets", name) if file_name.endswith(".parquet")}
     is_intact = names == {file["name"] for file in manifest["files"]}
     for file in manifest["files"]:
         path = folder.path("datasets", name, file["name"])
         if file["name"] in names and folder.sha256(path) != file["sha256"]:
+            _LOG.info("dataset %s: %s is damaged and made again", name, file["name"])
             folder.remove(path)
             is_intact = False
     return is_intact
@@ -362,15 +383,16 @@ def _write_manifest(
     folder: DataFolder,
     config: DatasetConfig,
     weeks: list[str],
-    claim: Provenance,
+    provenance: Provenance,
     files: list[dict[str, Any]],
     counts: _Counts,
     report: Report,
 ) -> None:
+    """Write `dataset.json`, which makes the dataset done."""
     num_rows = {split: sum(file["num_rows"] for file in files if file["split"] == split) for split in SPLITS}
     manifest = {
         "name": config.name,
-        "made": claim.to_dict(),
+        "made": provenance.to_dict(),
         "weeks": weeks,
         "files": files,
         "num_views": num_rows,
@@ -382,7 +404,7 @@ def _write_manifest(
             "uspc": [{"symbol": symbol, "title": title} for symbol, title in classes.USPC_TITLES.items()],
             "locarno": [{"symbol": symbol, "title": title} for symbol, title in classes.LOCARNO_TITLES.items()],
         },
-        "split_rule": split_rule(config.split),
+        "split_rule": _split_rule(config.split),
         "notes": [
             f"The split {split} is empty: {_why_empty(config.split)}." for split in SPLITS if not num_rows[split]
         ],
@@ -391,8 +413,8 @@ def _write_manifest(
     folder.write_json(folder.path("datasets", config.name, _MANIFEST), {"fingerprint": _sha256(manifest), **manifest})
 
 
-def split_rule(config: SplitConfig) -> str:
-    """The rule by which patents were divided, in words."""
+def _split_rule(config: SplitConfig) -> str:
+    """The rule by which patents were divided, in words; part of `dataset.json`."""
     families = (
         f"Families, not patents, are divided: patents of one day at most {config.max_number_gap} numbers apart that "
         "share a title or a name, and patents of one application, priority or registration. Patents with "

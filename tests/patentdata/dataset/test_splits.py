@@ -22,7 +22,7 @@ TEMPORAL = SplitConfig(
 
 
 def grant(number, week=0, **changes):
-    """A grant that is nobody's relative unless `changes` say so."""
+    """A grant that has no relatives unless `changes` give it some."""
     row = {
         "patent_number": f"D{900000 + number}",
         "grant_date": TUESDAY + datetime.timedelta(weeks=week),
@@ -75,16 +75,15 @@ def splits(grants, config=None):
         ({}, {}, False),
     ],
 )
-def test_neighbours_in_number_are_relatives_where_they_share_a_title_or_a_name(one, two, are_relatives):
+def test_neighbours_in_number_are_relatives_if_they_share_a_title_or_a_name(one, two, are_relatives):
     assert (len(families([grant(1, **one), grant(2, **two)])) == 1) == are_relatives
 
 
 def test_neighbours_are_close_in_number_and_granted_on_one_day():
     assert len(families([grant(1, title="Shoe"), grant(11, title="Shoe")])) == 1
     assert len(families([grant(1, title="Shoe"), grant(12, title="Shoe")])) == 2
-    assert (
-        len(families([grant(1, title="Shoe"), grant(6, title="Shoe"), grant(12, title="Shoe")])) == 1
-    )  # by the second
+    linked_by_the_second = [grant(1, title="Shoe"), grant(6, title="Shoe"), grant(12, title="Shoe")]
+    assert len(families(linked_by_the_second)) == 1
     assert len(families([grant(1, title="Shoe"), grant(2, week=1, title="Shoe")])) == 2
     assert len(families([grant(1, title="Shoe"), grant(2, title="Shoe")], SplitConfig(max_number_gap=0))) == 2
 
@@ -101,7 +100,7 @@ def test_a_child_joins_the_family_of_its_parent_in_any_later_week(later):
     assert families([grant(1), grant(5000, week=30, **later)]) == [["D900001", "D905000"]]
 
 
-def test_children_of_a_parent_that_is_not_there_are_one_family():
+def test_children_of_a_parent_that_is_not_in_the_data_are_one_family():
     assert (
         len(families([grant(1, related=child_of("29555555")), grant(500, week=3, related=child_of("29555555"))])) == 1
     )
@@ -126,7 +125,7 @@ def test_patents_of_one_priority_or_registration_are_relatives(one, two, are_rel
     assert (len(families([grant(1, **one), grant(900, week=4, **two)])) == 1) == are_relatives
 
 
-def test_a_parent_found_in_an_older_week_leaves_its_child_where_it_was():
+def test_a_parent_found_in_an_older_week_does_not_move_its_child():
     parents = [grant(i, application_date=datetime.date(2018, 1, 1)) for i in range(0, 4000, 20)]
     children = [grant(9000 + i, week=9, related=child_of(f"29{700000 + i}")) for i in range(0, 4000, 20)]
     after = splits(parents + children, SplitConfig(test_share=0.3))
@@ -134,23 +133,23 @@ def test_a_parent_found_in_an_older_week_leaves_its_child_where_it_was():
     assert len(set(after.values())) == 3
 
 
-def test_a_patent_with_relatives_on_two_sides_is_left_out_and_so_are_its_children():
+def test_a_patent_with_relatives_in_two_splits_is_left_out_and_so_are_its_children():
     parents = [grant(number) for number in range(0, 2000, 20)]
-    sides = splits(parents)
-    train = next(number for number, side in sides.items() if side == "train")
-    test = next(number for number, side in sides.items() if side == "test")
-    torn = grant(5000, week=1, related=child_of(None, patent_number=train) + child_of(None, patent_number=test))
+    split_of = splits(parents)
+    train = next(number for number, split in split_of.items() if split == "train")
+    test = next(number for number, split in split_of.items() if split == "test")
+    between = grant(5000, week=1, related=child_of(None, patent_number=train) + child_of(None, patent_number=test))
     child = grant(6000, week=2, related=child_of("29705000"))
-    last = assign_splits([*parents, torn, child], SplitConfig())[-2:]
+    last = assign_splits([*parents, between, child], SplitConfig())[-2:]
     assert [(a.patent_number, a.split, a.reason) for a in last] == [
         ("D905000", None, RELATIVES_ON_TWO_SIDES),
         ("D906000", None, RELATIVES_ON_TWO_SIDES),
     ]
 
 
-def test_a_patent_that_links_two_families_of_one_side_joins_the_earlier():
+def test_a_patent_that_links_two_families_of_one_split_joins_the_earlier():
     parents = [grant(number) for number in range(0, 2000, 20)]
-    first, second = [number for number, side in splits(parents).items() if side == "train"][:2]
+    first, second = [number for number, split in splits(parents).items() if split == "train"][:2]
     link = grant(5000, week=1, related=child_of(None, patent_number=second) + child_of(None, patent_number=first))
     last = assign_splits([*parents, link], SplitConfig())[-1]
     assert (last.family, last.split) == (first, "train")
@@ -158,7 +157,7 @@ def test_a_patent_that_links_two_families_of_one_side_joins_the_earlier():
 
 def test_relatives_of_one_day_follow_the_one_with_a_parent():
     parents = [grant(number) for number in range(0, 2000, 20)]
-    parent = next(number for number, side in splits(parents).items() if side == "test")
+    parent = next(number for number, split in splits(parents).items() if split == "test")
     siblings = [
         grant(5000, week=1, priority_claims=priority("20193001")),
         grant(6000, week=1, priority_claims=priority("20193001"), related=child_of(None, patent_number=parent)),
@@ -167,7 +166,7 @@ def test_relatives_of_one_day_follow_the_one_with_a_parent():
     assert [(a.family, a.split) for a in last] == [(parent, "test")] * 2
 
 
-def test_a_temporal_split_goes_by_the_day_of_grant():
+def test_a_temporal_split_divides_by_the_day_of_grant():
     assert splits([grant(1), grant(2, week=1), grant(3, week=2), grant(4, week=50)], TEMPORAL) == {
         "D900001": "train",
         "D900002": "validation",
@@ -176,7 +175,7 @@ def test_a_temporal_split_goes_by_the_day_of_grant():
     }
 
 
-def test_a_temporal_split_leaves_out_the_later_members_of_a_family_that_crosses_the_border():
+def test_a_temporal_split_leaves_out_the_later_members_of_a_family_that_crosses_the_boundary():
     grants = [
         grant(1),
         grant(200, week=2, related=child_of("29700001")),
@@ -186,7 +185,7 @@ def test_a_temporal_split_leaves_out_the_later_members_of_a_family_that_crosses_
     assert splits(grants, TEMPORAL) == {"D900001": "train", "D900200": None, "D900201": "test", "D900300": None}
 
 
-def test_the_seed_draws_other_families_and_the_shares_hold():
+def test_another_seed_draws_other_families_and_the_shares_are_met():
     grants = [grant(i) for i in range(0, 60000, 20)]
     drawn = splits(grants)
     assert drawn == splits(grants)
@@ -197,12 +196,12 @@ def test_the_seed_draws_other_families_and_the_shares_hold():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_small_data_set_has_something_in_every_split(seed):
+def test_a_small_data_set_has_patents_in_every_split(seed):
     counts = Counter(splits([grant(i) for i in range(0, 22 * 20, 20)], SplitConfig(seed=seed)).values())
     assert counts["test"] and counts["validation"] and counts["train"] > 11
 
 
-def test_a_share_of_nothing_stays_empty():
+def test_a_split_with_a_share_of_0_stays_empty():
     counts = Counter(splits([grant(i) for i in range(0, 2000, 20)], SplitConfig(validation_share=0)).values())
     assert "validation" not in counts
 
@@ -214,9 +213,9 @@ def test_a_number_granted_again_counts_at_its_first_grant():
 
 @st.composite
 def weeks_of_grants(draw):
-    """Four weeks of patents, crowded so that relatives of every kind abound."""
+    """Four weeks of patents with few distinct values, so that there are many relatives of every kind."""
     num_patents = draw(st.integers(1, 24))
-    step = draw(st.sampled_from([1, 4, 9, 11]))  # neighbours lie at most 10 apart
+    step = draw(st.sampled_from([1, 4, 9, 11]))  # neighbours are at most 10 apart
     grants = []
     for number in range(num_patents):
         ancestors = draw(st.lists(st.integers(0, num_patents + 3), max_size=2))
@@ -241,7 +240,7 @@ CONFIGS = st.one_of(
 
 
 def are_relatives(one, two):
-    """Kinship by the letter of the definition, pair by pair."""
+    """Whether two grants are relatives, computed literally from the definition."""
     gap = abs(int(one["patent_number"][1:]) - int(two["patent_number"][1:]))
     if one["grant_date"] == two["grant_date"] and gap <= 10:
         if one["title"] is not None and one["title"] == two["title"]:
@@ -258,27 +257,27 @@ def are_relatives(one, two):
 
 @given(weeks_of_grants(), CONFIGS)
 @settings(max_examples=150, deadline=None)
-def test_relatives_never_lie_on_two_sides(grants, config):
-    drawn = splits(grants, config)
-    assert len(drawn) == len(grants)
+def test_relatives_are_never_in_two_splits(grants, config):
+    split_of = splits(grants, config)
+    assert len(split_of) == len(grants)
     for one, two in itertools.combinations(grants, 2):
-        sides = {drawn[one["patent_number"]], drawn[two["patent_number"]]} - {None}
-        assert len(sides) < 2 or not are_relatives(one, two)
+        both = {split_of[one["patent_number"]], split_of[two["patent_number"]]} - {None}
+        assert len(both) < 2 or not are_relatives(one, two)
 
 
 @given(weeks_of_grants(), CONFIGS)
 @settings(max_examples=80, deadline=None)
-def test_a_family_lies_in_one_split(grants, config):
-    sides = {}
+def test_a_family_is_in_one_split(grants, config):
+    splits_of = {}
     for assignment in assign_splits(grants, config):
         if assignment.split:
-            sides.setdefault(assignment.family, set()).add(assignment.split)
-    assert all(len(side) == 1 for side in sides.values())
+            splits_of.setdefault(assignment.family, set()).add(assignment.split)
+    assert all(len(of_family) == 1 for of_family in splits_of.values())
 
 
 @given(weeks_of_grants(), CONFIGS)
 @settings(max_examples=80, deadline=None)
-def test_later_weeks_change_nothing_of_earlier_ones(grants, config):
+def test_later_weeks_change_no_assignment_of_earlier_ones(grants, config):
     days = sorted({row["grant_date"] for row in grants})
     whole = assign_splits(grants, config)
     for day in days:
@@ -288,20 +287,20 @@ def test_later_weeks_change_nothing_of_earlier_ones(grants, config):
 
 @given(weeks_of_grants(), CONFIGS, st.randoms())
 @settings(max_examples=50, deadline=None)
-def test_the_order_of_the_rows_does_not_matter(grants, config, shuffle):
+def test_the_order_of_the_rows_does_not_matter(grants, config, rng):
     shuffled = grants[:]
-    shuffle.shuffle(shuffled)
+    rng.shuffle(shuffled)
     assert assign_splits(shuffled, config) == assign_splits(grants, config)
 
 
 def test_twenty_thousand_patents_are_divided_in_seconds():
-    chance = random.Random(0)
+    rng = random.Random(0)
     grants = (
         grant(
             number,
             week=number // 700,
-            title=chance.choice(["Shoe", "Lamp", f"Thing {number}"]),
-            related=child_of(f"29{700000 + chance.randrange(number)}") if number % 10 == 9 else [],
+            title=rng.choice(["Shoe", "Lamp", f"Thing {number}"]),
+            related=child_of(f"29{700000 + rng.randrange(number)}") if number % 10 == 9 else [],
         )
         for number in range(20_000)
     )
@@ -318,10 +317,10 @@ def test_twenty_thousand_patents_are_divided_in_seconds():
         ({"validation_share": 0.5, "test_share": 0.5}, "add up to less than 1"),
         ({"kind": "temporal"}, "needs test_from"),
         ({"test_from": TUESDAY}, 'belong to kind "temporal"'),
-        ({"kind": "temporal", "test_from": TUESDAY, "validation_from": TUESDAY}, "must lie before"),
+        ({"kind": "temporal", "test_from": TUESDAY, "validation_from": TUESDAY}, "must be before"),
         ({"max_number_gap": -1}, "choose 0"),
     ],
 )
-def test_a_split_that_cannot_be_is_refused_with_what_to_do(changes, message):
+def test_settings_of_a_split_that_cannot_be_used_are_refused_with_a_remedy(changes, message):
     with pytest.raises(ConfigError, match=message):
         SplitConfig(**changes)

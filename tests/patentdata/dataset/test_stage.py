@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 import json
+import logging
 
 import cv2
 import numpy as np
@@ -117,7 +118,7 @@ def read(folder, file_name):
     return pq.read_table(folder.path("datasets", "designs", file_name)).to_pylist()
 
 
-def test_every_view_with_a_caption_enters_the_dataset_but_the_front_pages(folder, weeks):
+def test_every_captioned_view_enters_the_dataset_except_front_pages(folder, weeks):
     report = build_dataset(folder, weeks, CONFIG)
     tally = report.tallies["views"]
     assert (tally.num_in, tally.num_out, tally.dropped) == (108, 72, {"front_page": 36})
@@ -127,7 +128,7 @@ def test_every_view_with_a_caption_enters_the_dataset_but_the_front_pages(folder
     )
 
 
-def test_a_row_holds_the_caption_the_classes_and_a_square_grey_jpeg(folder, weeks):
+def test_a_row_has_the_caption_the_classes_and_a_square_grey_jpeg(folder, weeks):
     build_dataset(folder, weeks, CONFIG)
     row = next(row for row in rows(folder) if row["view_id"] == "D900020-1")
     assert list(row) == schemas.DATASET.names
@@ -139,7 +140,7 @@ def test_a_row_holds_the_caption_the_classes_and_a_square_grey_jpeg(folder, week
     assert row["image_sha256"] == hashlib.sha256(png(900021)).hexdigest()
 
 
-def test_files_hold_one_week_and_split_each_in_the_order_of_the_views(folder, weeks):
+def test_each_file_has_the_views_of_one_week_and_split_in_order(folder, weeks):
     build_dataset(folder, weeks, CONFIG)
     for file in manifest(folder)["files"]:
         table = read(folder, file["name"])
@@ -148,12 +149,12 @@ def test_files_hold_one_week_and_split_each_in_the_order_of_the_views(folder, we
         assert [row["view_id"] for row in table] == sorted(row["view_id"] for row in table)
 
 
-def test_a_patent_lies_in_one_split(folder, weeks):
+def test_a_patent_is_in_one_split(folder, weeks):
     build_dataset(folder, weeks, CONFIG)
     assert len({(row["patent_number"], row["split"]) for row in rows(folder)}) == 36
 
 
-def test_dataset_json_names_files_hashes_counts_classes_and_the_split_rule(folder, weeks):
+def test_dataset_json_lists_files_hashes_counts_classes_and_the_split_rule(folder, weeks):
     report = build_dataset(folder, weeks, CONFIG)
     frozen = manifest(folder)
     for file in frozen["files"]:
@@ -171,11 +172,13 @@ def test_dataset_json_names_files_hashes_counts_classes_and_the_split_rule(folde
     assert frozen["weeks"] == weeks and frozen["report"] == report.to_dict() and frozen["notes"] == []
 
 
-def test_a_dataset_that_is_done_is_left_alone_and_gives_the_same_report(folder, weeks):
+def test_a_dataset_that_is_done_is_left_alone_and_gives_the_same_report(folder, weeks, caplog):
     report = build_dataset(folder, weeks, CONFIG)
     before = files(folder)
+    caplog.set_level(logging.INFO, "patentdata")
     assert build_dataset(folder, list(reversed(weeks)), CONFIG) == report
     assert files(folder) == before
+    assert caplog.messages == ["dataset designs: skipped, it is done"]
 
 
 def test_the_bytes_do_not_depend_on_the_number_of_threads(folder, weeks, tmp_path):
@@ -201,13 +204,13 @@ def test_a_deleted_file_is_written_again_and_no_other(folder, weeks):
     assert contents(folder) == {name: data for name, (data, _) in before.items()}
 
 
-@pytest.mark.parametrize("place", [0.02, 0.5, 0.98])
-def test_an_altered_byte_is_noticed_and_the_file_written_again(folder, weeks, place):
+@pytest.mark.parametrize("position", [0.02, 0.5, 0.98])
+def test_an_altered_byte_is_noticed_and_the_file_written_again(folder, weeks, position):
     build_dataset(folder, weeks, CONFIG)
     before = files(folder)
     altered = manifest(folder)["files"][0]["name"]
     data = bytearray(before[altered][0])
-    data[int(len(data) * place)] ^= 1
+    data[int(len(data) * position)] ^= 1
     folder.fs.pipe_file(folder.path("datasets", "designs", altered), bytes(data))
     build_dataset(folder, weeks, CONFIG)
     assert rewritten(before, files(folder)) == sorted(["dataset.json", altered])
@@ -223,7 +226,7 @@ def test_an_altered_dataset_json_is_written_again(folder, weeks):
     assert contents(folder) == before
 
 
-def test_an_interrupted_build_goes_on_where_it_was(folder, weeks):
+def test_an_interrupted_build_resumes_with_the_files_already_written(folder, weeks):
     def interrupt(num_done, _num_weeks):
         if num_done == 2:
             raise KeyboardInterrupt
@@ -242,7 +245,7 @@ def test_an_interrupted_build_goes_on_where_it_was(folder, weeks):
     assert contents(folder) == {name: data for name, (data, _) in after.items()}
 
 
-def test_an_interrupted_rebuild_leaves_no_dataset_json_that_speaks_of_other_files(folder, weeks):
+def test_an_interrupted_rebuild_leaves_no_outdated_dataset_json(folder, weeks):
     build_dataset(folder, weeks, CONFIG)
 
     def interrupt(*_):
@@ -253,7 +256,7 @@ def test_an_interrupted_rebuild_leaves_no_dataset_json_that_speaks_of_other_file
     assert "dataset.json" not in files(folder)
 
 
-def test_another_seed_gives_what_a_first_build_with_it_gives(folder, weeks):
+def test_a_rebuild_with_another_seed_equals_a_first_build_with_it(folder, weeks):
     other_seed = DatasetConfig(image=CONFIG.image, split=SplitConfig(seed=1, test_share=0.3, validation_share=0.2))
     build_dataset(folder, weeks, other_seed)
     expected = contents(folder)
@@ -264,7 +267,7 @@ def test_another_seed_gives_what_a_first_build_with_it_gives(folder, weeks):
     assert contents(folder) == expected
 
 
-def test_the_order_in_which_weeks_are_named_does_not_matter(folder, weeks):
+def test_the_order_of_the_weeks_does_not_matter(folder, weeks):
     build_dataset(folder, [*reversed(weeks), weeks[0]], CONFIG)
     expected = contents(folder)
     folder.fs.rm(folder.path("datasets"), recursive=True)
@@ -279,7 +282,7 @@ def test_another_image_size_rewrites_every_file(folder, weeks):
     assert rewritten(before, files(folder)) == sorted(before)
 
 
-def test_a_new_week_leaves_the_files_of_the_others_as_they_are(folder, weeks):
+def test_a_new_week_does_not_rewrite_the_files_of_the_others(folder, weeks):
     build_dataset(folder, weeks, CONFIG)
     before = files(folder)
     new = write_week(folder, 3, range(907000, 907240, 20))
@@ -288,7 +291,7 @@ def test_a_new_week_leaves_the_files_of_the_others_as_they_are(folder, weeks):
     assert before.keys() < files(folder).keys()
 
 
-def test_files_of_a_week_left_out_are_removed(folder, weeks):
+def test_files_of_a_week_that_is_no_longer_included_are_removed(folder, weeks):
     build_dataset(folder, weeks, CONFIG)
     build_dataset(folder, weeks[:1], CONFIG)
     assert all(weeks[0] in name or name == "dataset.json" for name in files(folder))
@@ -346,7 +349,7 @@ def test_a_patent_granted_in_two_weeks_counts_once(folder):
     assert sorted(row["view_id"] for row in rows(folder)) == ["D900000-1", "D900000-2", "D900400-1", "D900400-2"]
 
 
-def test_an_empty_split_is_said_in_dataset_json(folder):
+def test_an_empty_split_is_noted_in_dataset_json(folder):
     build_dataset(folder, [write_week(folder, 0, [900000])], CONFIG)
     frozen = manifest(folder)
     empty = [split for split, num in frozen["num_views"].items() if not num]
@@ -354,9 +357,9 @@ def test_an_empty_split_is_said_in_dataset_json(folder):
     assert [note.split(":")[0] for note in frozen["notes"]] == [f"The split {split} is empty" for split in empty]
 
 
-def test_a_caption_of_an_older_image_is_a_broken_promise(folder):
+def test_a_caption_made_from_an_older_image_is_an_error(folder):
     week = write_week(folder, 0, [900000], change_caption=lambda row: row | {"image_sha256": "0" * 64})
-    with pytest.raises(OutputError, match=r"D900000-1: its caption is of an older image; run the captions stage again"):
+    with pytest.raises(OutputError, match=r"D900000-1: its caption was made from an older image; run the captions"):
         build_dataset(folder, [week], CONFIG)
 
 
@@ -366,7 +369,7 @@ def test_a_missing_table_is_named(folder, weeks):
         build_dataset(folder, weeks, CONFIG)
 
 
-def test_settings_that_cannot_be_are_refused(folder):
+def test_settings_that_cannot_be_used_are_refused(folder):
     with pytest.raises(ConfigError, match="no week to make a dataset of"):
         build_dataset(folder, [], CONFIG)
     with pytest.raises(ConfigError, match="cannot be a folder"):
@@ -377,7 +380,7 @@ def test_settings_that_cannot_be_are_refused(folder):
         SelectionConfig(exclude_flags="two_labels")
 
 
-def test_hugging_face_datasets_reads_it_and_decodes_the_images_once_cast(folder, weeks, tmp_path, monkeypatch):
+def test_hugging_face_datasets_reads_the_dataset_and_decodes_its_images(folder, weeks, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import datasets
 
@@ -392,7 +395,7 @@ def test_hugging_face_datasets_reads_it_and_decodes_the_images_once_cast(folder,
     assert row["cited_by_examiner"] == ["D428532"] and isinstance(row["grant_date"], datetime.date)
 
 
-def test_duckdb_reads_it(folder, weeks):
+def test_duckdb_reads_the_dataset(folder, weeks):
     import duckdb
 
     build_dataset(folder, weeks, CONFIG)
@@ -402,7 +405,7 @@ def test_duckdb_reads_it(folder, weeks):
     assert all(num_bytes > 100 for _, _, num_bytes in found)
 
 
-def test_pandas_reads_it(folder, weeks):
+def test_pandas_reads_the_dataset(folder, weeks):
     import pandas
 
     build_dataset(folder, weeks, CONFIG)
@@ -413,7 +416,7 @@ def test_pandas_reads_it(folder, weeks):
     assert frame["image"].iloc[0][:3] == b"\xff\xd8\xff"
 
 
-def test_progress_is_told_week_by_week(folder, weeks):
-    heard = []
-    build_dataset(folder, weeks, CONFIG, progress=lambda done, num: heard.append((done, num)))
-    assert heard == [(1, 3), (2, 3), (3, 3)]
+def test_progress_is_reported_after_each_week(folder, weeks):
+    reports = []
+    build_dataset(folder, weeks, CONFIG, progress=lambda done, num: reports.append((done, num)))
+    assert reports == [(1, 3), (2, 3), (3, 3)]
