@@ -1,4 +1,4 @@
-"""Charts of the evaluation report, as SVG with equal bytes for equal figures."""
+"""Charts of the reports on training and evaluation, as SVG with equal bytes for equal data."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _LINES: dict[str, dict[str, Any]] = {
     "untrained": {"color": INK, "linewidth": 1.2, "linestyle": "--", "label": "untrained"},
     "chance": {"color": MUTED, "linewidth": 1.2, "linestyle": ":", "label": "chance"},
 }
-_TITLE_CHARS = 48  # of half a page's width
+_TITLE_CHARS = 48  # that fit into half the width of the page
 _PLAIN_NUMBERS = StrMethodFormatter("{x:,.0f}")
 _SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#a9d3e5", ACCENT, "#073b52"])
 
 
 def draw_recall_curves(curves: Mapping[str, Mapping[str, Mapping[str, list[float]]]], titles: Sequence[str]) -> bytes:
-    """Recall@k over k, a panel a table, as SVG.
+    """Recall@k over k, one panel for each table, as SVG.
 
     Args:
         curves: Table → line ("model", "untrained", …) → {"k": [...], "recall": [...]}.
-        titles: Of the panels.
+        titles: Titles of the panels, in the order of `curves`.
     """
     num_rows = -(-len(curves) // 2)
     figure = Figure(figsize=(9.0, 3.1 * num_rows), layout="constrained")
@@ -58,7 +58,13 @@ def draw_recall_curves(curves: Mapping[str, Mapping[str, Mapping[str, list[float
 
 
 def draw_classes(by_class: Mapping[str, Any]) -> bytes:
-    """Accuracy of each class against how many training views it has, as SVG; a dot grows with its views."""
+    """Accuracy of each class against its number of training views, as SVG.
+
+    The size of a dot is the number of measured views of the class. Classes at the same position share a label.
+
+    Args:
+        by_class: Lists over the classes: "codes", "num_training_views", "num_views" and "accuracy".
+    """
     rows = [
         (code, training, accuracy, num)
         for code, training, accuracy, num in zip(
@@ -68,17 +74,18 @@ def draw_classes(by_class: Mapping[str, Any]) -> bytes:
     ]
     figure = Figure(figsize=(9.0, 3.6), layout="constrained")
     axes = figure.subplots()
-    most = max(num for *_, num in rows)
-    names: dict[tuple[int, float], list[str]] = {}
+    # One dot for each class.
+    max_views = max(num for *_, num in rows)
+    codes_at: dict[tuple[int, float], list[str]] = {}
     for code, training, accuracy, num in rows:
-        axes.scatter(training, 100 * accuracy, s=20 + 160 * num / most, color=ACCENT, alpha=0.55, linewidths=0)
-        names.setdefault((training, 100 * accuracy), []).append(code)
-    for number, (place, codes) in enumerate(names.items()):
-        above = number % 2 == 0  # neighbours of equal height keep their names apart
+        axes.scatter(training, 100 * accuracy, s=20 + 160 * num / max_views, color=ACCENT, alpha=0.55, linewidths=0)
+        codes_at.setdefault((training, 100 * accuracy), []).append(code)
+    # One label for each position, alternately above and below, so that the labels of neighbours do not overlap.
+    for index, (position, codes) in enumerate(codes_at.items()):
         axes.annotate(
             ", ".join(codes),
-            place,
-            xytext=(0, 7 if above else -13),
+            position,
+            xytext=(0, 7 if index % 2 == 0 else -13),
             textcoords="offset points",
             ha="center",
             fontsize=7,
@@ -95,7 +102,11 @@ def draw_classes(by_class: Mapping[str, Any]) -> bytes:
 
 
 def draw_confusion(by_class: Mapping[str, Any]) -> bytes:
-    """What each class is taken for, as SVG: rows are true classes that occur, shares of a row."""
+    """The confusion matrix of the classes that occur, as SVG: each row is a true class, in per cent of its views.
+
+    Args:
+        by_class: Lists over the classes: "codes", and "confusion" as a square matrix of numbers of views.
+    """
     counts = np.array(by_class["confusion"], dtype=np.float64)
     rows = np.flatnonzero(counts.sum(axis=1))
     columns = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
@@ -107,7 +118,7 @@ def draw_confusion(by_class: Mapping[str, Any]) -> bytes:
     axes.set_xticks(np.arange(len(columns)) + 0.5, codes[columns], rotation=90, fontsize=7)
     axes.set_yticks(np.arange(len(rows)) + 0.5, codes[rows], fontsize=7)
     axes.invert_yaxis()
-    axes.set_xlabel("taken for")
+    axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, colors=INK)
@@ -119,7 +130,7 @@ def draw_confusion(by_class: Mapping[str, Any]) -> bytes:
 
 
 def draw_loss_curve(metrics: Sequence[Mapping[str, Any]]) -> bytes:
-    """Loss of each step with its running mean, as SVG."""
+    """Loss of each training step with its running mean, as SVG; a row of `metrics` has "step" and "loss"."""
     steps = [row["step"] for row in metrics]
     losses = [row["loss"] for row in metrics]
     window = max(1, len(losses) // 25)
@@ -139,7 +150,7 @@ def draw_loss_curve(metrics: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def plain(axes: Axes) -> None:
-    """The look of every chart: no box, faint lines behind."""
+    """Give a chart the common style: no box, light horizontal lines."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(MUTED)
     axes.tick_params(colors=INK, labelsize=9)
@@ -148,7 +159,7 @@ def plain(axes: Axes) -> None:
 
 
 def svg_of(figure: Figure) -> bytes:
-    """A figure as SVG; equal figures give equal bytes."""
+    """A matplotlib figure as SVG; equal figures give equal bytes."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "designclip", "svg.fonttype": "path"}):
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})

@@ -1,4 +1,4 @@
-"""What the pages of this package share: templates whose values are escaped, pictures within the page."""
+"""What the HTML pages of this package share: templates that escape values, and pictures embedded in the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import jinja2
 
 
 def page_environment(folder: Path) -> jinja2.Environment:
-    """The templates of this package; every value is escaped, and a name that is not there is an error."""
+    """The templates in a folder. Every value is escaped, and an undefined name is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
@@ -26,12 +26,12 @@ def page_environment(folder: Path) -> jinja2.Environment:
 
 
 def data_uri(media_type: str, data: bytes) -> str:
-    """Bytes as an address that holds them."""
+    """A data: address that contains the bytes."""
     return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def toml_table(name: str, settings: Mapping[str, Any]) -> str:
-    """Settings as the table of a TOML file; one that is not set is left out, since TOML has no word for it."""
-    # Plain strings, numbers, booleans and lists of them are written in TOML as they are in JSON.
+    """Settings as a table of a TOML file; a setting that is None is left out, since TOML has no null."""
+    # TOML writes strings, numbers, booleans and lists of them in the same way as JSON.
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items() if value is not None]
     return "\n".join([f"[{name}]", *lines])

@@ -127,7 +127,7 @@ def _show_progress() -> Progress:
 
 def _say_address(ready: Search, address: str) -> None:
     num = f"{len(ready.gallery):,} views of {ready.gallery.num_patents:,} patents"
-    output.say(f"{num}, under the model {ready.entrant.name}. {ready.says}")
+    output.say(f"{num}, under the model {ready.encoder.name}. {ready.method_sentence}")
     output.say(f"open {address} (Ctrl-C ends)")
 
 
@@ -142,4 +142,4 @@ def _show(found: Found) -> None:
         table.add_row(*(escape(cell) for cell in cells), day, f"{hit.score:.3f}")
     Console().print(table)
     num = f"{len(found.hits):,} of {len(found.search.gallery):,} views"
-    output.say(f"{num}, under the model {found.search.entrant.name}. {found.search.says}")
+    output.say(f"{num}, under the model {found.search.encoder.name}. {found.search.method_sentence}")

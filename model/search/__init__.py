@@ -1,1 +1,1 @@
-"""Searching designs by text or picture."""
+"""Search for designs by text or picture."""

@@ -22,14 +22,14 @@ from model.search.search import Search, SearchConfig, check_k, check_text, open_
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """What is searched for: some words or a picture.
+    """What is searched for: words or an image.
 
     Attributes:
-        text: The words; None if a picture is searched for.
-        image: File of the picture, TIFF, PNG or JPEG; None if words are searched for.
+        text: The words; None if an image is searched for.
+        image: File of the image, TIFF, PNG or JPEG; None if words are searched for.
         k: Number of views to find.
         filters: Which views may be found.
-        a_patent_once: Whether each patent is found once, with its nearest view.
+        a_patent_once: Whether each patent is found only once, by its nearest view.
     """
 
     text: str | None = None
@@ -47,7 +47,7 @@ class Query:
 
     @property
     def name(self) -> str:
-        """The words, blanks merged, or the path of the picture."""
+        """The words, blanks merged, or the path of the image."""
         return str(self.image) if self.text is None else check_text(self.text)
 
 
@@ -57,7 +57,7 @@ class Found:
 
     Attributes:
         query: What was searched for.
-        picture: (height_px, width_px) uint8, the query's picture as it was compared; None for words.
+        picture: (height_px, width_px) uint8, the query's image as it was compared; None for words.
         search: The model and the gallery that answered.
         hits: The views found, the nearest first.
     """
@@ -68,21 +68,21 @@ class Found:
     hits: list[Hit]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """The results as JSON values."""
         return {
             "query": self.query.name,
-            "model": self.search.entrant.name,
+            "model": self.search.encoder.name,
             "dataset": self.search.gallery.dataset.name,
             "num_views": len(self.search.gallery),
-            "search": self.search.how,
+            "search": self.search.method,
             "hits": [hit.to_dict() for hit in self.hits],
         }
 
     def write_page(self, path: Path) -> None:
         """Write the results as one HTML page with their pictures."""
         query = self.query.name if self.query.image is None else self.query.image.name
-        asked = describe_filters(self.query.filters)
-        write_text(path, render_results(self.search, self.hits, query=query, picture=self.picture, asked=asked))
+        filters = describe_filters(self.query.filters)
+        write_text(path, render_results(self.search, self.hits, query=query, picture=self.picture, filters=filters))
 
 
 def find_views(
@@ -103,7 +103,7 @@ def find_views(
         progress: Called after each batch of views that is embedded.
 
     Raises:
-        QueryError: The picture cannot be read.
+        QueryError: The image cannot be read.
         ArchitectureError, DatasetError, DeviceError: The model, the dataset or the device cannot be used.
     """
     picture = None

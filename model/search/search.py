@@ -1,7 +1,8 @@
-"""Search in the views of a dataset: by words, by a picture, or by one of the views themselves."""
+"""Search in the views of a dataset, by words, by an image, or by one of the views."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ from model.search.gallery import Filters, Gallery, Hit
 from model.search.nearest import Approximate, ApproximateConfig, Nearest, Probes, approximate
 from model.settings import RESULT_UNTOUCHED, Config, require
 
+_LOG = logging.getLogger(__name__)
+
 MAX_RESULTS = 1_000
 MAX_QUERY_CHARS = 2_000
 
@@ -32,8 +35,8 @@ class SearchConfig(Config):
     """Settings of a search.
 
     Attributes:
-        approximate_from: Galleries of more views are searched by an approximate index, smaller ones exactly.
-        min_recall: Share of the exact 20 nearest that the approximate index is to find.
+        approximate_from: Galleries with more views use an approximate index; smaller ones are searched exactly.
+        min_recall: Share of the exact 20 nearest views that the approximate index must find.
         device: "auto", "cpu" or "cuda".
         batch_size: Views embedded at a time.
         num_workers: Threads that decode images.
@@ -52,24 +55,24 @@ class SearchConfig(Config):
 
 
 class Search:
-    """A model and a gallery, ready to answer.
+    """A model and a gallery, ready to be searched.
 
     Attributes:
-        gallery: What is searched.
-        entrant: The model.
-        nearest: Exact, or approximate with its measured recall.
-        image: How a query's picture is laid out.
+        encoder: The model.
+        gallery: The views that are searched.
+        nearest: Exact or approximate search over the features of the views.
+        image: How the image of a query is prepared, like the images of the dataset.
     """
 
-    def __init__(self, entrant: Encoder, gallery: Gallery, nearest: Nearest | Approximate) -> None:
-        self.entrant = entrant
+    def __init__(self, encoder: Encoder, gallery: Gallery, nearest: Nearest | Approximate) -> None:
+        self.encoder = encoder
         self.gallery = gallery
         self.nearest = nearest
         self.image = QueryImageConfig.of_dataset(gallery.dataset)
 
     @property
-    def how(self) -> dict[str, Any]:
-        """How exact the answers are, as plain values."""
+    def method(self) -> dict[str, Any]:
+        """How the views are searched and with what recall, as JSON values."""
         if isinstance(self.nearest, Nearest):
             return {"kind": "exact"}
         return {
@@ -80,67 +83,70 @@ class Search:
         }
 
     @property
-    def says(self) -> str:
-        """How exact the answers are, in one sentence."""
+    def method_sentence(self) -> str:
+        """How the views are searched and with what recall, in one sentence."""
         if isinstance(self.nearest, Nearest):
             return "Every view is compared."
         recall = ", ".join(f"{100 * share:.1f} % by {kind}" for kind, share in self.nearest.recall.items())
         return f"Approximate search: of the 20 nearest views it finds {recall}, measured against exact search."
 
     def by_text(self, text: str, k: int, filters: Filters | None = None, *, a_patent_once: bool = False) -> list[Hit]:
-        """The `k` views nearest to some words. Raises QueryError where there are none."""
-        return self._by(self.entrant.query_features([check_text(text)])[0], k, filters, a_patent_once)
+        """The `k` views nearest to a text. Raises QueryError if the text is empty."""
+        return self._find(self.encoder.query_features([check_text(text)])[0], k, filters, a_patent_once)
 
     @torch.inference_mode()
     def by_image(
         self, image: np.ndarray, k: int, filters: Filters | None = None, *, a_patent_once: bool = False
     ) -> list[Hit]:
-        """The `k` views nearest to a picture of `query_image.read_query_image`."""
-        clip = self.entrant.load()
+        """The `k` views nearest to an image, (size_px, size_px) uint8 from `query_image.read_query_image`."""
+        clip = self.encoder.load()
         model: Any = clip.model.eval()
         pixels = normalise(resize(image, clip.preprocess.size_px)[None], clip.preprocess)
-        feature = model.encode_image(pixels.to(self.entrant.device), normalize=True).float().cpu().numpy()[0]
-        return self._by(feature, k, filters, a_patent_once)
+        feature = model.encode_image(pixels.to(self.encoder.device), normalize=True).float().cpu().numpy()[0]
+        return self._find(feature, k, filters, a_patent_once)
 
     def by_view(self, row: int, k: int, filters: Filters | None = None, *, a_patent_once: bool = False) -> list[Hit]:
-        """The `k` views nearest to one of the gallery; those of its own patent are left out."""
-        return self._by(self.nearest.row(row), k, filters, a_patent_once, apart=int(self.gallery.patent_ids[row]))
+        """The `k` views nearest to a view of the gallery, without those of its own patent."""
+        return self._find(self.nearest.row(row), k, filters, a_patent_once, left_out=int(self.gallery.patent_ids[row]))
 
-    def _by(
-        self, feature: np.ndarray, k: int, filters: Filters | None, a_patent_once: bool, apart: int | None = None
+    def _find(
+        self, feature: np.ndarray, k: int, filters: Filters | None, a_patent_once: bool, left_out: int | None = None
     ) -> list[Hit]:
+        """The hits for a feature, without the views of the patent `left_out`."""
         check_k(k)
         allowed = self.gallery.allowed(filters or Filters())
-        if apart is not None:
-            others = self.gallery.patent_ids != apart
+        if left_out is not None:
+            others = self.gallery.patent_ids != left_out
             allowed = others if allowed is None else allowed & others
         num_allowed = len(self.gallery) if allowed is None else int(allowed.sum())
-        wanted = k
+        # If each patent counts once, it is not known how many views it takes: ask for more until there are `k` patents.
+        num_wanted = k
         while True:
-            rows, scores = self.nearest.search(feature, wanted, allowed)
+            rows, scores = self.nearest.search(feature, num_wanted, allowed)
             kept = self._first_of_patents(rows)[:k] if a_patent_once else np.arange(len(rows))[:k]
-            if len(kept) >= k or wanted >= num_allowed or not a_patent_once:
+            if len(kept) >= k or num_wanted >= num_allowed or not a_patent_once:
                 break
-            wanted = min(4 * wanted, num_allowed)
+            num_wanted = min(4 * num_wanted, num_allowed)
         return [
-            Hit(rank=rank, score=float(scores[place]), view=self.gallery.view(int(rows[place])))
-            for rank, place in enumerate(kept, 1)
+            Hit(rank=rank, score=float(scores[index]), view=self.gallery.view(int(rows[index])))
+            for rank, index in enumerate(kept, 1)
         ]
 
     def _first_of_patents(self, rows: np.ndarray) -> np.ndarray:
+        """Ascending indices into `rows` of the first row of each patent."""
         return np.sort(np.unique(self.gallery.patent_ids[rows], return_index=True)[1])
 
 
 def check_text(text: str) -> str:
-    """Words to search with, blanks merged and bounded. Raises QueryError where there are none."""
+    """The text of a query with blanks merged, cut to `MAX_QUERY_CHARS`. Raises QueryError if it is empty."""
     text = " ".join(text.encode("utf-8", "ignore").decode().split())[:MAX_QUERY_CHARS]
     if not text:
-        raise QueryError("the query is empty; say what to look for, such as: wine glass with a twisted stem")
+        raise QueryError("the query is empty; describe what to search for, such as: wine glass with a twisted stem")
     return text
 
 
 def check_k(k: int) -> None:
-    """Raise QueryError unless so many views can be asked for."""
+    """Raise QueryError unless `k` views can be asked for."""
     if not 1 <= k <= MAX_RESULTS:
         raise QueryError(f"k is {k}; choose 1 to {MAX_RESULTS}")
 
@@ -152,33 +158,38 @@ def open_search(
     *,
     progress: Progress | None = None,
 ) -> Search:
-    """A model and a dataset made ready; features are computed at the first call and kept.
+    """Prepare a search; features are computed at the first call and stored.
 
     Args:
         model: A run folder, a model folder, "local-dir:FOLDER", "hf-hub:NAME", or "ARCHITECTURE/TAG".
         dataset_dir: A dataset folder; all its splits are searched.
-        config: Settings.
-        progress: Called after each batch that is embedded.
+        config: Settings; None for the defaults.
+        progress: Called after each batch that is embedded, with what is counted under "doing".
 
     Raises:
         ArchitectureError, DatasetError, DeviceError: The model, the dataset or the device cannot be used.
     """
     config = config or SearchConfig()
     gallery = Gallery(open_dataset(dataset_dir))
-    entrant = find_encoder(
+    encoder = find_encoder(
         model,
         choose_device(config.device),
         batch_size=config.batch_size,
         num_workers=config.num_workers,
         progress=progress,
     )
-    exact = Nearest([entrant.image_features(gallery.dataset, views).features for views in gallery.views])
-    if len(gallery) > config.approximate_from:
-        return Search(entrant, gallery, _approximate(exact, entrant, gallery, config))
-    return Search(entrant, gallery, exact)
+    exact = Nearest([encoder.image_features(gallery.dataset, views).features for views in gallery.views])
+    if len(gallery) <= config.approximate_from:
+        return Search(encoder, gallery, exact)
+    _LOG.info("%s views are more than %s: approximate search", len(gallery), config.approximate_from)
+    return Search(encoder, gallery, _approximate(exact, encoder, gallery, config))
 
 
-def _approximate(exact: Nearest, entrant: Encoder, gallery: Gallery, config: SearchConfig) -> Approximate:
+def _approximate(exact: Nearest, encoder: Encoder, gallery: Gallery, config: SearchConfig) -> Approximate:
+    """The approximate index of a gallery, stored with the features of its views.
+
+    Its recall is measured with texts and images of views that are drawn from the gallery.
+    """
     settings = ApproximateConfig(from_views=config.approximate_from, min_recall=config.min_recall)
     rows = np.random.default_rng(settings.seed).choice(
         len(gallery), min(settings.num_probes, len(gallery)), replace=False
@@ -188,15 +199,15 @@ def _approximate(exact: Nearest, entrant: Encoder, gallery: Gallery, config: Sea
         texts = [gallery.view(int(row)).text or "" for row in rows]
         images = np.stack([exact.row(int(row)) for row in rows])
         return {
-            "text": Probes(entrant.query_features(texts), np.full(len(rows), -1)),
+            "text": Probes(encoder.query_features(texts), np.full(len(rows), -1)),
             "image": Probes(images, rows),
         }
 
     folder = embeddings_folder(
-        gallery.dataset, run_dir=entrant.run_dir, name=entrant.name, fingerprint=entrant.fingerprint
+        gallery.dataset, run_dir=encoder.run_dir, name=encoder.name, fingerprint=encoder.fingerprint
     )
     identity = {
-        "model": entrant.fingerprint,
+        "model": encoder.fingerprint,
         "dataset": gallery.dataset.fingerprint,
         "num_views": len(gallery),
         "splits": [views.split for views in gallery.views],
@@ -205,20 +216,22 @@ def _approximate(exact: Nearest, entrant: Encoder, gallery: Gallery, config: Sea
     return approximate(exact, probes, settings, path=path, identity=identity)
 
 
-def render_results(search: Search, hits: Sequence[Hit], *, query: str, picture: np.ndarray | None, asked: str) -> str:
+def render_results(search: Search, hits: Sequence[Hit], *, query: str, picture: np.ndarray | None, filters: str) -> str:
     """One self-contained HTML page of results.
 
     Args:
-        query: What was looked for, in words.
-        picture: (height_px, width_px) uint8 that was looked for; None for words.
-        asked: Filters, in words; empty without.
+        search: The search that found the hits.
+        hits: What was found.
+        query: The query in words, for the heading.
+        picture: (height_px, width_px) uint8 that was searched with; None for a search with words.
+        filters: The filters in words; empty without filters.
     """
     environment = page_environment(Path(__file__).parent)
     environment.filters["picture_uri"] = lambda row: data_uri("image/jpeg", search.gallery.jpeg(row))
     return environment.get_template("search.html").render(
         query=query,
         picture=None if picture is None else data_uri("image/png", cv2.imencode(".png", picture)[1].tobytes()),
-        asked=asked,
+        filters=filters,
         hits=hits,
         search=search,
     )

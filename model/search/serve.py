@@ -1,6 +1,7 @@
-"""A small web page on the loopback that searches a dataset: type or drop a picture, and follow patents and citations.
+"""A web page on the loopback interface that searches a dataset by words or by an image.
 
-Everything a request names is looked up in the gallery; nothing of it becomes a path. The pages ask for nothing outside.
+From the results one can follow patents, similar views and citations. Whatever a request names is looked up in the
+gallery and never becomes a path. The pages load nothing from other servers.
 """
 
 from __future__ import annotations
@@ -28,14 +29,21 @@ from model.search.search import MAX_QUERY_CHARS, Search
 
 HOST = "127.0.0.1"
 _MAX_PAGE_RESULTS = 200
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_NO_STORE = {"Cache-Control": "no-store"}
 
 
 class ServeError(ModelError):
-    """The page cannot be served, such as where its port is in use."""
+    """The page cannot be served, for example because its port is in use."""
 
 
 class _TooLargeError(Exception):
-    """A body beyond the bound."""
+    """The body of a request is larger than allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +51,9 @@ class ServeConfig:
     """Settings of the page.
 
     Attributes:
-        port: On the loopback; 0 takes any that is free.
-        num_results: Shown where the page does not ask for another number.
-        max_upload_mb: Largest picture taken.
+        port: Port on the loopback interface; 0 for any free port.
+        num_results: Number of results if the page does not ask for another number.
+        max_upload_mb: Size of the largest image that is accepted, in MiB.
     """
 
     port: int = 8321
@@ -54,7 +62,7 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
-            raise ConfigError(f"port is {self.port}; choose 1024 to 65535, or 0 for any that is free")
+            raise ConfigError(f"port is {self.port}; choose 1024 to 65535, or 0 for any free port")
         if not 1 <= self.num_results <= _MAX_PAGE_RESULTS:
             raise ConfigError(f"num_results is {self.num_results}; choose 1 to {_MAX_PAGE_RESULTS}")
         if not 1 <= self.max_upload_mb <= MAX_BYTES >> 20:
@@ -63,7 +71,17 @@ class ServeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """What stands in the form of the page, as somebody typed it."""
+    """The content of the form on the page, as it was typed.
+
+    Attributes:
+        q: Words to search for.
+        view: Name of a view whose similar views are searched for.
+        cls: A class; empty for all.
+        granted_from: Earliest day of grant; empty for no limit.
+        granted_to: Latest day of grant; empty for no limit.
+        k: Number of results; empty for the default.
+        a_patent_once: Whether each patent is found only once.
+    """
 
     q: str = ""
     view: str = ""
@@ -75,7 +93,7 @@ class Form:
 
     @classmethod
     def of(cls, request: Request) -> Form:
-        """From the query of an address; names that the form does not have are passed over."""
+        """The form from the query string of a request; unknown names are ignored, long values are cut."""
         asked = request.query_params
         return cls(
             q=asked.get("q", "")[:MAX_QUERY_CHARS],
@@ -88,20 +106,20 @@ class Form:
         )
 
     def filters(self) -> Filters:
-        """Raises QueryError."""
+        """The filters of the form. Raises QueryError if they are not valid."""
         return Filters.parse([self.cls], self.granted_from, self.granted_to)
 
-    def num_results(self, otherwise: int) -> int:
-        """Raises QueryError."""
+    def num_results(self, default: int) -> int:
+        """The number of results asked for. Raises QueryError if it is not valid."""
         if not self.k:
-            return otherwise
+            return default
         if not (self.k.isascii() and self.k.isdigit() and 1 <= int(self.k) <= _MAX_PAGE_RESULTS):
-            raise QueryError(f"{self.k!r} is no number of results; choose 1 to {_MAX_PAGE_RESULTS}")
+            raise QueryError(f"{self.k!r} is not a number of results; choose 1 to {_MAX_PAGE_RESULTS}")
         return int(self.k)
 
 
 def bind(port: int) -> socket.socket:
-    """A socket on the loopback that holds its port from now on; raises ServeError where that cannot be had."""
+    """A socket bound to a port of the loopback interface. Raises ServeError if the port cannot be used."""
     holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -110,39 +128,42 @@ def bind(port: int) -> socket.socket:
         holder.close()
         if error.errno == errno.EADDRINUSE:
             raise ServeError(
-                f"port {port} is in use; end what uses it, or choose another, 0 for any free one"
+                f"port {port} is in use; stop the process using it, or choose another port, or 0 for any free one"
             ) from None
         raise ServeError(f"port {port} cannot be used ({error.strerror}); choose another, such as 8321") from None
     return holder
 
 
 def serve(search: Search, config: ServeConfig, holder: socket.socket, *, on_ready: Callable[[str], None]) -> None:
-    """Answer on a bound socket until the process is told to stop.
+    """Serve the page on a bound socket until the process is interrupted.
 
     Args:
+        search: What the page searches.
+        config: Settings.
+        holder: The socket from `bind`.
         on_ready: Called with the address of the page.
     """
     import uvicorn
 
-    search.entrant.load()  # else the first who asks would wait for it
+    search.encoder.load()  # otherwise the first request would wait for it
     server = uvicorn.Server(
         uvicorn.Config(
             make_app(search, config), log_level="warning", server_header=False, timeout_graceful_shutdown=3, ws="none"
         )
     )
-    holder.listen()  # whoever comes before the server is up waits
-    with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+    holder.listen()  # a request that arrives before the server has started waits
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is the way to stop it
         on_ready(f"http://{HOST}:{holder.getsockname()[1]}/")
         server.run(sockets=[holder])
 
 
 def make_app(search: Search, config: ServeConfig) -> FastAPI:
-    """The pages as an application."""
+    """The web application with all its pages."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     pages = _Pages(search, config)
     app.get("/")(pages.home)
-    app.post("/picture")(pages.by_picture)
+    app.post("/picture")(pages.by_image)
     app.get("/picture")(pages.picture)
     app.get("/favicon.ico")(lambda: Response(status_code=204))
     app.get("/patent")(pages.patent)
@@ -151,7 +172,7 @@ def make_app(search: Search, config: ServeConfig) -> FastAPI:
 
 
 class _Pages:
-    """Answers to requests; models and gallery are asked by one request at a time."""
+    """Answers requests; only one request at a time uses the model and the gallery."""
 
     def __init__(self, search: Search, config: ServeConfig) -> None:
         self._search = search
@@ -165,6 +186,7 @@ class _Pages:
         self._results = environment.get_template("serve_results.html").module.results  # type: ignore[attr-defined]
 
     def home(self, request: Request) -> Response:
+        """The form, with the results of a search if one was asked for."""
         form = Form.of(request)
         hits: list[Hit] | None = None
         sentence, like = "", None
@@ -175,27 +197,28 @@ class _Pages:
                 if row is None:
                     raise QueryError(f"there is no view {form.view!r} in this dataset")
                 like = self._gallery.view(row)
-                hits = self._ask(lambda: self._search.by_view(row, k, filters, a_patent_once=form.a_patent_once))
+                hits = self._locked(lambda: self._search.by_view(row, k, filters, a_patent_once=form.a_patent_once))
             elif form.q.strip():
-                hits = self._ask(lambda: self._search.by_text(form.q, k, filters, a_patent_once=form.a_patent_once))
+                hits = self._locked(lambda: self._search.by_text(form.q, k, filters, a_patent_once=form.a_patent_once))
         except QueryError as error:
             sentence = str(error)
         return self._page("home", form, status=400 if sentence else 200, hits=hits, sentence=sentence, like=like)
 
-    async def by_picture(self, request: Request) -> Response:
-        """Results for the picture that is the request's body, as a part of the page."""
+    async def by_image(self, request: Request) -> Response:
+        """The results for the image in the body of the request, as a fragment of the page."""
         from starlette.concurrency import run_in_threadpool
 
         if not request.headers.get("content-type", "").startswith(("image/", "application/octet-stream")):
-            return self._part([], "send the bytes of a TIFF, PNG or JPEG picture", status=415)
+            return self._fragment([], "send the bytes of a TIFF, PNG or JPEG image", status=415)
         try:
             data = await self._body(request)
         except _TooLargeError:
-            sentence = f"the picture has more than {self._config.max_upload_mb} MiB; make it smaller"
-            return self._part([], sentence, status=413)
-        return await run_in_threadpool(self._find_picture, data, Form.of(request))
+            sentence = f"the image has more than {self._config.max_upload_mb} MiB; make it smaller"
+            return self._fragment([], sentence, status=413)
+        return await run_in_threadpool(self._find_by_image, data, Form.of(request))
 
     def picture(self, view: str = "") -> Response:
+        """The picture of a view."""
         row = self._gallery.row_of(view)
         if row is None:
             return self._page("missing", Form(), status=404, sentence="There is no such view in this dataset.")
@@ -207,6 +230,7 @@ class _Pages:
         return Response(self._gallery.jpeg(row), media_type="image/jpeg", headers=headers)
 
     def patent(self, number: str = "") -> Response:
+        """The views of a patent, and the designs that its examiner cited, in the gallery or not."""
         rows = self._gallery.rows_of(number)
         if not rows:
             return self._page("missing", Form(), status=404, sentence="There is no such patent in this dataset.")
@@ -222,41 +246,45 @@ class _Pages:
         return self._page("patent", Form(), views=views, here=here, elsewhere=elsewhere)
 
     def not_found(self, request: Request, _: Exception) -> Response:
+        """The page for unknown addresses."""
         return self._page("missing", Form(), status=404, sentence="There is no such page.")
 
-    def _find_picture(self, data: bytes, form: Form) -> Response:
+    def _find_by_image(self, data: bytes, form: Form) -> Response:
         try:
             filters, k = form.filters(), form.num_results(self._config.num_results)
-            hits = self._ask(
+            hits = self._locked(
                 lambda: self._search.by_image(
                     read_query_image(data, self._search.image), k, filters, a_patent_once=form.a_patent_once
                 )
             )
         except QueryError as error:
-            return self._part([], str(error), status=400)
-        return self._part(hits, "", status=200)
+            return self._fragment([], str(error), status=400)
+        return self._fragment(hits, "", status=200)
 
-    def _ask(self, question: Callable[[], list[Hit]]) -> list[Hit]:
+    def _locked(self, search: Callable[[], list[Hit]]) -> list[Hit]:
         with self._lock:
-            return question()
+            return search()
 
     async def _body(self, request: Request) -> bytes:
-        most = self._config.max_upload_mb << 20
-        stated = request.headers.get("content-length", "")
-        if stated.isdigit() and int(stated) > most:
+        """The body of a request. Raises _TooLargeError as soon as it is larger than allowed."""
+        max_bytes = self._config.max_upload_mb << 20
+        stated_length = request.headers.get("content-length", "")
+        if stated_length.isdigit() and int(stated_length) > max_bytes:
             raise _TooLargeError
         data = bytearray()
         async for chunk in request.stream():
             data += chunk
-            if len(data) > most:
+            if len(data) > max_bytes:
                 raise _TooLargeError
         return bytes(data)
 
-    def _part(self, hits: list[Hit], sentence: str, *, status: int) -> Response:
-        headers = {**_HEADERS, **_NOT_KEPT, **_policy("")}
+    def _fragment(self, hits: list[Hit], sentence: str, *, status: int) -> Response:
+        """The part of the page that shows results or an error, for a script that inserts it."""
+        headers = {**_HEADERS, **_NO_STORE, **_policy("")}
         return HTMLResponse(str(self._results(hits, sentence)), status_code=status, headers=headers)
 
     def _page(self, kind: str, form: Form, *, status: int = 200, **values: Any) -> Response:
+        """A whole page: kind is "home", "patent" or "missing"."""
         nonce = secrets.token_urlsafe(16)
         html = self._template.render(
             kind=kind,
@@ -269,32 +297,23 @@ class _Pages:
             max_upload_mb=self._config.max_upload_mb,
             **{"hits": None, "sentence": "", "like": None, "views": [], "here": [], "elsewhere": [], **values},
         )
-        return HTMLResponse(html, status_code=status, headers={**_HEADERS, **_NOT_KEPT, **_policy(nonce)})
-
-
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
-_NOT_KEPT = {"Cache-Control": "no-store"}
+        return HTMLResponse(html, status_code=status, headers={**_HEADERS, **_NO_STORE, **_policy(nonce)})
 
 
 def _policy(nonce: str) -> dict[str, str]:
-    """What a page may do: its own style and script, pictures of its own, and nothing else."""
+    """The content security policy: a page may use its own style, script and pictures, and nothing else."""
     own = f"style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; form-action 'self'; "
     rules = f"default-src 'none'; img-src 'self' blob:; {own if nonce else ''}base-uri 'none'; frame-ancestors 'none'"
     return {"Content-Security-Policy": rules}
 
 
 def _address(path: str, **asked: str) -> str:
-    """An address on this server; a view is named as it is spelled, whatever signs it holds."""
+    """An address on this server; values are quoted, whatever characters they contain."""
     return f"/{path}?{urlencode(asked)}"
 
 
 def _alt(view: GalleryView) -> str:
-    """What a picture shows, in words."""
+    """The alternative text of a picture."""
     words = [view.title or "Untitled", view.figure]
     if view.viewpoint and view.viewpoint != "none":
         words.append(f"{view.viewpoint} view".replace("_", " "))

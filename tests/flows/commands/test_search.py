@@ -87,9 +87,9 @@ def test_an_approximate_search_shows_its_measured_recall(designclip, data_dir):
     [
         ((), 2, "give a text or --image, one of the two"),
         (("circle", "--image", "x.png"), 2, "give a text or --image, one of the two"),
-        (("  ",), 2, "the query is empty; say what to look for"),
-        (("circle", "--class", "D77"), 2, "'D77' is no class; name one such as D7 (US) or 07-01 (Locarno)"),
-        (("circle", "--from", "soon"), 2, "'soon' is no day; write 2021-03-31, 2021-03 or 2021"),
+        (("  ",), 2, "the query is empty; describe what to search for"),
+        (("circle", "--class", "D77"), 2, "'D77' is not a class; name one such as D7 (US) or 07-01 (Locarno)"),
+        (("circle", "--from", "soon"), 2, "'soon' is not a day; write 2021-03-31, 2021-03 or 2021"),
         (("circle", "-k", "0"), 2, "k is 0; choose 1 to 1000"),
         (("--image", "nowhere.png"), 2, "cannot read nowhere.png: No such file or directory"),
         (("circle", "--dataset", "none"), 1, "no such dataset folder; build the dataset first"),
@@ -108,4 +108,4 @@ def test_a_port_in_use_ends_serve_before_any_work(designclip, data_dir):
         holder.listen()
         port = holder.getsockname()[1]
         code, _, err = designclip("serve", "-d", data_dir, "-m", "nowhere", "--port", port)
-    assert code == 1 and f"port {port} is in use; end what uses it, or choose another" in err
+    assert code == 1 and f"port {port} is in use; stop the process using it, or choose another" in err

@@ -1,4 +1,4 @@
-"""A small dataset and a model to search it with."""
+"""A small dataset, and a model to search it with."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ HOSTILE = "<script>alert(1)</script>"
 def draw_searchable(folder: Path) -> Path:
     """16 + 4 patents of two views each, with classes, days and citations; the title of the second is hostile.
 
-    Each patent cites the first of the training split and one that is nowhere.
+    Each patent cites the first patent of the training split and one that is not in the dataset.
     """
     splits = {}
     for seed, (split, num) in enumerate({"train": 16, "test": 4}.items(), 1):
         rows = draw_rows(num, split=split, seed=seed)
-        for place, row in enumerate(rows):
-            row["grant_date"] = None if place == 0 else datetime.date(2019 + seed, 1 + place % 12, 5)
-            row["locarno_class"] = "07-01" if place % 4 < 2 else "06-03"
-            row["figure_label"] = f"{1 + place % 2}"
+        for index, row in enumerate(rows):
+            row["grant_date"] = None if index == 0 else datetime.date(2019 + seed, 1 + index % 12, 5)
+            row["locarno_class"] = "07-01" if index % 4 < 2 else "06-03"
+            row["figure_label"] = f"{1 + index % 2}"
             row["cited_by_examiner"] = ["D710000", "D999999"]
         rows[2]["title"] = rows[3]["title"] = HOSTILE
         rows[3]["view_id"] = f"{rows[3]['patent_number']}-2(a) & ../../x"
@@ -34,7 +34,7 @@ def draw_searchable(folder: Path) -> Path:
 
 
 def write_model(micro_clip: str, folder: Path) -> Path:
-    """A model folder with fresh weights, so that features can be kept and found again."""
+    """A model folder with fresh weights, so that features can be stored and reused."""
     folder.mkdir(parents=True)
     shutil.copy(Path(micro_clip.removeprefix("local-dir:")) / "open_clip_config.json", folder)
     clip = load_clip(find_model(micro_clip), load_weights=False)

@@ -1,4 +1,4 @@
-"""One search from its query to its results: checked before the long work, and shown with its filters."""
+"""One search from its query to its results: the query is checked first, and the results name the filters."""
 
 from __future__ import annotations
 

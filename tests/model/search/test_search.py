@@ -1,4 +1,4 @@
-"""Search: the nearest views, filtered, by words, pictures and views."""
+"""Search for the nearest views by words, pictures and views, with filters."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def unit(num: int, seed: int = 0, dim: int = 16) -> np.ndarray:
     return features / np.linalg.norm(features, axis=1, keepdims=True)
 
 
-def encoded(image: Image.Image, kind: str = "PNG", **settings) -> bytes:
+def encode(image: Image.Image, kind: str = "PNG", **settings) -> bytes:
     stream = io.BytesIO()
     image.save(stream, kind, **settings)
     return stream.getvalue()
@@ -60,15 +60,15 @@ def drawing(size=(300, 200)) -> Image.Image:
     return image
 
 
-def test_a_view_is_found_by_its_own_picture_first(search):
+def test_a_view_is_the_first_result_for_its_own_feature(search):
     for row in (0, 9, len(search.gallery) - 1):
         feature = search.nearest.row(row)
         rows, scores = search.nearest.search(feature, 3)
         assert rows[0] == row and scores[0] == pytest.approx(1, abs=1e-5)
 
 
-def test_a_text_finds_what_the_whole_sorted_list_of_scores_says(search):
-    feature = search.entrant.query_features(["a large circle"])[0]
+def test_a_text_finds_the_views_with_the_highest_scores_in_order(search):
+    feature = search.encoder.query_features(["a large circle"])[0]
     scores = np.concatenate(search.nearest.parts) @ feature
     hits = search.by_text("  a large\n circle ", k=7)
     assert [hit.view.row for hit in hits] == np.argsort(-scores, kind="stable")[:7].tolist()
@@ -81,7 +81,7 @@ def test_all_splits_are_searched(search):
     assert len(search.by_text("star", k=1000)) == len(search.gallery) == 40
 
 
-def test_filters_by_class_and_day_leave_only_what_passes_and_nothing_unknown(search):
+def test_only_views_that_pass_the_filters_are_found_and_none_with_unknown_values(search):
     everything = [search.gallery.view(row) for row in range(40)]
     us = everything[0].uspc_class
     cases = {
@@ -108,28 +108,31 @@ def test_filters_by_class_and_day_leave_only_what_passes_and_nothing_unknown(sea
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"classes": ["D77"]}, "'D77' is no class; name one such as D7"),
-        ({"classes": ["99-01"]}, "'99-01' is no class"),
-        ({"granted_from": "soon"}, "'soon' is no day; write 2021-03-31, 2021-03 or 2021"),
-        ({"granted_from": "2021-02-30"}, "is no day"),
-        ({"granted_to": "99999"}, "is no day"),
-        ({"granted_to": "2021-13"}, "is no day"),
-        ({"granted_from": "2022", "granted_to": "2021"}, "turn the two around"),
+        ({"classes": ["D77"]}, "'D77' is not a class; name one such as D7"),
+        ({"classes": ["99-01"]}, "'99-01' is not a class"),
+        ({"granted_from": "soon"}, "'soon' is not a day; write 2021-03-31, 2021-03 or 2021"),
+        ({"granted_from": "2021-02-30"}, "is not a day"),
+        ({"granted_to": "99999"}, "is not a day"),
+        ({"granted_to": "2021-13"}, "is not a day"),
+        (
+            {"granted_from": "2022", "granted_to": "2021"},
+            "empty date range 2022-01-01 to 2021-12-31: the start is after the end",
+        ),
     ],
 )
-def test_filters_that_fit_nothing_say_how_to_write_them(values, sentence):
+def test_invalid_filters_are_refused_with_the_expected_form(values, sentence):
     with pytest.raises(QueryError, match=re.escape(sentence)):
         Filters.parse(**values)
 
 
-def test_months_and_years_stand_for_their_first_and_last_day():
+def test_months_and_years_become_their_first_and_last_day():
     assert Filters.parse(granted_from="2020-02", granted_to="2020-02") == Filters(
         granted_from=datetime.date(2020, 2, 1), granted_to=datetime.date(2020, 2, 29)
     )
     assert Filters.parse(granted_to="2021").granted_to == datetime.date(2021, 12, 31)
 
 
-def test_each_patent_once_gives_its_nearest_view(search):
+def test_with_each_patent_once_its_nearest_view_is_found(search):
     hits = search.by_text("circle", 12, a_patent_once=True)
     numbers = [hit.view.patent_number for hit in hits]
     assert len(set(numbers)) == len(numbers) == 12
@@ -152,14 +155,14 @@ def test_a_picture_finds_the_view_it_shows(search):
     assert hits[0].score > 0.9 and len(hits) == 40
 
 
-def test_features_are_computed_once_and_kept(model_dir, dataset_dir, monkeypatch):
-    heard = []
+def test_features_are_computed_once_and_stored(model_dir, dataset_dir, monkeypatch):
+    reported = []
     open_search(model_dir, dataset_dir, _CONFIG)
-    again = open_search(model_dir, dataset_dir, _CONFIG, progress=lambda *args: heard.append(args))
-    assert heard == [] and again.entrant._clip is None
+    again = open_search(model_dir, dataset_dir, _CONFIG, progress=lambda *args: reported.append(args))
+    assert reported == [] and again.encoder._clip is None
 
 
-def test_the_gallery_knows_patents_views_classes_and_days(search):
+def test_the_gallery_lists_patents_views_classes_and_days(search):
     gallery = search.gallery
     view = gallery.view(4)
     assert gallery.rows_of(view.patent_number) == [4, 5]
@@ -169,15 +172,15 @@ def test_the_gallery_knows_patents_views_classes_and_days(search):
     assert gallery.days == (datetime.date(2020, 1, 5), datetime.date(2021, 8, 5))
 
 
-def test_a_dataset_without_days_classes_and_citations_is_searched_too(shapes):
+def test_a_dataset_without_days_classes_and_citations_can_be_searched(shapes):
     gallery = Gallery(open_dataset(shapes))
     assert gallery.days is None and gallery.view(0).cited_by_examiner == ()
     assert not gallery.allowed(Filters.parse(["07"])).any()
     assert not gallery.allowed(Filters.parse(granted_from="1999")).any()
 
 
-def test_bad_questions_are_one_sentence(search, dataset_dir, model_dir, tmp_path):
-    with pytest.raises(QueryError, match="the query is empty; say what to look for"):
+def test_invalid_queries_are_refused_in_one_sentence(search, dataset_dir, model_dir, tmp_path):
+    with pytest.raises(QueryError, match="the query is empty; describe what to search for"):
         check_text(" \n ")
     for k in (0, 1001):
         with pytest.raises(QueryError, match="choose 1 to 1000"):
@@ -189,15 +192,15 @@ def test_bad_questions_are_one_sentence(search, dataset_dir, model_dir, tmp_path
 
 
 def test_the_page_of_results_is_self_contained_and_escaped(search):
-    image = read_query_image(encoded(drawing()), search.image)
-    page = render_results(search, search.by_text("x", 40), query=HOSTILE, picture=image, asked="class D7")
+    image = read_query_image(encode(drawing()), search.image)
+    page = render_results(search, search.by_text("x", 40), query=HOSTILE, picture=image, filters="class D7")
     assert "<script" not in page and page.count('src="data:image/jpeg;base64,') == 40
     assert re.findall(r'(?:src|href)="(?!data:)[^"]*"', page) == []
     assert "Every view is compared." in page and "class D7" in page
-    assert "Nothing passes the filters." in render_results(search, [], query="x", picture=None, asked="")
+    assert "No view passes the filters." in render_results(search, [], query="x", picture=None, filters="")
 
 
-def test_equal_scores_come_in_the_order_of_the_rows():
+def test_equal_scores_are_in_the_order_of_the_rows():
     scores = np.random.default_rng(1).integers(0, 4, 200).astype(np.float32)
     for k in (1, 7, 199, 200, 500):
         assert highest(scores, k).tolist() == np.lexsort((np.arange(200), -scores))[:k].tolist()
@@ -229,7 +232,7 @@ def large(tmp_path):
     )
 
 
-def test_the_approximate_index_reaches_its_recall_and_measures_it_rightly(large):
+def test_the_approximate_index_reaches_its_recall_and_measures_it_correctly(large):
     exact, build = large
     index = build(min_recall=0.9, k=10)
     assert set(index.recall) == {"text", "image"} and min(index.recall.values()) >= 0.9
@@ -239,7 +242,7 @@ def test_the_approximate_index_reaches_its_recall_and_measures_it_rightly(large)
     assert index.num_probed < index.num_lists
 
 
-def test_the_approximate_index_gives_exact_scores_and_heeds_filters(large):
+def test_the_approximate_index_returns_exact_scores_and_applies_filters(large):
     exact, build = large
     index = build()
     query = unit(1, seed=9)[0]
@@ -251,8 +254,10 @@ def test_the_approximate_index_gives_exact_scores_and_heeds_filters(large):
         assert allowed[rows].all() and len(rows) == min(15, allowed.sum())
 
 
-def test_the_approximate_index_serves_where_indexes_were_taught_to_take_tensors(large):
-    importlib.import_module("faiss.contrib.torch_utils")  # as metric learning does; it replaces methods of all indexes
+def test_the_approximate_index_works_after_faiss_is_patched_to_accept_tensors(large):
+    importlib.import_module(
+        "faiss.contrib.torch_utils"
+    )  # pytorch_metric_learning imports it; it replaces methods of all indexes
     _, build = large
     index = build(min_recall=0.9, k=10)
     assert min(index.recall.values()) >= 0.9
@@ -261,12 +266,12 @@ def test_the_approximate_index_serves_where_indexes_were_taught_to_take_tensors(
     assert allowed[rows].all() and len(rows) == 15
 
 
-def test_a_stored_index_is_used_again_and_a_damaged_or_foreign_one_is_built_anew(large, tmp_path, monkeypatch):
+def test_a_stored_index_is_reused_and_a_damaged_one_or_one_of_other_settings_is_rebuilt(large, tmp_path, monkeypatch):
     _, build = large
     first = build()
     built = []
-    make = nearest._build
-    monkeypatch.setattr(nearest, "_build", lambda *args: built.append(1) or make(*args))
+    original = nearest._build
+    monkeypatch.setattr(nearest, "_build", lambda *args: built.append(1) or original(*args))
     assert build().recall == first.recall and built == []
     (tmp_path / "x.faiss").write_bytes(b"broken")
     assert isinstance(build(), Approximate) and built == [1]
@@ -274,25 +279,26 @@ def test_a_stored_index_is_used_again_and_a_damaged_or_foreign_one_is_built_anew
     assert built == [1, 1]
 
 
-def test_a_large_gallery_is_searched_approximately_and_says_so(model_dir, dataset_dir):
+def test_a_large_gallery_is_searched_approximately_and_the_sentence_says_so(model_dir, dataset_dir):
     search = open_search(model_dir, dataset_dir, SearchConfig(device="cpu", num_workers=1, approximate_from=10))
     assert isinstance(search.nearest, Approximate)
     assert re.match(
-        r"Approximate search: of the 20 nearest views it finds [\d.]+ % by text, [\d.]+ % by image", search.says
+        r"Approximate search: of the 20 nearest views it finds [\d.]+ % by text, [\d.]+ % by image",
+        search.method_sentence,
     )
-    assert search.how["recall_at_20"] == search.nearest.recall
+    assert search.method["recall_at_20"] == search.nearest.recall
     assert len(search.by_text("circle", 5)) == 5
 
 
-def test_a_query_picture_is_prepared_as_the_images_of_the_dataset_are():
+def test_a_query_picture_is_prepared_like_the_images_of_the_dataset():
     sheet = drawing((500, 300)).convert("1")
-    mine = read_query_image(encoded(sheet), QueryImageConfig())
-    jpeg = training_image(encoded(sheet), TrainingImageConfig(jpeg_quality=100))
+    mine = read_query_image(encode(sheet), QueryImageConfig())
+    jpeg = training_image(encode(sheet), TrainingImageConfig(jpeg_quality=100))
     theirs = np.asarray(Image.open(io.BytesIO(jpeg)))
     assert mine.shape == theirs.shape and np.abs(mine.astype(int) - theirs).max() <= 6
 
 
-def test_settings_of_the_dataset_are_those_of_its_query_pictures(dataset_dir, tmp_path):
+def test_query_pictures_use_the_image_settings_of_the_dataset(dataset_dir, tmp_path):
     assert QueryImageConfig.of_dataset(open_dataset(dataset_dir)) == QueryImageConfig()
     copy = tmp_path / "copy"
     shutil.copytree(dataset_dir, copy)
@@ -301,7 +307,7 @@ def test_settings_of_the_dataset_are_those_of_its_query_pictures(dataset_dir, tm
     (copy / "dataset.json").write_text(json.dumps(values))
     config = QueryImageConfig.of_dataset(open_dataset(copy))
     assert (config.size_px, config.margin_share, config.max_enlargement) == (128, 0.1, 2.0)
-    assert read_query_image(encoded(drawing()), config).shape == (128, 128)
+    assert read_query_image(encode(drawing()), config).shape == (128, 128)
 
 
 @pytest.mark.parametrize(
@@ -319,28 +325,28 @@ def test_settings_of_the_dataset_are_those_of_its_query_pictures(dataset_dir, tm
         ("TIFF", "L", {}),
     ],
 )
-def test_pictures_of_every_kind_become_the_same_drawing(kind, mode, settings):
+def test_pictures_of_every_format_become_the_same_drawing(kind, mode, settings):
     if mode == "I;16":
         image = Image.fromarray(np.asarray(drawing()).astype(np.uint16) * 257)
     else:
         image = drawing().convert(mode)
-    found = read_query_image(encoded(image, kind, **settings), QueryImageConfig())
-    plain = read_query_image(encoded(drawing()), QueryImageConfig())
+    found = read_query_image(encode(image, kind, **settings), QueryImageConfig())
+    plain = read_query_image(encode(drawing()), QueryImageConfig())
     assert found.dtype == np.uint8 and np.abs(found.astype(int) - plain).mean() < 12
 
 
-def test_what_is_transparent_is_paper():
+def test_transparent_pixels_become_paper():
     image = Image.new("RGBA", (300, 200), (0, 0, 0, 0))
     image.paste((0, 0, 0, 255), (100, 60, 180, 64))
     image.paste((0, 0, 0, 255), (100, 60, 104, 150))
     assert (
-        read_query_image(encoded(image), QueryImageConfig()) == read_query_image(encoded(drawing()), QueryImageConfig())
+        read_query_image(encode(image), QueryImageConfig()) == read_query_image(encode(drawing()), QueryImageConfig())
     ).all()
 
 
 def _bomb() -> bytes:
-    """A PNG whose header says 60,000 × 60,000."""
-    data = bytearray(encoded(Image.new("1", (8, 8))))
+    """A PNG whose header claims 60,000 × 60,000 px."""
+    data = bytearray(encode(Image.new("1", (8, 8))))
     data[16:24] = (60_000).to_bytes(4, "big") * 2
     data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
     return bytes(data)
@@ -351,21 +357,21 @@ def _bomb() -> bytes:
     [
         (b"", "the image cannot be read; choose a TIFF, PNG or JPEG file"),
         (b"%PDF-1.4", "the image cannot be read"),
-        (encoded(drawing())[:-200], "the image cannot be read"),
-        (encoded(drawing(), "GIF"), "the image cannot be read"),
-        (encoded(Image.new("L", (50, 50), 255)), "the image is blank"),
+        (encode(drawing())[:-200], "the image cannot be read"),
+        (encode(drawing(), "GIF"), "the image cannot be read"),
+        (encode(Image.new("L", (50, 50), 255)), "the image is blank"),
         (_bomb(), "the image is too large|60000 × 60000 px; at most"),
         (b"\x89PNG" + bytes(33 << 20), "more than 32 MiB; make it smaller"),
     ],
 )
-def test_a_picture_that_cannot_be_used_is_one_sentence(data, sentence):
+def test_a_picture_that_cannot_be_used_is_refused_in_one_sentence(data, sentence):
     with pytest.raises(QueryError, match=sentence):
         read_query_image(data, QueryImageConfig())
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path):
+def test_an_unreadable_file_is_named(tmp_path):
     with pytest.raises(QueryError, match=r"cannot read .*none\.png: No such file"):
         read_query_file(tmp_path / "none.png", QueryImageConfig())
     (tmp_path / "a.png").write_bytes(b"text")
-    with pytest.raises(QueryError, match=r"a\.png: this is no picture"):
+    with pytest.raises(QueryError, match=r"a\.png: the image cannot be read"):
         read_query_file(tmp_path / "a.png", QueryImageConfig())

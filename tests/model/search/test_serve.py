@@ -1,4 +1,4 @@
-"""The page that searches: asked over HTTP, and used in a real browser."""
+"""The search page, over HTTP and in a real browser."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from model.search.serve import HOST, ServeConfig, ServeError, bind
 from tests.model.browser import Browser
 from tests.model.search.searchable import HOSTILE, draw_searchable, write_model
 
-_REPOSITORY = Path(__file__).resolve().parents[2]
+_REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +51,12 @@ def _served(folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
         list(map(str, command)), cwd=_REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True
     )
     try:
-        said = []
+        lines = []
         for line in process.stderr:
-            said.append(line)
+            lines.append(line)
             if match := re.search(rf"http://{HOST}:(\d+)/", line):
                 break
-        assert said and match, "".join(said)
+        assert lines and match, "".join(lines)
         yield process, int(match[1])
     finally:
         process.kill()
@@ -66,7 +66,7 @@ def _served(folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 @pytest.fixture(scope="module")
 def port(folder) -> Iterator[int]:
-    """A real server process."""
+    """The port of a real server process."""
     with _served(folder) as (_, port):
         yield port
 
@@ -79,7 +79,7 @@ def browser(tmp_path) -> Iterator[Browser]:
 
 
 def ask(port: int, path: str, *, method: str = "GET", body=None, **headers: str) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of one answer."""
+    """Status, headers and body of one response."""
     connection = http.client.HTTPConnection(HOST, port, timeout=60)
     connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
     answer = connection.getresponse()
@@ -93,7 +93,7 @@ def post(port: int, data: bytes, asked: str = "") -> tuple[int, str]:
     return status, body.decode()
 
 
-def numbers(page: str) -> list[str]:
+def patent_numbers(page: str) -> list[str]:
     return re.findall(r'<span class="name">(D\d+) ', page)
 
 
@@ -101,30 +101,30 @@ def test_words_are_searched_without_javascript(port, gallery):
     status, headers, body = ask(port, "/?q=large+circle&k=7")
     page = body.decode()
     assert status == 200 and headers["content-type"] == "text/html; charset=utf-8"
-    assert len(numbers(page)) == 7 and "7 views found" in page
+    assert len(patent_numbers(page)) == 7 and "7 views found" in page
     assert 'value="large circle"' in page
     view = gallery.view(0)
     status, _, body = ask(port, f"/?q=large+circle&class={view.uspc_class}&from=2019-01-01&to=2099-12-31&once=1")
-    found = numbers(body.decode())
+    found = patent_numbers(body.decode())
     expected = {gallery.view(row).patent_number for row in range(40) if gallery.view(row).uspc_class == view.uspc_class}
     assert set(found) <= expected and len(found) == len(set(found))
 
 
-def test_a_picture_finds_the_view_it_shows_under_the_filters(port, gallery):
+def test_an_image_finds_the_view_it_shows_if_the_filters_allow_it(port, gallery):
     status, part = post(port, gallery.jpeg(7), "k=5")
-    assert status == 200 and len(numbers(part)) == 5 and "<html" not in part
+    assert status == 200 and len(patent_numbers(part)) == 5 and "<html" not in part
     status, part = post(port, gallery.jpeg(7), "k=5&from=2021-01-01")
     days = re.findall(r"\d{4}-\d\d-\d\d</p>", part)
     assert len(days) == 5 and all(day.startswith("2021") for day in days)
 
 
-def test_views_like_one_lead_to_other_patents(port, gallery):
+def test_similar_views_are_of_other_patents(port, gallery):
     view = gallery.view(3)
     status, _, body = ask(port, f"/?view={quote(view.view_id)}&k=38")
-    assert status == 200 and view.patent_number not in numbers(body.decode().partition('id="found"')[2])
+    assert status == 200 and view.patent_number not in patent_numbers(body.decode().partition('id="found"')[2])
 
 
-def test_pictures_are_those_of_the_gallery_whatever_signs_the_view_is_spelled_with(port, gallery):
+def test_pictures_are_those_of_the_gallery_whatever_characters_the_view_name_has(port, gallery):
     for row in (0, 3, 39):
         status, headers, body = ask(port, f"/picture?view={quote(gallery.view(row).view_id)}")
         assert (status, headers["content-type"], body) == (200, "image/jpeg", gallery.jpeg(row))
@@ -134,7 +134,7 @@ def test_a_patent_shows_its_views_and_what_the_examiner_cited(port, gallery):
     number = gallery.view(4).patent_number
     _, _, body = ask(port, f"/patent?number={number}")
     page = body.decode()
-    assert page.count('src="/picture?view=') == 3  # two views, and the first of the patent cited
+    assert page.count('src="/picture?view=') == 3  # two views, and the first view of the cited patent
     assert 'href="/patent?number=D710000"' in page and "<li>D999999</li>" in page
     assert "FIG. 1" in page and "FIG. 2" in page
 
@@ -149,9 +149,9 @@ def test_a_patent_shows_its_views_and_what_the_examiner_cited(port, gallery):
         ("/../pyproject.toml", 404, "There is no such page"),
         ("/openapi.json", 404, "There is no such page"),
         ("/?view=D1-1", 400, "There is no view &#39;D1-1&#39;"),
-        ("/?q=x&class=D77", 400, "&#39;D77&#39; is no class"),
-        ("/?q=x&class=" + quote(HOSTILE), 400, "is no class"),
-        ("/?q=x&from=soon", 400, "is no day"),
+        ("/?q=x&class=D77", 400, "&#39;D77&#39; is not a class"),
+        ("/?q=x&class=" + quote(HOSTILE), 400, "is not a class"),
+        ("/?q=x&from=soon", 400, "is not a day"),
         ("/?q=x&k=0", 400, "choose 1 to 200"),
         ("/?q=x&k=9999999999999", 400, "choose 1 to 200"),
         ("/?q=x&k=%C2%B2", 400, "choose 1 to 200"),
@@ -161,10 +161,10 @@ def test_a_patent_shows_its_views_and_what_the_examiner_cited(port, gallery):
         ("/?q=" + quote(HOSTILE), 200, "found"),
     ],
 )
-def test_whatever_is_asked_the_answer_is_a_page_with_a_sentence(port, path, status, sentence):
-    was, _, body = ask(port, path)
+def test_any_request_is_answered_with_a_page_and_a_sentence(port, path, status, sentence):
+    actual_status, _, body = ask(port, path)
     page = body.decode()
-    assert was == status and sentence in page
+    assert actual_status == status and sentence in page
     assert HOSTILE not in page and "Traceback" not in page
 
 
@@ -176,18 +176,19 @@ def test_whatever_is_asked_the_answer_is_a_page_with_a_sentence(port, path, stat
         (b"\xff" * 1000, "The image cannot be read"),
     ],
 )
-def test_a_picture_that_is_none_is_a_sentence(port, data, sentence):
+def test_a_file_that_is_not_an_image_is_refused_in_one_sentence(port, data, sentence):
     status, part = post(port, data)
     assert status == 400 and sentence in part and 'role="alert"' in part
 
 
-def test_a_blank_picture_is_said_to_be_blank(port):
+def test_a_blank_image_is_refused(port):
     stream = io.BytesIO()
     Image.new("L", (40, 40), 255).save(stream, "PNG")
-    assert post(port, stream.getvalue())[0] == 400
+    status, part = post(port, stream.getvalue())
+    assert status == 400 and "is blank" in part
 
 
-def test_a_body_beyond_the_bound_is_refused_whether_it_says_its_length_or_not(port):
+def test_a_body_that_is_too_large_is_refused_with_or_without_a_stated_length(port):
     status, _, body = ask(
         port, "/picture", method="POST", body=b"", Content_Type="image/png", Content_Length="99999999"
     )
@@ -201,7 +202,7 @@ def test_a_body_beyond_the_bound_is_refused_whether_it_says_its_length_or_not(po
     assert ask(port, "/")[0] == 200
 
 
-def test_only_this_machine_by_its_own_name_is_answered_and_other_pages_cannot_post(port):
+def test_requests_for_other_hosts_are_refused_and_other_pages_cannot_post(port):
     assert ask(port, "/", Host="evil.example")[0] == 400
     assert ask(port, "/", Host=f"localhost:{port}")[0] == 200
     for kind in ("text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"):
@@ -210,7 +211,7 @@ def test_only_this_machine_by_its_own_name_is_answered_and_other_pages_cannot_po
     assert not any(name.startswith("access-control") for name in headers)
 
 
-def test_every_answer_has_a_strict_policy(port, gallery):
+def test_every_response_has_a_strict_security_policy(port, gallery):
     for path in ("/", "/?q=x", "/patent?number=D710000", "/nowhere", f"/picture?view={quote(gallery.view(0).view_id)}"):
         _, headers, body = ask(port, path)
         policy = headers["content-security-policy"]
@@ -222,14 +223,14 @@ def test_every_answer_has_a_strict_policy(port, gallery):
     assert first != second
 
 
-def test_a_page_asks_for_nothing_outside(port):
+def test_a_page_loads_nothing_from_other_servers(port):
     for path in ("/?q=x", "/patent?number=D710000"):
         page = ask(port, path)[2].decode()
         assert re.findall(r'(?:src|href|action)="(?!/|#)[^"]*"', page) == []
         assert "url(" not in page and "@import" not in page
 
 
-def test_in_the_browser_words_are_typed_and_results_followed_to_a_patent_and_its_citation(port, browser, tmp_path):
+def test_in_the_browser_results_lead_from_words_to_a_patent_and_its_citation(port, browser, tmp_path):
     browser.open(f"http://{HOST}:{port}/")
     assert browser.ask("document.activeElement.id") == "q"  # ready to type
     browser.write("large circle")
@@ -237,7 +238,7 @@ def test_in_the_browser_words_are_typed_and_results_followed_to_a_patent_and_its
     browser.wait("document.querySelectorAll('#results li img').length == 24")
     browser.wait("[...document.querySelectorAll('#results li img')].slice(0, 4).every(i => i.naturalWidth > 0)")
     first = browser.ask("document.querySelector('#results a.shown').href")
-    for _ in range(30):  # by keyboard alone
+    for _ in range(30):  # with the keyboard only
         browser.press("Tab")
         if browser.ask("document.activeElement.href") == first:
             break
@@ -248,18 +249,18 @@ def test_in_the_browser_words_are_typed_and_results_followed_to_a_patent_and_its
     assert np.asarray(Image.open(tmp_path / "patent.png").convert("L")).std() > 5
     browser.ask("document.querySelector('section[aria-labelledby=cited] a.shown').click()")
     browser.wait("location.search == '?number=D710000'")
-    assert browser.complaints == []
+    assert browser.errors == []
     assert all(address.startswith((f"http://{HOST}:{port}/", "data:", "about:")) for address in browser.requested)
 
 
-def test_in_the_browser_a_picture_is_chosen_dropped_or_refused(port, browser, gallery, tmp_path):
+def test_in_the_browser_an_image_is_chosen_dropped_or_refused(port, browser, gallery, tmp_path):
     picture = tmp_path / "view.tif"
     Image.fromarray(decode_grey(gallery.jpeg(9))).save(picture)
-    (tmp_path / "text.txt").write_text("no picture")
+    (tmp_path / "text.txt").write_text("not an image")
     browser.open(f"http://{HOST}:{port}/?k=6")
     browser.choose_file("#file", picture)
     browser.wait("document.querySelectorAll('#results li').length == 6")
-    assert browser.ask("document.getElementById('status').textContent") == "6 views found for the picture."
+    assert browser.ask("document.getElementById('status').textContent") == "6 views found for the image."
     assert browser.ask("document.activeElement.id") == "found"
     browser.ask(
         "document.getElementById('k').value = 3, document.getElementById('k').dispatchEvent(new Event('change'))"
@@ -267,7 +268,7 @@ def test_in_the_browser_a_picture_is_chosen_dropped_or_refused(port, browser, ga
     browser.wait("document.querySelectorAll('#results li').length == 3")
     browser.choose_file("#file", tmp_path / "text.txt")
     browser.wait("document.querySelector('#results [role=alert]') !== null")
-    assert "This is no picture" in browser.ask("document.getElementById('results').textContent")
+    assert "This file is not an image" in browser.ask("document.getElementById('results').textContent")
     browser.ask(
         """(async () => {
           const canvas = document.createElement('canvas'); canvas.width = canvas.height = 90;
@@ -280,24 +281,24 @@ def test_in_the_browser_a_picture_is_chosen_dropped_or_refused(port, browser, ga
     )
     browser.wait("document.querySelectorAll('#results li').length == 3")
     browser.wait("document.getElementById('preview').naturalWidth == 90")
-    assert browser.complaints == []
+    assert browser.errors == []
 
 
-def test_a_screen_reader_meets_labels_roles_and_names(port, browser):
+def test_a_screen_reader_finds_labels_roles_and_names(port, browser):
     browser.open(f"http://{HOST}:{port}/?q=circle&k=3")
-    spoken = browser.spoken()
-    roles = {role for role, _ in spoken}
+    elements = browser.accessible_elements()
+    roles = {role for role, _ in elements}
     assert {"search", "main", "heading", "list", "status", "searchbox", "combobox", "checkbox", "button"} <= roles
     for role in ("searchbox", "combobox", "checkbox", "button", "link", "image", "spinbutton", "Date"):
-        assert all(name for met, name in spoken if met == role), role
-    assert ("searchbox", "What it looks like, or what it is for") in spoken
-    assert ("combobox", "US class") in spoken and ("checkbox", "each patent once") in spoken
-    assert sum(role == "image" for role, _ in spoken) == 3
+        assert all(name for found, name in elements if found == role), role
+    assert ("searchbox", "What it looks like or what it is for") in elements
+    assert ("combobox", "US class") in elements and ("checkbox", "each patent only once") in elements
+    assert sum(role == "image" for role, _ in elements) == 3
     ids = browser.ask("[...document.querySelectorAll('[id]')].map(one => one.id)")
     assert len(ids) == len(set(ids)) and browser.ask("document.documentElement.lang") == "en"
 
 
-def test_without_scripts_words_are_searched_and_the_picture_field_stays_away(port, tmp_path):
+def test_without_scripts_words_are_searched_and_the_image_field_stays_hidden(port, tmp_path):
     browser = Browser(tmp_path, scripts=False)
     try:
         browser.open(f"http://{HOST}:{port}/?q=circle&k=3")
@@ -307,7 +308,7 @@ def test_without_scripts_words_are_searched_and_the_picture_field_stays_away(por
         browser.close()
 
 
-def test_the_server_ends_on_ctrl_c_without_a_complaint_and_gives_its_port_back(folder):
+def test_the_server_stops_on_ctrl_c_without_an_error_and_releases_its_port(folder):
     with _served(folder) as (process, port):
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
@@ -315,16 +316,16 @@ def test_the_server_ends_on_ctrl_c_without_a_complaint_and_gives_its_port_back(f
         bind(port).close()
 
 
-def test_a_port_in_use_is_one_sentence():
+def test_a_port_in_use_is_reported_in_one_sentence():
     with socket.socket() as other:
         other.bind((HOST, 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(ServeError, match=f"port {port} is in use; end what uses it, or choose another"):
+        with pytest.raises(ServeError, match=f"port {port} is in use; stop the process using it, or choose another"):
             bind(port)
 
 
-def test_settings_that_cannot_be_are_refused():
+def test_invalid_settings_are_refused():
     for values, sentence in (
         ({"port": 70_000}, "port is 70000"),
         ({"num_results": 0}, "num_results is 0"),
