@@ -1,4 +1,4 @@
-"""The project's own training steps, one at a time, so that they can take turns with somebody else's."""
+"""The project's own training steps, one at a time, so that they can take turns with those of another library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from model.dataset.images import ImageReader
 from model.dataset.views import Views
 from model.training.batches import Batch, BatchStream
 from model.training.config import TrainConfig
-from model.training.run.metrics import Readings
+from model.training.run.metrics import PendingMetrics
 from model.training.step.learner import Learner
 from model.training.step.losses import class_weights
 from model.training.train import reproducible
@@ -24,9 +24,9 @@ class OwnTraining:
     """What `model.training.loop.TrainingLoop` does at each step, from the dataset's files to the weights.
 
     Args:
-        clip: The model; another of ours may train it too.
-        views: To train on.
-        config: How.
+        clip: The model; it may be shared with other instances.
+        views: Training views.
+        config: Settings of the training.
     """
 
     def __init__(self, clip: Clip, views: Views, config: TrainConfig) -> None:
@@ -42,17 +42,17 @@ class OwnTraining:
         self._num_done = 0
 
     def take_step(self) -> float:
-        """Take one step: its seconds, those of waiting for the batch included."""
-        begun = time.perf_counter()
+        """Take one step; returns its seconds, including the wait for the batch."""
+        started = time.perf_counter()
         batch = next(self._batches)
         with reproducible(self._num_done, self._learner.device):
             scalars = self._learner.step(batch, step=self._num_done, learning_rate=1e-4)
-            Readings(scalars).values()
+            PendingMetrics(scalars).values()
         self._num_done += 1
-        return time.perf_counter() - begun
+        return time.perf_counter() - started
 
     def close(self) -> None:
-        """End the threads that read."""
+        """Stop the reading threads."""
         batches: Any = self._batches
         batches.close()
         self._images.close()

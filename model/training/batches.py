@@ -1,7 +1,8 @@
-"""The batches of a run: what each step trains on, and the reading of it ahead of time.
+"""The batches of a run: what each step trains on, read ahead of time.
 
-What a step is about (`BatchPlan`) is a pure function of the settings, the seed and the step, and spans all processes:
-each knows the classes, patents and captions of the whole batch, and reads the images of its own part alone.
+The plan of a step (`BatchPlan`) is a pure function of the settings, the seed and the step, and covers all processes:
+each process knows the classes, patents and captions of the whole batch, but reads only the images of its own part. No
+process has to send plans to the others, and a resumed run continues with the same batches.
 """
 
 from __future__ import annotations
@@ -22,10 +23,30 @@ from model.dataset.images import ImageReader
 from model.dataset.views import Views
 from model.errors import ConfigError
 from model.training.config import TrainConfig
-from model.training.distributed import ALONE, Processes
+from model.training.distributed import SINGLE_PROCESS, Processes
 from model.training.sampling import Sampler, batch_draws
 
-_NUM_DRAWS = 8  # crop of the view (3), crop of the other view (3), which caption, whether the head sees it
+_NUM_DRAWS = 8  # a view: crop (3), crop of the other view (3), choice of the caption, whether the head sees the caption
+
+
+class Targets(NamedTuple):
+    """What is known about the pairs of a step, over all processes.
+
+    Attributes:
+        classes: (num_pairs,) int64 index of each pair's class; -1 if unknown.
+        patents: (num_pairs,) int64 number of the patent.
+        texts: (num_pairs,) int64 number of the caption; equal captions have equal numbers.
+        has_other_view: (num_pairs,) bool; if False, the other view is the view itself.
+    """
+
+    classes: torch.Tensor
+    patents: torch.Tensor
+    texts: torch.Tensor
+    has_other_view: torch.Tensor
+
+    def to(self, device: torch.device) -> Targets:
+        """The targets on a device."""
+        return Targets(*(values.to(device, non_blocking=True) for values in self))
 
 
 @dataclass(frozen=True)
@@ -36,8 +57,8 @@ class BatchPlan:
         rows: (num_pairs,) rows of the views.
         other_rows: (num_pairs,) rows of other views of the same patents; None without the multi-view term.
         texts: The caption drawn for each view.
-        draws: (num_pairs, 8) in [0, 1).
-        targets: On the CPU.
+        draws: (num_pairs, 8) random numbers in [0, 1).
+        targets: Classes, patents and captions of the pairs, on the CPU.
     """
 
     rows: np.ndarray
@@ -49,13 +70,13 @@ class BatchPlan:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one process reads of a step.
+    """The part of a step that one process reads.
 
     Attributes:
-        plan: Of the whole step.
-        images: (num_images, height_px, width_px) uint8: the views, then their other views where there are any.
+        plan: Plan of the whole step.
+        images: (num_images, height_px, width_px) uint8: the views, then their other views, if there are any.
         tokens: (num_pairs, context_length) int64.
-        sees_text: (num_pairs,) bool, False where the class is told from the view alone.
+        sees_text: (num_pairs,) bool, False for pairs that are classified from the view alone.
     """
 
     plan: BatchPlan
@@ -65,15 +86,16 @@ class Batch:
 
     @property
     def num_pairs(self) -> int:
+        """Pairs of this process."""
         return len(self.tokens)
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on a device; from pinned memory the copy goes on beside other work."""
+        """The batch on a device; the copy is asynchronous if the batch is in pinned memory."""
         moved = (values.to(device, non_blocking=True) for values in (self.images, self.tokens, self.sees_text))
         return Batch(self.plan, *moved)
 
     def part(self, pairs: slice) -> Batch:
-        """Some of the pairs, with their other views."""
+        """A slice of the pairs, with their other views."""
         views, others = self.images[: self.num_pairs], self.images[self.num_pairs :]
         images = torch.cat([views[pairs], others[pairs]]) if len(others) else views[pairs]
         return Batch(self.plan, images, self.tokens[pairs], self.sees_text[pairs])
@@ -85,19 +107,22 @@ class BatchStream:
 
     Attributes:
         views: The training views.
-        config: Sampler, classes, captions, crops.
-        processes: Who shares each batch.
+        config: Settings of sampler, classes, captions and crops.
+        processes: The processes that share each batch.
+
+    Raises:
+        ConfigError: The batch cannot be divided equally among the processes.
     """
 
     views: Views
     config: TrainConfig
-    processes: Processes = ALONE
+    processes: Processes = SINGLE_PROCESS
 
     def __post_init__(self) -> None:
         if self.num_pairs % self.processes.num:
             raise ConfigError(
-                f"a batch of {self.num_pairs} cannot be shared by {self.processes.num} processes; set batch_size to a "
-                "multiple of them"
+                f"a batch of {self.num_pairs} cannot be divided among {self.processes.num} processes; set "
+                f"batch_size to a multiple of {self.processes.num}"
             )
 
     @property
@@ -107,15 +132,17 @@ class BatchStream:
 
     @property
     def num_steps(self) -> int:
-        """Length of the run."""
+        """Steps of the run."""
         return self.config.num_steps or self.config.num_epochs * self.sampler.num_steps_per_epoch
 
     @cached_property
     def classes(self) -> ClassTable:
+        """The class table of the run."""
         return class_table(self.config.class_scheme)
 
     @cached_property
     def sampler(self) -> Sampler:
+        """Draws the views of each step."""
         config = self.config
         return Sampler(
             classes=self.views.class_ids(self.classes),
@@ -128,7 +155,7 @@ class BatchStream:
         )
 
     def plan(self, step: int) -> BatchPlan:
-        """What step `step`, counted from 0, trains on."""
+        """The plan of step `step`, counted from 0."""
         rows = self.sampler.rows(step)
         draws = batch_draws(step, num_rows=len(rows), num_draws=_NUM_DRAWS, seed=self.config.seed)
         texts = self.views.texts_of(rows.tolist(), self.config.caption, draws[:, 6].tolist())
@@ -147,7 +174,14 @@ class BatchStream:
         return self.sampler.other_views(rows, step)
 
     def read(self, step: int, images: ImageReader, tokenizer: Tokenizer, *, pin_memory: bool = False) -> Batch:
-        """This process's part of a step."""
+        """Read this process's part of a step.
+
+        Args:
+            step: Counted from 0.
+            images: Reads the images of `views`.
+            tokenizer: Tokenizes the captions.
+            pin_memory: Put images and tokens into pinned memory, for asynchronous copies to a GPU.
+        """
         plan = self.plan(step)
         part = self.processes.part_of(len(plan.rows))
         rows, crops = plan.rows[part], plan.draws[part, :3]
@@ -165,7 +199,7 @@ class BatchStream:
     def read_ahead(
         self, first_step: int, images: ImageReader, tokenizer: Tokenizer, *, pin_memory: bool = False
     ) -> Iterator[Batch]:
-        """The batches from `first_step` to the last, some of them read while one is used."""
+        """Yield the batches from `first_step` to the last one, reading some of them ahead in another thread."""
         waiting: collections.deque[Future[Batch]] = collections.deque()
         with ThreadPoolExecutor(1, thread_name_prefix="batch") as ahead:
             try:
@@ -177,22 +211,3 @@ class BatchStream:
                     yield waiting.popleft().result()
             finally:
                 ahead.shutdown(cancel_futures=True)
-
-
-class Targets(NamedTuple):
-    """What is known of the pairs of a step, over all processes.
-
-    Attributes:
-        classes: (num_pairs,) int64 number of each pair's class; -1 where unknown.
-        patents: (num_pairs,) int64 that stands for the patent.
-        texts: (num_pairs,) int64 that stands for the caption.
-        has_other_view: (num_pairs,) bool; where not, the other view is the view itself.
-    """
-
-    classes: torch.Tensor
-    patents: torch.Tensor
-    texts: torch.Tensor
-    has_other_view: torch.Tensor
-
-    def to(self, device: torch.device) -> Targets:
-        return Targets(*(values.to(device, non_blocking=True) for values in self))

@@ -1,4 +1,4 @@
-"""Settings of training, checked when they are built."""
+"""Settings of training, checked when they are created."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from model.dataset.folder import CAPTION_COLUMNS
 from model.settings import RESULT_UNTOUCHED, Config, require
 from model.training.presets import PRESETS
 
-CAPTIONS = (*CAPTION_COLUMNS, "shape_or_function")  # the last draws one of the two at each step
+CAPTIONS = (*CAPTION_COLUMNS, "shape_or_function")  # the last one draws one of two columns for each view and step
 PRECISIONS = ("fp32", "bf16")
 LOSSES = ("clip", "siglip")
 SAMPLERS = ("uniform", "class", "item")
@@ -18,7 +18,7 @@ CLASS_SCHEMES = ("uspc", "locarno")
 TOWERS = ("image", "text")
 TRACKERS = ("none", "tensorboard", "wandb", "mlflow")
 
-_BY_PRESET: Any = None  # the preset fills it in
+_BY_PRESET: Any = None  # the default of settings that the preset fills in
 
 _AT_LEAST_ONE = (
     "batch_size",
@@ -48,57 +48,60 @@ _SHARES = ("text_dropout", "lora_dropout")
 class TrainConfig(Config):
     """How a model is trained.
 
-    The settings of the method that are not given are those of the preset; what is recorded, and what decides whether a
-    run is the same, are the values and not the name.
+    Settings of the method that are not given have the values of the preset. These values, not the name of the preset,
+    are recorded and decide whether two runs are the same.
 
     Attributes:
         preset: "clip", "patentclip", "designclip", "designclip-as-published", "designclip-as-released" or "arcface".
         architecture: An open_clip architecture ("ViT-B-32"), "designclip-tiny", "local-dir:FOLDER" or "hf-hub:NAME".
-        pretrained: open_clip tag ("openai") or a weights file to start from; "" draws fresh weights.
-        loss: "clip", or "siglip" for the contrastive term as SigLIP has it.
+        pretrained: Initial weights: an open_clip tag ("openai") or a weights file; "" for random weights.
+        loss: "clip", or "siglip" for SigLIP's form of the contrastive term.
         sampler: "uniform", or by class: "class" draws a class by f^-β and then a view of it, "item" draws views by the
             f^-β of their class.
-        beta: Strength of class-aware sampling and weights; 0 corrects nothing.
-        class_scheme: Classes are those of "uspc" (33) or "locarno" (32).
-        contrastive_weight: Of the term between views and captions.
-        classification_weight: Of the classes told from view and caption; 0 builds no head.
-        multi_view_weight: Of the term between views of one patent; 0 reads no second view.
-        arcface_weight: Of the term that tells patents by their views, each a class of its own (ArcFace).
-        arcface_scale: ArcFace's s.
-        arcface_margin: ArcFace's m, in radians.
-        weigh_contrastive: Whether the contrastive and multi-view terms weigh each item by the f^-β of its class.
-        weigh_classification: Likewise for classification.
-        multi_positive: Items of one batch with the same caption or patent are positives, not negatives.
-        text_dropout: Share of the items whose class is told from the view alone.
-        caption: Column that is the text of a view, or "shape_or_function" to draw one of them at each step;
-            a view without it is trained on `text`.
-        min_crop_area: Least share of the image's area that the random crop keeps; 1 never crops.
-        frozen: Towers that do not learn, of "image" and "text"; where no term reads captions, "text" rests anyway.
-        lora_rank: Of the low-rank additions that learn in place of the towers' weights; 0 trains the weights.
-        lora_alpha: The additions are scaled by lora_alpha / lora_rank.
-        lora_dropout: Of what goes into the additions.
+        beta: Strength β of the correction for class imbalance, in sampling and in weights; 0 corrects nothing.
+        class_scheme: "uspc" (33 classes) or "locarno" (32 classes).
+        contrastive_weight: Weight of the term between views and captions.
+        classification_weight: Weight of the term that predicts classes from view and caption; 0 builds no head.
+        multi_view_weight: Weight of the term between views of one patent; 0 reads no second view.
+        arcface_weight: Weight of the ArcFace term, which classifies views with each patent as a class.
+        arcface_scale: The s of ArcFace.
+        arcface_margin: The m of ArcFace, in radians.
+        weigh_contrastive: Whether the contrastive and multi-view terms weight each item by the f^-β of its class.
+        weigh_classification: Whether the classification term weights each item by the f^-β of its class.
+        multi_positive: Whether items of a batch with the same caption or patent are positives rather than negatives.
+        text_dropout: Share of the items that are classified from the view alone, without the caption.
+        caption: Column with the text of a view, or "shape_or_function" to draw one of the two at each step; `text` is
+            used for views without it.
+        min_crop_area: Smallest share of the image's area that a random crop keeps; 1 never crops.
+        frozen: Towers that are not trained, of "image" and "text". "text" is frozen anyway if no term reads captions.
+        lora_rank: Rank of LoRA adapters, which are then trained instead of the towers; 0 trains the towers themselves.
+        lora_alpha: LoRA adapters are scaled by lora_alpha / lora_rank.
+        lora_dropout: Dropout on the input of the LoRA adapters.
         precision: "fp32", or "bf16" for autocast (weights and optimiser stay in fp32).
-        device: "auto" takes CUDA where there is one; else as torch names it.
-        compile: Compile the towers with torch.compile.
+        device: "auto" is CUDA if it is available, else the CPU; or any device name of torch.
+        compile: Whether to compile the towers with torch.compile.
         batch_size: Pairs a step, over all processes; a smaller training split is one batch.
-        micro_batch_size: Most pairs that one process takes through the model at once; the step is that of the whole
-            batch, at the price of a second forward pass. None takes all at once.
-        num_epochs: Passes over the training split; ignored where `num_steps` is given.
+        micro_batch_size: Largest number of pairs that a process passes through the model at once. The step is still
+            that of the whole batch, at the cost of a second forward pass. None passes all at once.
+        num_epochs: Passes over the training split; ignored if `num_steps` is given.
         num_steps: Length of the run in optimiser steps.
-        learning_rate: Peak, reached after the warm-up; falls to zero along a cosine.
+        learning_rate: Peak learning rate, reached after the warm-up; it falls to zero along a cosine.
+        betas: The two betas of AdamW.
+        epsilon: The epsilon of AdamW.
+        weight_decay: The weight decay of AdamW.
         warmup_steps: Steps of linear warm-up; at most half of the run.
-        max_grad_norm: Gradients are scaled down to this norm; None leaves them.
+        max_grad_norm: Gradients are scaled down to this norm; None never scales them.
         max_logit_scale: Upper bound of the logit scale itself, not of its logarithm.
-        ema_decay: Of the moving average of the weights, which is then what is exported; None takes no average.
-        divergence_factor: A run is stopped when its loss stays above so many times its median; None never.
-        divergence_steps: For how many steps on end.
-        seed: Of the fresh weights, the draws of views, crops and captions, and dropout.
-        num_workers: Threads that decode images, for each process.
-        num_batches_ahead: Batches that are read while one is trained on.
-        num_processes: How many processes train together; 0 is one a GPU. Changes the result by rounding alone.
-        checkpoint_every_steps: Distance between checkpoints; the last step always writes one.
-        num_checkpoints: How many of the latest checkpoints are kept.
-        tracker: Where metrics go beside the run's own files: "none", "tensorboard", "wandb" or "mlflow".
+        ema_decay: Decay of the moving average of the weights, which is then exported; None averages nothing.
+        divergence_factor: A run is stopped if its loss stays above this multiple of its median; None never stops it.
+        divergence_steps: Number of consecutive steps above that multiple before a run is stopped.
+        seed: Seed of fresh weights, of the draws of views, crops and captions, and of dropout.
+        num_workers: Threads that decode images, in each process.
+        num_batches_ahead: Batches that are read ahead while one is trained on.
+        num_processes: Number of processes that train together; 0 is one a GPU. Changes the result only by rounding.
+        checkpoint_every_steps: Steps between checkpoints; the last step always writes one.
+        num_checkpoints: Number of latest checkpoints that are kept.
+        tracker: Where metrics go in addition to the run's own files: "none", "tensorboard", "wandb" or "mlflow".
     """
 
     preset: str = field(default="designclip", metadata=RESULT_UNTOUCHED)
@@ -151,12 +154,12 @@ class TrainConfig(Config):
 
     @property
     def reads_captions(self) -> bool:
-        """Whether any term does; without one the text tower rests, and views need no caption."""
+        """Whether any term reads captions; if none does, the text tower is frozen and views need no caption."""
         return self.contrastive_weight > 0 or self.classification_weight > 0
 
     @property
-    def still_towers(self) -> tuple[str, ...]:
-        """Towers that do not learn."""
+    def frozen_towers(self) -> tuple[str, ...]:
+        """Towers that are not trained: the ones in `frozen`, and "text" if no term reads captions."""
         return self.frozen if self.reads_captions else tuple(dict.fromkeys((*self.frozen, "text")))
 
     def __post_init__(self) -> None:
@@ -169,8 +172,8 @@ class TrainConfig(Config):
     def _fill_from_preset(self) -> None:
         _require_one_of("preset", self.preset, tuple(PRESETS))
         for name, value in PRESETS[self.preset].items():
-            carries_weights = name == "pretrained" and ":" in self.architecture
-            if getattr(self, name) is None and not carries_weights:
+            has_own_weights = name == "pretrained" and ":" in self.architecture
+            if getattr(self, name) is None and not has_own_weights:
                 object.__setattr__(self, name, value)
 
     def _check_method(self) -> None:
@@ -181,9 +184,10 @@ class TrainConfig(Config):
         _require_one_of("class_scheme", self.class_scheme, CLASS_SCHEMES)
         _require_one_of("tracker", self.tracker, TRACKERS)
         weights = (self.contrastive_weight, self.classification_weight, self.multi_view_weight, self.arcface_weight)
-        require(any(weights), "every term has the weight 0; give one of them weight, such as contrastive_weight = 1")
+        require(any(weights), "all terms have the weight 0; set one of them above 0, such as contrastive_weight = 1")
 
     def _check_numbers(self) -> None:
+        # Settings that share a range.
         for name in _AT_LEAST_ONE:
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
         for name in _NOT_NEGATIVE:
@@ -195,6 +199,7 @@ class TrainConfig(Config):
         for name in ("num_steps", "micro_batch_size"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} is {value}; use at least 1")
+        # Settings with a range of their own.
         require(
             len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
             f"betas is {self.betas}; use two numbers from 0 to below 1, such as (0.9, 0.98)",
@@ -217,19 +222,19 @@ class TrainConfig(Config):
         )
         require(self.max_logit_scale >= 1, f"max_logit_scale is {self.max_logit_scale}; use at least 1, such as 100")
         require(0 < self.min_crop_area <= 1, f"min_crop_area is {self.min_crop_area}; use a share in (0, 1]")
-        require(0 <= self.seed < 2**63, f"seed is {self.seed}; use a whole number from 0")
+        require(0 <= self.seed < 2**63, f"seed is {self.seed}; use a whole number of at least 0")
 
     def _check_adaptation(self) -> None:
         unknown = [tower for tower in self.frozen if tower not in TOWERS]
         require(not unknown, f"frozen is {self.frozen}; choose from {', '.join(TOWERS)}")
-        is_all_frozen = set(self.still_towers) == set(TOWERS)
+        are_all_frozen = set(self.frozen_towers) == set(TOWERS)
         require(
-            not is_all_frozen or self.classification_weight > 0,
-            "no tower learns and there is no head; leave a tower out of frozen, or set classification_weight",
+            not are_all_frozen or self.classification_weight > 0,
+            "all towers are frozen and there is no head; remove a tower from frozen, or set classification_weight",
         )
         require(
-            not (is_all_frozen and self.lora_rank),
-            "lora_rank is set, but no tower learns; leave one of them out of frozen",
+            not (are_all_frozen and self.lora_rank),
+            "lora_rank is set, but all towers are frozen; remove one of them from frozen",
         )
 
 

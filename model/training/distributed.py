@@ -1,7 +1,7 @@
-"""Several processes that train one model: who they are, and what they tell each other.
+"""Several processes that train one model, and the communication between them.
 
-`torchrun` starts them and says who is who in the environment. Without it a run is one process, and everything here is
-then the identity.
+`torchrun` starts the processes and passes rank and world size in the environment. Without it a run is a single process,
+and every operation here is the identity.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ ValueT = TypeVar("ValueT")
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run as one of them sees them.
+    """The processes of a run, from the point of view of one of them.
 
     Attributes:
-        rank: Which one this is, from 0; the first alone writes files.
-        num: How many there are.
+        rank: Rank of this process, from 0. Only the first process writes files.
+        num: Number of processes.
     """
 
     rank: int = 0
@@ -37,15 +37,16 @@ class Processes:
         return self.rank == 0
 
     def part_of(self, num_rows: int) -> slice:
-        """This process's rows of a batch, which the processes share in equal parts and in the order of their ranks."""
+        """The rows of a batch that this process takes: equal parts, in the order of the ranks."""
         size = num_rows // self.num
         return slice(self.rank * size, (self.rank + 1) * size)
 
     def gather(self, rows: torch.Tensor) -> torch.Tensor:
-        """The rows of all processes in the order of their ranks: (num · num_rows, …), with gradient.
+        """The rows of all processes in the order of their ranks: (num · num_rows, …), differentiable.
 
-        The gradient is right where every process computes the same loss of what is gathered, and gradients are then
-        averaged over the processes, as DistributedDataParallel does: each takes its own rows' part, `num` times.
+        The gradient is correct if every process computes the same loss from the gathered rows, and gradients are then
+        averaged over the processes, as DistributedDataParallel does: each process takes the gradient of its own rows,
+        multiplied by `num`.
         """
         if self.num == 1:
             return rows
@@ -53,15 +54,15 @@ class Processes:
         return gathered
 
     def any(self, flag: bool) -> bool:
-        """True on every process where it is true on one."""
+        """True on every process if `flag` is true on any of them."""
         if self.num == 1:
             return flag
         flags = torch.tensor(int(flag))  # on the CPU: no wait for the GPU
         distributed.all_reduce(flags, distributed.ReduceOp.MAX)
         return bool(flags.item())
 
-    def from_first(self, value: ValueT) -> ValueT:
-        """The plain value that the first process passed."""
+    def broadcast(self, value: ValueT) -> ValueT:
+        """The plain value that the first process passes; the values of the others are ignored."""
         if self.num == 1:
             return value
         box: list[Any] = [value]
@@ -69,12 +70,13 @@ class Processes:
         return box[0]  # type: ignore[no-any-return]
 
     def wait_for_all(self) -> None:
-        """Go on when every process has come this far."""
+        """Return when every process has called this."""
         if self.num > 1:
             distributed.barrier()
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
+"""A run without torchrun."""
 
 
 class _Gather(torch.autograd.Function):
@@ -91,33 +93,36 @@ class _Gather(torch.autograd.Function):
         return gradient[ctx.processes.part_of(len(gradient))] * ctx.processes.num, None
 
 
-def num_processes_here() -> int:
-    """How many processes torchrun started for this run; 1 without it."""
+def world_size() -> int:
+    """Number of processes that torchrun started for this run; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def local_device(device: torch.device) -> torch.device:
-    """The device of this process among those of its machine: each takes a GPU of its own."""
-    if device.type != "cuda" or num_processes_here() == 1:
+    """The device of this process: on GPUs, every process of a machine takes a GPU of its own.
+
+    Raises:
+        TrainingError: The machine has fewer GPUs than processes.
+    """
+    if device.type != "cuda" or world_size() == 1:
         return device
-    place = int(os.environ.get("LOCAL_RANK", "0"))
-    if place >= torch.cuda.device_count():
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if local_rank >= torch.cuda.device_count():
         raise TrainingError(
-            f"process {place} of this machine finds {torch.cuda.device_count()} GPUs; start one process a GPU, or set "
-            'device = "cpu"'
+            f"process {local_rank} of this machine finds {torch.cuda.device_count()} GPUs; start one process a GPU, "
+            'or set device = "cpu"'
         )
-    return torch.device("cuda", place)
+    return torch.device("cuda", local_rank)
 
 
 @contextlib.contextmanager
-def joined(device: torch.device) -> Iterator[Processes]:
-    """Join the processes that torchrun started, for the length of the block.
+def join_processes(device: torch.device) -> Iterator[Processes]:
+    """Join the processes that torchrun started, until the block ends.
 
-    Features on a GPU go through NCCL, all else through Gloo.
+    Tensors on a GPU are sent with NCCL, everything else with Gloo.
     """
-    num = num_processes_here()
-    if num == 1:
-        yield ALONE
+    if world_size() == 1:
+        yield SINGLE_PROCESS
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)

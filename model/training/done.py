@@ -1,4 +1,7 @@
-"""When a training run is done: what identifies it, and whether a folder holds it finished."""
+"""What identifies a training run, and whether a folder contains the finished run.
+
+This needs no torch, so that a caller learns in milliseconds that there is nothing to do.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,15 @@ from model.files import exclusive_lock
 from model.training.config import TrainConfig
 from model.training.run.folder import RunFolder
 
-TRAINING_VERSION = 3  # of what training writes; counts up when equal inputs would give other bytes
+TRAINING_VERSION = 3  # raised when equal inputs would give other bytes
 
 
 def training_identity(dataset: Dataset, config: TrainConfig) -> dict[str, Any]:
-    """All that a trained model depends on. Raises ArchitectureError where a local model to start from is not there."""
+    """Everything that a trained model depends on.
+
+    Raises:
+        ArchitectureError: The local model to start from does not exist.
+    """
     return {
         "version": TRAINING_VERSION,
         "dataset_fingerprint": dataset.fingerprint,
@@ -26,10 +33,10 @@ def training_identity(dataset: Dataset, config: TrainConfig) -> dict[str, Any]:
 
 
 def finished_training(dataset_dir: str | Path, run_dir: str | Path, config: TrainConfig) -> dict[str, Any] | None:
-    """The summary of a run that `model.train.train` would give back at once; None where it would train.
+    """The summary of a finished and intact run; None if `model.training.train.train` would have to train.
 
     Raises:
-        ModelError: The dataset or the model to start from is not there.
+        ModelError: The dataset or the model to start from does not exist.
     """
     identity = training_identity(open_dataset(dataset_dir), config)
     run = RunFolder(Path(run_dir))

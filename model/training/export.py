@@ -1,4 +1,4 @@
-"""A trained model as a folder that stock open_clip loads, with its card."""
+"""Writing a trained model, with its card, as a folder that stock open_clip loads."""
 
 from __future__ import annotations
 
@@ -70,8 +70,6 @@ model, classes = load_classifier("PATH/TO/THIS/FOLDER")
 logits = model.classify(images)  # (num_images, {num_classes}), in the order of classes.codes
 ```
 """
-
-
 _DRAWN = {
     "uniform": "each view as often as any other",
     "item": "views by the f^-β of their class, f its number of views, β = {beta:g}",
@@ -95,23 +93,23 @@ def export_model(
     head: FusionHead | None = None,
     classes: ClassTable | None = None,
 ) -> dict[str, str]:
-    """Write a model folder; an older one of that name makes way first.
+    """Write a model folder; an older folder of the same name is removed first.
 
     Args:
-        clip: What to export; its weights are written as float32 where they are.
+        clip: The model; its weights are written with the dtypes they have.
         folder: Becomes the model folder.
-        summary: Of the run, for the card.
-        head: Saved beside the model where there is one.
-        classes: That the head tells.
+        summary: Summary of the run, for the card.
+        head: Classification head, saved with the model; None if there is none.
+        classes: The classes of the head.
 
     Returns:
-        File name → SHA-256, in the order of the names.
+        File name → SHA-256, sorted by name.
     """
     remove(folder)
     folder.mkdir(parents=True)
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in clip.model.state_dict().items()}
-    with atomic_write(folder / WEIGHTS_NAME) as aside:
-        aside.write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
+    with atomic_write(folder / WEIGHTS_NAME) as temporary:
+        temporary.write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
     preprocess_cfg = {
         "mean": list(clip.preprocess.mean),
         "std": list(clip.preprocess.std),
@@ -119,7 +117,7 @@ def export_model(
         "resize_mode": clip.preprocess.resize_mode,
     }
     write_json(folder / CONFIG_NAME, {"model_cfg": clip.model_cfg, "preprocess_cfg": preprocess_cfg})
-    if isinstance(clip.tokenizer, HFTokenizer):  # open_clip looks for its files beside the weights
+    if isinstance(clip.tokenizer, HFTokenizer):  # open_clip looks for its files next to the weights
         clip.tokenizer.save_pretrained(str(folder))
     num_classes = None
     if head is not None and classes is not None:
@@ -130,6 +128,7 @@ def export_model(
 
 
 def _card(clip: Clip, summary: dict[str, Any], *, num_classes: int | None) -> str:
+    """The model card as Markdown; `num_classes` is None without a head."""
     config = summary["config"]
     weights = {term: config[f"{term}_weight"] for term in TERMS}
     terms = [f"{term.replace('_', '-')} {weight:g}" for term, weight in weights.items() if weight]
@@ -159,7 +158,7 @@ def _card(clip: Clip, summary: dict[str, Any], *, num_classes: int | None) -> st
 
 
 def _public_name(architecture: str) -> str:
-    """An architecture without the path of this machine's folder."""
+    """The name of an architecture, without the path of a local folder."""
     return Path(architecture).name if architecture.startswith("local-dir:") else architecture
 
 

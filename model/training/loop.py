@@ -1,4 +1,8 @@
-"""One run from its first or latest step to its last, and what is left of it: summary and model."""
+"""The loop of a training run, from its first step or latest checkpoint to the summary and the exported model.
+
+`TrainingLoop` takes the steps; `_StepRecorder` checks, records and reports them. On a GPU a step is recorded while the
+next one runs, so that neither waits for the other.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ from model.training.export import export_model
 from model.training.run.checkpoints import load_checkpoint, save_checkpoint
 from model.training.run.divergence import LossWatch
 from model.training.run.folder import RunFolder
-from model.training.run.metrics import MetricsLog, Readings, Timings, check_step, read_metrics
+from model.training.run.metrics import MetricsLog, PendingMetrics, Timings, check_step, read_metrics
 from model.training.run.trackers import Tracker, open_tracker
 from model.training.sampling import batch_rows
 from model.training.step.batchnorm import has_batch_norm, recalibrate_batch_norm
@@ -31,30 +35,33 @@ from model.training.step.learner import Learner
 from model.training.step.losses import class_weights
 from model.training.step.optimizer import learning_rate_at
 
-_NUM_SETTLING_BATCHES = 100  # more would move the averages by less than the batches of training differ
+_NUM_BATCH_NORM_BATCHES = 100  # more would change the averages by less than the difference between batches
 
 
 @dataclass
-class _Taken:
-    """A step that has been taken and not yet reported.
+class _CompletedStep:
+    """A completed step that is not recorded yet.
 
     Attributes:
-        step: Counted from 1.
+        step: Number of the step, counted from 1.
+        learning_rate: Learning rate of the step.
+        batch: What this process trained on.
+        metrics: Metrics of the step, being copied from the device.
     """
 
     step: int
     learning_rate: float
     batch: Batch
-    readings: Readings
+    metrics: PendingMetrics
 
 
 class TrainingLoop:
-    """A run in the making.
+    """A training run: its model, its batches, and the steps between checkpoints.
 
     Args:
-        run: Its folder.
-        stream: Its batches.
-        device: Of this process.
+        run: Folder of the run.
+        stream: Batches of the run.
+        device: Device of this process.
     """
 
     def __init__(self, run: RunFolder, stream: BatchStream, device: torch.device) -> None:
@@ -80,52 +87,62 @@ class TrainingLoop:
     def train(
         self, identity: dict[str, Any], progress: Progress | None, should_stop: Callable[[], bool]
     ) -> dict[str, Any]:
-        """Take the steps that are left, bring the model to what is exported, and sum up.
+        """Take the remaining steps, finish the weights for export, and return the summary.
+
+        Args:
+            identity: What the run depends on; see `model.training.done.training_identity`.
+            progress: Called after each step with the steps done, the steps in all, and the step's metrics.
+            should_stop: Called after each step.
+
+        Returns:
+            The summary, in every process.
 
         Raises:
-            TrainingError: The run goes wrong; see `model.training.run.divergence.check_step`.
-            TrainingStoppedError: `should_stop` said so before the last step.
+            TrainingError: The run fails; see `model.training.run.metrics.check_step`.
+            TrainingStoppedError: `should_stop` returned True before the last step.
         """
         with contextlib.closing(self._images):
-            first_step = self.processes.from_first(self.run.make_ready(identity) if self.processes.is_first else 0)
+            first_step = self.processes.broadcast(self.run.make_ready(identity) if self.processes.is_first else 0)
             if first_step:
                 self.learner.load_state_dict(load_checkpoint(self.run.checkpoints, num_steps_done=first_step))
-            with _Records.open(self, first_step, identity, progress) as records:
-                self._take_steps(first_step, records, should_stop)
+            with _StepRecorder.open(self, first_step, identity, progress) as recorder:
+                self._take_steps(first_step, recorder, should_stop)
             self.learner.finish()
             if has_batch_norm(self.clip.model) and "image" not in self.config.frozen:
                 recalibrate_batch_norm(self.clip.model, self._whole_image_batches())
-        return self.processes.from_first(self._summarise(identity) if self.processes.is_first else {})
+        return self.processes.broadcast(self._summarise(identity) if self.processes.is_first else {})
 
-    def _take_steps(self, first_step: int, records: _Records, should_stop: Callable[[], bool]) -> None:
+    def _take_steps(self, first_step: int, recorder: _StepRecorder, should_stop: Callable[[], bool]) -> None:
         num_steps, on_gpu = self.stream.num_steps, self.learner.device.type == "cuda"
         tokenizer = fast_tokenizer(self.clip.tokenizer)
         batches = self.stream.read_ahead(first_step, self._images, tokenizer, pin_memory=on_gpu)
-        for num_done, batch in enumerate(_timed(batches, records), start=first_step + 1):
+        for num_done, batch in enumerate(_timed(batches, recorder), start=first_step + 1):
             rate = self._learning_rate(num_done - 1)
             scalars = self.learner.step(batch, step=num_done - 1, learning_rate=rate)
-            # On a GPU a step is reported while the next one runs, so that neither waits for the other.
-            records.take(_Taken(num_done, rate, batch, Readings(scalars)), num_kept_back=1 if on_gpu else 0)
+            # On a GPU a step is recorded while the next one runs, so that neither waits for the other.
+            recorder.add(_CompletedStep(num_done, rate, batch, PendingMetrics(scalars)), max_pending=1 if on_gpu else 0)
             is_last = num_done == num_steps
             is_stopped = not is_last and self.processes.any(should_stop())
             if is_last or is_stopped or num_done % self.config.checkpoint_every_steps == 0:
-                records.report_all()
-                self._save(num_done, records)
-            records.tell()
+                recorder.record_all()
+                self._save(num_done, recorder)
+            recorder.report()
             if is_stopped:
                 raise TrainingStoppedError(
-                    f"stopped after step {num_done} of {num_steps}; run again to go on from there"
+                    f"stopped after step {num_done} of {num_steps}; run again to resume from there"
                 )
 
     def _learning_rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
         config = self.config
         return learning_rate_at(
             step, num_steps=self.stream.num_steps, warmup_steps=config.warmup_steps, peak=config.learning_rate
         )
 
-    def _save(self, num_done: int, records: _Records) -> None:
-        if records.metrics is not None:
-            records.metrics.sync()  # the metrics of a checkpoint's steps are on the disk before it is
+    def _save(self, num_done: int, recorder: _StepRecorder) -> None:
+        """Write a checkpoint, in the first process."""
+        if recorder.metrics is not None:
+            recorder.metrics.sync()  # the metrics must be on the disk before the checkpoint that refers to them
             save_checkpoint(
                 self.run.checkpoints,
                 {"num_steps_done": num_done, "classes": self.stream.classes.to_dict(), **self.learner.state_dict()},
@@ -135,9 +152,9 @@ class TrainingLoop:
             )
 
     def _whole_image_batches(self) -> Iterator[torch.Tensor]:
-        """Batches of the training views, uncropped and each view as often as any other, as at evaluation."""
+        """Yield batches of uncropped training views, each view equally often, as in evaluation."""
         num_views, config = len(self.stream.views), self.config
-        num_batches = min(self.stream.sampler.num_steps_per_epoch, _NUM_SETTLING_BATCHES)
+        num_batches = min(self.stream.sampler.num_steps_per_epoch, _NUM_BATCH_NORM_BATCHES)
         with contextlib.closing(
             ImageReader(self.stream.views, self.clip.preprocess, num_workers=config.num_workers)
         ) as images:
@@ -146,6 +163,7 @@ class TrainingLoop:
                 yield self.learner.towers.normalise(images.read_grey(rows.tolist()).to(self.learner.device))
 
     def _summarise(self, identity: dict[str, Any]) -> dict[str, Any]:
+        """The summary of the finished run, without the name of the dataset and the hashes of the model."""
         views, config = self.stream.views, self.config
         metrics = read_metrics(self.run.metrics)
         losses = [row["loss"] for row in metrics]
@@ -173,9 +191,9 @@ class TrainingLoop:
         }
 
     def _class_shares(self) -> list[dict[str, Any]]:
-        """For each class that occurs: its share of the training views, of the draws asked for, and of those drawn."""
+        """For each class that occurs: its views, and its share of the expected ("asked") and of the actual draws."""
         sampler, table = self.stream.sampler, self.stream.classes
-        drawn = sampler.shares_drawn(self.stream.num_steps)
+        drawn = sampler.drawn_shares(self.stream.num_steps)
         counts = [*sampler.counts.tolist(), int((sampler.classes < 0).sum())]
         names = [*zip(table.codes, table.titles, strict=True), ("unknown", "")]
         return [
@@ -183,47 +201,59 @@ class TrainingLoop:
                 "class": code,
                 "title": title,
                 "num_views": count,
-                "asked": round(float(sampler.shares_asked[place]), 6),
-                "drawn": round(float(drawn[place]), 6),
+                "asked": round(float(sampler.target_shares[index]), 6),
+                "drawn": round(float(drawn[index]), 6),
             }
-            for place, ((code, title), count) in enumerate(zip(names, counts, strict=True))
+            for index, ((code, title), count) in enumerate(zip(names, counts, strict=True))
             if count
         ]
 
     def export(self, summary: dict[str, Any]) -> dict[str, str]:
-        """Write the model folder: file name → SHA-256."""
+        """Write the model folder and return file name → SHA-256."""
         head = self.learner.towers.head
         return export_model(self.clip, self.run.model, summary=summary, head=head, classes=self.stream.classes)
 
 
 @dataclass
-class _Records:
-    """What is made of each step: it is checked by every process, and written down by the first."""
+class _StepRecorder:
+    """Checks each step in every process, and in the first one records it in the run's folder and in the tracker.
 
-    session: TrainingLoop
+    Attributes:
+        loop: The run.
+        watch: Detects divergence.
+        metrics: `metrics.jsonl`; None in all processes but the first, as are the next three.
+        timings: `timings.jsonl`.
+        tracker: The experiment tracker, if the settings name one.
+        progress: Called for each recorded step.
+        pending: Completed steps that are not recorded yet, in order.
+        unreported: Values of the recorded steps that `progress` was not called for yet, in order.
+    """
+
+    loop: TrainingLoop
     watch: LossWatch
-    metrics: MetricsLog | None
-    timings: Timings | None
-    tracker: Tracker | None
-    progress: Progress | None
-    kept_back: collections.deque[_Taken] = field(default_factory=collections.deque)
-    untold: list[dict[str, Any]] = field(default_factory=list)
+    metrics: MetricsLog | None = None
+    timings: Timings | None = None
+    tracker: Tracker | None = None
+    progress: Progress | None = None
+    pending: collections.deque[_CompletedStep] = field(default_factory=collections.deque)
+    unreported: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     @contextlib.contextmanager
     def open(
-        cls, session: TrainingLoop, first_step: int, identity: dict[str, Any], progress: Progress | None
-    ) -> Iterator[_Records]:
-        run, config = session.run, session.config
+        cls, loop: TrainingLoop, first_step: int, identity: dict[str, Any], progress: Progress | None
+    ) -> Iterator[_StepRecorder]:
+        """Open files and tracker after `first_step` steps; they are closed when the block ends."""
+        run, config = loop.run, loop.config
         losses = [row["loss"] for row in read_metrics(run.metrics)]
         watch = LossWatch(factor=config.divergence_factor, num_steps=config.divergence_steps, losses=losses)
-        session.processes.wait_for_all()  # nobody reads the metrics while they are written
-        if not session.processes.is_first:
-            yield cls(session, watch, None, None, None, None)
+        loop.processes.wait_for_all()  # no process reads the metrics while the first one writes them
+        if not loop.processes.is_first:
+            yield cls(loop, watch)
             return
         with contextlib.ExitStack() as closing:
             metrics = closing.enter_context(MetricsLog(run.metrics))
-            timings = Timings(run, num_steps_done=first_step, device=session.learner.device)
+            timings = Timings(run, num_steps_done=first_step, device=loop.learner.device)
             closing.callback(timings.close)
             tracker = open_tracker(
                 config.tracker,
@@ -235,57 +265,57 @@ class _Records:
             )
             if tracker is not None:
                 closing.callback(tracker.close)
-            yield cls(session, watch, metrics, timings, tracker, progress)
+            yield cls(loop, watch, metrics, timings, tracker, progress)
 
-    def take(self, taken: _Taken, *, num_kept_back: int) -> None:
-        """Report a step, at the latest when so many others have followed it."""
-        self.kept_back.append(taken)
-        while len(self.kept_back) > num_kept_back:
-            self._report(self.kept_back.popleft())
+    def add(self, step: _CompletedStep, *, max_pending: int) -> None:
+        """Add a step, and record the oldest steps until at most `max_pending` are pending."""
+        self.pending.append(step)
+        while len(self.pending) > max_pending:
+            self._record(self.pending.popleft())
 
-    def report_all(self) -> None:
-        """Report what was kept back."""
-        while self.kept_back:
-            self._report(self.kept_back.popleft())
+    def record_all(self) -> None:
+        """Record all pending steps."""
+        while self.pending:
+            self._record(self.pending.popleft())
 
-    def _report(self, taken: _Taken) -> None:
-        session, plan = self.session, taken.batch.plan
-        numbers = taken.readings.values()
+    def _record(self, completed: _CompletedStep) -> None:
+        loop, plan = self.loop, completed.batch.plan
+        metrics = completed.metrics.values()
         check_step(
-            numbers,
-            step=taken.step,
+            metrics,
+            step=completed.step,
             plan=plan,
-            views=session.stream.views,
+            views=loop.stream.views,
             watch=self.watch,
-            run=session.run,
-            writes=session.processes.is_first,
+            run=loop.run,
+            writes=loop.processes.is_first,
         )
         if self.metrics is None or self.timings is None:
             return
-        epoch = (taken.step - 1) // session.stream.sampler.num_steps_per_epoch + 1
-        values = {"step": taken.step, "epoch": epoch, "learning_rate": taken.learning_rate, **numbers}
+        epoch = (completed.step - 1) // loop.stream.sampler.num_steps_per_epoch + 1
+        values = {"step": completed.step, "epoch": epoch, "learning_rate": completed.learning_rate, **metrics}
         self.metrics.append(values)
-        speed = self.timings.append(taken.step, num_pairs=len(plan.rows))
+        speed = self.timings.append(completed.step, num_pairs=len(plan.rows))
         if self.tracker is not None:
-            self.tracker.log(taken.step, {**numbers, "learning_rate": taken.learning_rate, **speed})
-        self.untold.append(values | speed)
+            self.tracker.log(completed.step, {**metrics, "learning_rate": completed.learning_rate, **speed})
+        self.unreported.append(values | speed)
 
-    def tell(self) -> None:
-        """Tell the caller of the steps that were reported; what is due for them, such as a checkpoint, is done."""
-        untold, self.untold = self.untold, []
-        for values in untold:
+    def report(self) -> None:
+        """Call `progress` for the recorded steps. Whatever they entail, such as a checkpoint, is done by then."""
+        unreported, self.unreported = self.unreported, []
+        for values in unreported:
             if self.progress is not None:
-                self.progress(values["step"], self.session.stream.num_steps, values)
+                self.progress(values["step"], self.loop.stream.num_steps, values)
 
 
-def _timed(batches: Iterable[Batch], records: _Records) -> Iterator[Batch]:
-    """The batches; how long each had to be waited for goes to the timings."""
+def _timed(batches: Iterable[Batch], recorder: _StepRecorder) -> Iterator[Batch]:
+    """Yield the batches, and add the time each of them was waited for to the timings."""
     iterator = iter(batches)
     while True:
         started = time.perf_counter()
         batch = next(iterator, None)
         if batch is None:
             return
-        if records.timings is not None:
-            records.timings.waited(time.perf_counter() - started)
+        if recorder.timings is not None:
+            recorder.timings.add_wait(time.perf_counter() - started)
         yield batch

@@ -1,7 +1,7 @@
-"""Named ways to train, each a set of plain values for the settings of `model.config.TrainConfig`.
+"""Named training methods, each a set of values for settings of `model.training.config.TrainConfig`.
 
-A preset decides the method alone: what is drawn, and which terms the loss has. Architecture, weights to start from,
-batch size and length of the run are settings beside it, and a setting that is named beside a preset wins over it.
+A preset decides only the method: how views are sampled, and which terms the loss has. Architecture, initial weights,
+batch size and length of the run are settings of their own, and a setting that is given overrides the preset.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _DESIGNCLIP: dict[str, Any] = {
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # open_clip's own training: every other pair of the batch is a negative.
+    # open_clip's own training: every other pair in the batch is a negative.
     "clip": _PLAIN,
-    # Fine-tuning from OpenAI's weights on generated captions, without any of DesignCLIP's terms.
+    # Fine-tuning of OpenAI's weights on generated captions, without any of DesignCLIP's additional terms.
     "patentclip": {**_PLAIN, "pretrained": "openai"},
-    # The method whole: weights in the order that agrees with its own finding that too much classification hurts.
+    # The whole method. Its paper finds that much classification hurts, so that term has a small weight here.
     "designclip": _DESIGNCLIP,
-    # What is printed, letter for letter: classification 1.0, contrastive 0.1, multi-view 0.2; a class is drawn first.
+    # Exactly as printed in the paper: classification 1.0, contrastive 0.1, multi-view 0.2; a class is drawn first.
     "designclip-as-published": {
         **_DESIGNCLIP,
         "sampler": "class",
@@ -54,9 +54,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "text_dropout": 0.0,
         "caption": "text",
     },
-    # What the released code runs: uniform draws, and an unweighted classifier (0.2) that sees the image alone.
+    # What the released code does: uniform sampling, and an unweighted classifier (0.2) that sees only the image.
     "designclip-as-released": {**_PLAIN, "classification_weight": 0.2, "text_dropout": 1.0},
-    # Fine-tuning of an image tower for image retrieval; captions are not read.
+    # Fine-tuning of an image tower for image retrieval, without captions.
     "arcface": {**_PLAIN, "contrastive_weight": 0.0, "arcface_weight": 1.0},
 }
 """Name of a preset → its settings."""

@@ -1,8 +1,8 @@
-"""Which views make up which training step, as a pure function of the seed and the step.
+"""Which views a training step uses, as a pure function of the seed and the step.
 
-Nothing is kept between steps, so a run that resumes at step n sees what an undisturbed run sees there. There is one
-stream of rows for the whole run; of each step's rows every process takes its own block (`Processes.part_of`), so that
-several processes see together what one would see alone, and no place of the stream twice.
+There is no state between steps, so a run that resumes at step n sees what an uninterrupted run sees there. There is one
+stream of rows for the whole run; every process takes its own block of each step's rows (`Processes.part_of`), so that
+several processes together see what a single one would see, and no row of the stream twice.
 
 Notation: f_c is the number of views of class c, β the strength of the correction.
 """
@@ -17,14 +17,13 @@ import numpy as np
 
 from model.dataset.classes import UNKNOWN
 from model.errors import ConfigError
+from model.training.config import SAMPLERS
 
-SAMPLERS = ("uniform", "class", "item")
-
-_ORDER, _DRAWS, _ROWS, _OTHER_VIEWS = 0, 1, 2, 3  # what a generator is for; keeps the streams apart
+_ORDER, _DRAWS, _ROWS, _OTHER_VIEWS = 0, 1, 2, 3  # the purpose of a generator, part of its seed: separate streams
 
 
 def num_steps_per_epoch(num_views: int, batch_size: int) -> int:
-    """Whole batches in one pass; a split smaller than a batch makes one batch of all of it.
+    """Whole batches in one epoch; a split smaller than a batch is a single batch.
 
     >>> num_steps_per_epoch(100, 32), num_steps_per_epoch(7, 32)
     (3, 1)
@@ -38,15 +37,15 @@ def _epoch_order(num_views: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def batch_rows(step: int, *, num_views: int, batch_size: int, seed: int) -> np.ndarray:
-    """Rows of the views that step `step` (from 0) trains on, without regard to their classes.
+    """Rows of the views for step `step` (from 0), regardless of their classes.
 
-    Each epoch goes through the views in an order of its own; the rest that fills no batch is left out of that epoch.
+    Each epoch has its own order of the views; the remainder that does not fill a batch is left out of that epoch.
 
     Returns:
-        (min(batch_size, num_views),) int64, without repetition.
+        (min(batch_size, num_views),) int64, without duplicates.
     """
-    epoch, place = divmod(step, num_steps_per_epoch(num_views, batch_size))
-    start = place * batch_size
+    epoch, step_in_epoch = divmod(step, num_steps_per_epoch(num_views, batch_size))
+    start = step_in_epoch * batch_size
     return _epoch_order(num_views, seed, epoch)[start : start + batch_size]
 
 
@@ -56,21 +55,21 @@ def batch_draws(step: int, *, num_rows: int, num_draws: int, seed: int) -> np.nd
 
 
 def class_shares(counts: np.ndarray, *, sampler: str, beta: float) -> np.ndarray:
-    """Share of the draws that falls to each class.
+    """Share of each class in the draws.
 
         uniform: f_c / Σ f_j          class: f_c^-β / Σ f_j^-β          item: f_c^(1-β) / Σ f_j^(1-β)
 
-    "class" and "item" are two readings of one formula. The first draws a class by f^-β and then any of its items; the
-    second draws items, each by the f^-β of its class, of which a frequent class has more. A class without items gets
-    no draws.
+    "class" and "item" are two interpretations of one formula. The first draws a class by f^-β and then any of its
+    items; the second draws items, each by the f^-β of its class, and a frequent class has more of them. A class without
+    items is never drawn.
 
     Args:
-        counts: (num_classes,) views of each class.
+        counts: (num_classes,) number of views of each class.
         sampler: "uniform", "class" or "item".
-        beta: 0 leaves classes alike ("class") or items alike ("item"); more favours rare classes.
+        beta: 0 draws all classes ("class") or all items ("item") equally often; more favours rare classes.
 
     Returns:
-        (num_classes,) float64 that add up to 1; all zero where there are no items.
+        (num_classes,) float64 with the sum 1; all zero if there are no items.
 
     >>> class_shares(np.array([90, 10]), sampler="item", beta=0.5).round(3)
     array([0.75, 0.25])
@@ -86,18 +85,18 @@ def class_shares(counts: np.ndarray, *, sampler: str, beta: float) -> np.ndarray
 class Sampler:
     """Draws the views of each step.
 
-    With "uniform" an epoch goes through all views once; with "class" and "item" views are drawn with repetition, and an
-    epoch is a number of steps alone. Views of unknown class are drawn as often as if nothing were corrected: together
-    they get their share of the views, and the known classes part the rest among them.
+    With "uniform" an epoch goes through all views once; with "class" and "item" views are drawn with replacement, and
+    an epoch is only a number of steps. Views of unknown class are drawn as often as without a correction: their share
+    of the draws is their share of the views, and the known classes divide the rest.
 
     Attributes:
-        classes: (num_views,) number of each view's class; -1 where unknown.
-        patents: (num_views,) number that stands for each view's patent.
+        classes: (num_views,) index of each view's class; -1 if unknown.
+        patents: (num_views,) number of each view's patent, from 0.
         num_classes: Length of the class table.
         sampler: "uniform", "class" or "item"; see `class_shares`.
-        beta: Strength of the correction; nothing to "uniform".
+        beta: Strength of the correction; ignored by "uniform".
         batch_size: Views a step, over all processes.
-        seed: Of all draws.
+        seed: Seed of all draws.
     """
 
     classes: np.ndarray
@@ -118,64 +117,66 @@ class Sampler:
 
     @property
     def num_rows(self) -> int:
-        """Views a step: the batch size, or all views where they are fewer."""
+        """Views a step: the batch size, or the number of all views if that is smaller."""
         return min(self.batch_size, self.num_views)
 
     @property
     def num_steps_per_epoch(self) -> int:
+        """Steps in one epoch, see `num_steps_per_epoch`."""
         return num_steps_per_epoch(self.num_views, self.batch_size)
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """(num_classes,) views of each class; those of unknown class are in none."""
+        """(num_classes,) number of views of each class, without those of unknown class."""
         return self._counts_with_unknown[:-1]
 
     @cached_property
-    def shares_asked(self) -> np.ndarray:
-        """(num_classes + 1,) expected share of the draws of each class; the last is the views of unknown class."""
+    def target_shares(self) -> np.ndarray:
+        """(num_classes + 1,) expected share of each class in the draws; the last one is for unknown classes."""
         share_unknown = self._counts_with_unknown[-1] / self.num_views
         known = class_shares(self.counts, sampler=self.sampler, beta=self.beta)
         return np.append(known * (1 - share_unknown), share_unknown)
 
-    def shares_drawn(self, num_steps: int) -> np.ndarray:
-        """(num_classes + 1,) share of each class in the draws of the first `num_steps` steps; unknown ones last."""
+    def drawn_shares(self, num_steps: int) -> np.ndarray:
+        """(num_classes + 1,) share of each class in the first `num_steps` steps; unknown classes are last."""
         drawn = np.zeros(self.num_classes + 1, dtype=np.int64)
         for step in range(num_steps):
             drawn += self._count(self.rows(step))
         return drawn / max(1, drawn.sum())
 
     def rows(self, step: int) -> np.ndarray:
-        """Rows of the views that step `step` (from 0) trains on, over all processes: (num_rows,) int64."""
+        """Rows of the views for step `step` (from 0), over all processes: (num_rows,) int64."""
         if self.sampler == "uniform":
             return batch_rows(step, num_views=self.num_views, batch_size=self.batch_size, seed=self.seed)
         draws = np.random.default_rng([self.seed, _ROWS, step]).random((self.num_rows, 2))
-        drawn = np.searchsorted(self._ends_of_shares, draws[:, 0], side="right")  # (num_rows,) class of each
-        return self._by_class.pick(drawn, draws[:, 1])
+        classes = np.searchsorted(self._ends_of_shares, draws[:, 0], side="right")  # (num_rows,)
+        return self._by_class.pick(classes, draws[:, 1])
 
     def other_views(self, rows: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """For each view another one of the same patent, any of them alike.
+        """For each view another view of the same patent, drawn uniformly.
 
         Args:
             rows: (num_rows,) all rows of the step, over all processes.
             step: From 0.
 
         Returns:
-            (num_rows,) int64 rows, a view itself where its patent has no other; (num_rows,) bool, whether it has.
+            (num_rows,) int64 rows, the view itself if its patent has no other; (num_rows,) bool, whether it has one.
         """
         groups = self._by_patent
         num_others = groups.sizes[self.patents[rows]] - 1
         draws = np.random.default_rng([self.seed, _OTHER_VIEWS, step]).random(len(rows))
         others = (draws * num_others).astype(np.int64)
-        others += others >= self._place_in_patent[rows]  # steps over the view itself
+        others += others >= self._index_in_patent[rows]  # skips the view itself
         others = np.where(num_others > 0, others, 0)
         return groups.order[groups.starts[self.patents[rows]] + others].astype(np.int64), num_others > 0
 
     def _count(self, rows: np.ndarray) -> np.ndarray:
+        """(num_classes + 1,) number of rows of each class, unknown classes last."""
         return np.bincount(self._groups[rows], minlength=self.num_classes + 1)
 
     @cached_property
     def _groups(self) -> np.ndarray:
-        """(num_views,) class of each view, the unknown ones in a group of their own behind the others."""
+        """(num_views,) class of each view, with unknown classes as one group after the others."""
         return np.where(self.classes == UNKNOWN, self.num_classes, self.classes)
 
     @cached_property
@@ -184,12 +185,12 @@ class Sampler:
 
     @cached_property
     def _ends_of_shares(self) -> np.ndarray:
-        """(num_classes,) upper ends of the classes' parts of [0, 1); what lies above is the unknown ones'.
+        """(num_classes + 1,) upper ends of the groups' intervals in [0, 1), unknown classes last.
 
-        The end of the last group that has views is 1 exactly, whatever the sum of the shares was rounded to, so that
-        no draw falls to an empty group.
+        The end of the last group that has views is exactly 1, however the sum of the shares was rounded, so that no
+        draw selects an empty group.
         """
-        ends = np.cumsum(self.shares_asked)
+        ends = np.cumsum(self.target_shares)
         ends[np.flatnonzero(self._counts_with_unknown)[-1] :] = 1.0
         return ends
 
@@ -202,22 +203,22 @@ class Sampler:
         return _Groups.of(self.patents, int(self.patents.max()) + 1)
 
     @cached_property
-    def _place_in_patent(self) -> np.ndarray:
-        """(num_views,) place of each view among those of its patent, from 0."""
+    def _index_in_patent(self) -> np.ndarray:
+        """(num_views,) index of each view among those of its patent, from 0."""
         groups = self._by_patent
-        places = np.empty(self.num_views, dtype=np.int32)
-        places[groups.order] = np.arange(self.num_views) - groups.starts[self.patents[groups.order]]
-        return places
+        indices = np.empty(self.num_views, dtype=np.int32)
+        indices[groups.order] = np.arange(self.num_views) - groups.starts[self.patents[groups.order]]
+        return indices
 
 
 @dataclass(frozen=True)
 class _Groups:
-    """Rows in the order of their groups.
+    """Rows sorted by group.
 
     Attributes:
         order: (num_rows,) int32, the rows of group 0, then those of group 1, …
-        starts: (num_groups,) where each group begins in `order`.
-        sizes: (num_groups,) rows of each.
+        starts: (num_groups,) index in `order` at which each group starts.
+        sizes: (num_groups,) number of rows of each group.
     """
 
     order: np.ndarray
@@ -226,10 +227,11 @@ class _Groups:
 
     @classmethod
     def of(cls, groups: np.ndarray, num_groups: int) -> _Groups:
+        """Sort rows by `groups`, the (num_rows,) group of each row."""
         sizes = np.bincount(groups, minlength=num_groups)
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         return cls(np.argsort(groups, kind="stable").astype(np.int32), starts, sizes)
 
     def pick(self, groups: np.ndarray, draws: np.ndarray) -> np.ndarray:
-        """A row of each group, by a draw in [0, 1) each: int64."""
+        """One row for each entry of `groups`, by a random number in [0, 1) each: int64."""
         return self.order[self.starts[groups] + (draws * self.sizes[groups]).astype(np.int64)].astype(np.int64)

@@ -1,6 +1,6 @@
-"""Training: a dataset and a config in, a run folder with a model out.
+"""Training: turns a dataset and a config into a run folder with a model.
 
-Also a program, so that a run can be a child process, and several processes one run:
+It is also a program, so that a run can be a child process, or several processes under torchrun:
 
     python -m model.training.train --dataset D --run-dir R --config C.toml
     torchrun --nproc-per-node 4 -m model.training.train --dataset D --run-dir R --config C.toml
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import os
 import sys
 import tomllib
@@ -28,7 +29,7 @@ from model.files import exclusive_lock, write_json
 from model.progress import Progress
 from model.training.batches import BatchStream
 from model.training.config import TrainConfig
-from model.training.distributed import Processes, joined, local_device, num_processes_here
+from model.training.distributed import Processes, join_processes, local_device, world_size
 from model.training.done import training_identity
 from model.training.loop import TrainingLoop
 from model.training.run.folder import RunFolder
@@ -37,7 +38,9 @@ from model.training.stop_signal import StopOnSignal
 
 __all__ = ["TrainConfig", "train"]
 
-_FAILED, _BAD_ARGUMENTS = 1, 2
+_FAILED, _BAD_ARGUMENTS = 1, 2  # exit codes
+
+_LOG = logging.getLogger(__name__)
 
 
 def train(
@@ -48,40 +51,42 @@ def train(
     progress: Progress | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-    """Train a model, or go on where an earlier call stopped; a finished run is given back at once.
+    """Train a model, or resume where an earlier call stopped; a finished run is returned at once.
 
-    On the CPU, equal dataset, config, torch, number of threads and of processes give equal bytes, interrupted or not.
-    Under torchrun every process calls this with the same arguments; the first alone writes.
+    On the CPU, equal dataset, config, torch version, number of threads and of processes give equal bytes, interrupted
+    or not. Under torchrun every process calls this with the same arguments; only the first one writes files.
 
     Args:
         dataset_dir: Folder with `dataset.json` and its Parquet files.
         run_dir: Folder of the run. Outputs of another dataset or config in it are removed first.
         config: How to train.
         progress: Called after each step with the steps done, the steps in all, and the step's metrics.
-        should_stop: Asked after each step; where it says so, a checkpoint is written and the run is left there.
+        should_stop: Called after each step; if it returns True, a checkpoint is written and the run stops.
 
     Returns:
-        The summary that `training.json` holds.
+        The summary, which is the content of `training.json`.
 
     Raises:
-        ModelError: The dataset, the model or the device cannot be used, or the loss is no number or diverges.
-        TrainingStoppedError: `should_stop` said so before the last step.
+        ModelError: The dataset, the model or the device cannot be used, or the loss is not finite or diverges.
+        TrainingStoppedError: `should_stop` returned True before the last step.
     """
     dataset = open_dataset(dataset_dir)
     identity = training_identity(dataset, config)
     run = RunFolder(Path(run_dir))
     device = local_device(choose_device(config.device))
-    with joined(device) as processes, _held_by_first(run, processes):
-        summary = processes.from_first(run.finished_summary(identity) if processes.is_first else None)
+    with join_processes(device) as processes, _locked_by_first(run, processes):
+        summary = processes.broadcast(run.finished_summary(identity) if processes.is_first else None)
         if summary is None:
             views = _training_views(dataset, config)
             with reproducible(config.seed, device):
-                session = TrainingLoop(run, BatchStream(views, config, processes), device)
-                summary = session.train(identity, progress, should_stop)
+                loop = TrainingLoop(run, BatchStream(views, config, processes), device)
+                summary = loop.train(identity, progress, should_stop)
                 summary |= {"dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, **summary["dataset"]}}
                 if processes.is_first:
-                    summary["model_files"] = session.export(summary)
+                    summary["model_files"] = loop.export(summary)
                     write_json(run.summary, summary)
+        elif processes.is_first:
+            _LOG.info("%s: the training run is finished and intact, nothing to do", run.folder.name)
         if processes.is_first and not run.page.is_file():
             write_training_page(run, summary)
         processes.wait_for_all()
@@ -89,14 +94,15 @@ def train(
 
 
 def _training_views(dataset: Dataset, config: TrainConfig) -> Views:
-    """The training split; with terms that read captions its captioned views alone."""
+    """The views of the training split; only those with a caption if a term reads captions."""
     if config.reads_captions and not dataset.is_captioned:
         raise DatasetError(f'the views of {dataset.name} have no captions; train on them with preset = "arcface"')
     return read_views(dataset, "train", captioned=config.reads_captions)
 
 
 @contextlib.contextmanager
-def _held_by_first(run: RunFolder, processes: Processes) -> Iterator[None]:
+def _locked_by_first(run: RunFolder, processes: Processes) -> Iterator[None]:
+    """Lock the run's folder in the first process, until the block ends; the others do nothing."""
     if not processes.is_first:
         yield
         return
@@ -107,7 +113,7 @@ def _held_by_first(run: RunFolder, processes: Processes) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reproducible(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch and choose its algorithms: on the CPU deterministic, on a GPU fast; as before when the block ends."""
+    """Seed torch and choose its algorithms until the block ends: deterministic ones on the CPU, fast ones on a GPU."""
     memory: Any = torch.utils.deterministic
     before = (
         torch.are_deterministic_algorithms_enabled(),
@@ -123,7 +129,9 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
             torch.backends.cudnn.benchmark = True
         else:
             torch.use_deterministic_algorithms(True, warn_only=True)
-            memory.fill_uninitialized_memory = False  # an eighth of a step, and nothing here reads it
+            memory.fill_uninitialized_memory = (
+                False  # it takes an eighth of a step, and nothing reads uninitialised memory
+            )
         try:
             yield
         finally:
@@ -134,23 +142,27 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def read_config(path: Path | None) -> TrainConfig:
-    """Settings from a JSON file, or from a TOML file or its table [training]; the defaults without one."""
+    """Settings from a JSON file, or from a TOML file or its table [training]; the defaults if `path` is None.
+
+    Raises:
+        ConfigError: The file cannot be read, or a setting cannot be used.
+    """
     if path is None or path.suffix != ".toml":
         return TrainConfig.from_file(path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: no TOML file of settings there ({error})") from error
+        raise ConfigError(f"{path}: not a readable TOML file of settings ({error})") from error
     return TrainConfig.from_dict(values.get("training", values))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train as a program: one JSON line a step on stdout, then the summary.
+    """Run training as a program, which prints one JSON line a step, then the summary, to stdout.
 
-    Where the settings ask for several processes and nobody has started them, this one starts them and waits.
+    If the settings ask for several processes and torchrun has not started them, this process starts them and waits.
 
     Returns:
-        0; 1 after one sentence on stderr where it fails, 2 where the settings cannot be used.
+        The exit code: 0; 1 if training fails, 2 if the settings cannot be used, each after one sentence on stderr.
     """
     parser = argparse.ArgumentParser(prog="python -m model.training.train", description=train.__doc__)
     parser.add_argument("--dataset", type=Path, required=True, help="folder with dataset.json")
@@ -159,17 +171,17 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         config = read_config(options.config)
-        if num_processes_here() == 1 and num_processes_wanted(config) > 1:
-            named = {"--dataset": options.dataset, "--run-dir": options.run_dir, "--config": options.config}
+        if world_size() == 1 and num_processes_requested(config) > 1:
+            given = {"--dataset": options.dataset, "--run-dir": options.run_dir, "--config": options.config}
             return run_processes(
-                num_processes_wanted(config), [str(part) for pair in named.items() if pair[1] for part in pair]
+                num_processes_requested(config), [str(part) for pair in given.items() if pair[1] for part in pair]
             )
         with StopOnSignal() as stop:
 
             def report(step: int, num_steps: int, values: dict[str, Any]) -> None:
                 print(json.dumps(values | {"num_steps": num_steps}), flush=True)
 
-            summary = train(options.dataset, options.run_dir, config, progress=report, should_stop=stop.is_wanted)
+            summary = train(options.dataset, options.run_dir, config, progress=report, should_stop=stop.is_requested)
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return _BAD_ARGUMENTS if isinstance(error, ConfigError) else _FAILED
@@ -178,13 +190,13 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def num_processes_wanted(config: TrainConfig) -> int:
-    """How many processes a run asks for; one a GPU where the setting is 0."""
+def num_processes_requested(config: TrainConfig) -> int:
+    """Number of processes that the settings ask for; one a GPU if `num_processes` is 0."""
     return config.num_processes or max(1, torch.cuda.device_count())
 
 
 def run_processes(num_processes: int, arguments: list[str]) -> int:
-    """Have torchrun start so many processes of this program, and wait: their exit code, which torchrun's own is not."""
+    """Run this program in several processes with torchrun, and return 0 or the exit code of those that failed."""
     from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -196,7 +208,7 @@ def run_processes(num_processes: int, arguments: list[str]) -> int:
     except ChildFailedError as error:
         codes = {failure.exitcode for failure in error.failures.values()}
         return _BAD_ARGUMENTS if _BAD_ARGUMENTS in codes else _FAILED
-    except SignalException:  # torchrun has handed it on, and the processes have said what they left
+    except SignalException:  # torchrun has passed it on, and the processes have printed what they saved
         return _FAILED
     return 0
 

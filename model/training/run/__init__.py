@@ -1,1 +1,1 @@
-"""The folder of a training run: checkpoints, metrics, trackers, report."""
+"""The folder of a training run: checkpoints, metrics, trackers, page."""

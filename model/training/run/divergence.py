@@ -1,4 +1,4 @@
-"""Telling a run that goes wrong from one that goes up and down."""
+"""Telling a diverging loss from one that merely fluctuates."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _NUM_REMEMBERED = 100
 
 
 class LossWatch:
-    """Says when a loss diverges: it stays above `factor` times its median for `num_steps` steps on end.
+    """Detects a diverging loss: one that stays above `factor` times its median for `num_steps` consecutive steps.
 
-    The median is that of the last hundred steps that were not above it, so that a loss which climbs and stays there
-    does not move its own mark. It speaks from the tenth step on.
+    The median is taken over the last hundred steps that were not above this threshold, so that a loss which rises and
+    stays high does not raise its own threshold. No step is judged before ten such steps are known.
 
     Args:
-        factor: None never speaks.
-        num_steps: How many steps on end.
-        losses: Those of earlier steps, where a run goes on.
+        factor: Multiple of the median; None never reports divergence.
+        num_steps: Number of consecutive steps above the threshold.
+        losses: Losses of earlier steps, if a run is resumed.
 
     >>> watch = LossWatch(factor=3, num_steps=2, losses=[1.0] * 10)
     >>> [watch.diverges(loss) for loss in (3.5, 0.9, 4.0, 5.0)]
@@ -29,20 +29,20 @@ class LossWatch:
     def __init__(self, *, factor: float | None, num_steps: int, losses: Iterable[float] = ()) -> None:
         self._factor = factor
         self._num_steps = num_steps
-        self._calm: collections.deque[float] = collections.deque(maxlen=_NUM_REMEMBERED)
+        self._reference: collections.deque[float] = collections.deque(maxlen=_NUM_REMEMBERED)
         self._num_above = 0
         for loss in losses:
             self.diverges(loss)
 
     @property
     def median(self) -> float:
-        """What losses are compared with; not a number before the first."""
-        return statistics.median(self._calm) if self._calm else math.nan
+        """Median of the reference losses; NaN before the first step."""
+        return statistics.median(self._reference) if self._reference else math.nan
 
     def diverges(self, loss: float) -> bool:
-        """Take in the loss of one step."""
-        is_above = self._factor is not None and len(self._calm) >= 10 and loss > self._factor * self.median
+        """Add the loss of the next step; True if the loss has diverged."""
+        is_above = self._factor is not None and len(self._reference) >= 10 and loss > self._factor * self.median
         if not is_above:
-            self._calm.append(loss)
+            self._reference.append(loss)
         self._num_above = self._num_above + 1 if is_above else 0
         return self._num_above >= self._num_steps

@@ -1,4 +1,4 @@
-"""What a run writes down while it goes: metrics, timings, and what goes wrong."""
+"""What a run records while it trains: metrics, timings, and the batch at which it fails."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from model.training.batches import BatchPlan
 from model.training.run.divergence import LossWatch
 from model.training.run.folder import RunFolder
 
-_TIMED = {"step", "seconds", "wait_s", "pairs_per_s", "memory_bytes"}
-_NUM_NAMED = 8  # views in an error message; the file beside it names all
+_TIMING_KEYS = {"step", "seconds", "wait_s", "pairs_per_s", "memory_bytes"}
+_NUM_NAMED = 8  # number of views in an error message; the file it refers to lists all
 
 
-class Readings:
-    """The metrics of one step, on their way from the device; `values` waits for them."""
+class PendingMetrics:
+    """The metrics of one step, being copied from the device; `values` waits for the copy."""
 
     def __init__(self, scalars: dict[str, torch.Tensor]) -> None:
         self._names = list(scalars)
         stacked = torch.stack([value.float() for value in scalars.values()])
-        self._there = None
+        self._copied = None
         if stacked.device.type == "cuda":
-            self._numbers = torch.empty(stacked.shape, pin_memory=True)
-            self._numbers.copy_(stacked, non_blocking=True)
-            self._there = torch.cuda.Event()
-            self._there.record()
+            self._values = torch.empty(stacked.shape, pin_memory=True)
+            self._values.copy_(stacked, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record()
         else:
-            self._numbers = stacked
+            self._values = stacked
 
     def values(self) -> dict[str, float]:
-        """Name → number."""
-        if self._there is not None:
-            self._there.synchronize()
-        return dict(zip(self._names, self._numbers.tolist(), strict=True))
+        """Name → value."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return dict(zip(self._names, self._values.tolist(), strict=True))
 
 
 def check_step(
@@ -56,19 +56,21 @@ def check_step(
     run: RunFolder,
     writes: bool = True,
 ) -> None:
-    """Stop a run that goes wrong.
+    """Raise TrainingError if a step shows that the run fails.
 
-    The message names the first views of the batch; `failed_batch.json` in the run's folder names all of them.
+    The message names the first views of the batch; `failed_batch.json` in the run's folder lists all of them.
 
     Args:
         values: Metrics of the step.
         step: Counted from 1.
         plan: What the step trained on.
-        watch: Knows the losses before.
-        writes: Whether this process writes that file.
+        views: The training views.
+        watch: Has seen the losses of all earlier steps.
+        run: Folder of the run.
+        writes: Whether this process writes `failed_batch.json`.
 
     Raises:
-        TrainingError: Loss or gradient is no finite number, or the loss diverges.
+        TrainingError: Loss or gradient is not finite, or the loss diverges.
     """
     loss, norm = values["loss"], values["grad_norm"]
     if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -83,13 +85,16 @@ def check_step(
         values_of_batch = {"view_ids": ids, "other_view_ids": others, "texts": plan.texts}
         write_json(run.failed_batch, {"step": step, "trouble": trouble.rstrip(","), **values_of_batch})
     raise TrainingError(
-        f"step {step}: {trouble} on the views {', '.join(ids[:_NUM_NAMED])}, … ({run.failed_batch.name} names all); "
+        f"step {step}: {trouble} on the views {', '.join(ids[:_NUM_NAMED])}, … ({run.failed_batch.name} lists all); "
         "lower learning_rate, or set max_grad_norm"
     )
 
 
 class Timings:
-    """Speed and memory of each step, as JSON lines beside the metrics; no part of the result."""
+    """Records speed and memory of each step as JSON lines.
+
+    They differ between runs, so they have their own file and are not part of the result.
+    """
 
     def __init__(self, run: RunFolder, *, num_steps_done: int, device: torch.device) -> None:
         earlier = [row for row in read_timings(run) if row["step"] <= num_steps_done]
@@ -101,12 +106,20 @@ class Timings:
         self._waited_s = 0.0
         self._num_pairs = 0
 
-    def waited(self, seconds: float) -> None:
-        """Training has waited so long for a batch."""
+    def add_wait(self, seconds: float) -> None:
+        """Add time that training has waited for a batch."""
         self._waited_s += seconds
 
     def append(self, step: int, num_pairs: int) -> dict[str, float]:
-        """Note a step, counted from 1, that took in `num_pairs` pairs over all processes; what to show of it."""
+        """Record a step and return values for progress reports.
+
+        Args:
+            step: Counted from 1.
+            num_pairs: Pairs of the step, over all processes.
+
+        Returns:
+            pairs_per_s, the mean since the start, and memory_bytes.
+        """
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
         row = {
@@ -131,21 +144,22 @@ class Timings:
 
 
 def read_timings(run: RunFolder) -> list[dict[str, Any]]:
-    """Timings of the steps that have one, in order; a line that was cut short is passed over."""
+    """The recorded timings in order; incomplete lines are skipped."""
     lines = run.timings.read_text(encoding="utf-8", errors="replace").splitlines() if run.timings.is_file() else []
     return [row for row in map(_timing, lines) if row is not None]
 
 
 def _timing(line: str) -> dict[str, Any] | None:
+    """The timing in a line; None if the line is incomplete."""
     try:
         row = json.loads(line)
     except json.JSONDecodeError:
         return None
-    return row if isinstance(row, dict) and set(row) >= _TIMED else None
+    return row if isinstance(row, dict) and set(row) >= _TIMING_KEYS else None
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The metrics of each step, in order; ends at the first line that is cut short or out of order."""
+    """The metrics of each step, in order, up to the first line that is incomplete or out of order."""
     rows: list[dict[str, Any]] = []
     if not path.is_file():
         return rows
@@ -161,7 +175,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 class MetricsLog:
-    """Appends one JSON line a step; `sync` brings the lines to the disk."""
+    """Appends one JSON line a step; `sync` flushes the lines to the disk."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8")

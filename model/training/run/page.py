@@ -1,6 +1,6 @@
-"""The page of a training run: one self-contained HTML file, made from what lies in the run's folder.
+"""The page of a training run: one self-contained HTML file, made from the files in the run's folder.
 
-Unlike the report of an evaluation it holds speed and memory, so no two runs give the same bytes.
+Unlike the report of an evaluation it shows speed and memory, so no two runs give the same bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TERMS = {
     "multi_view": "Views of one patent",
     "arcface": "Patents (ArcFace)",
 }
-_MOST_POINTS = 2000  # of a line; more could not be told apart
+_MAX_POINTS = 2000  # points of a line; more could not be distinguished
 _GIGABYTE = 1e9
 
 
@@ -34,8 +34,8 @@ def write_training_page(run: RunFolder, summary: dict[str, Any]) -> None:
     """Write `training.html` of a finished run.
 
     Args:
-        run: Holds metrics and timings.
-        summary: What `training.json` holds.
+        run: Folder of the run, with metrics and timings.
+        summary: Content of `training.json`.
     """
     write_text(run.page, render_training_page(summary, read_metrics(run.metrics), read_timings(run)))
 
@@ -46,9 +46,9 @@ def render_training_page(
     """The page as HTML text.
 
     Args:
-        summary: What `training.json` holds.
+        summary: Content of `training.json`.
         metrics: One dict a step.
-        timings: One dict a step that was timed; may be empty.
+        timings: One dict for each timed step; may be empty.
     """
     environment = page_environment(Path(__file__).parent)
     environment.filters["percent"] = lambda share: f"{100 * share:.2f}"
@@ -63,18 +63,19 @@ def render_training_page(
         ],
         loss_chart=data_uri("image/svg+xml", draw_losses(metrics)),
         shares_chart=data_uri("image/svg+xml", draw_class_shares(summary["class_shares"])),
-        course_chart=data_uri("image/svg+xml", draw_course(metrics)),
+        optimizer_chart=data_uri("image/svg+xml", draw_optimizer(metrics)),
         speed_chart=data_uri("image/svg+xml", draw_speed(timings)) if timings else None,
         speed=_speed(timings),
     )
 
 
 def _last(metrics: Sequence[dict[str, Any]], name: str) -> float:
+    """Mean of a metric over the last tenth of the steps."""
     return statistics.mean(row[name] for row in metrics[-max(1, len(metrics) // 10) :])
 
 
 def _speed(timings: Sequence[dict[str, Any]]) -> dict[str, float] | None:
-    """Median speed, share of the time that training waited for batches, highest memory; None without timings."""
+    """Median speed, share of the time spent waiting for batches, minutes, peak memory; None without timings."""
     if not timings:
         return None
     seconds = sum(row["seconds"] for row in timings)
@@ -100,7 +101,7 @@ def draw_losses(metrics: Sequence[dict[str, Any]]) -> bytes:
     return svg_of(figure)
 
 
-def draw_course(metrics: Sequence[dict[str, Any]]) -> bytes:
+def draw_optimizer(metrics: Sequence[dict[str, Any]]) -> bytes:
     """Learning rate, logit scale and gradient norm over the steps, as SVG."""
     names = {"learning_rate": "Learning rate", "logit_scale": "Logit scale", "grad_norm": "Norm of the gradient"}
     figure = Figure(figsize=(9.0, 2.3), layout="constrained")
@@ -126,17 +127,21 @@ def draw_speed(timings: Sequence[dict[str, Any]]) -> bytes:
 
 
 def draw_class_shares(shares: Sequence[dict[str, Any]]) -> bytes:
-    """For each class its share of the training views, of the draws asked for and of those drawn, as SVG."""
-    places = np.arange(len(shares))
+    """For each class its share of the training views, of the requested and of the actual draws, as SVG."""
+    positions = np.arange(len(shares))
     num_views = sum(row["num_views"] for row in shares)
     figure = Figure(figsize=(9.0, 2.8), layout="constrained")
     axes = figure.subplots()
     axes.bar(
-        places - 0.2, [100 * row["num_views"] / num_views for row in shares], 0.4, color="#d5dbe1", label="in the data"
+        positions - 0.2,
+        [100 * row["num_views"] / num_views for row in shares],
+        0.4,
+        color="#d5dbe1",
+        label="in the data",
     )
-    axes.bar(places + 0.2, [100 * row["drawn"] for row in shares], 0.4, color=ACCENT, label="drawn")
-    axes.plot(places + 0.2, [100 * row["asked"] for row in shares], "_", color=INK, ms=9, mew=1.6, label="asked for")
-    axes.set_xticks(places, [row["class"] for row in shares], rotation=90 if len(shares) > 12 else 0)
+    axes.bar(positions + 0.2, [100 * row["drawn"] for row in shares], 0.4, color=ACCENT, label="drawn")
+    axes.plot(positions + 0.2, [100 * row["asked"] for row in shares], "_", color=INK, ms=9, mew=1.6, label="requested")
+    axes.set_xticks(positions, [row["class"] for row in shares], rotation=90 if len(shares) > 12 else 0)
     axes.set_xlim(-0.7, len(shares) - 0.3)
     axes.set_ylabel("share in %")
     axes.legend(frameon=False, fontsize=9, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
@@ -145,8 +150,8 @@ def draw_class_shares(shares: Sequence[dict[str, Any]]) -> bytes:
 
 
 def _line(axes: Axes, rows: Sequence[dict[str, Any]], name: str, *, is_smoothed: bool) -> None:
-    """One number over the steps; `is_smoothed` puts its running mean over it."""
-    stride = -(-len(rows) // _MOST_POINTS)
+    """Plot one metric over the steps; `is_smoothed` adds its running mean."""
+    stride = -(-len(rows) // _MAX_POINTS)
     steps = np.array([row["step"] for row in rows])
     values = np.array([row[name] for row in rows], dtype=float)
     window = max(1, len(values) // 25) if is_smoothed else 1
@@ -165,4 +170,5 @@ def _line(axes: Axes, rows: Sequence[dict[str, Any]], name: str, *, is_smoothed:
 
 
 def _from_zero(axes: Axes) -> None:
+    """Start the vertical axis at zero."""
     axes.set_ylim(0, 1.08 * axes.get_ylim()[1])

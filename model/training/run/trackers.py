@@ -1,8 +1,8 @@
-"""Experiment trackers: where a run's metrics go beside its own files, if anywhere.
+"""Experiment trackers, which receive a run's metrics in addition to its own files.
 
-The run's `metrics.jsonl` is what counts; a tracker is fed from the same numbers. Each package is imported when it is
-asked for. Addresses and keys are the packages' own matter, which read them from the environment (WANDB_API_KEY,
-WANDB_MODE=offline, MLFLOW_TRACKING_URI, …); none is written or printed here.
+The run's `metrics.jsonl` is the record; a tracker gets the same values. Each package is imported only if it is used.
+The packages read addresses and keys from the environment themselves (WANDB_API_KEY, WANDB_MODE=offline,
+MLFLOW_TRACKING_URI, …); nothing here writes or prints them.
 """
 
 from __future__ import annotations
@@ -21,44 +21,48 @@ _PROJECT = "designclip"
 
 
 class Tracker(Protocol):
-    """Takes in the metrics of a run."""
+    """Receives the metrics of a run."""
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Metrics of a step, counted from 1."""
+        """Log the metrics of a step, counted from 1."""
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send what is left and end the run."""
 
 
 def open_tracker(
     name: str, folder: Path, *, run_name: str, run_id: str, num_steps_done: int, settings: dict[str, Any]
 ) -> Tracker | None:
-    """Begin to track a run, or go on with it.
+    """Start or resume tracking a run.
 
     Args:
         name: "none", "tensorboard", "wandb" or "mlflow".
-        folder: For what the tracker keeps on this machine.
-        run_name: For people.
+        folder: Folder for the tracker's local files.
+        run_name: Display name of the run.
         run_id: Equal for a run and its resumption.
-        num_steps_done: Steps that need not be logged again; what was logged of later ones is void.
-        settings: Of the run, to show beside the metrics.
+        num_steps_done: Number of steps that are logged already; anything logged for later steps is discarded.
+        settings: Settings of the run, shown with the metrics.
+
+    Returns:
+        The tracker; None for "none".
 
     Raises:
         ConfigError: The package is not installed.
-        TrainingError: The tracker cannot be reached or does not want the run.
+        TrainingError: The tracker cannot be reached or rejects the run.
     """
     if name == "none":
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    begin: Callable[..., Tracker] = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases, "mlflow": _MLflow}[name]
+    start: Callable[..., Tracker] = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases, "mlflow": _MLflow}[name]
     try:
-        return begin(folder, run_name=run_name, run_id=run_id, num_steps_done=num_steps_done, settings=settings)
+        return start(folder, run_name=run_name, run_id=run_id, num_steps_done=num_steps_done, settings=settings)
     except (ConfigError, TrainingError):
         raise
-    except Exception as error:  # three packages, each with a family of errors of its own
+    except Exception as error:  # three packages, each with its own family of errors
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise TrainingError(
-            f'the tracker {name} cannot begin: {reason}; set it up as its documentation says, or set tracker = "none"'
+            f"the tracker {name} cannot start: {reason}; configure it as its documentation says, "
+            'or set tracker = "none"'
         ) from error
 
 
@@ -87,7 +91,7 @@ class _TensorBoard:
 
 
 class _WeightsAndBiases:
-    """Steps that the server has already are passed over there, so a resumed run shows none twice."""
+    """Skips the steps that the server has already, so that a resumed run shows no step twice."""
 
     def __init__(self, folder: Path, *, run_name: str, run_id: str, settings: dict[str, Any], **_: Any) -> None:
         wandb = _import("wandb", "wandb")
@@ -127,8 +131,8 @@ class _MLflow:
         experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(name)
         note = folder / "mlflow.json"
         kept = read_json(note)
-        is_known = kept is not None and kept.get("run_id") == run_id
-        if is_known:
+        is_resumed = kept is not None and kept.get("run_id") == run_id
+        if is_resumed:
             self._id = kept["mlflow_run_id"]  # type: ignore[index]
             self._client.update_run(self._id, status="RUNNING")
             history = self._client.get_metric_history(self._id, "loss")
@@ -141,7 +145,7 @@ class _MLflow:
             write_json(note, {"run_id": run_id, "mlflow_run_id": self._id})
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        if step <= self._num_logged:  # a resumed run takes some steps again, and comes to the same numbers
+        if step <= self._num_logged:  # a resumed run repeats some steps, with the same values
             return
         now_ms = int(time.time() * 1000)
         metrics = [self._metric(name, value, now_ms, step) for name, value in values.items()]

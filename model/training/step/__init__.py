@@ -1,1 +1,1 @@
-"""One training step: losses, optimizer and what is around them."""
+"""One training step: losses, optimiser, and the ways to change which weights learn and how."""

@@ -1,4 +1,4 @@
-"""Statistics of batch normalisation, taken anew from the weights that a run ends with."""
+"""Recalibrating the statistics of batch normalisation for the final weights of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def has_batch_norm(model: torch.nn.Module) -> bool:
-    """True where some layer keeps running statistics of its inputs."""
+    """True if any layer has running statistics of its inputs."""
     return any(_keeps_statistics(module) for module in model.modules())
 
 
@@ -20,20 +20,20 @@ def _keeps_statistics(module: torch.nn.Module) -> bool:
 
 @torch.no_grad()
 def recalibrate_batch_norm(model: torch.nn.Module, image_batches: Iterable[torch.Tensor]) -> None:
-    """Set running means and variances to their average over `image_batches` under the weights as they are.
+    """Set running means and variances to their average over `image_batches` under the current weights.
 
-    While a model trains, they trail behind its weights by some tens of steps; after a short run they still hold much of
-    their initial values, and a model that fits well in training mode finds little in evaluation mode.
+    While a model trains, they lag behind its weights by tens of steps. After a short run they still contain much of
+    their initial values, and a model that is accurate in training mode is not in evaluation mode.
 
     Args:
-        model: open_clip model; its weights are left as they are.
+        model: open_clip model; its weights do not change.
         image_batches: Each (batch, channels, height_px, width_px); at least one, of more than one image.
     """
     layers: list[Any] = [module for module in model.modules() if _keeps_statistics(module)]
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # torch's word for the plain average over all batches
+        layer.momentum = None  # None makes torch take the plain average over all batches
     model.train()
     try:
         for images in image_batches:

@@ -6,16 +6,16 @@ import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
-class Average:
-    """The average of the weights that learn; weights that do not are their own average.
+class WeightAverage:
+    """The exponential moving average of the trainable weights of a model.
 
     Args:
-        model: Whose weights to follow. The average begins as a copy of them.
-        decay: Share of the average that a step keeps, once enough steps are done: of the first it keeps less, so that
-            the initial weights do not weigh on a short run.
+        model: Model to follow. The average starts as a copy of its weights.
+        decay: Share of the average that a step keeps. The first steps keep less, so that the initial weights do not
+            dominate a short run.
 
     >>> layer = torch.nn.Linear(1, 1)
-    >>> average = Average(layer, decay=0.999)
+    >>> average = WeightAverage(layer, decay=0.999)
     >>> average.update(num_steps_done=1)
     """
 
@@ -26,14 +26,16 @@ class Average:
 
     @torch.no_grad()
     def update(self, *, num_steps_done: int) -> None:
-        """Take in the weights after `num_steps_done` steps."""
+        """Add the weights after `num_steps_done` steps to the average."""
         decay = min(self._decay, (1 + num_steps_done) / (10 + num_steps_done))
-        follow = get_ema_multi_avg_fn(decay)
-        follow(list(self._averages.values()), [weight.detach() for weight in self._learning.values()], num_steps_done)
+        update_averages = get_ema_multi_avg_fn(decay)
+        update_averages(
+            list(self._averages.values()), [weight.detach() for weight in self._learning.values()], num_steps_done
+        )
 
     @torch.no_grad()
-    def put_in_place(self) -> None:
-        """Give the model the averaged weights in place of its own."""
+    def copy_to_model(self) -> None:
+        """Replace the weights of the model by their averages."""
         for name, weight in self._learning.items():
             weight.copy_(self._averages[name])
 
@@ -43,6 +45,6 @@ class Average:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Take over the averages that `state_dict` gave."""
+        """Set the averages from the result of `state_dict`."""
         for name, average in self._averages.items():
             average.copy_(state[name])

@@ -1,4 +1,4 @@
-"""A model that learns: towers, head, optimiser and average, and the one step that moves them all."""
+"""Everything that a training step changes (towers, head, optimiser, average), and the step itself."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from model.clip.loading import Clip
 from model.dataset.images import Preprocess
 from model.training.batches import Batch
 from model.training.config import TrainConfig
-from model.training.distributed import ALONE, Processes
+from model.training.distributed import SINGLE_PROCESS, Processes
 from model.training.step.accumulation import Tensors, backward_in_parts
 from model.training.step.arcface import build_arcface
 from model.training.step.batchnorm import has_batch_norm
-from model.training.step.ema import Average
+from model.training.step.ema import WeightAverage
 from model.training.step.lora import add_lora, freeze_towers, merge_lora, set_frozen_to_eval
 from model.training.step.objective import Features, Objective
 from model.training.step.optimizer import build_optimizer, set_learning_rate
 
-_SIGLIP_SCALE, _SIGLIP_BIAS = 10.0, -10.0  # what SigLIP's paper begins with
+_SIGLIP_SCALE, _SIGLIP_BIAS = 10.0, -10.0  # initial values of the SigLIP paper
 
 
 class Towers(nn.Module):
-    """One forward pass over all images and texts of a step: features, and class logits where there is a head.
+    """One forward pass over all images and texts of a step: features, and class logits if there is a head.
 
     Args:
         clip: open_clip model.
-        num_classes: Of the head; None builds none.
-        preprocess: How 8-bit grey images become the model's input, on its own device.
-        seed: Of the head's weights.
-        reads_texts: False leaves the text tower out.
-        arcface: Learns beside the towers and takes no part in the forward pass; None where there is none.
+        num_classes: Number of classes of the head; None builds no head.
+        preprocess: Mean and standard deviation for the model's input, which is computed on the model's device.
+        seed: Seed of the head's weights.
+        reads_texts: False skips the text tower.
+        arcface: ArcFace loss whose weights are trained together with the towers, but not used in the forward pass.
     """
 
     def __init__(
@@ -62,18 +62,20 @@ class Towers(nn.Module):
 
     @property
     def head(self) -> FusionHead | None:
+        """The classification head; None without the classification term."""
         return self.net.head if isinstance(self.net, ClipWithHead) else None
 
     def forward(self, images: torch.Tensor, tokens: torch.Tensor, sees_text: torch.Tensor) -> tuple[Any, ...]:
-        """Encode.
+        """Encode images and texts, and classify the images that have a text.
 
         Args:
             images: (num_images, height_px, width_px) uint8; the first num_pairs belong to the texts.
             tokens: (num_pairs, context_length) int64.
-            sees_text: (num_pairs,) bool, False where the class is told from the image alone.
+            sees_text: (num_pairs,) bool, False for pairs that are classified from the image alone.
 
         Returns:
-            (num_images, embed_dim) and (num_pairs, embed_dim) or None, unit length; (num_pairs, num_classes) or None.
+            Image features (num_images, embed_dim) and text features (num_pairs, embed_dim) or None, unit length; class
+            logits (num_pairs, num_classes) or None.
         """
         pixels = self.normalise(images)
         is_headed = isinstance(self.net, ClipWithHead)
@@ -89,7 +91,7 @@ class Towers(nn.Module):
 
 
 def has_convolutions(model: nn.Module) -> bool:
-    """True for image towers that are convolutional throughout; a ViT's one patch embedding does not count."""
+    """True for convolutional image towers; the single patch embedding of a ViT does not count."""
     return sum(isinstance(module, nn.Conv2d) for module in model.modules()) > 1
 
 
@@ -100,9 +102,9 @@ class Learner:
         clip: The model; changed in place.
         config: How to train.
         num_classes: Length of the class table.
-        class_weights: (num_classes,) of mean 1 over the training views.
-        num_patents: Of the training views, numbered from 0; needed by ArcFace alone.
-        processes: Who trains together; each has a learner of its own, and all stay equal.
+        class_weights: (num_classes,) weights with the mean 1 over the training views.
+        num_patents: Number of patents in the training views, which are numbered from 0; only needed by ArcFace.
+        processes: The processes that train together. Each has its own learner, and all learners stay equal.
     """
 
     def __init__(
@@ -113,15 +115,16 @@ class Learner:
         num_classes: int,
         class_weights: torch.Tensor,
         num_patents: int = 0,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         self.clip = clip
         self.config = config
         self.processes = processes
         model: Any = clip.model
         self.device: torch.device = model.logit_scale.device
+        # The model itself: parameters of the loss, memory layout, and which weights are trained.
         if config.loss == "siglip":
-            _begin_as_siglip(clip)
+            _initialise_siglip(clip)
         if has_convolutions(model):
             model.to(memory_format=torch.channels_last)
         self._lora = None
@@ -131,12 +134,13 @@ class Learner:
                 rank=config.lora_rank,
                 alpha=config.lora_alpha,
                 dropout=config.lora_dropout,
-                frozen=config.still_towers,
+                frozen=config.frozen_towers,
             )
             model.to(self.device)
-        freeze_towers(model, config.still_towers)
+        freeze_towers(model, config.frozen_towers)
         if processes.num > 1 and self.device.type == "cuda" and has_batch_norm(model):
             nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        # What is added to the model: head and ArcFace loss.
         self.towers = Towers(
             model,
             num_classes=num_classes if config.classification_weight > 0 else None,
@@ -147,14 +151,16 @@ class Learner:
         )
         if config.compile:
             self.towers.compile()
+        # The objective, and the weights that it uses in addition to the features.
         self._objective = Objective(config, class_weights.to(self.device), self.towers.arcface)
         self._shared = [
             weight for weight in (model.logit_scale, getattr(model, "logit_bias", None)) if weight is not None
         ]
         if self.towers.arcface is not None:
             self._shared += self.towers.arcface.parameters()
+        # What updates the weights. Only `_runner` synchronises gradients between processes.
         self.optimizer = build_optimizer(self.towers, config)
-        self.average = Average(self.towers, decay=config.ema_decay) if config.ema_decay else None
+        self.average = WeightAverage(self.towers, decay=config.ema_decay) if config.ema_decay else None
         self._runner: Any = self.towers
         if processes.num > 1:
             self._runner = DistributedDataParallel(
@@ -168,15 +174,15 @@ class Learner:
 
         Args:
             batch: This process's part, on any device.
-            step: From 0; with the seed it decides dropout.
-            learning_rate: Of this step.
+            step: Counted from 0; together with the seed it decides dropout.
+            learning_rate: Learning rate of this step.
 
         Returns:
-            Scalars on the model's device: the loss before the step and its terms before their weights, the norm of the
-            gradient before clipping, the logit scale after the step.
+            Scalars on the model's device: the loss before the step and its unweighted terms, the norm of the gradient
+            before clipping, and the logit scale after the step.
         """
         self.towers.train()
-        set_frozen_to_eval(self.clip.model, self.config.still_towers)
+        set_frozen_to_eval(self.clip.model, self.config.frozen_towers)
         set_learning_rate(self.optimizer, learning_rate)
         self.optimizer.zero_grad(set_to_none=True)
         terms = self._backward(batch.to(self.device), step)
@@ -194,7 +200,7 @@ class Learner:
         return {**terms, "grad_norm": norm.detach(), "logit_scale": scale.detach().exp()}
 
     def _backward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
-        """Gradients into the weights; the loss and its terms."""
+        """Compute the gradients of all weights; returns the loss and its terms, detached."""
         targets = batch.plan.targets.to(self.device)
         terms: dict[str, torch.Tensor] = {}
 
@@ -202,9 +208,9 @@ class Learner:
             features = self._gather(outputs)
             scale: Any = self.clip.model.logit_scale
             terms.update(self._objective(features, targets, scale.exp(), getattr(self.clip.model, "logit_bias", None)))
-            # A weight that no term reaches has a gradient of zero, on one process as on several.
-            touched = [*(values for values in features if values is not None), *self._shared]
-            return terms["loss"] + 0.0 * torch.stack([values.sum() for values in touched]).sum()
+            # A weight that no term depends on gets a gradient of zero, with one process as with several.
+            used = [*(values for values in features if values is not None), *self._shared]
+            return terms["loss"] + 0.0 * torch.stack([values.sum() for values in used]).sum()
 
         size = self.config.micro_batch_size or batch.num_pairs
         parts = [batch.part(slice(first, first + size)) for first in range(0, batch.num_pairs, size)]
@@ -227,7 +233,7 @@ class Learner:
         return self._runner.no_sync if self.processes.num > 1 else contextlib.nullcontext
 
     def _forward(self, module: Any, batch: Batch, step: int, part: int) -> Tensors:
-        """(num_pairs, …) features of views and, where there are any, texts, other views and class logits."""
+        """(num_pairs, …) features of views and, if there are any, of texts and other views, and class logits."""
         torch.manual_seed(_seed_of(self.config.seed, step, self.processes.rank, part))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             images, texts, logits = module(batch.images, batch.tokens, batch.sees_text)
@@ -236,20 +242,20 @@ class Learner:
         return tuple(output.float() for output in outputs if output is not None)
 
     def _gather(self, outputs: Tensors) -> Features:
-        """The features of all processes, brought together in one message."""
+        """The features of all processes, gathered in a single operation."""
         widths = [output.shape[1] for output in outputs]
-        views, *more = self.processes.gather(torch.cat(outputs, dim=1)).split(widths, dim=1)
+        views, *others = self.processes.gather(torch.cat(outputs, dim=1)).split(widths, dim=1)
         return Features(
             views,
-            texts=more.pop(0) if self.config.reads_captions else None,
-            other_views=more.pop(0) if self.config.multi_view_weight > 0 else None,
-            class_logits=more.pop(0) if self.config.classification_weight > 0 else None,
+            texts=others.pop(0) if self.config.reads_captions else None,
+            other_views=others.pop(0) if self.config.multi_view_weight > 0 else None,
+            class_logits=others.pop(0) if self.config.classification_weight > 0 else None,
         )
 
     def finish(self) -> None:
-        """Bring the model to what is exported: averaged weights if there is an average, additions merged."""
+        """Prepare the model for export: take the averaged weights, if there is an average, and merge LoRA adapters."""
         if self.average is not None:
-            self.average.put_in_place()
+            self.average.copy_to_model()
         if self._lora is not None:
             merge_lora(self._lora)
 
@@ -262,7 +268,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Restore the result of `state_dict`."""
         self.towers.load_state_dict(state["towers"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
@@ -270,6 +276,7 @@ class Learner:
 
 
 def _arcface(clip: Clip, config: TrainConfig, num_patents: int) -> nn.Module:
+    """The ArcFace loss on the model's device."""
     model: Any = clip.model
     return build_arcface(
         num_patents=num_patents,
@@ -281,16 +288,17 @@ def _arcface(clip: Clip, config: TrainConfig, num_patents: int) -> nn.Module:
 
 
 def _seed_of(*numbers: int) -> int:
+    """A seed that depends on all of `numbers`."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
-def _begin_as_siglip(clip: Clip) -> None:
-    """Give a model the bias that SigLIP's loss learns; one that has it already is left as it is."""
+def _initialise_siglip(clip: Clip) -> None:
+    """Add the bias of SigLIP's loss, and set the initial logit scale; a model that has a bias stays unchanged."""
     model: Any = clip.model
     if getattr(model, "logit_bias", None) is not None:
         return
-    like = model.logit_scale
-    model.logit_bias = nn.Parameter(torch.full_like(like.detach(), _SIGLIP_BIAS))
+    scale = model.logit_scale
+    model.logit_bias = nn.Parameter(torch.full_like(scale.detach(), _SIGLIP_BIAS))
     with torch.no_grad():
-        like.fill_(math.log(_SIGLIP_SCALE))
+        scale.fill_(math.log(_SIGLIP_SCALE))
     clip.model_cfg["init_logit_bias"] = _SIGLIP_BIAS  # so that open_clip builds it again

@@ -1,4 +1,4 @@
-"""Which weights of a model learn: all of them, those of one tower, or low-rank additions to them (LoRA)."""
+"""Which weights of a model are trained: all, those of one tower, or low-rank adapters (LoRA)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from torch import nn
 
 from model.errors import TrainingError
 
-TOWERS = ("image", "text")
-_COMMON = ("logit_scale", "logit_bias")  # belong to no tower
+_COMMON = ("logit_scale", "logit_bias")  # weights that belong to neither tower
 
 
 def freeze_towers(model: nn.Module, towers: tuple[str, ...]) -> None:
-    """Let the named towers ("image", "text") learn no more; the logit scale goes on learning."""
+    """Freeze the named towers ("image", "text"); logit scale and bias stay trainable."""
     for name, weight in model.named_parameters():
         if name not in _COMMON and _tower_of(name) in towers:
             weight.requires_grad_(False)
 
 
 def set_frozen_to_eval(model: nn.Module, towers: tuple[str, ...]) -> None:
-    """Put frozen towers into evaluation mode, so that their running statistics and dropout rest too."""
+    """Put frozen towers into evaluation mode, which also freezes running statistics and disables dropout."""
     for name, part in model.named_children():
         if _tower_of(f"{name}.") in towers:
             part.eval()
@@ -35,32 +34,32 @@ def _tower_of(name: str) -> str:
 
 
 def add_lora(model: nn.Module, *, rank: int, alpha: int, dropout: float, frozen: tuple[str, ...] = ()) -> LoraModel:
-    """Freeze a model and put low-rank additions, which learn in its stead, into the layers of its towers.
+    """Freeze a model and add low-rank adapters, which are trained instead, to the layers of its towers.
 
-    They go into every linear layer and every ungrouped convolution that is called as a layer. In open_clip's
-    transformers these are the two layers of each MLP and the patch embedding: their attention reads its weights without
-    calling a layer, and what peft offers for it adds to the frozen weights and takes away again at each forward pass,
-    which lets them drift by rounding.
+    Adapters are added to every linear layer and every ungrouped convolution that is called as a layer. In open_clip's
+    transformers these are the two layers of each MLP and the patch embedding. Attention uses its weights without
+    calling a layer, and peft's adapters for it add to the frozen weights and subtract again in each forward pass, so
+    that rounding would make them drift.
 
     Args:
         model: open_clip model; changed in place.
-        rank: Of the additions.
-        alpha: The additions are scaled by alpha / rank.
-        dropout: Of what goes into the additions.
-        frozen: Towers that get none.
+        rank: Rank of the adapters.
+        alpha: The adapters are scaled by alpha / rank.
+        dropout: Dropout on the input of the adapters.
+        frozen: Towers without adapters.
 
     Returns:
-        What `merge_lora` takes.
+        The wrapped model, for `merge_lora`.
 
     Raises:
-        TrainingError: No layer of the model can take one.
+        TrainingError: No layer of the model can have an adapter.
     """
     names = [name for name in _layers_called(model) if _tower_of(name) not in frozen]
     if not names:
-        raise TrainingError("no layer of this model takes LoRA; set lora_rank = 0, or freeze fewer towers")
-    only_these = "|".join(re.escape(name) for name in names)  # names in a list would match as endings too
+        raise TrainingError("no layer of this model supports LoRA; set lora_rank = 0, or freeze fewer towers")
+    targets = "|".join(re.escape(name) for name in names)  # in a list, names would also match as suffixes
     lora = LoraModel(
-        model, LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=only_these), "default"
+        model, LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets), "default"
     )
     for name in _COMMON:
         weight = getattr(model, name, None)
@@ -70,6 +69,7 @@ def add_lora(model: nn.Module, *, rank: int, alpha: int, dropout: float, frozen:
 
 
 def _layers_called(model: nn.Module) -> list[str]:
+    """Names of the layers that can have adapters, without those whose weights are used without calling the layer."""
     modules = dict(model.named_modules())
     uncalled = {
         f"{name}.{inner}"
@@ -77,13 +77,13 @@ def _layers_called(model: nn.Module) -> list[str]:
         if isinstance(module, nn.MultiheadAttention | AttentionPool2d)
         for inner, _ in module.named_modules()
     }
-    return [name for name, module in modules.items() if name not in uncalled and _takes_lora(module)]
+    return [name for name, module in modules.items() if name not in uncalled and _supports_lora(module)]
 
 
-def _takes_lora(module: Any) -> bool:
+def _supports_lora(module: Any) -> bool:
     return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
 
 
 def merge_lora(lora: LoraModel) -> None:
-    """Add the additions to the weights they belong to; the model is then as it was built, with other weights."""
+    """Merge the adapters into the weights of their layers; the model then has its original structure again."""
     lora.merge_and_unload()

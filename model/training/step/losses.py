@@ -1,8 +1,8 @@
-"""Losses: features in, one number out.
+"""Losses: functions of features that return a scalar.
 
 Every loss is a sum of terms, one a query or item, divided by the number of queries and not by the sum of their weights.
-So a batch may be parted: the mean of the losses of equal parts, each against the candidates of all, is the loss of the
-whole, whether the parts lie on several processes or come one after the other.
+Therefore a batch can be divided: the mean over equal parts, each compared with the candidates of the whole batch, is
+the loss of the whole batch, whether the parts are on several processes or computed one after the other.
 
 Notation of the docstrings: f_c is the number of items of class c in the training split, β the strength of the
 correction, w_c ∝ f_c^-β the weight of the class.
@@ -21,19 +21,20 @@ def contrastive_loss(
     positives: torch.Tensor | None = None,
     weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Each query finds its positives among the candidates: one direction of CLIP's loss, weighted.
+    """One direction of CLIP's loss, weighted: each query is to find its positives among the candidates.
 
         L = 1/n · Σ_i  w_i · 1/|P_i| · Σ_{p in P_i}  −log( exp(s·q_i·k_p) / Σ_j exp(s·q_i·k_j) )
 
-    The target mass of a query is spread evenly over its positives P_i, which is the mean of their log-probabilities.
-    Where every query has one positive this is DesignCLIP's L_CACL with w_i = w_c(i), and CLIP's own loss with w = 1.
-    A query with several positives costs ln |P_i| at the least. A query without any costs nothing and still counts in n.
+    The target probability of a query is divided equally among its positives P_i, so its term is the mean of their
+    negative log-probabilities. If every query has one positive, this is DesignCLIP's L_CACL with w_i = w_c(i), and
+    CLIP's own loss with w = 1. A query with several positives costs at least ln |P_i|. A query without any costs
+    nothing but still counts in n.
 
     Args:
         query_features: (num_queries, embed_dim), unit length.
         candidate_features: (num_candidates, embed_dim), unit length.
         logit_scale: Scalar, the scale s itself and not its logarithm.
-        positives: (num_queries, num_candidates) bool; None where candidate i is the one positive of query i.
+        positives: (num_queries, num_candidates) bool; None if candidate i is the only positive of query i.
         weights: (num_queries,), of mean 1 over the training data; None for 1 each.
 
     Returns:
@@ -50,7 +51,7 @@ def contrastive_loss(
 
 
 def _scaled_similarity(queries: torch.Tensor, candidates: torch.Tensor, logit_scale: torch.Tensor) -> torch.Tensor:
-    """(num_queries, num_candidates) in float32 at least, also under autocast: at scale 100, bfloat16 is off by 0.4."""
+    """(num_queries, num_candidates) in at least float32, even under autocast: at scale 100, bfloat16 is off by 0.4."""
     with torch.autocast(queries.device.type, enabled=False):
         return _at_least_float32(logit_scale) * _at_least_float32(queries) @ _at_least_float32(candidates).T
 
@@ -67,22 +68,22 @@ def symmetric_contrastive_loss(
     image_weights: torch.Tensor | None = None,
     text_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Mean of both directions of `contrastive_loss`: each image finds its texts, each text its images.
+    """Mean of both directions of `contrastive_loss`: images find their texts, and texts find their images.
 
-    Also the multi-view loss, with the views and the other views of the same patents in the places of images and texts.
+    It is also the multi-view loss, with views and other views of the same patents as images and texts.
 
     Args:
         image_features: (num_images, embed_dim), unit length.
         text_features: (num_texts, embed_dim), unit length.
         logit_scale: Scalar, the scale itself and not its logarithm.
-        positives: (num_images, num_texts) bool; None where text i is the one positive of image i.
+        positives: (num_images, num_texts) bool; None if text i is the only positive of image i.
         image_weights: (num_images,); None for 1 each.
         text_weights: (num_texts,); None for 1 each.
     """
-    back = None if positives is None else positives.T
+    reverse = None if positives is None else positives.T
     return (
         contrastive_loss(image_features, text_features, logit_scale, positives, image_weights)
-        + contrastive_loss(text_features, image_features, logit_scale, back, text_weights)
+        + contrastive_loss(text_features, image_features, logit_scale, reverse, text_weights)
     ) / 2
 
 
@@ -94,7 +95,7 @@ def siglip_loss(
     positives: torch.Tensor | None = None,
     weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """SigLIP's loss: every pair of an image and a text is told apart on its own, positive or not.
+    """SigLIP's loss: every pair of an image and a text is classified on its own as positive or negative.
 
         L = 1/n · Σ_i  w_i · Σ_j  −log σ( z_ij · (s·v_i·t_j + b) ),  z_ij = 1 for positives, else −1
 
@@ -102,8 +103,8 @@ def siglip_loss(
         image_features: (num_images, embed_dim), unit length.
         text_features: (num_texts, embed_dim), unit length.
         logit_scale: Scalar, the scale s itself and not its logarithm.
-        logit_bias: Scalar b.
-        positives: (num_images, num_texts) bool; None where text i is the one positive of image i.
+        logit_bias: Scalar, the bias b.
+        positives: (num_images, num_texts) bool; None if text i is the only positive of image i.
         weights: (num_images,), of mean 1 over the training data; None for 1 each.
 
     Returns:
@@ -121,20 +122,20 @@ def classification_loss(
     classes: torch.Tensor,
     class_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Cross-entropy of the classes, each item by the weight of its class; items of unknown class stay out.
+    """Cross-entropy of the classes, weighted by class; items of unknown class are ignored.
 
         L = 1/n_known · Σ_{i known}  w_c(i) · −log softmax(z_i)[c(i)]
 
-    The sum of the weights is no divisor, though `torch.nn.CrossEntropyLoss(weight=…)` makes it one: a batch of one
-    class alone would then lose its weight altogether, and rare classes would count for most only beside frequent ones.
+    Unlike `torch.nn.CrossEntropyLoss(weight=…)`, this does not divide by the sum of the weights: in a batch of a single
+    class the weight would cancel out, and rare classes would have more influence only next to frequent ones.
 
     Args:
         class_logits: (num_items, num_classes).
-        classes: (num_items,) int64; -1 where unknown.
-        class_weights: (num_classes,) as `class_weights` gives them; None for 1 each.
+        classes: (num_items,) int64; -1 if unknown.
+        class_weights: (num_classes,) as returned by `class_weights`; None for 1 each.
 
     Returns:
-        Scalar float32; zero where no class is known.
+        Scalar float32; zero if no class is known.
     """
     known = classes >= 0
     terms = functional.cross_entropy(
@@ -148,12 +149,12 @@ def classification_loss(
 def class_weights(counts: torch.Tensor, beta: float) -> torch.Tensor:
     """Weight of each class, f_c^-β, scaled so that its mean over the items counted is 1.
 
-    Without the scale, f^-β of 41,007 items is 3e-6 at β = 1.2 and the loss is gone. A class without items weighs 1, as
-    much as the mean item, and takes no part in the scale.
+    Without the scaling, f^-β of 41,007 items is 3e-6 at β = 1.2, and the loss vanishes. A class without items has the
+    weight 1, that of an average item, and does not affect the scale.
 
     Args:
-        counts: (num_classes,) items of each class in the training split.
-        beta: 0 weighs all alike, 1 makes classes count alike, more favours the rare ones.
+        counts: (num_classes,) number of items of each class in the training split.
+        beta: 0 weights all items equally, 1 gives all classes the same total weight, more favours rare classes.
 
     Returns:
         (num_classes,) float32, all finite; Σ_c counts_c · w_c = Σ_c counts_c.
@@ -168,11 +169,11 @@ def class_weights(counts: torch.Tensor, beta: float) -> torch.Tensor:
 
 
 def item_weights(classes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Weight of each item by its class; 1, the mean, where the class is unknown.
+    """Weight of each item by its class; 1, the mean, if the class is unknown.
 
     Args:
-        classes: (num_items,) int64; -1 where unknown.
-        weights: (num_classes,) as `class_weights` gives them.
+        classes: (num_items,) int64; -1 if unknown.
+        weights: (num_classes,) as returned by `class_weights`.
 
     Returns:
         (num_items,) float32.
@@ -183,11 +184,11 @@ def item_weights(classes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 def positive_pairs(
     patents_a: torch.Tensor, patents_b: torch.Tensor, texts_a: torch.Tensor, texts_b: torch.Tensor
 ) -> torch.Tensor:
-    """Which items belong together: those of one patent, and those of one caption.
+    """Which items are positives of each other: those with the same patent or the same caption.
 
     Args:
-        patents_a, texts_a: (num_a,) numbers that stand for patent and caption.
-        patents_b, texts_b: (num_b,) the same.
+        patents_a, texts_a: (num_a,) numbers of patent and caption.
+        patents_b, texts_b: (num_b,) numbers of patent and caption.
 
     Returns:
         (num_a, num_b) bool.

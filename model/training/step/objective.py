@@ -1,4 +1,4 @@
-"""What a step minimises: DesignCLIP's three terms and ArcFace's, over the features of the whole batch."""
+"""The objective of a step: DesignCLIP's three terms and ArcFace, over the features of the whole batch."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TERMS = ("contrastive", "classification", "multi_view", "arcface")
 
 
 class Features(NamedTuple):
-    """What a model makes of pairs of views and captions.
+    """The outputs of a model for pairs of views and captions.
 
     Attributes:
         views: (num_pairs, embed_dim), unit length.
         texts: (num_pairs, embed_dim), unit length; None without a term that reads captions.
-        other_views: (num_pairs, embed_dim) of other views of the same patents; None without the multi-view term.
+        other_views: (num_pairs, embed_dim), other views of the same patents; None without the multi-view term.
         class_logits: (num_pairs, num_classes); None without the classification term.
     """
 
@@ -39,11 +39,11 @@ class Features(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """The weighted sum of the terms, as the settings ask for it.
+    """The weighted sum of the terms that the settings ask for.
 
     Attributes:
-        config: Which terms, how weighted.
-        class_weights: (num_classes,) of mean 1 over the training views.
+        config: Terms and weights.
+        class_weights: (num_classes,) weights with the mean 1 over the training views.
         arcface: Features and patents → scalar; None without that term.
     """
 
@@ -54,13 +54,13 @@ class Objective:
     def __call__(
         self, features: Features, targets: Targets, logit_scale: torch.Tensor, logit_bias: torch.Tensor | None
     ) -> dict[str, torch.Tensor]:
-        """The terms that take part, each before its weight, and under "loss" their weighted sum.
+        """The active terms, unweighted, and under "loss" their weighted sum.
 
         Args:
-            features: Of the whole batch.
-            targets: Of the same pairs.
+            features: Features of the whole batch.
+            targets: Targets of the same pairs.
             logit_scale: The scale itself, not its logarithm.
-            logit_bias: Of SigLIP's loss; None for a model without one.
+            logit_bias: The bias of SigLIP's loss; None for a model without one.
         """
         config = self.config
         weights = item_weights(targets.classes, self.class_weights) if config.weigh_contrastive else None
@@ -104,11 +104,11 @@ class Objective:
         logit_scale: torch.Tensor,
         weights: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Views find the other views of their patents; a patent with a single view asks for nothing.
+        """Views are to find the other views of their patents; a patent with a single view has no query.
 
-        CLIP's form whatever the loss: SigLIP's bias is learned for images beside texts.
+        This term has CLIP's form even with SigLIP's loss, whose bias is learned for pairs of images and texts.
         """
         positives = targets.patents[:, None] == targets.patents[None, :] if self.config.multi_positive else None
-        asks = targets.has_other_view.float()
-        asks = asks if weights is None else weights * asks
-        return symmetric_contrastive_loss(views, other_views, logit_scale, positives, asks, asks)
+        query_weights = targets.has_other_view.float()
+        query_weights = query_weights if weights is None else weights * query_weights
+        return symmetric_contrastive_loss(views, other_views, logit_scale, positives, query_weights, query_weights)

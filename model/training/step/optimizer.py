@@ -1,4 +1,4 @@
-"""The optimiser's groups, and how the learning rate goes through a run."""
+"""The parameter groups of the optimiser, and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ def learning_rate_at(step: int, *, num_steps: int, warmup_steps: int, peak: floa
     """Linear warm-up to `peak`, then a cosine that would reach zero at `num_steps`.
 
     Args:
-        step: From 0.
-        warmup_steps: At most half of the run is spent on it.
+        step: Counted from 0.
+        num_steps: Length of the run.
+        warmup_steps: Length of the warm-up, which is limited to half of the run.
+        peak: Learning rate at the end of the warm-up.
 
     >>> [learning_rate_at(step, num_steps=4, warmup_steps=2, peak=1.0) for step in range(4)]
     [0.5, 1.0, 1.0, 0.5]
@@ -26,7 +28,7 @@ def learning_rate_at(step: int, *, num_steps: int, warmup_steps: int, peak: floa
 
 
 def build_optimizer(model: torch.nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over the parameters that learn; gains, biases and the logit scale are not decayed, as open_clip has it."""
+    """AdamW over the trainable parameters; as in open_clip, gains, biases and the logit scale have no weight decay."""
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     undecayed = [parameter for name, parameter in named if _is_undecayed(name, parameter)]
     decayed = [parameter for name, parameter in named if not _is_undecayed(name, parameter)]
@@ -35,7 +37,7 @@ def build_optimizer(model: torch.nn.Module, config: TrainConfig) -> torch.optim.
         lr=config.learning_rate,
         betas=(config.betas[0], config.betas[1]),
         eps=config.epsilon,
-        fused=True,  # one pass over the weights: ten times the speed of the loop on a CPU
+        fused=True,  # one pass over the weights: ten times as fast as a loop over them on a CPU
     )
 
 
@@ -44,6 +46,6 @@ def _is_undecayed(name: str, parameter: torch.nn.Parameter) -> bool:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Give every group the same learning rate."""
+    """Set the learning rate of every group."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate

@@ -1,4 +1,4 @@
-"""Learners of small models, and what a few steps make of them."""
+"""Learners of small models, and the results of a few steps."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from model.dataset.images import ImageReader
 from model.dataset.views import read_views
 from model.training.batches import BatchStream
 from model.training.config import TrainConfig
-from model.training.distributed import ALONE, Processes
+from model.training.distributed import SINGLE_PROCESS, Processes
 from model.training.step.learner import Learner
 from model.training.step.losses import class_weights
 
 
-def build_learner(dataset: Path, config: TrainConfig, processes: Processes = ALONE) -> tuple[Learner, BatchStream]:
-    """A learner and the batches it learns from."""
+def build_learner(
+    dataset: Path, config: TrainConfig, processes: Processes = SINGLE_PROCESS
+) -> tuple[Learner, BatchStream]:
+    """A learner and its batches."""
     stream = BatchStream(read_views(open_dataset(dataset), "train"), config, processes)
     torch.manual_seed(config.seed)
     clip = load_clip(ModelSource(config.architecture), seed=config.seed)
@@ -39,9 +41,9 @@ def build_learner(dataset: Path, config: TrainConfig, processes: Processes = ALO
 
 
 def take_steps(
-    dataset: Path, config: TrainConfig, processes: Processes = ALONE, *, num_steps: int = 2
+    dataset: Path, config: TrainConfig, processes: Processes = SINGLE_PROCESS, *, num_steps: int = 2
 ) -> dict[str, Any]:
-    """What some steps come to: metrics of each, gradients of the first, weights after the last, rows of each."""
+    """Take steps: metrics of each, gradients of the first, weights after the last, rows of each."""
     learner, stream = build_learner(dataset, config, processes)
     metrics, gradients, rows = [], {}, []
     with contextlib.closing(ImageReader(stream.views, learner.clip.preprocess, num_workers=1)) as images:

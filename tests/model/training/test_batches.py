@@ -1,4 +1,4 @@
-"""What a step trains on, and what of it a process reads."""
+"""What a step trains on, and which part of it a process reads."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def read(stream, clip, step=0):
         return stream.read(step, images, clip.tokenizer)
 
 
-def test_a_run_makes_no_list_of_a_whole_column(shapes, tmp_path, micro_config, monkeypatch):
-    """Of a million views such a list takes hundreds of megabytes in every process."""
+def test_a_run_never_makes_a_list_of_a_whole_column(shapes, tmp_path, micro_config, monkeypatch):
+    """With a million views such a list takes hundreds of megabytes in every process."""
 
     def refuse(_views, name):
-        raise AssertionError(f"all of {name} was asked for")
+        raise AssertionError(f"the whole column {name} was read")
 
     monkeypatch.setattr(Views, "column", refuse)
 
     assert train(shapes, tmp_path / "run", micro_config)["dataset"]["num_captions"] > 1
 
 
-def test_a_plan_names_pairs_their_other_views_and_what_is_known_of_them(views, micro_config):
+def test_a_plan_has_pairs_their_other_views_and_their_targets(views, micro_config):
     stream = BatchStream(views, micro_config)
     plan = stream.plan(3)
     numbers = np.array(views.patent_numbers)
@@ -60,11 +60,13 @@ def test_a_plan_names_pairs_their_other_views_and_what_is_known_of_them(views, m
     assert torch.equal(plan.targets.texts[:, None] == plan.targets.texts[None], torch.from_numpy(same_text))
 
 
-def test_shape_and_function_are_separate_texts_and_one_is_drawn_a_step(views, micro_config):
+def test_shape_or_function_is_drawn_for_each_view_and_step(views, micro_config):
     stream = BatchStream(views, micro_config)
     plans = [stream.plan(step) for step in range(40)]
-    shape, text = views.captions["shape"], views.captions["text"]  # these views have no function: the text stands in
-    kinds = [drawn == shape[row] for plan in plans for row, drawn in zip(plan.rows.tolist(), plan.texts, strict=True)]
+    shape, text = views.captions["shape"], views.captions["text"]  # these views have no function: the text is used
+    is_shape = [
+        drawn == shape[row] for plan in plans for row, drawn in zip(plan.rows.tolist(), plan.texts, strict=True)
+    ]
 
     assert {
         drawn
@@ -72,7 +74,7 @@ def test_shape_and_function_are_separate_texts_and_one_is_drawn_a_step(views, mi
         for row, drawn in zip(plan.rows.tolist(), plan.texts, strict=True)
         if drawn != shape[row]
     } <= set(text)
-    assert 0.35 < np.mean(kinds) < 0.65
+    assert 0.35 < np.mean(is_shape) < 0.65
 
 
 def test_without_the_multi_view_term_no_second_view_is_read(views, clip, micro_config):
@@ -85,14 +87,14 @@ def test_without_the_multi_view_term_no_second_view_is_read(views, clip, micro_c
 
 
 @pytest.mark.parametrize(("dropout", "low", "high"), [(0.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.5, 0.35, 0.65)])
-def test_text_is_kept_from_the_head_at_the_share_asked_for(views, clip, micro_config, dropout, low, high):
+def test_the_head_does_not_see_the_requested_share_of_the_texts(views, clip, micro_config, dropout, low, high):
     stream = BatchStream(views, dataclasses.replace(micro_config, text_dropout=dropout, multi_view_weight=0.0))
     seen = torch.cat([read(stream, clip, step).sees_text for step in range(25)])
 
     assert low <= seen.float().mean() <= high
 
 
-def test_the_parts_of_all_processes_one_behind_the_other_are_the_batch(views, clip, micro_config):
+def test_the_concatenated_parts_of_all_processes_are_the_batch(views, clip, micro_config):
     whole = read(BatchStream(views, micro_config), clip, 2)
     parts = [read(BatchStream(views, micro_config, Processes(rank, 4)), clip, 2) for rank in range(4)]
 
@@ -103,7 +105,7 @@ def test_the_parts_of_all_processes_one_behind_the_other_are_the_batch(views, cl
     assert all(torch.equal(part.plan.targets.texts, whole.plan.targets.texts) for part in parts)
 
 
-def test_batches_read_ahead_are_those_of_their_steps(views, clip, micro_config):
+def test_batches_read_ahead_equal_those_read_one_by_one(views, clip, micro_config):
     stream = BatchStream(views, micro_config)
     with contextlib.closing(ImageReader(views, clip.preprocess, num_workers=2)) as images:
         ahead = list(stream.read_ahead(2, images, clip.tokenizer))

@@ -1,4 +1,4 @@
-"""Settings that cannot be used are refused with a sentence that says what can."""
+"""Settings that cannot be used are refused, and the message says what can be used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from model.training.presets import PRESETS
         ({"min_crop_area": 0}, "use a share in"),
         ({"max_grad_norm": 0}, "or None for no clipping"),
         ({"architecture": ""}, "name an open_clip architecture"),
-        ({"seed": -1}, "use a whole number from 0"),
+        ({"seed": -1}, "use a whole number of at least 0"),
         ({"preset": "patentclop"}, "preset is 'patentclop'; use one of clip, patentclip, designclip"),
         ({"sampler": "rare"}, "sampler is 'rare'; use one of uniform, class, item"),
         ({"loss": "triplet"}, "loss is 'triplet'; use one of clip, siglip"),
@@ -30,16 +30,16 @@ from model.training.presets import PRESETS
         ({"tracker": "paper"}, "use one of none, tensorboard, wandb, mlflow"),
         ({"beta": -0.1}, "beta is -0.1; it must not be negative"),
         ({"text_dropout": 1.5}, "text_dropout is 1.5; use a share from 0 to 1"),
-        ({"preset": "clip", "contrastive_weight": 0}, "every term has the weight 0"),
+        ({"preset": "clip", "contrastive_weight": 0}, "all terms have the weight 0"),
         ({"micro_batch_size": 0}, "micro_batch_size is 0; use at least 1"),
         ({"ema_decay": 1}, "use a number between 0 and 1, such as 0.999"),
         ({"divergence_factor": 1}, "use more than 1, such as 10, or None to never stop"),
         ({"frozen": ("vision",)}, "choose from image, text"),
-        ({"preset": "clip", "frozen": ("image", "text")}, "no tower learns and there is no head"),
-        ({"frozen": ("image", "text"), "lora_rank": 4}, "lora_rank is set, but no tower learns"),
+        ({"preset": "clip", "frozen": ("image", "text")}, "all towers are frozen and there is no head"),
+        ({"frozen": ("image", "text"), "lora_rank": 4}, "lora_rank is set, but all towers are frozen"),
     ],
 )
-def test_a_training_setting_out_of_range_is_named(settings, message):
+def test_the_error_names_a_training_setting_that_is_out_of_range(settings, message):
     with pytest.raises(ConfigError, match=message):
         TrainConfig(**settings)
 
@@ -49,19 +49,19 @@ def test_a_training_setting_out_of_range_is_named(settings, message):
     [
         ({"tasks": ("poetry",)}, "choose from retrieval"),
         ({"tasks": ()}, "choose from retrieval"),
-        ({"cutoffs": (5, 1)}, "use ascending numbers from 1"),
-        ({"cutoffs": ()}, "use ascending numbers from 1"),
+        ({"cutoffs": (5, 1)}, "use ascending numbers of at least 1"),
+        ({"cutoffs": ()}, "use ascending numbers of at least 1"),
         ({"caption": "shape_or_function"}, "use one of text, shape, function, title"),
         ({"max_queries": 0}, "use 1 or more"),
         ({"split": ""}, "name one of the dataset's splits"),
     ],
 )
-def test_an_evaluation_setting_out_of_range_is_named(settings, message):
+def test_the_error_names_an_evaluation_setting_that_is_out_of_range(settings, message):
     with pytest.raises(ConfigError, match=message):
         EvaluationConfig(**settings)
 
 
-def test_settings_travel_as_plain_values_and_back():
+def test_settings_survive_a_round_trip_through_plain_values():
     config = TrainConfig(betas=(0.8, 0.9), num_steps=3)
 
     assert TrainConfig.from_dict(config.to_dict()) == config
@@ -70,7 +70,7 @@ def test_settings_travel_as_plain_values_and_back():
         TrainConfig.from_dict({"learnign_rate": 1})
 
 
-def test_the_hash_follows_what_decides_the_result_and_nothing_else():
+def test_the_hash_depends_only_on_settings_that_decide_the_result():
     config = TrainConfig()
 
     assert config.config_hash == TrainConfig(num_workers=7, checkpoint_every_steps=3, num_checkpoints=9).config_hash
@@ -89,21 +89,21 @@ def test_the_hash_follows_what_decides_the_result_and_nothing_else():
         ({"betas": 3}, "betas is 3; use a list"),
         ({"frozen": [1]}, r"frozen is \[1\]; use a list"),
         ({"max_grad_norm": "none"}, "max_grad_norm is 'none'; use a number or none"),
-        ({"precision": None}, "precision is None; use a text"),
+        ({"precision": None}, "precision is None; use a string"),
     ],
 )
-def test_a_value_of_another_type_is_refused_when_settings_are_read(settings, message):
+def test_a_value_of_the_wrong_type_is_refused_when_settings_are_read(settings, message):
     with pytest.raises(ConfigError, match=message):
         TrainConfig.from_dict(settings)
 
 
-def test_whole_numbers_do_for_numbers_and_what_the_preset_knows_may_be_left_open():
+def test_whole_numbers_are_accepted_as_numbers_and_none_means_the_value_of_the_preset():
     config = TrainConfig.from_dict({"learning_rate": 1, "beta": None, "max_grad_norm": 2, "betas": [0, 0.5]})
 
     assert (config.learning_rate, config.beta, config.max_grad_norm, config.betas) == (1, 1.2, 2, (0, 0.5))
 
 
-def test_a_preset_fills_in_what_is_not_given_and_what_is_given_wins():
+def test_a_preset_fills_in_what_is_not_given_and_given_settings_override_it():
     config = TrainConfig(preset="designclip", beta=0.5, weigh_contrastive=False)
 
     assert (config.sampler, config.beta, config.weigh_contrastive) == ("item", 0.5, False)
@@ -112,12 +112,12 @@ def test_a_preset_fills_in_what_is_not_given_and_what_is_given_wins():
     assert TrainConfig(preset="patentclip").pretrained == "openai"
 
 
-def test_fresh_weights_can_be_asked_of_a_preset_that_names_weights_and_a_folder_brings_its_own():
+def test_a_preset_with_weights_can_train_fresh_ones_and_a_model_folder_has_its_own():
     assert TrainConfig(preset="patentclip", pretrained="").pretrained == ""
     assert TrainConfig(preset="patentclip", architecture="local-dir:model").pretrained is None
 
 
-def test_what_counts_is_the_values_and_not_the_name_of_the_preset():
+def test_the_values_decide_the_hash_and_not_the_name_of_the_preset():
     plain = TrainConfig(preset="clip")
     spelled_out = TrainConfig(preset="designclip", **PRESETS["clip"])
 

@@ -18,7 +18,7 @@ from model.dataset.folder import open_dataset
 from model.dataset.views import read_views
 from model.errors import ConfigError, TrainingError
 from model.training.batches import BatchStream
-from model.training.distributed import ALONE, Processes, joined, local_device
+from model.training.distributed import SINGLE_PROCESS, Processes, join_processes, local_device
 from model.training.run.checkpoints import list_checkpoints
 from model.training.run.metrics import read_metrics
 from model.training.train import train
@@ -117,7 +117,7 @@ def test_processes_that_cannot_use_the_settings_end_the_program_with_2_and_the_s
     config = dataclasses.replace(micro_config, num_processes=2, batch_size=7)
 
     with pytest.raises(
-        ConfigError, match=r"^a batch of 7 cannot be shared by 2 processes; set batch_size to a multiple"
+        ConfigError, match=r"^a batch of 7 cannot be divided among 2 processes; set batch_size to a multiple"
     ):
         train_in_child(shapes, tmp_path / "run", config)
 
@@ -157,19 +157,19 @@ def test_a_program_of_two_processes_that_is_told_to_end_leaves_a_checkpoint_and_
 def test_a_batch_that_cannot_be_shared_is_refused(shapes, micro_config):
     views = read_views(open_dataset(shapes), "train")
 
-    with pytest.raises(ConfigError, match="a batch of 8 cannot be shared by 3 processes; set batch_size"):
+    with pytest.raises(ConfigError, match="a batch of 8 cannot be divided among 3 processes; set batch_size"):
         BatchStream(views, micro_config, Processes(0, 3))
 
 
 def test_alone_everything_is_as_it_is():
     rows = torch.arange(6.0).view(3, 2)
 
-    assert ALONE.gather(rows) is rows
-    assert ALONE.any(True) and not ALONE.any(False)
-    assert ALONE.from_first({"a": 1}) == {"a": 1}
-    assert ALONE.part_of(4) == slice(0, 4)
-    with joined(torch.device("cpu")) as processes:
-        assert processes == ALONE
+    assert SINGLE_PROCESS.gather(rows) is rows
+    assert SINGLE_PROCESS.any(True) and not SINGLE_PROCESS.any(False)
+    assert SINGLE_PROCESS.broadcast({"a": 1}) == {"a": 1}
+    assert SINGLE_PROCESS.part_of(4) == slice(0, 4)
+    with join_processes(torch.device("cpu")) as processes:
+        assert processes == SINGLE_PROCESS
 
 
 def test_a_process_without_a_gpu_of_its_own_is_told_so(monkeypatch):

@@ -1,4 +1,4 @@
-"""The card of a model tells a stranger what it is."""
+"""The card of a model says what it is and how it was trained."""
 
 from __future__ import annotations
 
@@ -61,16 +61,14 @@ def test_the_card_names_dataset_method_and_length_of_the_run(tmp_path, micro_con
         ({"architecture": "ViT-B-32", "pretrained": "/home/me/weights.pt"}, "| Started from | weights.pt |"),
     ],
 )
-def test_the_card_follows_the_settings_and_names_no_folder_of_this_machine(
-    tmp_path, micro_config, micro_clip, settings, part
-):
+def test_the_card_describes_the_settings_and_contains_no_local_path(tmp_path, micro_config, micro_clip, settings, part):
     card = card_of(tmp_path, dataclasses.replace(micro_config, **settings), micro_clip)
 
     assert part in card
     assert "/home" not in card and str(tmp_path) not in card
 
 
-def test_a_head_is_on_the_card_where_there_is_one(shapes, tmp_path, micro_config):
+def test_the_card_describes_the_head_if_there_is_one(shapes, tmp_path, micro_config):
     train(shapes, tmp_path / "with", dataclasses.replace(micro_config, class_scheme="locarno"))
     train(shapes, tmp_path / "without", dataclasses.replace(micro_config, classification_weight=0.0))
     cards = [(tmp_path / name / "model" / "README.md").read_text() for name in ("with", "without")]

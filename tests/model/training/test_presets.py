@@ -1,4 +1,4 @@
-"""Named ways to train."""
+"""Named training methods."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TERMS = ("contrastive_weight", "classification_weight", "multi_view_weight")
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_names_settings_that_training_has_and_can_use(name):
+def test_every_preset_consists_of_valid_settings(name):
     known = {setting.name for setting in dataclasses.fields(TrainConfig)}
 
     assert set(PRESETS[name]) <= known
@@ -39,7 +39,7 @@ def test_the_presets_differ_in_their_terms_sampler_and_weights(name, weights, sa
     assert preset["weigh_contrastive"] is preset["weigh_classification"] is is_weighed
 
 
-def test_any_setting_beside_a_preset_wins_over_it():
+def test_a_given_setting_overrides_the_preset():
     config = TrainConfig(preset="designclip", multi_view_weight=0.5, beta=0.3)
 
     assert (config.multi_view_weight, config.beta, config.sampler) == (0.5, 0.3, "item")

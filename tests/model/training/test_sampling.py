@@ -1,4 +1,4 @@
-"""Which views a step trains on."""
+"""Which views a training step uses."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import ConfigError
+from model.training.config import SAMPLERS
 from model.training.distributed import Processes
-from model.training.sampling import SAMPLERS, Sampler, batch_draws, batch_rows, class_shares, num_steps_per_epoch
+from model.training.sampling import Sampler, batch_draws, batch_rows, class_shares, num_steps_per_epoch
 
-CLASSES = np.repeat([0, 1, 2, -1], [600, 60, 6, 34])  # of 700 views; class 3 has none
+CLASSES = np.repeat([0, 1, 2, -1], [600, 60, 6, 34])  # 700 views, none of class 3
 SHUFFLED = np.random.default_rng(9).permutation(CLASSES)
 
 
@@ -29,12 +30,12 @@ def rows_of_epoch(epoch: int, *, num_views: int, batch_size: int, seed: int = 0)
     ).tolist()
 
 
-def test_an_epoch_goes_through_every_view_once():
+def test_an_epoch_uses_every_view_once():
     assert sorted(rows_of_epoch(0, num_views=12, batch_size=4)) == list(range(12))
     assert sorted(rows_of_epoch(5, num_views=12, batch_size=4)) == list(range(12))
 
 
-def test_each_epoch_has_an_order_of_its_own_and_so_has_each_seed():
+def test_each_epoch_and_each_seed_has_its_own_order():
     first = rows_of_epoch(0, num_views=50, batch_size=10)
 
     assert first != rows_of_epoch(1, num_views=50, batch_size=10)
@@ -42,7 +43,7 @@ def test_each_epoch_has_an_order_of_its_own_and_so_has_each_seed():
     assert first == rows_of_epoch(0, num_views=50, batch_size=10)
 
 
-def test_the_rest_that_fills_no_batch_differs_from_epoch_to_epoch():
+def test_the_remainder_that_fills_no_batch_differs_between_epochs():
     left_out = [set(range(10)) - set(rows_of_epoch(epoch, num_views=10, batch_size=4)) for epoch in range(20)]
 
     assert all(len(rest) == 2 for rest in left_out)
@@ -54,7 +55,7 @@ def test_a_split_smaller_than_a_batch_is_one_batch():
     assert batch_rows(0, num_views=1, batch_size=64, seed=0).tolist() == [0]
 
 
-def test_draws_belong_to_their_step_and_lie_in_the_unit_interval():
+def test_draws_depend_on_the_step_and_are_in_the_unit_interval():
     draws = batch_draws(7, num_rows=100, num_draws=3, seed=0)
 
     assert draws.shape == (100, 3)
@@ -75,17 +76,17 @@ def test_draws_belong_to_their_step_and_lie_in_the_unit_interval():
         ("item", 2.0, [0.1, 0.9, 0.0]),
     ],
 )
-def test_shares_are_what_pen_and_paper_say(kind, beta, expected):
+def test_shares_are_those_computed_by_hand(kind, beta, expected):
     assert class_shares(np.array([90, 10, 0]), sampler=kind, beta=beta).tolist() == pytest.approx(expected)
 
 
-def test_no_items_have_no_shares():
+def test_without_items_all_shares_are_zero():
     assert class_shares(np.zeros(3), sampler="class", beta=1.2).tolist() == [0.0] * 3
 
 
-def test_the_two_readings_stand_to_each_other_as_reported_for_the_largest_and_the_smallest_class():
-    # D14 with 41,007 patents and D99 with 642. The shares themselves hang on the 31 other counts, which are not
-    # published; the ratio of the two does not. Reported: 0.12 to 17.3 % by class, 2.0 to 4.5 % by item.
+def test_both_samplers_have_the_reported_ratio_of_the_largest_to_the_smallest_class():
+    # D14 with 41,007 patents and D99 with 642. The shares themselves depend on the 31 other counts, which are not
+    # published; their ratio does not. Reported: 0.12 to 17.3 % by class, 2.0 to 4.5 % by item.
     by_class = class_shares(np.array([41_007, 642]), sampler="class", beta=1.2)
     by_item = class_shares(np.array([41_007, 642]), sampler="item", beta=1.2)
 
@@ -94,43 +95,43 @@ def test_the_two_readings_stand_to_each_other_as_reported_for_the_largest_and_th
 
 
 @pytest.mark.parametrize("kind", SAMPLERS)
-def test_shares_drawn_over_a_run_are_the_shares_asked(kind):
-    drawing = sampler(kind)
-    drawn = drawing.shares_drawn(400)
+def test_shares_drawn_over_a_run_are_the_target_shares(kind):
+    sampling = sampler(kind)
+    drawn = sampling.drawn_shares(400)
 
-    assert drawing.shares_asked.sum() == pytest.approx(1)
-    np.testing.assert_allclose(drawn, drawing.shares_asked, atol=0.01)
-    assert drawn[3] == drawing.shares_asked[3] == 0
+    assert sampling.target_shares.sum() == pytest.approx(1)
+    np.testing.assert_allclose(drawn, sampling.target_shares, atol=0.01)
+    assert drawn[3] == sampling.target_shares[3] == 0
 
 
 @pytest.mark.parametrize("kind", SAMPLERS)
-def test_views_of_unknown_class_get_their_own_share(kind):
-    assert sampler(kind).shares_asked[-1] == pytest.approx(34 / 700)
-    assert sampler(kind, classes=np.full(20, -1)).shares_asked.tolist() == [0, 0, 0, 0, 1]
+def test_views_of_unknown_class_keep_their_share(kind):
+    assert sampler(kind).target_shares[-1] == pytest.approx(34 / 700)
+    assert sampler(kind, classes=np.full(20, -1)).target_shares.tolist() == [0, 0, 0, 0, 1]
     assert set(sampler(kind, classes=np.full(20, -1), batch_size=8).rows(0)) <= set(range(20))
 
 
-def test_a_share_of_class_by_item_is_what_weighing_every_view_gives():
-    drawing = sampler("item", classes=SHUFFLED[SHUFFLED >= 0])
-    weight = np.array([600.0, 60.0, 6.0]) ** -1.2
-    each = weight[drawing.classes] / weight[drawing.classes].sum()
+def test_item_shares_equal_those_of_weighting_every_view():
+    sampling = sampler("item", classes=SHUFFLED[SHUFFLED >= 0])
+    weights = np.array([600.0, 60.0, 6.0]) ** -1.2
+    each = weights[sampling.classes] / weights[sampling.classes].sum()
 
-    expected = np.bincount(drawing.classes, weights=each)
+    expected = np.bincount(sampling.classes, weights=each)
 
-    np.testing.assert_allclose(drawing.shares_asked[:3], expected)
+    np.testing.assert_allclose(sampling.target_shares[:3], expected)
 
 
 @pytest.mark.parametrize("kind", ["class", "item"])
-def test_every_view_of_a_class_is_drawn_as_often_as_any_other(kind):
-    drawing = sampler(kind, classes=np.repeat([0, 1], [10, 2]), num_classes=2, batch_size=12)
-    counts = np.bincount(np.concatenate([drawing.rows(step) for step in range(2000)]), minlength=12)
+def test_all_views_of_a_class_are_drawn_equally_often(kind):
+    sampling = sampler(kind, classes=np.repeat([0, 1], [10, 2]), num_classes=2, batch_size=12)
+    counts = np.bincount(np.concatenate([sampling.rows(step) for step in range(2000)]), minlength=12)
 
     for part in (counts[:10], counts[10:]):
         assert part.std() < 4 * np.sqrt(part.mean())
 
 
 @pytest.mark.parametrize("kind", SAMPLERS)
-def test_a_steps_rows_hang_on_seed_and_step_alone(kind):
+def test_the_rows_of_a_step_depend_only_on_seed_and_step(kind):
     first, again, other = sampler(kind), sampler(kind), sampler(kind, seed=1)
     forwards = [first.rows(step).tolist() for step in range(12)]
 
@@ -139,22 +140,22 @@ def test_a_steps_rows_hang_on_seed_and_step_alone(kind):
     assert all(rows == sorted(set(rows), key=rows.index) for rows in forwards) == (kind == "uniform")
 
 
-def test_uniform_draws_are_epochs_without_repetition():
-    drawing = sampler("uniform", batch_size=70)
-    rows = np.concatenate([drawing.rows(step) for step in range(drawing.num_steps_per_epoch)])
+def test_uniform_sampling_draws_epochs_without_replacement():
+    sampling = sampler("uniform", batch_size=70)
+    rows = np.concatenate([sampling.rows(step) for step in range(sampling.num_steps_per_epoch)])
 
     assert sorted(rows) == list(range(700))
 
 
 @pytest.mark.parametrize("kind", SAMPLERS)
-def test_a_split_smaller_than_a_batch_is_drawn_at_its_own_size(kind):
-    drawing = sampler(kind, classes=np.array([0, 1, 1]), batch_size=64)
+def test_a_split_smaller_than_a_batch_gives_batches_of_its_own_size(kind):
+    sampling = sampler(kind, classes=np.array([0, 1, 1]), batch_size=64)
 
-    assert len(drawing.rows(0)) == drawing.num_rows == 3 and drawing.num_steps_per_epoch == 1
+    assert len(sampling.rows(0)) == sampling.num_rows == 3 and sampling.num_steps_per_epoch == 1
 
 
 @pytest.mark.parametrize("kind", SAMPLERS)
-def test_processes_share_one_stream_and_no_place_of_it_twice(kind):
+def test_processes_divide_one_stream_without_overlap(kind):
     rows = sampler(kind).rows(3)
     parts = [rows[Processes(rank, 4).part_of(len(rows))] for rank in range(4)]
 
@@ -162,31 +163,31 @@ def test_processes_share_one_stream_and_no_place_of_it_twice(kind):
     assert [len(part) for part in parts] == [16] * 4
 
 
-def test_an_unknown_sampler_is_told_with_the_known_ones():
+def test_the_error_for_an_unknown_sampler_lists_the_known_ones():
     with pytest.raises(ConfigError, match=r"sampler is 'even'; use one of uniform, class, item"):
         sampler("even")
 
 
-def test_the_other_view_is_another_one_of_the_same_patent():
+def test_the_other_view_is_another_view_of_the_same_patent():
     patents = np.array([0, 1, 0, 2, 1, 0, 3])
-    drawing = sampler("uniform", classes=np.zeros(7, int), patents=patents, num_classes=1)
+    sampling = sampler("uniform", classes=np.zeros(7, int), patents=patents, num_classes=1)
     rows = np.array([0, 2, 5, 1, 4, 3, 6, 0])
-    seen: dict[int, set[int]] = {row: set() for row in rows.tolist()}
+    drawn: dict[int, set[int]] = {row: set() for row in rows.tolist()}
     for step in range(100):
-        others, has_other = drawing.other_views(rows, step)
+        others, has_other = sampling.other_views(rows, step)
         for row, other in zip(rows.tolist(), others.tolist(), strict=True):
-            seen[row].add(other)
+            drawn[row].add(other)
         assert has_other.tolist() == [True] * 5 + [False] * 2 + [True]
 
-    assert seen == {0: {2, 5}, 2: {0, 5}, 5: {0, 2}, 1: {4}, 4: {1}, 3: {3}, 6: {6}}
+    assert drawn == {0: {2, 5}, 2: {0, 5}, 5: {0, 2}, 1: {4}, 4: {1}, 3: {3}, 6: {6}}
 
 
-def test_other_views_hang_on_seed_and_step_alone():
-    drawing, again = sampler("item"), sampler("item")
-    rows = drawing.rows(5)
+def test_other_views_depend_only_on_seed_and_step():
+    sampling, again = sampler("item"), sampler("item")
+    rows = sampling.rows(5)
 
-    assert np.array_equal(drawing.other_views(rows, 5)[0], again.other_views(rows, 5)[0])
-    assert not np.array_equal(drawing.other_views(rows, 5)[0], drawing.other_views(rows, 6)[0])
+    assert np.array_equal(sampling.other_views(rows, 5)[0], again.other_views(rows, 5)[0])
+    assert not np.array_equal(sampling.other_views(rows, 5)[0], sampling.other_views(rows, 6)[0])
 
 
 @settings(max_examples=50, deadline=None)
@@ -196,17 +197,17 @@ def test_other_views_hang_on_seed_and_step_alone():
     beta=st.floats(0, 3),
     data=st.data(),
 )
-def test_any_table_of_views_can_be_drawn_from(classes, kind, beta, data):
+def test_any_set_of_views_can_be_sampled(classes, kind, beta, data):
     patents = data.draw(st.lists(st.integers(0, 9), min_size=len(classes), max_size=len(classes)))
-    drawing = sampler(
+    sampling = sampler(
         kind, classes=np.array(classes), patents=np.array(patents), num_classes=6, beta=beta, batch_size=16
     )
     for step in range(3):
-        rows = drawing.rows(step)
-        others, has_other = drawing.other_views(rows, step)
+        rows = sampling.rows(step)
+        others, has_other = sampling.other_views(rows, step)
 
         assert rows.dtype == others.dtype == np.int64 and len(rows) == min(16, len(classes))
         assert ((rows >= 0) & (rows < len(classes))).all()
-        assert (drawing.shares_asked[drawing.classes[rows]] > 0).all()
-        assert (drawing.patents[others] == drawing.patents[rows]).all()
+        assert (sampling.target_shares[sampling.classes[rows]] > 0).all()
+        assert (sampling.patents[others] == sampling.patents[rows]).all()
         assert ((others != rows) == has_other).all()

@@ -1,4 +1,4 @@
-"""Runs that finish, stop, are killed, go stale, and go on."""
+"""Runs that finish, stop, are killed, become stale, and resume."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.model.dataset.drawings import draw_dataset, draw_rows, write_dataset
 
 
 class StoppedError(Exception):
-    """Stands for whatever ends a process."""
+    """Raised where a process would end."""
 
 
 def stop_after(num_steps):
@@ -44,19 +44,19 @@ def stop_after(num_steps):
     return progress
 
 
-GIVEN = (  # of the small run, whatever its method
+COMMON = (  # settings of the small run that do not depend on the method
     *("architecture", "batch_size", "num_steps", "warmup_steps", "learning_rate"),
     *("checkpoint_every_steps", "device"),
 )
-BESIDE_THE_RESULT = {"timings.jsonl", "training.html"}  # speed differs from run to run
+NOT_PART_OF_THE_RESULT = {"timings.jsonl", "training.html"}  # speed differs from run to run
 
 
 def bytes_of(folder: Path) -> dict[str, str]:
-    """File → hash, of all that belongs to a run's result."""
+    """File → hash, for all files that are part of a run's result."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in BESIDE_THE_RESULT
+        if path.is_file() and path.name not in NOT_PART_OF_THE_RESULT
     }
 
 
@@ -68,13 +68,13 @@ def finished(shapes, tmp_path_factory, micro_config) -> Path:
 
 
 @pytest.fixture
-def undisturbed(finished, tmp_path) -> Path:
-    """A finished run that a test may harm."""
-    return shutil.copytree(finished, tmp_path / "undisturbed" / "run")
+def uninterrupted(finished, tmp_path) -> Path:
+    """A finished run that a test may damage."""
+    return shutil.copytree(finished, tmp_path / "uninterrupted" / "run")
 
 
-def test_a_run_leaves_its_config_metrics_checkpoints_model_and_summary(shapes, undisturbed):
-    files = bytes_of(undisturbed)
+def test_a_run_writes_config_metrics_checkpoints_model_and_summary(shapes, uninterrupted):
+    files = bytes_of(uninterrupted)
 
     assert sorted(files) == [
         "checkpoints/step-00000004.json",
@@ -90,25 +90,25 @@ def test_a_run_leaves_its_config_metrics_checkpoints_model_and_summary(shapes, u
         "model/open_clip_model.safetensors",
         "training.json",
     ]
-    summary = json.loads((undisturbed / "training.json").read_text())
+    summary = json.loads((uninterrupted / "training.json").read_text())
     assert summary["num_steps"] == 6 and summary["batch_size"] == 8
     assert summary["dataset"]["num_views"] == 48 and summary["dataset"]["num_patents"] == 24
     assert summary["identity"]["dataset_fingerprint"] == open_dataset(shapes).fingerprint
-    assert str(shapes) not in (undisturbed / "training.json").read_text()
+    assert str(shapes) not in (uninterrupted / "training.json").read_text()
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 5, 6])
-def test_a_run_that_was_stopped_ends_with_the_bytes_of_one_that_was_not(
-    shapes, tmp_path, micro_config, undisturbed, num_steps
+def test_an_interrupted_run_ends_with_the_bytes_of_an_uninterrupted_one(
+    shapes, tmp_path, micro_config, uninterrupted, num_steps
 ):
     with pytest.raises(StoppedError):
         train(shapes, tmp_path / "run", micro_config, progress=stop_after(num_steps))
-    torch.rand(7)  # the world has moved on
+    torch.rand(7)  # changes the global random state
     steps = []
     train(shapes, tmp_path / "run", micro_config, progress=lambda step, *_: steps.append(step))
 
-    assert bytes_of(tmp_path / "run") == bytes_of(undisturbed)
-    assert steps == list(range(num_steps // 2 * 2 + 1, 7))  # went on from the latest checkpoint
+    assert bytes_of(tmp_path / "run") == bytes_of(uninterrupted)
+    assert steps == list(range(num_steps // 2 * 2 + 1, 7))  # resumed from the latest checkpoint
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_a_run_that_was_stopped_ends_with_the_bytes_of_one_that_was_not(
         {"sampler": "class", "class_scheme": "locarno", "divergence_factor": 2.0},
     ],
 )
-def test_whatever_learns_goes_on_where_it_was(shapes, tmp_path, micro_config, settings):
+def test_every_kind_of_trained_state_is_resumed_exactly(shapes, tmp_path, micro_config, settings):
     config = type(micro_config)(
-        **{name: getattr(micro_config, name) for name in GIVEN} | settings,
+        **{name: getattr(micro_config, name) for name in COMMON} | settings,
     )
     train(shapes, tmp_path / "whole" / "run", config)
     with pytest.raises(StoppedError):
@@ -132,35 +132,35 @@ def test_whatever_learns_goes_on_where_it_was(shapes, tmp_path, micro_config, se
     assert bytes_of(tmp_path / "parts" / "run") == bytes_of(tmp_path / "whole" / "run")
 
 
-def test_a_finished_run_is_given_back_without_a_step_or_a_changed_file(shapes, undisturbed, micro_config):
-    times = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
-    before = json.loads((undisturbed / "training.json").read_text())
+def test_a_finished_run_is_returned_without_a_step_or_a_changed_file(shapes, uninterrupted, micro_config):
+    times = {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")}
+    before = json.loads((uninterrupted / "training.json").read_text())
 
-    summary = train(shapes, undisturbed, micro_config, progress=stop_after(1))
+    summary = train(shapes, uninterrupted, micro_config, progress=stop_after(1))
 
     assert summary == before
-    assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == times
+    assert {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")} == times
 
 
 @pytest.mark.parametrize(
     "name",
     ["model/open_clip_model.safetensors", "model/README.md", "metrics.jsonl", "training.json", "config.json"],
 )
-@pytest.mark.parametrize("harm", ["removed", "altered"])
-def test_an_output_that_is_lost_or_altered_is_made_again(shapes, undisturbed, micro_config, name, harm):
-    before = bytes_of(undisturbed)
-    path = undisturbed / name
-    if harm == "removed":
+@pytest.mark.parametrize("damage", ["removed", "altered"])
+def test_a_missing_or_altered_output_is_made_again(shapes, uninterrupted, micro_config, name, damage):
+    before = bytes_of(uninterrupted)
+    path = uninterrupted / name
+    if damage == "removed":
         path.unlink()
     else:
         path.write_bytes(b'{"step": 1}\n' + path.read_bytes()[:-3])
 
-    train(shapes, undisturbed, micro_config)
+    train(shapes, uninterrupted, micro_config)
 
-    assert bytes_of(undisturbed) == before
+    assert bytes_of(uninterrupted) == before
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(shapes, tmp_path, micro_config, undisturbed):
+def test_a_damaged_checkpoint_is_skipped_for_the_one_before(shapes, tmp_path, micro_config, uninterrupted):
     with pytest.raises(StoppedError):
         train(shapes, tmp_path / "run", micro_config, progress=stop_after(5))
     latest = tmp_path / "run" / "checkpoints" / "step-00000004.pt"
@@ -169,15 +169,15 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(shapes, tmp_path
     train(shapes, tmp_path / "run", micro_config, progress=lambda step, *_: steps.append(step))
 
     assert steps[0] == 3
-    assert bytes_of(tmp_path / "run") == bytes_of(undisturbed)
+    assert bytes_of(tmp_path / "run") == bytes_of(uninterrupted)
 
 
-def test_another_config_or_dataset_starts_the_run_afresh(shapes, tmp_path, micro_config, undisturbed):
+def test_another_config_or_dataset_restarts_the_run(shapes, tmp_path, micro_config, uninterrupted):
     other_config = dataclasses.replace(micro_config, learning_rate=1e-3)
     train(shapes, tmp_path / "run", other_config)
-    assert bytes_of(tmp_path / "run") != bytes_of(undisturbed)
+    assert bytes_of(tmp_path / "run") != bytes_of(uninterrupted)
     train(shapes, tmp_path / "run", micro_config)
-    assert bytes_of(tmp_path / "run") == bytes_of(undisturbed)
+    assert bytes_of(tmp_path / "run") == bytes_of(uninterrupted)
 
     other = draw_dataset(tmp_path / "other", train=10)
     summary = train(other, tmp_path / "run", micro_config)
@@ -185,18 +185,18 @@ def test_another_config_or_dataset_starts_the_run_afresh(shapes, tmp_path, micro
     assert len(read_metrics(tmp_path / "run" / "metrics.jsonl")) == 6
 
 
-def test_settings_of_speed_change_no_byte(shapes, tmp_path, micro_config, undisturbed):
+def test_settings_that_only_change_speed_do_not_change_the_result(shapes, tmp_path, micro_config, uninterrupted):
     train(shapes, tmp_path / "run", dataclasses.replace(micro_config, num_workers=5))
 
-    assert bytes_of(tmp_path / "run") == bytes_of(undisturbed)
+    assert bytes_of(tmp_path / "run") == bytes_of(uninterrupted)
 
 
-def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_and_goes_on_from_there(
-    shapes, tmp_path, micro_config, undisturbed
+def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_and_resumes_from_it(
+    shapes, tmp_path, micro_config, uninterrupted
 ):
     config = dataclasses.replace(micro_config, checkpoint_every_steps=100)
     done = []
-    with pytest.raises(TrainingStoppedError, match="stopped after step 3 of 6; run again to go on"):
+    with pytest.raises(TrainingStoppedError, match="stopped after step 3 of 6; run again to resume"):
         train(
             shapes,
             tmp_path / "run",
@@ -208,11 +208,11 @@ def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_and_goes_on_from_there(
 
     assert done == [1, 2, 3, 4, 5, 6]
     for name in ("metrics.jsonl", "training.json", "model/open_clip_model.safetensors"):
-        assert (tmp_path / "run" / name).read_bytes() == (undisturbed / name).read_bytes()
+        assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_program_stops_at_a_signal_with_a_checkpoint_and_a_sentence(
+def test_the_program_stops_on_a_signal_with_a_checkpoint_and_a_message(
     shapes, tmp_path, micro_config, capsys, monkeypatch, number
 ):
     (tmp_path / "config.json").write_text(json.dumps(micro_config.to_dict()))
@@ -230,7 +230,7 @@ def test_the_program_stops_at_a_signal_with_a_checkpoint_and_a_sentence(
 
     arguments = ["--dataset", str(shapes), "--run", str(tmp_path / "run"), "--config", str(tmp_path / "config.json")]
     assert main(arguments) == 1
-    assert capsys.readouterr().err == "error: stopped after step 3 of 6; run again to go on from there\n"
+    assert capsys.readouterr().err == "error: stopped after step 3 of 6; run again to resume from there\n"
     assert list_checkpoints(tmp_path / "run" / "checkpoints") == [3, 2]
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
 
@@ -244,9 +244,9 @@ def test_a_signal_before_the_first_step_ends_the_program_at_once(capsys):
 
 
 @pytest.mark.slow
-def test_stock_open_clip_loads_the_model_without_this_project(shapes, tmp_path, undisturbed):
+def test_stock_open_clip_loads_the_model_without_this_project(shapes, tmp_path, uninterrupted):
     views = read_views(open_dataset(shapes), "test")
-    clip = load_clip(ModelSource(f"local-dir:{undisturbed / 'model'}"))
+    clip = load_clip(ModelSource(f"local-dir:{uninterrupted / 'model'}"))
     (tmp_path / "view.jpg").write_bytes(views.images[0])
     program = textwrap.dedent(
         """
@@ -264,7 +264,7 @@ def test_stock_open_clip_loads_the_model_without_this_project(shapes, tmp_path, 
         """
     )
     result = subprocess.run(
-        [sys.executable, "-I", "-c", program, undisturbed / "model", views.texts("text")[0], tmp_path / "view.jpg"],
+        [sys.executable, "-I", "-c", program, uninterrupted / "model", views.texts("text")[0], tmp_path / "view.jpg"],
         check=True,
         capture_output=True,
         text=True,
@@ -275,10 +275,10 @@ def test_stock_open_clip_loads_the_model_without_this_project(shapes, tmp_path, 
     assert "model" not in modules and "patentdata" not in modules
     assert text == pytest.approx(embed_texts(clip, views.texts("text")[:1], batch_size=1)[0].tolist(), abs=1e-5)
     ours = torch.from_numpy(embed_images(clip, views, batch_size=4)[0])
-    assert torch.dot(torch.tensor(image), ours) > 0.99  # stock shrinks bicubically, we by area
+    assert torch.dot(torch.tensor(image), ours) > 0.99  # open_clip shrinks bicubically, this project by area
 
 
-def test_running_statistics_are_those_of_the_training_views_under_the_final_weights(shapes, tmp_path, micro_config):
+def test_running_statistics_are_those_of_the_training_views_with_the_final_weights(shapes, tmp_path, micro_config):
     train(shapes, tmp_path / "run", dataclasses.replace(micro_config, architecture="designclip-tiny", num_steps=2))
     clip = load_clip(ModelSource(f"local-dir:{tmp_path / 'run' / 'model'}"))
     views = read_views(open_dataset(shapes), "train")
@@ -298,7 +298,7 @@ def test_training_in_bfloat16_keeps_its_weights_in_float32(shapes, tmp_path, mic
     assert math.isfinite(summary["last_loss"])
 
 
-def test_the_logit_scale_stays_under_its_bound_and_gradients_under_theirs(shapes, tmp_path, micro_config):
+def test_the_logit_scale_stays_below_its_bound(shapes, tmp_path, micro_config):
     config = dataclasses.replace(micro_config, learning_rate=0.1, max_logit_scale=14.3, max_grad_norm=0.5)
     train(shapes, tmp_path / "run", config)
     scales = [row["logit_scale"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")]
@@ -306,7 +306,7 @@ def test_the_logit_scale_stays_under_its_bound_and_gradients_under_theirs(shapes
     assert max(scales) <= 14.3 + 1e-4
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_names_step_and_views(shapes, tmp_path, micro_config):
+def test_a_loss_of_nan_stops_the_run_and_the_error_names_step_and_views(shapes, tmp_path, micro_config):
     config = dataclasses.replace(micro_config, learning_rate=1e30, warmup_steps=0)
 
     with pytest.raises(TrainingError, match=r"step \d: loss nan, .* on the views D\d+-\d, .*lower learning_rate"):
@@ -333,14 +333,14 @@ def test_an_empty_training_split_is_an_error_and_leaves_no_model(tmp_path, micro
     assert not (tmp_path / "run" / "model").exists()
 
 
-def test_epochs_set_the_length_where_no_steps_are_named(shapes, tmp_path, micro_config):
+def test_epochs_decide_the_length_of_a_run_without_a_number_of_steps(shapes, tmp_path, micro_config):
     summary = train(shapes, tmp_path / "run", dataclasses.replace(micro_config, num_steps=None, num_epochs=2))
 
     assert summary["num_steps"] == 2 * (48 // 8)
     assert [row["epoch"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [1] * 6 + [2] * 6
 
 
-def test_the_program_prints_a_line_a_step_and_then_the_summary(shapes, tmp_path, micro_config, capsys):
+def test_the_program_prints_one_line_a_step_and_then_the_summary(shapes, tmp_path, micro_config, capsys):
     (tmp_path / "config.json").write_text(json.dumps(micro_config.to_dict()))
     arguments = ["--dataset", str(shapes), "--run", str(tmp_path / "run"), "--config", str(tmp_path / "config.json")]
 
@@ -350,7 +350,7 @@ def test_the_program_prints_a_line_a_step_and_then_the_summary(shapes, tmp_path,
     assert lines[-1]["summary"] == json.loads((tmp_path / "run" / "training.json").read_text())
 
 
-def test_the_program_says_in_one_sentence_what_went_wrong(tmp_path, capsys):
+def test_the_program_reports_a_failure_in_one_sentence(tmp_path, capsys):
     (tmp_path / "config.json").write_text('{"precission": "bf16"}')
 
     assert main(["--dataset", str(tmp_path / "none"), "--run", str(tmp_path / "run")]) == 1

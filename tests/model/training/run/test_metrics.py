@@ -1,4 +1,4 @@
-"""Runs that go wrong say at what, and timings say how fast a run went."""
+"""A failing run names the batch, and timings record its speed."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def check(stream, folder, values, watch=None):
         ({"loss": 1.0, "grad_norm": float("inf")}, "loss 1, gradient norm inf"),
     ],
 )
-def test_a_loss_or_gradient_that_is_no_finite_number_names_the_step_and_the_batch(stream, tmp_path, values, trouble):
-    with pytest.raises(TrainingError, match=rf"^step 3: {trouble} on the views D\d+-\d, .*failed_batch.json names all"):
+def test_the_error_for_a_non_finite_loss_or_gradient_names_the_step_and_the_batch(stream, tmp_path, values, trouble):
+    with pytest.raises(TrainingError, match=rf"^step 3: {trouble} on the views D\d+-\d, .*failed_batch.json lists all"):
         check(stream, tmp_path, values)
 
     written = json.loads((tmp_path / "failed_batch.json").read_text())
@@ -47,7 +47,7 @@ def test_a_loss_or_gradient_that_is_no_finite_number_names_the_step_and_the_batc
     assert len(written["other_view_ids"]) == len(written["texts"]) == 8
 
 
-def test_a_diverging_loss_names_what_it_was_before(stream, tmp_path):
+def test_the_error_for_a_diverging_loss_names_its_median(stream, tmp_path):
     watch = LossWatch(factor=4, num_steps=1, losses=[0.5] * 20)
 
     check(stream, tmp_path, {"loss": 1.9, "grad_norm": 1.0}, watch)
@@ -55,15 +55,13 @@ def test_a_diverging_loss_names_what_it_was_before(stream, tmp_path):
         check(stream, tmp_path, {"loss": 2.1, "grad_norm": 1.0}, watch)
 
 
-def test_a_run_whose_loss_climbs_is_stopped_and_one_that_goes_on_there_is_stopped_too(
-    shapes, tmp_path, micro_config, monkeypatch
-):
+def test_a_run_with_a_rising_loss_is_stopped_and_so_is_its_resumption(shapes, tmp_path, micro_config, monkeypatch):
     take = Learner.step
 
-    def climbing(self, batch, *, step, learning_rate):
+    def rising(self, batch, *, step, learning_rate):
         return take(self, batch, step=step, learning_rate=learning_rate) | {"loss": torch.tensor(4.0**step)}
 
-    monkeypatch.setattr(Learner, "step", climbing)
+    monkeypatch.setattr(Learner, "step", rising)
     config = dataclasses.replace(micro_config, num_steps=40, divergence_factor=5.0, divergence_steps=4)
     for _ in range(2):
         with pytest.raises(TrainingError, match="step 14: the loss diverges"):
@@ -71,12 +69,12 @@ def test_a_run_whose_loss_climbs_is_stopped_and_one_that_goes_on_there_is_stoppe
     assert not (tmp_path / "run" / "training.json").exists()
 
 
-def test_timings_are_kept_up_to_the_step_that_a_run_goes_on_from(tmp_path):
+def test_timings_are_kept_up_to_the_step_that_a_run_resumes_after(tmp_path):
     run = RunFolder(tmp_path)
     for num_steps_done in (0, 3):
         timings = Timings(run, num_steps_done=num_steps_done, device=torch.device("cpu"))
         for step in range(num_steps_done + 1, num_steps_done + 6):
-            timings.waited(0.25)
+            timings.add_wait(0.25)
             timings.append(step, num_pairs=8)
         timings.close()
         run.timings.open("a").write('{"step": 9, "seco')

@@ -1,4 +1,4 @@
-"""The page of a run shows what the run left."""
+"""The page of a run shows its metrics, timings and settings."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def text_of(page: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", page).split())
 
 
-def test_the_page_of_a_run_shows_its_terms_classes_course_speed_and_settings(run, summary):
+def test_the_page_of_a_run_shows_terms_classes_optimiser_speed_and_settings(run, summary):
     page = run.page.read_text()
     metrics = read_metrics(run.metrics)
     text = text_of(page)
 
-    for heading in ("Loss", "Classes drawn", "Course", "Speed and memory", "The run"):
+    for heading in ("Loss", "Class sampling", "Optimiser", "Speed and memory", "The run"):
         assert f"<h2>{heading}</h2>" in page
     assert f"Classes 0.1 {metrics[-1]['classification']:.4g}" in text  # six steps: their last tenth is the last
     for row in summary["class_shares"]:
@@ -45,7 +45,7 @@ def test_the_page_of_a_run_shows_its_terms_classes_course_speed_and_settings(run
     assert "% of the time" in text and "GB at most" in text
 
 
-def test_the_page_needs_nothing_beside_itself(run):
+def test_the_page_needs_no_other_file(run):
     page = run.page.read_text()
     pictures = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page)
 
@@ -54,13 +54,13 @@ def test_the_page_needs_nothing_beside_itself(run):
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 
-def test_a_run_without_timings_has_no_speed_to_show(run, summary):
+def test_the_page_of_a_run_without_timings_has_no_speed(run, summary):
     page = render_training_page(summary, read_metrics(run.metrics), [])
 
-    assert "Speed and memory" not in page and "<h2>Course</h2>" in page
+    assert "Speed and memory" not in page and "<h2>Optimiser</h2>" in page
 
 
-def test_names_are_shown_as_they_are_and_never_as_markup(run, summary):
+def test_names_are_escaped(run, summary):
     named = summary | {"run": "<b>bold</b>", "dataset": summary["dataset"] | {"name": "<script>x</script>"}}
     page = render_training_page(named, read_metrics(run.metrics), read_timings(run))
 
@@ -68,7 +68,7 @@ def test_names_are_shown_as_they_are_and_never_as_markup(run, summary):
     assert "&lt;b&gt;bold" in page
 
 
-def test_the_page_is_made_again_where_it_was_lost(run, shapes, micro_config):
+def test_a_missing_page_is_made_again(run, shapes, micro_config):
     before = run.page.read_text()
     run.page.unlink()
     train(shapes, run.folder, micro_config)

@@ -1,4 +1,4 @@
-"""Trackers get the numbers of a run, once each."""
+"""Trackers receive the metrics of each step of a run once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from model.errors import ConfigError, TrainingError
 from model.training.run.trackers import open_tracker
 from model.training.train import train
 
-GIVEN = {"run_name": "small", "run_id": "0123456789abcdef", "settings": {"beta": 1.2, "betas": [0.9, 0.98]}}
+RUN = {"run_name": "small", "run_id": "0123456789abcdef", "settings": {"beta": 1.2, "betas": [0.9, 0.98]}}
 
 
 def log(tracker, steps):
@@ -19,15 +19,15 @@ def log(tracker, steps):
     tracker.close()
 
 
-def test_no_tracker_is_no_tracker(tmp_path):
-    assert open_tracker("none", tmp_path, num_steps_done=0, **GIVEN) is None
+def test_without_a_tracker_none_is_opened(tmp_path):
+    assert open_tracker("none", tmp_path, num_steps_done=0, **RUN) is None
 
 
 @pytest.mark.slow
-def test_tensorboard_shows_each_step_once_after_a_run_went_on(tmp_path):
+def test_tensorboard_shows_each_step_of_a_resumed_run_once(tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    log(open_tracker("tensorboard", tmp_path, num_steps_done=0, **GIVEN), range(1, 6))
-    log(open_tracker("tensorboard", tmp_path, num_steps_done=3, **GIVEN), range(4, 8))
+    log(open_tracker("tensorboard", tmp_path, num_steps_done=0, **RUN), range(1, 6))
+    log(open_tracker("tensorboard", tmp_path, num_steps_done=3, **RUN), range(4, 8))
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard" / "small")).Reload()
 
     assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4, 5, 6, 7]
@@ -35,11 +35,11 @@ def test_tensorboard_shows_each_step_once_after_a_run_went_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_mlflow_shows_each_step_once_after_a_run_went_on(tmp_path, monkeypatch):
+def test_mlflow_shows_each_step_of_a_resumed_run_once(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'all.db'}")
-    log(open_tracker("mlflow", tmp_path, num_steps_done=0, **GIVEN), range(1, 6))
-    log(open_tracker("mlflow", tmp_path, num_steps_done=3, **GIVEN), range(4, 8))
+    log(open_tracker("mlflow", tmp_path, num_steps_done=0, **RUN), range(1, 6))
+    log(open_tracker("mlflow", tmp_path, num_steps_done=3, **RUN), range(4, 8))
     client = mlflow.MlflowClient()
     (experiment,) = [one for one in client.search_experiments() if one.name == "designclip"]
     (run,) = client.search_runs([experiment.experiment_id])
@@ -49,7 +49,7 @@ def test_mlflow_shows_each_step_once_after_a_run_went_on(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_wandb_works_offline_and_writes_below_the_run(shapes, tmp_path, micro_config, monkeypatch):
+def test_wandb_works_offline_and_writes_into_the_run_folder(shapes, tmp_path, micro_config, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     train(shapes, tmp_path / "run", dataclasses.replace(micro_config, tracker="wandb"))
@@ -64,7 +64,7 @@ def test_wandb_without_a_key_is_refused_before_the_first_step(tmp_path, monkeypa
     monkeypatch.setattr(wandb.api, "_api", type("Api", (), {"api_key": None})(), raising=False)
 
     with pytest.raises(TrainingError, match="no key; set WANDB_API_KEY or WANDB_MODE=offline"):
-        open_tracker("wandb", tmp_path, num_steps_done=0, **GIVEN)
+        open_tracker("wandb", tmp_path, num_steps_done=0, **RUN)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_wandb_without_a_key_is_refused_before_the_first_step(tmp_path, monkeypa
         ("mlflow", "mlflow", "mlflow-skinny"),
     ],
 )
-def test_a_missing_package_is_named(tmp_path, monkeypatch, name, module, package):
+def test_the_error_names_a_missing_package(tmp_path, monkeypatch, name, module, package):
     def without(wanted, *arguments, **options):
         if wanted == module:
             raise ImportError(wanted)
@@ -87,12 +87,12 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, name, module, package
     monkeypatch.setattr(importlib, "import_module", without)
 
     with pytest.raises(ConfigError, match=f'needs the package {package}; run "pip install {package}"'):
-        open_tracker(name, tmp_path, num_steps_done=0, **GIVEN)
+        open_tracker(name, tmp_path, num_steps_done=0, **RUN)
 
 
-def test_a_tracker_that_cannot_be_reached_is_told_in_a_sentence(tmp_path, monkeypatch):
+def test_an_unreachable_tracker_is_reported_in_one_sentence(tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://nowhere")
 
-    with pytest.raises(TrainingError, match=r"the tracker mlflow cannot begin: .*; set it up .*tracker = \"none\""):
-        open_tracker("mlflow", tmp_path, num_steps_done=0, **GIVEN)
+    with pytest.raises(TrainingError, match=r"the tracker mlflow cannot start: .*; configure it .*tracker = \"none\""):
+        open_tracker("mlflow", tmp_path, num_steps_done=0, **RUN)

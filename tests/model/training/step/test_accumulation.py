@@ -1,4 +1,4 @@
-"""A batch in parts is the batch."""
+"""A batch in parts gives the gradients of the whole batch."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def test_every_term_has_the_gradients_of_the_whole_batch(shapes, micro_config, s
         torch.testing.assert_close(found["gradients"][name], gradient, rtol=1e-3, atol=2e-5, msg=name)
 
 
-def test_dropout_is_drawn_alike_in_both_passes(shapes, micro_config):
-    """With dropout drawn anew the kept gradients would belong to other features."""
+def test_both_passes_draw_the_same_dropout(shapes, micro_config):
+    """With new dropout the cached gradients would belong to other features."""
     layer = torch.nn.Linear(4, 3)
     scale = torch.nn.Parameter(torch.tensor(2.0))
     rows = torch.randn(6, 4)

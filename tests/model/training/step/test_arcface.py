@@ -1,4 +1,4 @@
-"""ArcFace: its loss beside a reference, and runs of it that stop, go on, and are measured."""
+"""ArcFace: its loss compared with a reference, and runs that stop, resume, and are evaluated."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from tests.model.dataset.drawings import draw_rows, write_dataset
 from tests.model.training.learners import build_learner, take_steps
 from tests.model.training.test_train import StoppedError, bytes_of, stop_after
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="module")
 def deep_patent(tmp_path_factory) -> Path:
-    """DeepPatent of drawn shapes as a dataset folder: 6 patents to train on, 6 to test."""
+    """A synthetic DeepPatent as a dataset folder, with 6 training and 6 test patents."""
     folder = tmp_path_factory.mktemp("deep-patent")
     published = write_deep_patent(folder, train=6)
     import_deep_patent(*published, folder / "deep-patent", DeepPatentConfig(splits=("train", "test")))
@@ -57,7 +57,7 @@ def finished(deep_patent, arcface_config, tmp_path_factory) -> Path:
 
 
 def by_hand(features: np.ndarray, directions: np.ndarray, patents: np.ndarray, *, scale: float, margin: float) -> float:
-    """The formula, one view at a time."""
+    """The loss by its formula, one view at a time."""
     losses = []
     for feature, patent in zip(features, patents, strict=True):
         cosines = directions @ feature / np.linalg.norm(directions, axis=1) / np.linalg.norm(feature)
@@ -67,7 +67,7 @@ def by_hand(features: np.ndarray, directions: np.ndarray, patents: np.ndarray, *
 
 
 @pytest.mark.parametrize(("scale", "margin"), [(30.0, 0.5), (30.0, 0.0), (64.0, 0.2)])
-def test_the_loss_is_that_of_the_formula_with_the_margin_in_radians(scale, margin):
+def test_the_loss_equals_the_formula_with_the_margin_in_radians(scale, margin):
     rng = np.random.default_rng(0)
     features, patents = rng.standard_normal((12, 8)), rng.integers(0, 5, 12)
     arcface = build_arcface(num_patents=5, embed_dim=8, scale=scale, margin=margin, seed=3)
@@ -77,7 +77,7 @@ def test_the_loss_is_that_of_the_formula_with_the_margin_in_radians(scale, margi
     assert loss.item() == pytest.approx(by_hand(features, directions, patents, scale=scale, margin=margin), rel=1e-6)
 
 
-def test_a_view_right_on_the_direction_of_its_patent_has_a_finite_gradient():
+def test_a_view_exactly_in_the_direction_of_its_patent_has_a_finite_gradient():
     arcface = build_arcface(num_patents=3, embed_dim=4, scale=30, margin=0.5, seed=0)
     features = torch.nn.functional.normalize(arcface.W.detach().T.clone()).requires_grad_()
     arcface(torch.cat([features, -features]), torch.arange(3).repeat(2)).backward()
@@ -85,7 +85,7 @@ def test_a_view_right_on_the_direction_of_its_patent_has_a_finite_gradient():
     assert torch.isfinite(features.grad).all() and torch.isfinite(arcface.W.grad).all()
 
 
-def test_directions_follow_the_seed_and_leave_the_callers_random_state():
+def test_directions_depend_on_the_seed_and_do_not_change_the_callers_random_state():
     torch.manual_seed(7)
     state = torch.random.get_rng_state()
     one, same, other = (build_arcface(num_patents=3, embed_dim=4, scale=30, margin=0.5, seed=n).W for n in (1, 1, 2))
@@ -94,11 +94,11 @@ def test_directions_follow_the_seed_and_leave_the_callers_random_state():
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_s_and_m_are_those_of_deep_patent_and_captions_are_not_read():
+def test_the_preset_has_the_values_of_deep_patent_and_reads_no_captions():
     config = TrainConfig(preset="arcface")
 
     assert (config.arcface_scale, config.arcface_margin, config.arcface_weight) == (30.0, 0.5, 1.0)
-    assert not config.reads_captions and config.still_towers == ("text",)
+    assert not config.reads_captions and config.frozen_towers == ("text",)
     assert TrainConfig(preset="designclip").arcface_weight == 0
 
 
@@ -108,23 +108,23 @@ def test_s_and_m_are_those_of_deep_patent_and_captions_are_not_read():
         ({"arcface_margin": 28.6}, "arcface_margin is 28.6; use radians from 0 to below π/2, such as 0.5"),
         ({"arcface_scale": 0}, "arcface_scale is 0; it must be positive"),
         ({"arcface_weight": -1}, "arcface_weight is -1; it must not be negative"),
-        ({"arcface_weight": 0}, "every term has the weight 0"),
-        ({"frozen": ("image",)}, "no tower learns and there is no head; leave a tower out of frozen"),
+        ({"arcface_weight": 0}, "all terms have the weight 0"),
+        ({"frozen": ("image",)}, "all towers are frozen and there is no head; remove a tower from frozen"),
     ],
 )
-def test_settings_that_cannot_be_meant_are_refused(settings, message):
+def test_settings_that_cannot_be_used_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         TrainConfig(preset="arcface", **settings)
 
 
-def test_the_image_tower_learns_and_the_text_tower_stays_bit_for_bit(deep_patent, arcface_config):
+def test_only_the_image_tower_is_trained_and_the_text_tower_does_not_change(deep_patent, arcface_config):
     learner, _ = build_learner(deep_patent, arcface_config)
     before = {name: weight.clone() for name, weight in learner.clip.model.state_dict().items()}
     after = take_steps(deep_patent, arcface_config)["weights"]
 
     for name, weight in before.items():
-        is_still = not name.startswith("visual.")
-        assert torch.equal(after[f"net.{name}"], weight) is is_still, name
+        is_unchanged = not name.startswith("visual.")
+        assert torch.equal(after[f"net.{name}"], weight) is is_unchanged, name
 
 
 def test_a_batch_in_parts_has_the_gradients_of_the_whole(deep_patent, arcface_config):
@@ -138,12 +138,12 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(deep_patent, arcface_co
 
 
 @pytest.mark.parametrize("num_steps", [1, 4, 6])
-def test_a_run_that_was_stopped_ends_with_the_bytes_of_one_that_was_not(
+def test_an_interrupted_run_ends_with_the_bytes_of_an_uninterrupted_one(
     deep_patent, arcface_config, finished, tmp_path, num_steps
 ):
     with pytest.raises(StoppedError):
         train(deep_patent, tmp_path / "run", arcface_config, progress=stop_after(num_steps))
-    torch.rand(7)  # the world has moved on
+    torch.rand(7)  # changes the global random state
     steps = []
     train(deep_patent, tmp_path / "run", arcface_config, progress=lambda step, *_: steps.append(step))
 
@@ -151,8 +151,10 @@ def test_a_run_that_was_stopped_ends_with_the_bytes_of_one_that_was_not(
     assert steps == list(range(num_steps // 2 * 2 + 1, 7))
 
 
-def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint_and_goes_on(deep_patent, arcface_config, finished, tmp_path):
-    with pytest.raises(TrainingStoppedError, match="stopped after step 1 of 6; run again to go on from there"):
+def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_and_resumes_from_it(
+    deep_patent, arcface_config, finished, tmp_path
+):
+    with pytest.raises(TrainingStoppedError, match="stopped after step 1 of 6; run again to resume from there"):
         train(deep_patent, tmp_path / "run", arcface_config, should_stop=lambda: True)
     assert list_checkpoints(tmp_path / "run" / "checkpoints") == [1]
     train(deep_patent, tmp_path / "run", arcface_config)
@@ -160,7 +162,7 @@ def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint_and_goes_on(deep_patent
     assert bytes_of(tmp_path / "run" / "model") == bytes_of(finished / "model")
 
 
-def test_a_program_that_is_terminated_goes_on_to_the_same_model(deep_patent, arcface_config, tmp_path):
+def test_a_terminated_program_resumes_to_the_same_model(deep_patent, arcface_config, tmp_path):
     config = dataclasses.replace(arcface_config, num_steps=40, checkpoint_every_steps=1000)
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
     command = [
@@ -186,16 +188,16 @@ def test_a_program_that_is_terminated_goes_on_to_the_same_model(deep_patent, arc
                 break
         program.terminate()
         program.stdout.read()
-        assert "run again to go on from there" in program.stderr.read()
+        assert "run again to resume from there" in program.stderr.read()
     (step,) = list_checkpoints(tmp_path / "run" / "checkpoints")
-    for name in ("run", "undisturbed"):
+    for name in ("run", "uninterrupted"):
         train(deep_patent, tmp_path / name, config)
 
     assert program.returncode == 1 and 2 <= step < 40
-    assert bytes_of(tmp_path / "run" / "model") == bytes_of(tmp_path / "undisturbed" / "model")
+    assert bytes_of(tmp_path / "run" / "model") == bytes_of(tmp_path / "uninterrupted" / "model")
 
 
-def test_stock_open_clip_loads_what_was_trained_and_its_card_says_how(finished):
+def test_stock_open_clip_loads_the_model_and_its_card_says_how_it_was_trained(finished):
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{finished / 'model'}")
     card = (finished / "model" / "README.md").read_text()
 
@@ -205,7 +207,7 @@ def test_stock_open_clip_loads_what_was_trained_and_its_card_says_how(finished):
     assert "Patents (ArcFace)" in (finished / "training.html").read_text()
 
 
-def test_image_retrieval_and_deep_patent_are_measured_on_what_was_trained(finished, deep_patent, tmp_path):
+def test_the_model_is_evaluated_on_image_retrieval_and_deep_patent(finished, deep_patent, tmp_path):
     config = EvaluationConfig(
         tasks=("image_retrieval", "deep_patent"), num_resamples=20, num_examples=1, device="cpu", batch_size=16
     )
@@ -216,7 +218,7 @@ def test_image_retrieval_and_deep_patent_are_measured_on_what_was_trained(finish
 
 
 @pytest.mark.slow
-def test_training_finds_more_views_of_patents_never_seen(tmp_path):
+def test_training_improves_retrieval_on_unseen_patents(tmp_path):
     rows = {"train": draw_rows(64, split="train", views_per_patent=4, seed=1)}
     dataset = write_dataset(tmp_path / "d", rows | {"test": draw_rows(24, split="test", views_per_patent=4, seed=2)})
     config = TrainConfig(
@@ -238,7 +240,7 @@ def test_training_finds_more_views_of_patents_never_seen(tmp_path):
     assert found["model"]["low"] > found["untrained"]["high"] > found["chance"]["value"]
 
 
-def test_views_without_a_caption_are_trained_on_too(arcface_config, tmp_path):
+def test_views_without_a_caption_are_used_too(arcface_config, tmp_path):
     rows = draw_rows(6, split="train")
     for row in rows[:4]:
         row["text"] = None
@@ -248,13 +250,13 @@ def test_views_without_a_caption_are_trained_on_too(arcface_config, tmp_path):
     assert summary["dataset"]["num_views"] == 12
 
 
-def test_a_dataset_without_captions_names_the_preset_that_can_use_it(deep_patent, micro_config, tmp_path):
+def test_the_error_for_a_dataset_without_captions_names_the_preset_that_can_use_it(deep_patent, micro_config, tmp_path):
     message = 'the views of deep-patent have no captions; train on them with preset = "arcface"'
     with pytest.raises(DatasetError, match=message):
         train(deep_patent, tmp_path / "run", micro_config)
 
 
-def test_arcface_stands_beside_the_other_terms(shapes, micro_config):
+def test_arcface_is_combined_with_the_other_terms(shapes, micro_config):
     config = dataclasses.replace(micro_config, arcface_weight=0.5)
     (metrics, *_) = take_steps(shapes, config)["metrics"]
 
@@ -264,7 +266,7 @@ def test_arcface_stands_beside_the_other_terms(shapes, micro_config):
     )
 
 
-def test_low_rank_additions_learn_in_the_image_tower_alone(deep_patent, arcface_config):
+def test_only_the_image_tower_has_lora_adapters(deep_patent, arcface_config):
     config = dataclasses.replace(arcface_config, lora_rank=2)
     learner, _ = build_learner(deep_patent, config)
     learning = [name for name, weight in learner.towers.named_parameters() if weight.requires_grad]

@@ -1,4 +1,4 @@
-"""Statistics of batch normalisation that belong to the weights."""
+"""Recalibrated statistics of batch normalisation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from model.training.step.batchnorm import has_batch_norm, recalibrate_batch_norm
 
 
 class Tower(torch.nn.Module):
-    """One normalised channel, shown to a model as open_clip shows its image tower."""
+    """One normalised channel, with the interface of an open_clip model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -18,7 +18,7 @@ class Tower(torch.nn.Module):
         return self.norm(images)
 
 
-def test_the_statistics_are_the_average_over_the_batches_whatever_they_were():
+def test_the_statistics_become_the_average_over_the_batches():
     tower = Tower()
     tower.norm.running_mean.fill_(99)  # type: ignore[union-attr]
     before = {name: weight.clone() for name, weight in tower.named_parameters()}

@@ -1,10 +1,10 @@
-"""The moving average of weights."""
+"""The exponential moving average of weights."""
 
 from __future__ import annotations
 
 import torch
 
-from model.training.step.ema import Average
+from model.training.step.ema import WeightAverage
 
 
 def layer_of(value: float) -> torch.nn.Linear:
@@ -15,9 +15,9 @@ def layer_of(value: float) -> torch.nn.Linear:
     return layer
 
 
-def test_the_average_keeps_its_decay_once_enough_steps_are_done_and_less_before():
+def test_the_average_decays_faster_in_the_first_steps():
     layer = layer_of(0.0)
-    late, early = Average(layer, decay=0.9), Average(layer, decay=0.9)
+    late, early = WeightAverage(layer, decay=0.9), WeightAverage(layer, decay=0.9)
     with torch.no_grad():
         layer.weight.fill_(1.0)
 
@@ -28,22 +28,22 @@ def test_the_average_keeps_its_decay_once_enough_steps_are_done_and_less_before(
     assert abs(early.state_dict()["weight"].item() - 9 / 11) < 1e-6  # keeps 2/11
 
 
-def test_weights_that_do_not_learn_are_left_out_and_the_others_are_replaced():
+def test_frozen_weights_are_left_out_and_the_others_are_replaced():
     layer = layer_of(0.0)
     layer.bias.requires_grad_(False)
-    average = Average(layer, decay=0.5)
+    average = WeightAverage(layer, decay=0.5)
     with torch.no_grad():
         layer.weight.fill_(4.0)
         layer.bias.fill_(7.0)
     average.update(num_steps_done=1000)
-    average.put_in_place()
+    average.copy_to_model()
 
     assert list(average.state_dict()) == ["weight"]
     assert (layer.weight.item(), layer.bias.item()) == (2.0, 7.0)
 
 
-def test_an_average_goes_on_from_its_state():
-    average, again = (Average(layer_of(0.0), decay=0.5) for _ in range(2))
+def test_an_average_is_restored_from_its_state():
+    average, again = (WeightAverage(layer_of(0.0), decay=0.5) for _ in range(2))
     average.load_state_dict({"weight": torch.tensor([[3.0]]), "bias": torch.tensor([1.0])})
     again.load_state_dict(average.state_dict())
 

@@ -1,4 +1,4 @@
-"""One step: what it runs, what it moves and how far."""
+"""One step: which parts run, which weights change, and by how much."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def gradient_norm(learner):
 
 
 @pytest.mark.parametrize("preset", ["clip", "designclip", "designclip-as-published", "designclip-as-released"])
-def test_a_step_moves_every_weight_of_towers_and_head(shapes, micro_config, preset):
+def test_a_step_changes_every_weight_of_towers_and_head(shapes, micro_config, preset):
     config = type(micro_config)(preset=preset, architecture=micro_config.architecture, batch_size=8, device="cpu")
     learner, before, _ = step_of(shapes, config)
 
     after = learner.towers.state_dict()
-    unmoved = {name for name, weight in before.items() if torch.equal(weight, after[name])}
-    is_without_text = preset == "designclip-as-released"  # its head sees the image alone
-    assert {name for name in unmoved if "head.text" not in name} == set()
-    assert (unmoved != set()) == is_without_text
+    unchanged = {name for name, weight in before.items() if torch.equal(weight, after[name])}
+    is_without_text = preset == "designclip-as-released"  # its head sees only the image
+    assert {name for name in unchanged if "head.text" not in name} == set()
+    assert (unchanged != set()) == is_without_text
     assert any("head" in name for name in after) == (preset != "clip")
 
 
-def test_the_loss_is_the_sum_of_the_terms_by_their_weights(shapes, micro_config):
+def test_the_loss_is_the_weighted_sum_of_the_terms(shapes, micro_config):
     config = dataclasses.replace(
         micro_config, contrastive_weight=0.7, classification_weight=0.11, multi_view_weight=0.3
     )
@@ -59,10 +59,10 @@ def test_the_loss_is_the_sum_of_the_terms_by_their_weights(shapes, micro_config)
         ({"weigh_contrastive": False}, {"contrastive", "multi_view"}),
         ({"weigh_classification": False}, {"classification"}),
         ({"multi_positive": False}, {"contrastive", "multi_view"}),
-        ({"loss": "siglip"}, {"contrastive", "multi_view"}),  # the scale of all begins elsewhere
+        ({"loss": "siglip"}, {"contrastive", "multi_view"}),  # the logit scale, which all terms use, starts elsewhere
     ],
 )
-def test_each_switch_changes_its_own_terms_alone(shapes, micro_config, setting, terms):
+def test_each_switch_changes_only_its_own_terms(shapes, micro_config, setting, terms):
     plain = dataclasses.replace(micro_config, sampler="uniform", batch_size=32)
     *_, before = step_of(shapes, plain)
     *_, after = step_of(shapes, dataclasses.replace(plain, **setting))
@@ -75,21 +75,21 @@ def test_each_switch_changes_its_own_terms_alone(shapes, micro_config, setting, 
 def test_each_tower_runs_once_a_step(shapes, micro_config, preset):
     config = type(micro_config)(preset=preset, architecture=micro_config.architecture, batch_size=8, device="cpu")
     learner, stream = build_learner(shapes, config)
-    seen = []
+    calls = []
     model = learner.clip.model
-    model.visual.transformer.register_forward_pre_hook(lambda _, inputs: seen.append(("image", len(inputs[0]))))
-    model.ln_final.register_forward_pre_hook(lambda _, inputs: seen.append(("text", len(inputs[0]))))
+    model.visual.transformer.register_forward_pre_hook(lambda _, inputs: calls.append(("image", len(inputs[0]))))
+    model.ln_final.register_forward_pre_hook(lambda _, inputs: calls.append(("text", len(inputs[0]))))
     layer = model.visual.transformer.resblocks[0]
-    layer.register_forward_pre_hook(lambda _, inputs: seen.append(("layer", len(inputs[0]))))
+    layer.register_forward_pre_hook(lambda _, inputs: calls.append(("layer", len(inputs[0]))))
     with contextlib.closing(ImageReader(stream.views, learner.clip.preprocess, num_workers=1)) as images:
         learner.step(stream.read(0, images, learner.clip.tokenizer), step=0, learning_rate=1e-3)
 
     num_images = 16 if preset == "designclip" else 8
-    assert seen.count(("layer", num_images)) == 1 and seen.count(("text", 8)) == 1
-    assert not [entry for entry in seen if entry[1] not in (8, num_images)]
+    assert calls.count(("layer", num_images)) == 1 and calls.count(("text", 8)) == 1
+    assert not [entry for entry in calls if entry[1] not in (8, num_images)]
 
 
-def test_gradients_are_scaled_down_to_their_bound_and_the_norm_before_is_told(shapes, micro_config):
+def test_gradients_are_clipped_and_the_norm_before_is_reported(shapes, micro_config):
     free, _, metrics = step_of(shapes, micro_config)
     bound, _, metrics_of_bound = step_of(shapes, dataclasses.replace(micro_config, max_grad_norm=0.01))
 
@@ -98,13 +98,13 @@ def test_gradients_are_scaled_down_to_their_bound_and_the_norm_before_is_told(sh
     assert gradient_norm(bound) == pytest.approx(0.01, rel=1e-3)
 
 
-def test_what_is_bound_already_is_left_alone(shapes, micro_config):
+def test_a_gradient_below_the_bound_does_not_change(shapes, micro_config):
     bound, _, metrics = step_of(shapes, dataclasses.replace(micro_config, max_grad_norm=1e6))
 
     assert gradient_norm(bound) == pytest.approx(metrics["grad_norm"])
 
 
-def test_convolutional_towers_run_with_their_channels_last_and_others_do_not(shapes, micro_config):
+def test_only_convolutional_towers_run_with_channels_last(shapes, micro_config):
     towers = {
         name: build_learner(shapes, dataclasses.replace(micro_config, architecture=name))[0].towers
         for name in (micro_config.architecture, "designclip-tiny")
@@ -119,7 +119,7 @@ def test_convolutional_towers_run_with_their_channels_last_and_others_do_not(sha
     assert weights.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_under_bfloat16_features_and_losses_are_those_of_float32_but_for_rounding(shapes, micro_config):
+def test_with_bfloat16_the_loss_differs_only_by_rounding(shapes, micro_config):
     *_, whole = step_of(shapes, micro_config)
     *_, half = step_of(shapes, dataclasses.replace(micro_config, precision="bf16"))
 
@@ -127,8 +127,8 @@ def test_under_bfloat16_features_and_losses_are_those_of_float32_but_for_roundin
     assert half["loss"] != whole["loss"]
 
 
-def test_compiled_towers_train_as_plain_ones(shapes, micro_config, monkeypatch):
-    """With the compiler that captures and generates nothing; the one that does takes minutes on two cores."""
+def test_compiled_towers_train_like_uncompiled_ones(shapes, micro_config, monkeypatch):
+    """With a backend that captures graphs but generates no code; the default one takes minutes on two cores."""
     compile_module = torch.nn.Module.compile
     monkeypatch.setattr(Towers, "compile", lambda towers: compile_module(towers, backend="eager"))
     plain, _, expected = step_of(shapes, micro_config, num_steps=2)

@@ -1,4 +1,4 @@
-"""Which weights learn."""
+"""Which weights are trained: frozen towers, LoRA adapters, and the bias of SigLIP."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from model.training.train import train
 from tests.model.training.learners import build_learner, take_steps
 
 
-def learning(model: torch.nn.Module) -> set[str]:
+def trainable(model: torch.nn.Module) -> set[str]:
     return {name for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 @pytest.mark.parametrize(
-    ("towers", "image_learns", "text_learns"),
+    ("towers", "image_is_trained", "text_is_trained"),
     [((), True, True), (("image",), False, True), (("text",), True, False), (("image", "text"), False, False)],
 )
-def test_a_frozen_tower_learns_nothing_and_the_scale_always_learns(micro_clip, towers, image_learns, text_learns):
+def test_a_frozen_tower_is_not_trained_and_the_logit_scale_always_is(
+    micro_clip, towers, image_is_trained, text_is_trained
+):
     model = load_clip(ModelSource(micro_clip)).model
     freeze_towers(model, towers)
-    names = learning(model)
+    names = trainable(model)
 
-    assert ("visual.conv1.weight" in names, "text_projection" in names) == (image_learns, text_learns)
+    assert ("visual.conv1.weight" in names, "text_projection" in names) == (image_is_trained, text_is_trained)
     assert "logit_scale" in names
 
 
@@ -46,7 +48,7 @@ def test_a_frozen_tower_keeps_its_running_statistics():
     assert model.transformer.training
 
 
-def test_the_weights_of_a_frozen_tower_come_out_of_a_run_as_they_went_in(shapes, tmp_path, micro_config):
+def test_a_run_does_not_change_the_weights_of_a_frozen_tower(shapes, tmp_path, micro_config):
     train(shapes, tmp_path / "run", dataclasses.replace(micro_config, frozen=("image",)))
     before = load_clip(ModelSource(micro_config.architecture)).model.state_dict()
     after = load_clip(ModelSource(f"local-dir:{tmp_path / 'run' / 'model'}")).model.state_dict()
@@ -57,7 +59,7 @@ def test_the_weights_of_a_frozen_tower_come_out_of_a_run_as_they_went_in(shapes,
 
 
 @pytest.mark.parametrize("architecture", ["micro", "designclip-tiny"])
-def test_additions_change_nothing_at_first_and_are_merged_without_a_trace(micro_clip, architecture):
+def test_fresh_adapters_change_nothing_and_merging_restores_the_structure_of_the_model(micro_clip, architecture):
     name = micro_clip if architecture == "micro" else architecture
     model = load_clip(ModelSource(name)).model.eval()
     shapes_before = {key: value.shape for key, value in model.state_dict().items()}
@@ -66,8 +68,8 @@ def test_additions_change_nothing_at_first_and_are_merged_without_a_trace(micro_
     first = model(images, texts)
 
     lora = add_lora(model, rank=2, alpha=4, dropout=0.0)
-    assert all("lora_" in name or name == "logit_scale" for name in learning(model))
-    assert any(name.startswith("visual.") for name in learning(model))
+    assert all("lora_" in name or name == "logit_scale" for name in trainable(model))
+    assert any(name.startswith("visual.") for name in trainable(model))
     torch.testing.assert_close(model(images, texts), first)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -81,25 +83,25 @@ def test_additions_change_nothing_at_first_and_are_merged_without_a_trace(micro_
     assert {key: value.shape for key, value in model.state_dict().items()} == shapes_before
 
 
-def test_every_addition_gets_a_gradient(shapes, micro_config):
-    """A layer whose weights are read without a call would never learn."""
-    made = take_steps(shapes, dataclasses.replace(micro_config, lora_rank=2))
+def test_every_adapter_gets_a_gradient(shapes, micro_config):
+    """The adapter of a layer whose weights are used without calling it would never be trained."""
+    result = take_steps(shapes, dataclasses.replace(micro_config, lora_rank=2))
 
-    additions = {name: gradient for name, gradient in made["gradients"].items() if "lora_B" in name}
-    assert len(additions) == 2 + 2 + 1  # two towers of one block each, and the patch embedding
-    assert all(gradient.abs().max() > 0 for gradient in additions.values())
+    adapters = {name: gradient for name, gradient in result["gradients"].items() if "lora_B" in name}
+    assert len(adapters) == 2 + 2 + 1  # two towers of one block each, and the patch embedding
+    assert all(gradient.abs().max() > 0 for gradient in adapters.values())
 
 
-def test_a_frozen_tower_gets_no_additions_and_a_model_without_room_for_any_is_refused(micro_clip):
+def test_a_frozen_tower_gets_no_adapters_and_a_model_that_supports_none_is_refused(micro_clip):
     model = load_clip(ModelSource(micro_clip)).model
     add_lora(model, rank=2, alpha=4, dropout=0.0, frozen=("image",))
-    assert not any(name.startswith("visual.") for name in learning(model))
+    assert not any(name.startswith("visual.") for name in trainable(model))
 
-    with pytest.raises(TrainingError, match="no layer of this model takes LoRA; set lora_rank = 0"):
+    with pytest.raises(TrainingError, match="no layer of this model supports LoRA; set lora_rank = 0"):
         add_lora(load_clip(ModelSource(micro_clip)).model, rank=2, alpha=4, dropout=0.0, frozen=("image", "text"))
 
 
-def test_stock_open_clip_loads_a_model_trained_with_additions_and_an_average(shapes, tmp_path, micro_config):
+def test_stock_open_clip_loads_a_model_trained_with_adapters_and_an_average(shapes, tmp_path, micro_config):
     config = dataclasses.replace(micro_config, lora_rank=2, ema_decay=0.5, precision="bf16")
     summary = train(shapes, tmp_path / "run", config)
     model = open_clip.create_model(f"local-dir:{tmp_path / 'run' / 'model'}")
@@ -111,7 +113,7 @@ def test_stock_open_clip_loads_a_model_trained_with_additions_and_an_average(sha
     assert summary["num_learning_parameters"] < summary["num_parameters"]
 
 
-def test_siglip_begins_with_its_own_scale_and_bias_and_takes_the_bias_along(shapes, tmp_path, micro_config):
+def test_siglip_starts_with_its_own_scale_and_bias_and_exports_the_bias(shapes, tmp_path, micro_config):
     config = dataclasses.replace(micro_config, loss="siglip")
     learner, _ = build_learner(shapes, config)
     assert learner.clip.model.logit_scale.exp().item() == pytest.approx(10)

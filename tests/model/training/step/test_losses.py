@@ -1,4 +1,4 @@
-"""The losses against float64 references in NumPy, open_clip's losses, and figures done by hand."""
+"""The losses compared with float64 references in NumPy, with open_clip's losses, and with values computed by hand."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from model.training.step.losses import (
     symmetric_contrastive_loss,
 )
 
-# References, written from the formulas, one query after the other.
+# References, written from the formulas, one query at a time.
 
 
 def reference_contrastive(queries, candidates, scale, positives, weights):
-    """Value and gradients with respect to queries, candidates and scale, by hand."""
+    """Value, and gradients with respect to queries, candidates and scale."""
     num = len(queries)
     value, by_query, by_candidate, by_scale = 0.0, np.zeros_like(queries), np.zeros_like(candidates), 0.0
     for i in range(num):
@@ -106,13 +106,13 @@ def draw_case(num_queries, num_candidates, density, seed):
     positives = rng.random((num_queries, num_candidates)) < density
     positives[np.arange(num_queries), np.arange(num_queries) % num_candidates] = True
     if density == 0.3:
-        positives[2] = False  # a query that nothing answers
+        positives[2] = False  # a query without positives
     weights = rng.uniform(0.1, 5, num_queries)
     return unit_rows(num_queries, seed=seed), unit_rows(num_candidates, seed=seed + 50), positives, weights
 
 
 @CASES
-def test_the_contrastive_loss_and_its_gradient_are_the_references(num_queries, num_candidates, density, seed):
+def test_the_contrastive_loss_and_its_gradient_equal_the_reference(num_queries, num_candidates, density, seed):
     queries, candidates, positives, weights = draw_case(num_queries, num_candidates, density, seed)
 
     ours = evaluate(
@@ -144,7 +144,7 @@ def test_the_symmetric_loss_is_the_mean_of_both_directions(num_queries, num_cand
 
 
 @CASES
-def test_siglips_loss_and_its_gradient_are_the_references(num_queries, num_candidates, density, seed):
+def test_siglips_loss_and_its_gradient_equal_the_reference(num_queries, num_candidates, density, seed):
     images, texts, positives, weights = draw_case(num_queries, num_candidates, density, seed)
 
     ours = evaluate(
@@ -155,7 +155,7 @@ def test_siglips_loss_and_its_gradient_are_the_references(num_queries, num_candi
 
 
 @pytest.mark.parametrize("classes", [[0, 2, 1, 1], [2, -1, -1, 0], [1], [-1, 0]])
-def test_the_classification_loss_and_its_gradient_are_the_references(classes):
+def test_the_classification_loss_and_its_gradient_equal_the_reference(classes):
     logits = np.random.default_rng(len(classes)).normal(size=(len(classes), 3)) * 3
     weights = np.array([0.2, 1.0, 6.0])
 
@@ -165,7 +165,7 @@ def test_the_classification_loss_and_its_gradient_are_the_references(classes):
 
 
 @pytest.mark.parametrize("batch", [1, 2, 33])
-def test_plain_losses_and_their_gradients_are_open_clips(batch):
+def test_unweighted_losses_and_their_gradients_equal_those_of_open_clip(batch):
     texts, scale, bias = torch.tensor(unit_rows(batch, seed=1)).float(), torch.tensor(14.0), torch.tensor(-6.0)
     for ours, theirs, inputs in (
         (symmetric_contrastive_loss, open_clip.loss.ClipLoss(), (texts, scale)),
@@ -181,20 +181,20 @@ def test_plain_losses_and_their_gradients_are_open_clips(batch):
         torch.testing.assert_close(images[0].grad, images[1].grad)
 
 
-# Done by hand. Two orthogonal features a and b; at scale 2 a query a has logits (2, 0): ln Z = ln(e² + 1) = 2.1269.
+# Computed by hand. Two orthogonal features a and b; at scale 2 a query a has logits (2, 0): ln Z = ln(e² + 1) = 2.1269.
 LN_Z = math.log(math.exp(2) + 1)
 BY_HAND = [
     ("each finds its own", [[1, 0], [0, 1]], None, None, LN_Z - 2),
-    ("each takes the other for its own", [[0, 1], [1, 0]], None, None, LN_Z),
-    ("both are right for both: half the mass each", [[1, 1], [1, 1]], None, None, LN_Z - 1),
-    ("the first counts threefold, the second not at all", [[1, 0], [0, 1]], [3.0, 0.0], None, 1.5 * (LN_Z - 2)),
-    ("the second has no answer, and n stays 2", [[1, 0], [0, 0]], None, None, (LN_Z - 2) / 2),
-    ("nothing is told apart", [[1, 0], [0, 1]], None, 0.0, math.log(2)),
+    ("each finds the other's", [[0, 1], [1, 0]], None, None, LN_Z),
+    ("both are positives of both: half the target probability each", [[1, 1], [1, 1]], None, None, LN_Z - 1),
+    ("the first has the weight 3, the second 0", [[1, 0], [0, 1]], [3.0, 0.0], None, 1.5 * (LN_Z - 2)),
+    ("the second has no positive, and n stays 2", [[1, 0], [0, 0]], None, None, (LN_Z - 2) / 2),
+    ("all similarities are equal", [[1, 0], [0, 1]], None, 0.0, math.log(2)),
 ]
 
 
 @pytest.mark.parametrize(("positives", "weights", "scale", "expected"), [case[1:] for case in BY_HAND])
-def test_two_orthogonal_pairs_cost_what_pen_and_paper_say(positives, weights, scale, expected):
+def test_the_loss_of_two_orthogonal_pairs_is_that_computed_by_hand(positives, weights, scale, expected):
     pairs = torch.eye(2)
 
     loss = contrastive_loss(
@@ -208,7 +208,7 @@ def test_two_orthogonal_pairs_cost_what_pen_and_paper_say(positives, weights, sc
     assert loss.item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_two_pairs_under_siglip_cost_what_pen_and_paper_say():
+def test_siglips_loss_of_two_pairs_is_that_computed_by_hand():
     # Logits: 2 - 1 for the pair, 0 - 1 for the other, so -ln σ(1) twice a row.
     loss = siglip_loss(torch.eye(2), torch.eye(2), torch.tensor(2.0), torch.tensor(-1.0))
 
@@ -224,13 +224,13 @@ def test_two_pairs_under_siglip_cost_what_pen_and_paper_say():
         ([-1, -1], [0.5, 1.5], 0.0),
     ],
 )
-def test_classes_told_by_tossing_a_coin_cost_what_pen_and_paper_say(classes, weights, expected):
+def test_the_loss_of_equal_class_logits_is_that_computed_by_hand(classes, weights, expected):
     loss = classification_loss(torch.zeros(2, 2), torch.tensor(classes), torch.tensor(weights))
 
     assert loss.item() == pytest.approx(expected)
 
 
-def test_a_batch_of_unknown_classes_costs_nothing_and_has_a_gradient_of_zero():
+def test_a_batch_of_unknown_classes_has_no_loss_and_a_gradient_of_zero():
     logits = torch.randn(3, 4, requires_grad=True)
 
     classification_loss(logits, torch.full((3,), -1), torch.ones(4)).backward()
@@ -247,7 +247,7 @@ def test_a_query_without_a_positive_gets_no_gradient():
     assert (queries.grad[1] == 0).all() and (queries.grad[[0, 2]] != 0).any()
 
 
-def test_parts_against_all_candidates_add_up_to_the_whole():
+def test_the_mean_over_parts_against_all_candidates_is_the_loss_of_the_whole():
     queries, candidates, positives, weights = (torch.tensor(values) for values in draw_case(12, 12, 0.3, 2))
     scale, bias = torch.tensor(7.0), torch.tensor(-1.0)
     parts = [slice(0, 4), slice(4, 8), slice(8, 12)]
@@ -259,7 +259,7 @@ def test_parts_against_all_candidates_add_up_to_the_whole():
         assert sum(loss(part) for part in parts).item() / 3 == pytest.approx(loss(slice(0, 12)).item())
 
 
-def test_features_in_bfloat16_are_compared_in_float32_also_under_autocast():
+def test_bfloat16_features_are_compared_in_float32_even_under_autocast():
     images, texts = (functional.normalize(torch.randn(8, 16), dim=-1).bfloat16() for _ in range(2))
     scale = torch.tensor(50.0)
     expected = symmetric_contrastive_loss(images.float(), texts.float(), scale).item()
@@ -281,7 +281,7 @@ def test_large_scales_stay_finite():
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0, 1.2, 2.0])
-def test_weights_have_mean_one_over_the_items_they_weigh(beta):
+def test_class_weights_have_the_mean_one_over_all_items(beta):
     counts = torch.tensor([41_007, 642, 1, 9_000, 0])
 
     weights = class_weights(counts, beta)
@@ -302,17 +302,17 @@ def test_weights_have_mean_one_over_the_items_they_weigh(beta):
         ([7, 2], 0.0, [1.0, 1.0]),
     ],
 )
-def test_weights_are_what_pen_and_paper_say(counts, beta, expected):
+def test_class_weights_are_those_computed_by_hand(counts, beta, expected):
     assert class_weights(torch.tensor(counts), beta).tolist() == pytest.approx(expected)
 
 
-def test_an_item_of_unknown_class_weighs_as_much_as_the_mean_item():
+def test_an_item_of_unknown_class_has_the_mean_weight():
     weights = item_weights(torch.tensor([1, -1, 0]), torch.tensor([0.25, 4.0]))
 
     assert weights.tolist() == [4.0, 1.0, 0.25]
 
 
-def test_items_of_one_patent_or_one_caption_belong_together():
+def test_items_with_the_same_patent_or_caption_are_positives():
     patents, texts = torch.tensor([7, 7, 8, 9]), torch.tensor([0, 1, 1, 2])
 
     pairs = positive_pairs(patents, patents[:3], texts, texts[:3])

@@ -19,7 +19,7 @@ def rates(num_steps: int, warmup_steps: int) -> list[float]:
     ]
 
 
-def test_the_rate_rises_in_a_line_and_falls_along_a_cosine():
+def test_the_learning_rate_rises_linearly_and_falls_along_a_cosine():
     values = rates(110, 10)
 
     assert values[:10] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
@@ -45,7 +45,7 @@ def test_gains_biases_and_the_logit_scale_are_not_decayed(micro_clip):
     assert len(by_name) == len(decay) == len(list(model.parameters()))
 
 
-def test_the_rate_reaches_every_group():
+def test_the_learning_rate_is_set_in_every_group():
     weight = torch.nn.Parameter(torch.zeros(2))
     optimizer = torch.optim.AdamW([{"params": [weight]}, {"params": [torch.nn.Parameter(torch.zeros(1))]}], lr=1.0)
 
