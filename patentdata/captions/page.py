@@ -11,7 +11,7 @@ import base64
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from patentdata.errors import ConfigError, OutputError
 from patentdata.pages import page_environment, shortened
 from patentdata.store.folder import DataFolder
 from patentdata.store.parquet import open_table
-from patentdata.store.weeks import state_of, table_path, weeks_of
+from patentdata.store.weeks import Progress, state_of, table_path, weeks_of
 from patentdata.views.contact_sheets.cards import thumbnail
 
 _ROWS_A_BATCH = 1_024
@@ -236,7 +236,7 @@ def write_caption_report(
     *,
     config: CaptionPageConfig,
     compare: DataFolder | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write one page about the captions of some weeks; memory use does not grow with their number.
 
@@ -289,7 +289,7 @@ def _read_content(
     weeks: Sequence[str],
     config: CaptionPageConfig,
     compare: DataFolder | None,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> PageContent:
     """One pass over the captions of the weeks, each paired with that of the other folder if one is given."""
     content = PageContent(config)
@@ -432,6 +432,7 @@ def _render(
     environment.filters["bounded"] = lambda text: shortened(text, _LONGEST_SHOWN)
     environment.filters["split_at_context"] = lambda text: split_at_context(shortened(text, _LONGEST_SHOWN))
     total = content.total
+    # Everything that the template shows; its names are the ones used in page.html.
     yield from environment.get_template("page.html").generate(
         title=f"{weeks[0]}" if len(weeks) == 1 else f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}",
         weeks=weeks,
