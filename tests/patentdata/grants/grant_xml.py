@@ -1,4 +1,4 @@
-"""Small grant documents for tests: a test states what it is about, the builder fills in the rest."""
+"""Builders of small grant documents: a test states only the fields that it is about."""
 
 from __future__ import annotations
 

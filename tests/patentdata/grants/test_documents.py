@@ -9,17 +9,17 @@ from tests.patentdata.grants.grant_xml import grant_xml, patdoc_xml
 DOCUMENT = b'<?xml version="1.0"?>\n<a>text</a>\n'
 
 
-def test_a_weekly_file_is_cut_where_a_declaration_starts_a_line():
+def test_a_weekly_file_is_split_where_a_declaration_starts_a_line():
     data = DOCUMENT + DOCUMENT
     assert list(split_documents(data)) == [(0, DOCUMENT), (len(DOCUMENT), DOCUMENT)]
 
 
-def test_a_declaration_within_a_line_cuts_nothing():
+def test_a_declaration_within_a_line_does_not_split_a_document():
     data = b'<?xml version="1.0"?>\n<a><![CDATA[ <?xml version="1.0"?> ]]></a>\n'
     assert list(split_documents(data)) == [(0, data)]
 
 
-def test_byte_order_marks_and_blank_stretches_belong_to_no_document_of_their_own():
+def test_byte_order_marks_and_blank_stretches_are_not_documents():
     marked = b"\xef\xbb\xbf" + DOCUMENT
     assert list(split_documents(marked + b"\r\n\r\n" + marked)) == [
         (0, marked + b"\r\n\r\n"),
@@ -29,7 +29,7 @@ def test_byte_order_marks_and_blank_stretches_belong_to_no_document_of_their_own
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1000])
-def test_cuts_do_not_depend_on_how_the_file_arrives(chunk):
+def test_documents_do_not_depend_on_the_sizes_in_which_a_file_is_read(chunk):
     class Slow(io.BytesIO):
         def read(self, size=-1):
             return super().read(chunk)
@@ -38,14 +38,14 @@ def test_cuts_do_not_depend_on_how_the_file_arrives(chunk):
     assert list(split_documents(Slow(data))) == list(split_documents(data))
 
 
-def test_an_overlong_document_comes_cut_and_the_next_one_whole_at_its_own_offset():
+def test_an_overlong_document_is_cut_and_the_next_one_is_whole_and_at_its_own_offset():
     long = b'<?xml version="1.0"?>\n<a>' + b"x" * 5_000_000 + b"</a>\n"
     (first, head), (second, whole) = split_documents(long + DOCUMENT, max_bytes=1000)
     assert (first, len(head)) == (0, 1001)
     assert (second, whole) == (len(long), DOCUMENT)
 
 
-def test_memory_stays_flat_on_a_large_file():
+def test_memory_does_not_grow_with_the_file():
     document = DOCUMENT.replace(b"text", b"text" * 25_000)
 
     class Long(io.RawIOBase):
@@ -77,5 +77,5 @@ def test_memory_stays_flat_on_a_large_file():
         (b"no markup", "other_root"),
     ],
 )
-def test_the_kind_of_a_document_is_told_from_its_first_bytes(data, kind):
+def test_the_kind_of_a_document_is_read_from_its_first_bytes(data, kind):
     assert document_kind(data) == kind

@@ -5,11 +5,12 @@ from patentdata.store.schemas import FIGURE
 
 
 def described(*paragraphs, title="Chair", num_figures=None):
+    """The figures by label, and the paragraphs that describe none."""
     figures, others = describe_figures(list(paragraphs), title=title, num_figures=num_figures)
     return {figure["label"]: figure for figure in figures}, others
 
 
-def test_figures_are_found_by_label_whatever_stands_between_them():
+def test_figures_are_found_by_label_whatever_is_between_them():
     figures, others = described(
         "A portion of the disclosure contains material which is subject to copyright protection.",
         "FIG. 1 is a perspective view of a chair;",
@@ -35,14 +36,14 @@ def test_each_figure_of_a_range_gets_its_own_view():
     assert {label: figure["viewpoint"] for label, figure in figures.items()} == {"5": "front", "6": "rear"}
 
 
-def test_several_figures_in_one_paragraph_are_told_apart():
+def test_each_figure_in_a_paragraph_about_several_gets_its_own_text_and_view():
     figures, others = described("FIG. 1 is a front view; FIG. 2 is a rear view; and FIG. 3 is a top view of FIG. 1.")
     assert {label: figure["viewpoint"] for label, figure in figures.items()} == {"1": "front", "2": "rear", "3": "top"}
     assert figures["2"]["text"] == "FIG. 2 is a rear view; and"
     assert others == []
 
 
-def test_a_sentence_about_one_figure_beats_one_about_many():
+def test_a_sentence_about_one_figure_is_preferred_to_one_about_many():
     figures, others = described(
         "FIGS. 1-2 depict a first embodiment of a chair.", "FIG. 1 is a front view;", "FIG. 2 is a rear view."
     )
@@ -60,17 +61,17 @@ def test_a_sole_figure_without_number_gets_the_label_1(paragraph):
     assert figures["1"]["viewpoint"] == "front"
 
 
-def test_hague_labels_win_over_the_heading_of_their_design():
+def test_hague_labels_are_preferred_to_the_heading_of_their_design():
     figures, others = described("1. Belt buckle", "1.1 : Perspective", "1.2 : Front", "1.3 : Left")
     assert [figure["viewpoint"] for figure in figures.values()] == ["perspective", "front", "left"]
     assert others == ["1. Belt buckle"]
 
 
-def test_a_heading_alone_is_the_figure():
+def test_a_heading_without_labels_is_a_figure():
     assert list(described("1. Belt buckle")[0]) == ["1"]
 
 
-def test_what_is_said_aside_fills_in_what_the_declaration_leaves_open():
+def test_an_aside_adds_what_the_declaration_does_not_state():
     figures, others = described(
         "1.1 : Perspective",
         "The broken lines are environment; reproduction 1.1 is a front perspective view of a chair.",
@@ -81,16 +82,16 @@ def test_what_is_said_aside_fills_in_what_the_declaration_leaves_open():
     assert len(others) == 1
 
 
-def test_a_mirror_image_does_not_change_the_view():
+def test_a_clause_about_a_mirror_image_does_not_change_the_view():
     figures, _ = described("FIG. 3 is a left side view thereof, the right side view being a mirror image;")
     assert figures["3"]["viewpoint"] == "left"
 
 
-def test_no_paragraphs_are_no_figures():
+def test_without_paragraphs_there_are_no_figures():
     assert described() == ({}, [])
 
 
-def test_statements_parted_by_commas_are_statements_of_their_own():
+def test_statements_separated_by_commas_declare_their_own_figures():
     text = "FIG. 1 is a front view of a lamp, FIG. 2 is a rear view, and the base of FIG. 1, FIG. 3, is omitted."
     figures, others = describe_figures([text], title="Lamp", num_figures=2)
     assert [(figure["label"], figure["viewpoint"]) for figure in figures] == [("1", "front"), ("2", "rear")]

@@ -25,7 +25,7 @@ def member(number: int) -> tuple[str, bytes]:
     return f"{WEEK}/DESIGN/{stem}.ZIP", packed({f"{stem}.XML": document(number)}, stem=stem)
 
 
-def test_every_kind_of_file_gives_its_grants_in_the_order_named(tmp_path):
+def test_every_kind_of_file_gives_its_grants_in_the_order_of_the_arguments(tmp_path):
     contents = {
         "single.xml": document(900001),
         "concatenated.xml": document(900002) + b"\n" + document(900003),
@@ -50,19 +50,19 @@ def test_a_member_without_a_document_is_counted(tmp_path):
     assert numbers(tmp_path / "out.parquet") == []
 
 
-@pytest.mark.parametrize("harm", ["bytes written over", "bytes cut out"])
-def test_a_damaged_zip_of_grants_is_named(tmp_path, harm):
+@pytest.mark.parametrize("damage", ["bytes overwritten", "bytes cut out"])
+def test_a_damaged_zip_of_grants_is_named_in_the_error(tmp_path, damage):
     path = tmp_path / "ipg240102.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("ipg240102.xml", document(900001))
     data = bytearray(path.read_bytes())
-    data[80:120] = b"\xff" * 40 if harm == "bytes written over" else b""
+    data[80:120] = b"\xff" * 40 if damage == "bytes overwritten" else b""
     path.write_bytes(data)
     with pytest.raises(ArchiveError, match=r"ipg240102\.zip!ipg240102\.xml is cut short or damaged"):
         write_grants([path], tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_named_in_the_error(tmp_path):
     with pytest.raises(ConfigError, match=r"no file .*nowhere\.xml; name grant XML"):
         write_grants([tmp_path / "nowhere.xml"], tmp_path / "out.parquet")

@@ -31,7 +31,7 @@ def read(data: bytes) -> tuple[list[dict], Report]:
     return rows, report
 
 
-def test_a_grant_becomes_a_row_with_the_keys_of_the_schema_in_its_order():
+def test_a_grant_becomes_a_row_with_the_keys_of_the_schema_in_order():
     row = parsed(grant_xml())
     assert list(row) == GRANTS.names
     assert pa.Table.from_pylist([row], schema=GRANTS).num_rows == 1
@@ -48,7 +48,7 @@ def test_a_grant_becomes_a_row_with_the_keys_of_the_schema_in_its_order():
     assert (row["dtd_version"], row["source_archive"], row["source_member"]) == ("v4.5", "I20210105", "a.xml")
 
 
-def test_markup_inside_a_title_is_joined():
+def test_the_words_inside_the_markup_of_a_title_are_kept():
     assert parsed(grant_xml(title="Chair for H<sub>2</sub>O <i>testers</i>"))["title"] == "Chair for H2O testers"
 
 
@@ -56,7 +56,7 @@ def test_markup_inside_a_title_is_joined():
     ("missing", "element"),
     [("title", "<invention-title>"), ("number", "<doc-number>"), ("date", "<date>")],
 )
-def test_a_grant_without_what_a_row_needs_is_named_in_the_error(missing, element):
+def test_a_grant_without_a_required_field_is_named_in_the_error(missing, element):
     with pytest.raises(GrantParseError, match=rf"^I20210105!a\.xml: no .*{element} in the grant"):
         parsed(grant_xml(**{missing: ""}))
 
@@ -77,7 +77,7 @@ CITATIONS = """<us-references-cited>
 <category>cited by applicant</category></us-citation></us-references-cited>"""
 
 
-def test_citations_are_canonical_and_say_who_cited_them():
+def test_citations_are_in_canonical_form_and_say_who_cited_them():
     design, foreign, literature = parsed(grant_xml(citations=CITATIONS))["citations"]
     assert (design["number"], design["date"], design["uspc"]) == ("D428532", "20000700", "D28/47")
     assert (foreign["number"], foreign["country"], foreign["kind"]) == ("D1234567", "JP", None)
@@ -92,7 +92,7 @@ def test_inventors_listed_as_applicants_are_found_as_inventors():
     assert (row["inventors"], row["inventor_countries"], row["applicants"]) == (["Paula Hare"], ["US"], ["Paula Hare"])
 
 
-def test_a_v25_grant_has_its_entities_and_its_own_element_names():
+def test_the_fields_and_entities_of_a_v25_grant_are_read():
     row = parsed(patdoc_xml())
     assert (row["patent_number"], row["kind"], row["dtd_version"]) == ("D456589", "S1", "v2.5")
     assert row["inventors"] == ["Pia Müller"]
@@ -116,13 +116,13 @@ def test_a_byte_order_mark_and_dos_line_ends_change_nothing():
     ("changes", "reason"),
     [({"kind": "B2", "appl_type": "utility"}, "utility"), ({"kind": "P2", "appl_type": "plant"}, "plant")],
 )
-def test_a_grant_of_another_kind_is_no_design(changes, reason):
-    with pytest.raises(NotADesignError) as refusal:
+def test_a_grant_of_another_kind_is_refused_with_its_kind(changes, reason):
+    with pytest.raises(NotADesignError) as caught:
         parsed(grant_xml(**changes))
-    assert refusal.value.reason == reason
+    assert caught.value.reason == reason
 
 
-def test_a_weekly_file_gives_every_design_and_counts_the_rest():
+def test_a_weekly_file_gives_every_design_and_counts_the_other_documents():
     utility = grant_xml(number="07157420", kind="B2", appl_type="utility")
     sequence = b'<?xml version="1.0"?>\n<sequence-cwu id="S"><number>1</number></sequence-cwu>\n'
     untitled = grant_xml(number="D0900002", title="")
@@ -136,7 +136,7 @@ def test_a_weekly_file_gives_every_design_and_counts_the_rest():
     assert [drop.subject for drop in tally.drops][2] == f"D900002 (byte {offset})"
 
 
-def test_a_cut_off_last_document_is_a_drop_that_names_its_byte_offset():
+def test_a_cut_off_last_document_is_dropped_and_named_by_its_byte_offset():
     whole = grant_xml()
     rows, report = read(whole + grant_xml(number="D0900002")[:1500])
     assert len(rows) == 1
@@ -144,7 +144,7 @@ def test_a_cut_off_last_document_is_a_drop_that_names_its_byte_offset():
     assert (drop.reason, drop.subject) == ("cut_off", f"D900002 (byte {len(whole)})")
 
 
-def test_known_entities_that_a_v4_grant_does_not_declare_are_read():
+def test_known_entities_are_read_even_if_a_v4_grant_does_not_declare_them():
     assert parsed(grant_xml(title="Caf&eacute; chair &amp; table"))["title"] == "Café chair & table"
 
 
@@ -166,7 +166,7 @@ BOMB = "<!DOCTYPE us-patent-grant [" + '<!ENTITY a0 "ha">' + "".join(
     ],
     ids=["entity bomb", "external entity", "deep nesting", "huge text", "empty", "noise", "html"],
 )
-def test_a_hostile_document_is_refused_by_name(xml):
+def test_a_hostile_document_is_named_in_the_error(xml):
     with pytest.raises(GrantParseError, match=r"^I20210105!a\.xml: "):
         parsed(xml)
 
@@ -176,7 +176,7 @@ def test_a_hostile_document_is_refused_by_name(xml):
     base=st.sampled_from([grant_xml(citations=CITATIONS), patdoc_xml()]),
     cuts=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 60), st.binary(max_size=12)), max_size=5),
 )
-def test_a_damaged_document_never_raises_anything_but_a_grant_parse_error(base, cuts):
+def test_a_damaged_document_raises_nothing_but_a_grant_parse_error(base, cuts):
     damaged = base
     for start, length, insert in cuts:
         damaged = damaged[:start] + insert + damaged[start + length :]
@@ -189,8 +189,6 @@ def test_a_damaged_document_never_raises_anything_but_a_grant_parse_error(base, 
 
 
 _VALUES = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="<>&{}"), max_size=40)
-
-
 _FIELDS = ("number", "date", "title", "uspc", "locarno", "num_figures")
 
 
@@ -199,7 +197,7 @@ _FIELDS = ("number", "date", "title", "uspc", "locarno", "num_figures")
     values=st.fixed_dictionaries(dict.fromkeys(_FIELDS, _VALUES)),
     paragraphs=st.lists(_VALUES.map(lambda text: f"FIGS. {text}"), max_size=4),
 )
-def test_odd_values_become_nulls_or_a_grant_parse_error(values, paragraphs):
+def test_odd_values_become_nulls_or_raise_a_grant_parse_error(values, paragraphs):
     try:
         row = parsed(grant_xml(**values, paragraphs=tuple(paragraphs)))
     except GrantParseError:
@@ -226,7 +224,7 @@ def red_book_documents(folder):
 
 
 @pytest.mark.real
-def test_every_real_design_becomes_a_row_with_as_many_figures_as_it_counts(real_data):
+def test_every_real_design_becomes_a_row_with_as_many_figures_as_it_states(real_data):
     rows = [parse_grant(xml, source_archive="real", source_member=name) for name, xml in red_book_documents(real_data)]
     for path in sorted((real_data / "xml").glob("*/*.xml")):
         report = Report("grants", path.stem)
@@ -251,7 +249,7 @@ def _printed_classes(xml: bytes) -> str:
 
 
 @pytest.mark.real
-def test_rows_agree_with_impact_and_figures_differ_only_where_impact_is_shifted(real_data):
+def test_rows_agree_with_impact_but_for_figures_that_impact_shifted(real_data):
     documents = {
         canonical_patent_number(name.split("/")[-1].split("-")[0]): xml for name, xml in red_book_documents(real_data)
     }
@@ -269,11 +267,11 @@ def test_rows_agree_with_impact_and_figures_differ_only_where_impact_is_shifted(
         assert (str(row["num_figures"]), str(row["num_sheets"])) == (theirs["no_figs"], theirs["sheets"])
         assert [image["file_name"] for image in row["images"]] == ast.literal_eval(theirs["file_names"])
         assert ",".join(row["inventor_countries"]) == theirs["inv_country"]
-        # IMPACT takes the first `no_figs` paragraphs of the document and parts their pieces by blanks.
+        # IMPACT takes the first `no_figs` paragraphs of the document and puts blanks between their pieces.
         ours = dict.fromkeys(figure["text"].replace(" ", "") for figure in row["figures"])
         first = ["".join(text.split()) for text in ast.literal_eval(theirs["fig_desc"])]
         others = {text.replace(" ", "") for text in row["other_paragraphs"]}
-        if others.intersection(first):  # shifted: a paragraph that describes no figure stands among IMPACT's
+        if others.intersection(first):  # shifted: one of IMPACT's paragraphs describes no figure
             shifted.append(number)
             assert set(first) <= others.union(ours)
         else:

@@ -27,7 +27,7 @@ from patentdata.grants.references import expand_references, find_references
         ("FIGS. 1-2019", "1 2019"),
     ],
 )
-def test_a_reference_stands_for_its_labels(text, labels):
+def test_a_reference_is_expanded_to_its_labels(text, labels):
     assert expand_references(text) == labels.split()
 
 
@@ -51,7 +51,7 @@ def test_only_a_reference_that_begins_a_clause_declares_a_figure(text, labels):
 
 
 @pytest.mark.real
-def test_every_irregular_reference_of_2020_is_understood(real_data):
+def test_every_irregular_reference_of_2020_has_labels(real_data):
     lines = (real_data / "figure_references.txt").read_text(encoding="utf-8").splitlines()
     texts = [line.split(":", 1)[1] for line in lines]
     assert [text for text in texts if not expand_references(text)] == []
