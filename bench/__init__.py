@@ -1,1 +1,1 @@
-
+"""Benchmarks: each measures one part of the project against a named reference in the same run."""

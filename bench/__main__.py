@@ -1,5 +1,11 @@
-"""Run every benchmark that needs nothing but this machine, one after the other."""
+"""Runs every benchmark that needs neither a GPU nor a server, one after the other.
 
+    python -m bench
+
+The exit code is the highest of all benchmarks.
+"""
+
+import argparse
 import subprocess
 import sys
 
@@ -15,5 +21,6 @@ _BENCHMARKS = (
 )
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     codes = [subprocess.run([sys.executable, "-m", name], check=False).returncode for name in _BENCHMARKS]
     sys.exit(max(codes))

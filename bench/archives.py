@@ -1,11 +1,12 @@
-"""What keeping a week's designs costs when only what is needed is fetched, against fetching the week whole.
+"""Cost of keeping a week's designs if only the necessary bytes are fetched, against fetching the whole archive.
 
     python -m bench.archives [--megabytes 3700] [--designs 700] [--container tar|zip]
 
-Publishes a specimen week on a portal of the loopback: designs of 290 kB in front, as the Red Book has them, and
-utility members, made as they are sent, behind them. A child process keeps its DESIGN members, once as far as needed and
-once with `whole`. Prints one JSON line: bytes the server sent and the client read, over the bytes up to the end of the
-designs; seconds; the child's peak memory, and what of it its imports had taken; the ratio of the bytes sent.
+Serves a specimen week from a portal on the loopback interface: designs of 290 kB first, as in the Red Book, then
+utility members, which are generated while they are sent. A child process keeps the DESIGN members, once reading only as
+far as necessary and once with `whole`. Prints one JSON line: bytes sent by the server and read by the client, divided
+by the bytes up to the end of the designs; seconds; peak memory of the child, and how much of it its imports had taken;
+the ratio of the bytes sent.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from patentdata.archives.designs import ArchivesConfig
 from patentdata.archives.sources import AccessConfig, list_weeks
 from patentdata.store.folder import DataFolder
 from patentdata.archives.portal import PortalConfig
-def peak_mb():  # of this program alone; getrusage also counts what the parent was when it forked
+def peak_mb():  # of this process alone; getrusage includes the memory of the parent at the fork
     lines = open("/proc/self/status").read().splitlines()
     return round(next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000, 1)
 url, data_dir, whole = sys.argv[1], sys.argv[2], sys.argv[3] == "whole"
@@ -60,17 +61,17 @@ class SpecimenWeek:
     """A weekly archive of which only the designs and the headers are in memory.
 
     Attributes:
-        num_bytes: Size of the archive.
-        end_of_designs: Bytes up to where the last design ends.
+        num_bytes: Size of the archive in bytes.
+        end_of_designs: Position in bytes of the end of the last design.
     """
 
     def __init__(self, parts: list[bytes | int], end_of_designs: int) -> None:
-        self._parts = parts  # bytes, or how many bytes of filler
+        self._parts = parts  # bytes, or a number of bytes of filler
         self.num_bytes = sum(part if isinstance(part, int) else len(part) for part in parts)
         self.end_of_designs = end_of_designs
 
     def pieces(self, first: int) -> Iterator[bytes]:
-        """The bytes from a place on."""
+        """The bytes from position `first` on, in pieces."""
         at = 0
         for part in self._parts:
             size = part if isinstance(part, int) else len(part)
@@ -90,7 +91,7 @@ class SpecimenWeek:
 
 
 def draw_week(num_designs: int, num_bytes: int, container: str) -> SpecimenWeek:
-    """A week of about so many bytes."""
+    """A week of about `num_bytes` bytes in a "tar" or "zip" container."""
     members = list(_designs(num_designs))
     num_fillers = max((num_bytes - num_designs * _DESIGN_BYTES) // _FILLER_BYTES, 1)
     fillers = [f"{_WEEK}/UTIL{i // 100:04}/US{11_000_000 + i}-20240102.ZIP" for i in range(num_fillers)]
@@ -125,11 +126,11 @@ def _tar_header(name: str, num_bytes: int) -> bytes:
 
 
 def _as_zip(members: list[tuple[str, bytes]], fillers: list[str]) -> SpecimenWeek:
-    """A stored ZIP; its directory is written by zipfile over a file that forgets the fillers."""
+    """An uncompressed ZIP; zipfile writes its directory to a file that does not store the fillers."""
     filler_crc = 0
     for _ in range(_FILLER_BYTES // len(_PIECE)):
         filler_crc = zlib.crc32(_PIECE, filler_crc)
-    sink = _Forgetful()
+    sink = _SparseSink()
     end = 0
     with zipfile.ZipFile(sink, "w") as archive:  # type: ignore[call-overload]
         for name, data in members:
@@ -147,8 +148,8 @@ def _as_zip(members: list[tuple[str, bytes]], fillers: list[str]) -> SpecimenWee
     return SpecimenWeek(sink.parts, end)
 
 
-class _Forgetful(io.RawIOBase):
-    """Takes what is written in order; of fillers it keeps the length."""
+class _SparseSink(io.RawIOBase):
+    """A file that is written in order and keeps only the length of the fillers."""
 
     def __init__(self) -> None:
         self.parts: list[bytes | int] = []
@@ -171,14 +172,14 @@ class _Forgetful(io.RawIOBase):
 
 
 def measure(week: SpecimenWeek, container: str) -> dict[str, Any]:
-    """Keep the week twice, each time in a process of its own."""
+    """Keep the week twice, each time in its own process."""
     runs = {}
-    with tempfile.TemporaryDirectory() as place, PortalServer({f"{_WEEK}.{container}": week}) as server:
+    with tempfile.TemporaryDirectory() as temporary, PortalServer({f"{_WEEK}.{container}": week}) as server:
         for how in ("needed", "whole"):
             server.num_bytes_sent = 0
-            environment = os.environ | {"ODP_API_KEY": KEY, "DESIGNCLIP_CACHE": str(Path(place) / "cache")}
+            environment = os.environ | {"ODP_API_KEY": KEY, "DESIGNCLIP_CACHE": str(Path(temporary) / "cache")}
             child = subprocess.run(
-                [sys.executable, "-c", _CHILD, server.url, str(Path(place) / how), how],
+                [sys.executable, "-c", _CHILD, server.url, str(Path(temporary) / how), how],
                 stdout=subprocess.PIPE,
                 env=environment,
                 check=True,

@@ -1,16 +1,17 @@
-"""How fast views are captioned through a vLLM server, against a plain loop of one request at a time on the same server.
+"""Speed of captioning views through a vLLM server, against a plain loop of single requests to the same server.
 
     python -m bench.captions [--views N] [--model FOLDER_OR_HUB_NAME] [--endpoint URL] [--max-tokens N]
 
-Without `--endpoint` a server is started for `--model`; without `--model` that is a LLaVA of random weights, small
-enough for the CPU. Draws two weeks of patents, one of four times the views of the other, and captions both as the stage
-does, each in a process of its own, whose peak memory is compared. The loop prepares the same pictures and sends the
-same questions, each when the one before it is answered, for some views of the smaller week. Each view is asked about
-once, so that all requests count the same.
+Without `--endpoint`, a server is started for `--model`; without `--model`, the model is a LLaVA of random weights that
+is small enough for the CPU. Draws two weeks of patents, one with four times as many views as the other, and captions
+both as the stage does, each in its own process, whose peak memory is compared. The plain loop prepares the same images
+and sends the same requests for some views of the smaller week, each after the answer to the previous one. Answers are
+not retried, so that all requests count the same.
 
 While the larger week is captioned, vLLM's own metrics are read ten times a second: `starved_share` is the share of
-readings, from the first request to the last, in which the engine had none running and none waiting.
-`client_cpu_ms_a_view` is what each further view costs the client and its image workers together. Prints one JSON line.
+readings, from the first request to the last, in which the engine had no request running or waiting.
+`client_cpu_ms_a_view` is the processor time that each additional view costs the client and its image workers together.
+Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -46,21 +47,21 @@ from tests.tiny_llava import TINY_SERVER, write_tiny_llava
 
 _SMALL, _LARGE = "I20240102", "I20240109"
 _VIEWS_A_PATENT = 7
-_LOOK_EVERY_S = 0.1
-_ASKED = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+_READ_EVERY_S = 0.1
+_QUEUE_METRICS = ("vllm:num_requests_running", "vllm:num_requests_waiting")
 
 
-def draw_views(place: Path, num_views: int) -> DataFolder:
-    """A data folder of two weeks up to their views; the second has four times the patents of the first."""
-    from flows.weeks import WeeksConfig, walk_weeks  # not above: every process of the client would load Prefect
+def draw_views(folder: Path, num_views: int) -> DataFolder:
+    """A data folder of two weeks up to their views; the second has four times as many patents as the first."""
+    from flows.weeks import WeeksConfig, walk_weeks  # not at the top: every process of the client would import Prefect
 
     for week, first, num in ((_SMALL, 900_001, 1), (_LARGE, 950_001, 4)):
         num_patents = max(1, num * num_views // (5 * _VIEWS_A_PATENT))
         config = SpecimenConfig(num_patents=num_patents, first_number=first, drawing_scale=0.25, workers=2)
-        write_week(place / "source", week, config, truth=False)
-    data_dir = str(place / "data")
+        write_week(folder / "source", week, config, truth=False)
+    data_dir = str(folder / "data")
     walk_weeks(
-        WeeksConfig(data_dir=data_dir, source=str(place / "source"), only_stages=("archives", "grants", "views"))
+        WeeksConfig(data_dir=data_dir, source=str(folder / "source"), only_stages=("archives", "grants", "views"))
     )
     return DataFolder(data_dir)
 
@@ -76,18 +77,22 @@ def metrics(url: str) -> Counter[str]:
 
 
 class Watch:
-    """Reads in a thread whether the engine has work; `with` it runs."""
+    """Context manager that reads the length of the engine's queue in a thread.
+
+    Attributes:
+        readings: Number of requests running or waiting at each reading.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._read, daemon=True)
         self.readings: list[float] = []
 
-    def _look(self) -> None:
-        while not self._is_over.wait(_LOOK_EVERY_S):
+    def _read(self) -> None:
+        while not self._is_over.wait(_READ_EVERY_S):
             now = metrics(self._url)
-            self.readings.append(sum(now[name] for name in _ASKED))
+            self.readings.append(sum(now[name] for name in _QUEUE_METRICS))
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -99,14 +104,14 @@ class Watch:
 
     @property
     def starved_share(self) -> float:
-        """Share of readings without work, between the first and the last that had some."""
+        """Share of readings with an empty queue, between the first and the last reading with requests."""
         busy = [i for i, num in enumerate(self.readings) if num]
         within = self.readings[busy[0] : busy[-1] + 1] if busy else []
         return sum(not num for num in within) / max(1, len(within))
 
 
 def plain_loop(url: str, folder: DataFolder, config: CaptionsConfig, num_views: int) -> float:
-    """Views a second, one after the other."""
+    """Views per second if they are captioned one after the other."""
     model = identity_of(config, is_served_here=True)
     assert model is not None
     prompt = PROMPTS[config.prompt]
@@ -128,6 +133,7 @@ def plain_loop(url: str, folder: DataFolder, config: CaptionsConfig, num_views: 
 
 
 def _views(folder: DataFolder, week: str, num: int) -> Iterator[dict[str, Any]]:
+    """The first `num` views of a week, with the titles of their patents."""
     with open_table(folder, table_path(folder, "grants", week)) as table:
         titles = {
             row["patent_number"]: row["title"] for row in table.read(columns=["patent_number", "title"]).to_pylist()
@@ -139,7 +145,7 @@ def _views(folder: DataFolder, week: str, num: int) -> Iterator[dict[str, Any]]:
 
 
 def caption_week(url: str, folder: DataFolder, week: str, config: CaptionsConfig) -> dict[str, float]:
-    """Caption a week in a process of its own: views, seconds, seconds of processor time, its peak memory in MB."""
+    """Caption a week in its own process: number of views, seconds, seconds of processor time, peak memory in MB."""
     context = multiprocessing.get_context("spawn")
     results = context.SimpleQueue()
     child = context.Process(target=_caption_here, args=(url, folder, week, config, results))
@@ -152,11 +158,12 @@ def caption_week(url: str, folder: DataFolder, week: str, config: CaptionsConfig
 
 
 def _caption_here(url: str, folder: DataFolder, week: str, config: CaptionsConfig, results: Any) -> None:
+    """Caption a week in this process, and put what it cost into the queue `results`."""
     started = time.perf_counter()
     report = caption_views(folder, week, config, endpoints=() if config.endpoints else (url,))
     seconds = time.perf_counter() - started
     used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    # Not getrusage, whose peak is that of the process that started this one, where it was larger.
+    # Not from getrusage, whose peak is at least that of the process that started this one.
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     results.put(
         {
@@ -169,8 +176,8 @@ def _caption_here(url: str, folder: DataFolder, week: str, config: CaptionsConfi
 
 
 def measure(url: str, folder: DataFolder, config: CaptionsConfig, num_plain: int) -> dict[str, Any]:
-    """The loop, then the two weeks, on one server."""
-    plain_loop(url, folder, config, 2)  # the server has seen its first requests
+    """Measure the plain loop, then both weeks, on one server."""
+    plain_loop(url, folder, config, 2)  # warms up the server
     plain = plain_loop(url, folder, config, num_plain)
     small = caption_week(url, folder, _SMALL, config)
     before = metrics(url)
@@ -200,18 +207,20 @@ def measure(url: str, folder: DataFolder, config: CaptionsConfig, num_plain: int
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--views", type=int, default=1000, help="views of both weeks together, about")
-    parser.add_argument("--num-plain", type=int, default=48, help="views of the plain loop")
-    parser.add_argument("--model", help="hub name or folder; default: a tiny one of random weights")
-    parser.add_argument("--endpoint", help="a running server")
+    parser.add_argument("--views", type=int, default=1000, help="approximate number of views of both weeks together")
+    parser.add_argument("--num-plain", type=int, default=48, help="views that the plain loop captions")
+    parser.add_argument("--model", help="hub name or folder; default: a tiny model of random weights")
+    parser.add_argument("--endpoint", help="URL of a running server")
     parser.add_argument("--prompt", default="views", choices=sorted(PROMPTS))
-    parser.add_argument("--max-tokens", type=int, default=SamplingConfig().max_tokens, help="longest answer")
+    parser.add_argument(
+        "--max-tokens", type=int, default=SamplingConfig().max_tokens, help="tokens of the longest answer"
+    )
     parser.add_argument("--in-flight", type=int, default=RequestsConfig().num_in_flight)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
         model, server = arguments.model, ServerConfig()
         if model is None and arguments.endpoint is None:
-            model, server = str(write_tiny_llava(Path(place) / "tiny-llava")), TINY_SERVER
+            model, server = str(write_tiny_llava(Path(temporary) / "tiny-llava")), TINY_SERVER
         config = CaptionsConfig(
             captioner="vllm",
             model=model,
@@ -220,10 +229,10 @@ def main() -> None:
             sampling=SamplingConfig(max_tokens=arguments.max_tokens, retry_temperatures=()),
             requests=RequestsConfig(num_in_flight=arguments.in_flight),
         )
-        folder = draw_views(Path(place), arguments.views)
+        folder = draw_views(Path(temporary), arguments.views)
         url = arguments.endpoint
         if url is None:
-            log_path = Path(place) / "vllm.log"
+            log_path = Path(temporary) / "vllm.log"
             url = stack.enter_context(serving(model, None, server, log_path=log_path)).url
         measured = measure(url, folder, config, arguments.num_plain)
     print(json.dumps({"bench": "captions", "model": arguments.model or "tiny", "prompt": arguments.prompt, **measured}))

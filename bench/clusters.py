@@ -1,10 +1,10 @@
-"""What a second worker gains: a drawn month walked by two Dask workers, against one, in the same run.
+"""Gain from a second worker: a drawn month processed by two Dask workers, against one, in the same run.
 
     python -m bench.clusters [--patents N] [--weeks N]
 
-Draws weeks of equal size, starts a Dask scheduler with worker processes of one thread each, and walks archives →
-captions into a fresh data folder, once with one worker (the reference) and once with two. Seconds by the clock. Prints
-one JSON line.
+Draws weeks of equal size, starts a Dask scheduler with worker processes of one thread each, and runs the stages from
+archives to captions into an empty data folder, once with one worker (the reference) and once with two. Measures wall
+time. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ from tests.flows.walks import hashes
 _FIRST_DAY = datetime.date(2024, 1, 2)
 
 
-def _walk(source: Path, place: Path, num_workers: int) -> float:
-    data_dir = place / f"data-{num_workers}"
-    warm_up = place / f"warm-{num_workers}"
-    with dask_cluster(num_workers, place) as address:
+def _walk(source: Path, folder: Path, num_workers: int) -> float:
+    """Wall seconds of processing all weeks, after a small week that warms the workers up."""
+    data_dir = folder / f"data-{num_workers}"
+    warm_up = folder / f"warm-{num_workers}"
+    with dask_cluster(num_workers, folder) as address:
         workers = WorkersConfig(kind="dask", dask_address=address)
-        walk_weeks(WeeksConfig(data_dir=str(warm_up), source=str(source / "warm"), workers=workers))  # imports, models
+        walk_weeks(
+            WeeksConfig(data_dir=str(warm_up), source=str(source / "warm"), workers=workers)
+        )  # imports, loads models
         started = time.perf_counter()
         outcomes = walk_weeks(WeeksConfig(data_dir=str(data_dir), source=str(source), workers=workers))
         seconds = time.perf_counter() - started
@@ -40,9 +43,9 @@ def _walk(source: Path, place: Path, num_workers: int) -> float:
 
 
 def measure(num_patents: int, num_weeks: int) -> dict[str, object]:
-    """Draw, walk twice, compare."""
-    with tempfile.TemporaryDirectory() as name:
-        place, source = Path(name), Path(name) / "source"
+    """Draw the weeks, process them twice, and compare."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, source = Path(temporary), Path(temporary) / "source"
         for i in range(num_weeks + 2):
             week = f"I{_FIRST_DAY + datetime.timedelta(weeks=i):%Y%m%d}"
             is_warm_up = i >= num_weeks
@@ -50,8 +53,8 @@ def measure(num_patents: int, num_weeks: int) -> dict[str, object]:
                 num_patents=2 if is_warm_up else num_patents, first_number=900_001 + i * num_patents, workers=2
             )
             write_week(source / "warm" if is_warm_up else source, week, config, truth=False)
-        seconds = {num_workers: _walk(source, place, num_workers) for num_workers in (1, 2)}
-        is_same = hashes(place / "data-1") == hashes(place / "data-2")
+        seconds = {num_workers: _walk(source, folder, num_workers) for num_workers in (1, 2)}
+        is_same = hashes(folder / "data-1") == hashes(folder / "data-2")
     return {
         "num_weeks": num_weeks,
         "num_patents_a_week": num_patents,

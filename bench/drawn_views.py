@@ -1,7 +1,7 @@
-"""Datasets of drawn views, in the layout that `model` reads, for benchmarks that need many of them at once.
+"""Datasets of drawn views in the layout that `model` reads, for benchmarks that need many views quickly.
 
-Four views a patent, long-tailed classes, line drawings of 256 px as JPEGs of about 8 KB, of which there are 512
-different ones; captions of about seventeen words, each with a shape and a function of its own.
+Four views per patent and long-tailed classes. The images are 512 different line drawings of 256 px, JPEGs of about
+8 KB; the captions have about seventeen words, with shapes and functions that differ from view to view.
 """
 
 from __future__ import annotations
@@ -41,12 +41,13 @@ def draw_jpegs(rng: np.random.Generator) -> list[bytes]:
 
 
 def write_dataset(folder: Path, num_views: int) -> None:
-    """A dataset of drawn views in the layout that `model` reads, image bytes uncompressed as in a real one."""
+    """Write a dataset of drawn views in the layout that `model` reads; JPEGs are stored as they are."""
     rng = np.random.default_rng(0)
     jpegs = pa.array(draw_jpegs(rng), pa.binary())
     shares = np.arange(1, len(USPC) + 1) ** -1.2
     classes = np.array(USPC.codes)[rng.choice(len(USPC), num_views // _VIEWS_A_PATENT + 1, p=shares / shares.sum())]
     files = []
+    # One file after the other, since all rows together may not fit into memory.
     for first in range(0, num_views, _ROWS_A_FILE):
         rows = np.arange(first, min(first + _ROWS_A_FILE, num_views))
         patents = rows // _VIEWS_A_PATENT
@@ -70,9 +71,11 @@ def write_dataset(folder: Path, num_views: int) -> None:
             use_dictionary=False,
         )
         files.append({"name": name, "split": "train", "num_rows": len(rows)})
+    # What `model` reads of the description of a dataset.
     listing = {"name": "drawn", "fingerprint": f"drawn-{num_views}", "files": files}
     (folder / "dataset.json").write_text(json.dumps(listing))
 
 
 def _shuffled(rng: np.random.Generator, sentence: str) -> str:
+    """The words of a sentence in random order."""
     return " ".join(rng.permutation(sentence.split())) + "."

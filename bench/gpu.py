@@ -1,19 +1,19 @@
-"""Training on a GPU from dataset files to optimiser steps, beside open_clip's own step in the same run.
+"""Speed of training on a GPU, from dataset files to optimizer steps, against open_clip's own step in the same run.
 
     python -m bench.gpu [--minutes 7.5] [--device cuda] [--out DIR]
     python -m bench.gpu --quick --device cpu
 
-Draws a dataset (`bench.drawn_views`; nothing is downloaded), and takes one part after the other, first what tells most:
+Draws a dataset (`bench.drawn_views`; nothing is downloaded) and measures these parts, the most informative first:
 
-    clip        `model.training.train.train` with the preset of that name, B pairs a step
-    designclip  likewise: B/2 pairs and another view of each, so B images a step
-    open_clip   `train_one_epoch` of open_clip_train over B pairs that lie on the GPU: nothing is read
+    clip        `model.training.train.train` with the preset `clip`: B pairs per step
+    designclip  the same with the preset `designclip`: B/2 pairs and another view of each, so B images per step
+    open_clip   `train_one_epoch` of open_clip_train with B pairs that are already on the GPU: nothing is read
 
-each for ViT-B-32 and ViT-L-14, plain and compiled. A part that the time left does not allow is left out and named. Of a
-run of ours the first steps are not counted. `waiting` is the share of the time in which training had no batch; the GPU
-still had the step before to do for some of it, so that it is an upper bound of the GPU's own waiting.
+each for ViT-B-32 and ViT-L-14, both eager and compiled. A part for which there is not enough time left is skipped and
+listed. The first steps of a run of ours are not counted. `waiting` is the share of time in which training waited for a
+batch; during some of it the GPU was still busy with the previous step, so it is an upper bound of the GPU's idle time.
 
-Prints a table; writes gpu.json, anew after each part, to `--out`, which is $OUT where that is set.
+Prints a table; writes gpu.json after each part to the folder `--out`, by default $OUT if that is set.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class Part:
     """One thing that is measured.
 
     Attributes:
-        architecture: As open_clip calls it.
+        architecture: open_clip's name of the architecture.
         what: "clip", "designclip" or "open_clip".
-        num_images: A step.
-        compiled: By torch.compile.
+        num_images: Images per step.
+        compiled: Whether torch.compile is used.
     """
 
     architecture: str
@@ -65,24 +65,26 @@ class Part:
 
     @property
     def name(self) -> str:
+        """Name in messages."""
         return f"{self.architecture} {self.what}{', compiled' if self.compiled else ''}"
 
     @property
     def needed_s(self) -> float:
-        """What the part may take, beyond the seconds of its steps: building, compiling, writing a checkpoint."""
+        """Time to allow for in addition to the steps: building and compiling the model, writing a checkpoint."""
         is_large = self.architecture == "ViT-L-14"
         return (20.0 if is_large else 10.0) + (90.0 if is_large else 60.0) * self.compiled
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """What a part came to.
+    """The result of a part.
 
     Attributes:
-        images_per_s: Over the steps that count.
-        num_steps: That count.
-        waiting: Share of their time in which training had no batch; None where none is read.
-        memory_gb: Most that the GPU held; on a CPU that of the process.
+        part: What was measured.
+        images_per_s: Images per second over the counted steps.
+        num_steps: Number of counted steps.
+        waiting: Share of their time in which training waited for a batch; None if no batches are read.
+        memory_gb: Peak memory of the GPU; of the process if there is no GPU; None if it was not measured.
     """
 
     part: Part
@@ -94,17 +96,17 @@ class Speed:
 
 @dataclass
 class Plan:
-    """What to measure, within what time, and what of it is done.
+    """What to measure, the time for it, and the results so far.
 
     Attributes:
-        device: Where.
-        parts: What tells most comes first.
-        seconds_of_steps: A part.
-        num_warm_up: Steps of each part that do not count.
-        num_views: Of the dataset.
-        until: On the clock of `time.monotonic`.
-        speeds: Of the parts done.
-        left_out: The other parts, each with its reason.
+        device: Device to train on.
+        parts: The parts, the most informative first.
+        seconds_of_steps: Time for the counted steps of each part.
+        num_warm_up: Steps of each part that are not counted.
+        num_views: Views in the dataset.
+        until: Time at which to end, on the clock of `time.monotonic`.
+        speeds: Results of the parts that are done.
+        left_out: Parts that were skipped, each with its reason.
     """
 
     device: torch.device
@@ -118,10 +120,10 @@ class Plan:
 
 
 def parts_of(sizes: dict[str, int]) -> list[Part]:
-    """All parts; what a short run should still come to first.
+    """All parts; first those that a short run should measure.
 
     Args:
-        sizes: Architecture → images a step.
+        sizes: Architecture → images per step.
     """
     return [
         Part(architecture=architecture, what=what, num_images=num_images, compiled=compiled)
@@ -131,18 +133,18 @@ def parts_of(sizes: dict[str, int]) -> list[Part]:
     ]
 
 
-def measure(plan: Plan, folder: Path, tell: Callable[[str], None], after_each: Callable[[], None]) -> None:
-    """Draw the dataset and fill in the speeds of the plan, part by part."""
+def measure(plan: Plan, folder: Path, announce: Callable[[str], None], after_each: Callable[[], None]) -> None:
+    """Draw the dataset and measure the parts of the plan; speeds and skipped parts are added to it."""
     write_dataset(folder, plan.num_views)
     for number, part in enumerate(plan.parts):
         if time.monotonic() + part.needed_s + plan.seconds_of_steps > plan.until:
             plan.left_out.append(f"{part.name}: no time left")
             continue
-        tell(f"{part.name} …")
+        announce(f"{part.name} …")
         try:
             plan.speeds.append(measure_part(plan, part, folder, folder / f"run-{number}"))
         except torch.OutOfMemoryError:
-            plan.left_out.append(f"{part.name}: more memory is wanted than the device has")
+            plan.left_out.append(f"{part.name}: out of memory")
         gc.collect()
         if plan.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -151,7 +153,7 @@ def measure(plan: Plan, folder: Path, tell: Callable[[str], None], after_each: C
 
 
 def measure_part(plan: Plan, part: Part, dataset: Path, run_dir: Path) -> Speed:
-    """One part; the folder of its run is gone afterwards."""
+    """Measure one part; the folder of its run is removed afterwards."""
     if part.what == "open_clip":
         return measure_open_clip(plan, part)
     try:
@@ -161,7 +163,7 @@ def measure_part(plan: Plan, part: Part, dataset: Path, run_dir: Path) -> Speed:
 
 
 def measure_ours(plan: Plan, part: Part, dataset: Path, run_dir: Path) -> Speed:
-    """Train until the time is over, as a user would, and read the run's own timings."""
+    """Train as a user would until the time is over, and read the timings that the run recorded."""
     config = TrainConfig(
         preset=part.what,
         architecture=part.architecture,
@@ -177,7 +179,7 @@ def measure_ours(plan: Plan, part: Part, dataset: Path, run_dir: Path) -> Speed:
     )
     watch = _Watch(plan)
     with contextlib.suppress(TrainingStoppedError):
-        train(dataset, run_dir, config, progress=watch.hear, should_stop=lambda: watch.is_over)
+        train(dataset, run_dir, config, progress=watch.record, should_stop=lambda: watch.is_over)
     rows = read_timings(RunFolder(run_dir))[plan.num_warm_up :]
     seconds = sum(row["seconds"] for row in rows)
     return Speed(
@@ -190,14 +192,14 @@ def measure_ours(plan: Plan, part: Part, dataset: Path, run_dir: Path) -> Speed:
 
 
 class _Watch:
-    """Says when the steps that count have had their time; that begins with the last step that does not count."""
+    """Decides when the time of the counted steps is over; it starts with the last step that is not counted."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._num_done = 0
         self._until = float("inf")
 
-    def hear(self, num_done: int, _num_steps: int, _values: dict[str, Any]) -> None:
+    def record(self, num_done: int, _num_steps: int, _values: dict[str, Any]) -> None:
         self._num_done = num_done
         if num_done == self._plan.num_warm_up:
             self._until = time.monotonic() + self._plan.seconds_of_steps
@@ -208,7 +210,7 @@ class _Watch:
 
 
 def measure_open_clip(plan: Plan, part: Part) -> Speed:
-    """Let open_clip's own loop train on one batch again and again."""
+    """Measure open_clip's own loop, training on the same batch repeatedly."""
     clip = load_clip(ModelSource(part.architecture), device=plan.device)
     if plan.device.type == "cuda":  # as `open_clip_train` does
         torch.backends.cuda.matmul.allow_tf32 = True
@@ -232,7 +234,7 @@ def measure_open_clip(plan: Plan, part: Part) -> Speed:
 
 
 def result_of(plan: Plan) -> dict[str, Any]:
-    """Plain values for gpu.json."""
+    """The content of gpu.json."""
     cores = len(os.sched_getaffinity(0))
     name = torch.cuda.get_device_name() if plan.device.type == "cuda" else "CPU"
     return {
@@ -246,21 +248,21 @@ def result_of(plan: Plan) -> dict[str, Any]:
 
 
 def table_of(plan: Plan) -> Table:
-    """The speeds, ours beside open_clip's of the same architecture, compiled as ours is."""
-    table = Table("model", "what", "images a step", "images/s", "× open_clip", "waiting", "memory", "steps")
+    """The speeds, with the ratio of ours to open_clip's of the same architecture, compiled or not as ours."""
+    table = Table("model", "what", "images per step", "images/s", "× open_clip", "waiting", "memory", "steps")
     reference = {
         (speed.part.architecture, speed.part.compiled): speed.images_per_s
         for speed in plan.speeds
         if speed.part.what == "open_clip"
     }
     for speed in sorted(plan.speeds, key=lambda speed: plan.parts.index(speed.part)):
-        part, beside = speed.part, reference.get((speed.part.architecture, speed.part.compiled))
+        part, stock = speed.part, reference.get((speed.part.architecture, speed.part.compiled))
         table.add_row(
             part.architecture,
             part.what + (", compiled" if part.compiled else ""),
             f"{part.num_images:,}",
             f"{speed.images_per_s:,.0f}",
-            "" if beside is None or part.what == "open_clip" else f"{speed.images_per_s / beside:.2f}",
+            "" if stock is None or part.what == "open_clip" else f"{speed.images_per_s / stock:.2f}",
             "" if speed.waiting is None else f"{100 * speed.waiting:.1f} %",
             "" if speed.memory_gb is None else f"{speed.memory_gb:.1f} GB",
             f"{speed.num_steps:,}",
@@ -269,7 +271,7 @@ def table_of(plan: Plan) -> Table:
 
 
 def plan_of(arguments: argparse.Namespace) -> Plan:
-    """What the command line asks for."""
+    """The plan that the command line asks for."""
     sizes = {"ViT-B-32": arguments.batch_size, "ViT-L-14": arguments.large_batch_size}
     parts = [part for part in parts_of(sizes) if arguments.compile or not part.compiled]
     if arguments.quick:
@@ -289,17 +291,19 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m bench.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--minutes", type=float, default=7.5, help="for everything")
-    parser.add_argument("--seconds", type=float, default=12.0, help="of steps that count, for each part")
-    parser.add_argument("--batch-size", type=int, default=1024, help="images a step of ViT-B-32")
-    parser.add_argument("--large-batch-size", type=int, default=128, help="images a step of ViT-L-14")
+    parser.add_argument("--minutes", type=float, default=7.5, help="total time")
+    parser.add_argument("--seconds", type=float, default=12.0, help="time of the counted steps of each part")
+    parser.add_argument("--batch-size", type=int, default=1024, help="images per step of ViT-B-32")
+    parser.add_argument("--large-batch-size", type=int, default=128, help="images per step of ViT-L-14")
     parser.add_argument("--num-views", type=int, default=50_000)
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="measure compiled too")
-    parser.add_argument("--quick", action="store_true", help="a small model and a few steps, to see that it works")
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, default=True, help="also measure compiled models"
+    )
+    parser.add_argument("--quick", action="store_true", help="a small model and a few steps, to check that it works")
     parser.add_argument("--out", type=Path, default=os.environ.get("OUT"), help="folder for gpu.json")
     options = parser.parse_args(arguments)
     if options.device != "cpu" and not torch.cuda.is_available():
-        parser.error("torch finds no CUDA device here; try --quick --device cpu")
+        parser.error("torch finds no CUDA device; try --quick --device cpu")
     plan = plan_of(options)
 
     def write_result() -> None:
@@ -310,13 +314,13 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ["DESIGNCLIP_CACHE"] = str(Path(temporary) / "cache")
         folder = Path(temporary) / "drawn"
         folder.mkdir()
-        measure(plan, folder, lambda doing: print(doing, file=sys.stderr, flush=True), write_result)
+        measure(plan, folder, lambda message: print(message, file=sys.stderr, flush=True), write_result)
     write_result()
     out = Console(width=None if sys.stdout.isatty() else 120)
     out.print(f"{result_of(plan)['device']}, torch {torch.__version__}, bf16")
     out.print(table_of(plan))
-    for why in plan.left_out:
-        out.print(f"left out: {why}")
+    for reason in plan.left_out:
+        out.print(f"left out: {reason}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How fast grants become rows, against a bare parse of the same bytes in the same run.
+"""Speed at which grants become rows, against only parsing the same bytes in the same run.
 
     python -m bench.grants [FOLDER OF REAL PATENTS] [--rounds N]
 
 The reference is `lxml.etree.fromstring` over every design document of the folder; v2.5 documents, which do not parse
-without their entities, are left out of both. The two take turns, and the best of the rounds counts, in seconds of the
-processor. For `ratio` the caches of recurring symbols and sentences are emptied before each round; `ratio_warm` is what
-a stage reaches after its first weeks. Prints one JSON line.
+without their entities, are excluded from both. The two take turns, and the processor time of the best round counts. For
+`ratio`, the caches of recurring symbols and sentences are emptied before each round; `ratio_warm` is what a stage
+reaches after its first weeks. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def design_documents(folder: Path) -> Iterator[bytes]:
 
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of each member of a tar or ZIP archive."""
     if path.suffix.lower() == ".tar":
         with tarfile.open(path) as archive:
             for entry in archive:
@@ -53,8 +54,8 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
             yield from ((name, archive.read(name)) for name in archive.namelist())
 
 
-def forget() -> None:
-    """Empty the caches of recurring symbols and sentences, so that no round profits from the one before."""
+def clear_caches() -> None:
+    """Empty the caches of recurring symbols and sentences, so that no round benefits from the previous one."""
     for module in (classes, references, st36, viewpoints):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
@@ -62,6 +63,7 @@ def forget() -> None:
 
 
 def seconds_of(work: Callable[[bytes], object], documents: list[bytes]) -> float:
+    """Seconds of processor time that `work` takes for all documents."""
     started = time.process_time()
     for document in documents:
         work(document)
@@ -73,7 +75,7 @@ def _parse(document: bytes) -> object:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=_DEFAULT)
     parser.add_argument("--rounds", type=int, default=25)
     arguments = parser.parse_args()
@@ -83,7 +85,7 @@ def main() -> None:
     warm: list[float] = []
     for _ in range(arguments.rounds):
         bare.append(seconds_of(etree.fromstring, documents))
-        forget()
+        clear_caches()
         cold.append(seconds_of(_parse, documents))
         warm.append(seconds_of(_parse, documents))
     result = {

@@ -1,13 +1,13 @@
-"""How fast views become model-ready tensors, against open_clip's own transform over the same bytes in the same run.
+"""Speed at which views become model-ready tensors, against open_clip's own transform of the same bytes in the same run.
 
     python -m bench.loader [--num-views 1000000] [--batch-size 32] [--seconds 20]
 
-Writes a dataset of drawn views (`bench.drawn_views`), and reads batches as `designclip` trains: views and captions
-drawn by class, cropped, brought to 224 px, captions tokenised. The reference is what open_clip trains with: Pillow,
-torchvision's random crop with bicubic resizing, and open_clip's tokenizer. The two take turns, each on one thread, in
-seconds of the processor. "ready" ends in float32 of three channels, "grey" in the 8-bit images that are normalised
-where the model is. Start-up is measured twice, in seconds of the clock: the first writes the cache, every later one
-maps it. Prints one JSON line.
+Writes a dataset of drawn views (`bench.drawn_views`), and reads batches as for training `designclip`: views and
+captions sampled by class, images cropped and resized to 224 px, captions tokenised. The reference is what open_clip
+trains with: Pillow, torchvision's random crop with bicubic resizing, and open_clip's tokenizer. The loaders take turns,
+each on one thread; processor time counts. "ready" ends in float32 of three channels, "grey" in 8-bit images that are
+normalised on the model's device. Start-up is measured twice in wall time: the first one writes the cache, later ones
+map it. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _MIN_AREA = 0.9
 
 
 def start(folder: Path, batch_size: int) -> tuple[Views, Sampler, float]:
-    """All that stands before the first step, and its seconds."""
-    begun = time.perf_counter()
+    """Everything that happens before the first step, and its wall seconds."""
+    started = time.perf_counter()
     views = read_views(open_dataset(folder), "train", mapped_from_bytes=1)
     sampler = Sampler(
         classes=views.class_ids(USPC),
@@ -55,13 +55,13 @@ def start(folder: Path, batch_size: int) -> tuple[Views, Sampler, float]:
         seed=0,
     )
     sampler.other_views(sampler.rows(0), 0)
-    return views, sampler, time.perf_counter() - begun
+    return views, sampler, time.perf_counter() - started
 
 
 def race(views: Views, sampler: Sampler, *, seconds: float) -> dict[str, float]:
-    """Samples a second of each loader, taking turns for so many seconds in all."""
-    plain = open_clip.get_tokenizer("ViT-B-32")
-    quick = fast_tokenizer(plain)
+    """Samples per second of each loader; they take turns for `seconds` in total."""
+    stock_tokenizer = open_clip.get_tokenizer("ViT-B-32")
+    own_tokenizer = fast_tokenizer(stock_tokenizer)
     transform = open_clip.image_transform(224, is_train=True, aug_cfg={"scale": (_MIN_AREA, 1.0)})
     preprocess = Preprocess(
         size_px=(224, 224),
@@ -71,12 +71,13 @@ def race(views: Views, sampler: Sampler, *, seconds: float) -> dict[str, float]:
         resize_mode="shortest",
     )
 
+    # The loaders: all read the same rows at the same step.
     def plan(step: int) -> tuple[list[int], np.ndarray]:
         return sampler.rows(step).tolist(), batch_draws(step, num_rows=sampler.num_rows, num_draws=4, seed=0)
 
     def grey(step: int) -> torch.Tensor:
         rows, draws = plan(step)
-        quick(views.texts_of(rows, "shape_or_function", draws[:, 3]))
+        own_tokenizer(views.texts_of(rows, "shape_or_function", draws[:, 3]))
         return images.read_grey(rows, draws[:, :3], min_area=_MIN_AREA)
 
     def ready(step: int) -> torch.Tensor:
@@ -84,21 +85,21 @@ def race(views: Views, sampler: Sampler, *, seconds: float) -> dict[str, float]:
 
     def reference(step: int) -> torch.Tensor:
         rows, draws = plan(step)
-        plain(views.texts_of(rows, "shape_or_function", draws[:, 3]))
+        stock_tokenizer(views.texts_of(rows, "shape_or_function", draws[:, 3]))
         return torch.stack([transform(Image.open(io.BytesIO(views.images[row]))) for row in rows])
 
     loaders: dict[str, Callable[[int], torch.Tensor]] = {"ready": ready, "grey": grey, "reference": reference}
     spent, num_steps = dict.fromkeys(loaders, 0.0), dict.fromkeys(loaders, 0)
     with contextlib.closing(ImageReader(views, preprocess, num_workers=1)) as images:
         for load in loaders.values():
-            load(0)  # words are remembered, threads are started
+            load(0)  # fills the tokenizers' caches, starts threads
         until = time.perf_counter() + seconds
         step = 1
         while time.perf_counter() < until:
             for name, load in loaders.items():
-                begun = time.process_time()
+                started = time.process_time()
                 load(step)
-                spent[name] += time.process_time() - begun
+                spent[name] += time.process_time() - started
                 num_steps[name] += 1
             step += 1
     speeds = {name: num_steps[name] * sampler.num_rows / spent[name] for name in loaders}
@@ -115,7 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num-views", type=int, default=100_000)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long the loaders race, together")
+    parser.add_argument("--seconds", type=float, default=20.0, help="total time of all loaders")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
@@ -124,7 +125,7 @@ def main() -> None:
         folder.mkdir()
         write_dataset(folder, arguments.num_views)
         *_, first_start_s = start(folder, arguments.batch_size)
-        os.sync()  # what was written is on the disk, and making room in memory for the race costs nothing
+        os.sync()  # so that dirty pages are not written back during the measurement
         views, sampler, start_s = start(folder, arguments.batch_size)
         sizes = [len(views.images.view(row)) for row in range(min(1000, len(views)))]
         result: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""open_clip's own training, which the project's is compared with.
+"""open_clip's own training, with which the project's training is compared.
 
-The loop is `train_one_epoch` of `open_clip_train` itself, with the loss, the optimiser and the settings that its
-`main` gives it; it reads from memory, or from a table of image files as its `--dataset-type csv` does.
+The loop is `train_one_epoch` of `open_clip_train` itself, with the loss, optimizer and settings that its `main` passes
+to it. It reads from memory, or from image files as with `--dataset-type csv`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class OpenClipTraining:
     """A model under open_clip's own training.
 
     Attributes:
-        model: open_clip model whose forward gives a dict.
-        is_fused: Whether AdamW goes through the weights in one pass; `open_clip_train` leaves that to torch, which does
-            not do so on a CPU.
+        model: An open_clip model whose forward pass returns a dict.
+        is_fused: Whether to use the fused AdamW; if not, torch decides, as in `open_clip_train`; on a CPU it does not.
         precision: "fp32" or "bf16".
+        optimizer: The optimizer.
     """
 
     model: nn.Module
@@ -46,14 +46,17 @@ class OpenClipTraining:
 
     @property
     def device(self) -> torch.device:
+        """Device of the weights."""
         weight: Any = next(self.model.parameters())
         return torch.device(weight.device)
 
     def take_steps(self, batches: Iterable[Pairs], *, num_steps: int, batch_size: int) -> float:
-        """Seconds of so many steps of `train_one_epoch`, loading, if there is any, included.
+        """Seconds of `num_steps` steps of `train_one_epoch`, including any loading of batches.
 
         Args:
-            batches: At least `num_steps`, each of `batch_size` pairs.
+            batches: At least `num_steps` batches of `batch_size` pairs each.
+            num_steps: Number of steps.
+            batch_size: Pairs per step.
         """
         loader: Any = _Loader(iter(batches), num_steps, batch_size)
         data = {"train": SimpleNamespace(dataloader=loader, set_epoch=lambda _epoch: None)}
@@ -73,19 +76,19 @@ class OpenClipTraining:
             wandb=False,
         )
         _wait_for(self.device)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         train_one_epoch(self.model, data, loss, 0, self.optimizer, None, None, None, settings)
         _wait_for(self.device)
-        return time.perf_counter() - begun
+        return time.perf_counter() - started
 
     def take_unequal_step(self, images: torch.Tensor, tokens: torch.Tensor) -> float:
-        """Seconds of a step that encodes more images than texts, and compares the first images with the texts.
+        """Seconds of a step that encodes more images than texts, and compares only the first images with the texts.
 
-        The same arithmetic as `take_steps`, which cannot do this: what towers, loss and optimiser cost by themselves.
+        The arithmetic is that of `take_steps`, which cannot do this: the cost of towers, loss and optimizer alone.
         """
         model: Any = self.model
         _wait_for(self.device)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         model.train()
         self.optimizer.zero_grad()
         with get_autocast("amp_bf16" if self.precision == "bf16" else "fp32", self.device.type)():
@@ -95,11 +98,11 @@ class OpenClipTraining:
         (loss + 0.0 * image_features.sum()).backward()
         self.optimizer.step()
         _wait_for(self.device)
-        return time.perf_counter() - begun
+        return time.perf_counter() - started
 
 
 def build_optimizer(model: nn.Module, *, is_fused: bool) -> torch.optim.AdamW:
-    """AdamW with the groups and the numbers that `open_clip_train` has for a ViT."""
+    """AdamW with the parameter groups and hyperparameters that `open_clip_train` uses for a ViT."""
     named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     undecayed = {
         name
@@ -114,7 +117,7 @@ def build_optimizer(model: nn.Module, *, is_fused: bool) -> torch.optim.AdamW:
 
 
 class _Loader:
-    """What `train_one_epoch` takes for a loader: some batches of a stream that goes on behind them."""
+    """A loader for `train_one_epoch`: the next batches of a stream, which continues after them."""
 
     def __init__(self, batches: Iterator[Pairs], num_batches: int, batch_size: int) -> None:
         self._batches = batches
@@ -144,13 +147,13 @@ class ImageFiles(Dataset[Pairs]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, place: int) -> Pairs:
-        image = self._transform(Image.open(str(self._paths[place])))
-        return image, self._tokenizer([self._captions[place]])[0]
+    def __getitem__(self, index: int) -> Pairs:
+        image = self._transform(Image.open(str(self._paths[index])))
+        return image, self._tokenizer([self._captions[index]])[0]
 
 
 def read_files(files: ImageFiles, *, batch_size: int, num_workers: int) -> Iterator[Pairs]:
-    """Shuffled batches without end, by the loader that `open_clip_train` builds for such files."""
+    """Endless shuffled batches, from a loader like the one that `open_clip_train` builds for such files."""
     loader = DataLoader(
         files, batch_size, shuffle=True, num_workers=num_workers, drop_last=True, persistent_workers=num_workers > 0
     )

@@ -1,11 +1,11 @@
-"""How fast exact ranks come, against sorting every row of the similarity in the same run.
+"""Speed of computing exact ranks, against sorting every row of the similarity matrix in the same run.
 
     python -m bench.retrieval [--num N] [--dim D] [--rounds N] [--no-reference]
 
-Each of N queries looks for its one right candidate among N, under features of unit length drawn at random; half of the
-candidates are doubled, so that scores tie. The reference makes the whole similarity, sorts each row
-(`torch.argsort`) and looks up the right candidate. Each method runs in a process of its own, whose peak memory counts;
-the ranks of the two are compared. Prints one JSON line.
+Each of N queries has one right candidate among N. Features are random and of unit length; every candidate occurs twice,
+so that scores tie. The reference computes the whole similarity matrix, sorts each row (`torch.argsort`) and looks up
+the right candidate. Each method runs in its own process, whose peak memory is measured; the ranks of both are compared.
+Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ METHODS = ("counting", "argsort")
 
 
 def draw_features(num: int, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Queries and candidates: (num, dim) float32 each, unit length; each candidate stands twice."""
+    """Queries and candidates: (num, dim) float32 each, unit length; each candidate occurs twice."""
     generator = torch.Generator().manual_seed(0)
     queries, gallery = (torch.nn.functional.normalize(torch.randn(num, dim, generator=generator)) for _ in range(2))
     gallery[num // 2 : 2 * (num // 2)] = gallery[: num // 2]
@@ -34,18 +34,19 @@ def draw_features(num: int, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def ranks_by_counting(queries: torch.Tensor, gallery: torch.Tensor) -> np.ndarray:
+    """(num,) rank of the right candidate of each query, from 1, computed by the project."""
     groups = np.arange(len(queries))
     return best_ranks(scores_of_features(queries, gallery), Answers.by_group(groups, groups), len(gallery))
 
 
 def ranks_by_argsort(queries: torch.Tensor, gallery: torch.Tensor) -> np.ndarray:
-    """Place of the right candidate in the sorted row; which of two equals comes first is left to the sort."""
+    """(num,) rank of the right candidate of each query, from 1; the order of ties is left to the sort."""
     order = torch.argsort(queries @ gallery.T, dim=1, descending=True)
     return (order == torch.arange(len(queries))[:, None]).int().argmax(dim=1).numpy() + 1
 
 
 def run(method: str, num: int, dim: int) -> None:
-    """One method once: seconds, peak memory above that of the features, and ranks in short, as one JSON line."""
+    """Run one method once; prints seconds, peak memory, its growth since the features, and the median rank as JSON."""
     queries, gallery = draw_features(num, dim)
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
@@ -65,7 +66,7 @@ def run(method: str, num: int, dim: int) -> None:
 
 
 def measure(method: str, num: int, dim: int, rounds: int) -> dict[str, float]:
-    """The best of some rounds, each in a fresh process."""
+    """The fastest of `rounds` rounds, each in a new process."""
     command = [sys.executable, "-m", "bench.retrieval", "--only", method, "--num", str(num), "--dim", str(dim)]
     results = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(rounds)]
     return min(results, key=lambda result: result["seconds"])
@@ -76,7 +77,11 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=20_000)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--no-reference", action="store_true", help="counting alone, for sizes that no sort can hold")
+    parser.add_argument(
+        "--no-reference",
+        action="store_true",
+        help="measure only our method, for sizes whose matrix does not fit into memory",
+    )
     parser.add_argument("--only", choices=METHODS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only:

@@ -1,10 +1,10 @@
-"""How fast a week's grants become a Parquet file, against a bare parse of the same XML in the same run.
+"""Speed at which a week's grants become a Parquet file, against only parsing the same XML in the same run.
 
     python -m bench.stages [--patents N]
 
-Draws a week of patents, keeps its archive, and runs the stage "grants": read the archive, parse, write. Reference:
-`lxml.etree.fromstring` over the same documents, read beforehand. Seconds of the processor, best of three. Prints one
-JSON line.
+Draws a week of patents, keeps its archive, and runs the stage "grants": read the archive, parse, write. The reference
+is `lxml.etree.fromstring` over the same documents, already in memory. The processor time of the best of three rounds
+counts. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ROUNDS = 3
 
 
 def best_seconds(work: Callable[[], object]) -> float:
-    """Least processor time of a few rounds, in seconds."""
+    """Seconds of processor time of the fastest of a few rounds."""
     seconds = []
     for _ in range(_ROUNDS):
         started = time.process_time()
@@ -41,12 +41,12 @@ def best_seconds(work: Callable[[], object]) -> float:
 
 
 def measure(num_patents: int) -> dict[str, float]:
-    """Draw, run, compare."""
-    with tempfile.TemporaryDirectory() as place:
+    """Draw the week, run the stage and the reference, and compare."""
+    with tempfile.TemporaryDirectory() as temporary:
         config = SpecimenConfig(num_patents=num_patents, drawing_scale=0.1, workers=2)
-        write_week(Path(place), "I20240102", config, truth=False)
-        folder = DataFolder(Path(place) / "data")
-        (week,) = list_weeks(place)
+        write_week(Path(temporary), "I20240102", config, truth=False)
+        folder = DataFolder(Path(temporary) / "data")
+        (week,) = list_weeks(temporary)
         keep_archive(folder, week, ArchivesConfig())
         with folder.open(kept_path(folder, week.week)) as archive:
             documents = [
@@ -58,14 +58,14 @@ def measure(num_patents: int) -> dict[str, float]:
             folder.remove(table_path(folder, "grants", week.week))
             parse_archive(folder, week.week)
 
-        of_stage = best_seconds(run_stage)
-        of_parse = best_seconds(lambda: [etree.fromstring(document) for document in documents])
+        stage_s = best_seconds(run_stage)
+        parse_s = best_seconds(lambda: [etree.fromstring(document) for document in documents])
     return {
         "num_patents": num_patents,
-        "patents_per_s": round(num_patents / of_stage, 1),
-        "ms_a_patent": round(1000 * of_stage / num_patents, 3),
-        "bare_parse_ms_a_patent": round(1000 * of_parse / num_patents, 3),
-        "ratio": round(of_stage / of_parse, 2),
+        "patents_per_s": round(num_patents / stage_s, 1),
+        "ms_a_patent": round(1000 * stage_s / num_patents, 3),
+        "bare_parse_ms_a_patent": round(1000 * parse_s / num_patents, 3),
+        "ratio": round(stage_s / parse_s, 2),
     }
 
 

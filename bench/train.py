@@ -1,21 +1,21 @@
-"""What a training step costs on the CPU, beside open_clip's own over the same pictures in the same run.
+"""Cost of a training step on the CPU, against open_clip's own step over the same images in the same run.
 
     python -m bench.train [--seconds 240] [--batch-size 32] [--architecture ViT-B-32] [--precision bf16]
         [--only clip open_clip_train]
 
-Draws a dataset (`bench.drawn_views`) and lets these take turns, a step each, until the time is over:
+Draws a dataset (`bench.drawn_views`) and lets these contestants take turns, one step each, until the time is over:
 
-    designclip       the preset of that name: B pairs and another view of each, 2B images and B captions, from the
-                     dataset's files to the optimiser's step
-    open_clip_2B     open_clip's step over 2B pairs that lie in memory, with the optimiser in one pass that we use too
-    same_inputs      the towers, open_clip's loss and that optimiser over the very 2B images and B captions
-    clip             the preset of that name: B pairs, from the dataset's files to the optimiser's step
-    open_clip_train  `train_one_epoch` of open_clip_train over B pairs from image files, its own loader and optimiser
-    open_clip_B      open_clip's step over B pairs that lie in memory, with the optimiser in one pass
+    designclip       the preset `designclip`: B pairs and another view of each, that is 2B images and B captions, from
+                     the dataset's files to the optimizer step
+    open_clip_2B     open_clip's step over 2B pairs in memory, with the fused optimizer that we use, too
+    same_inputs      the towers, open_clip's loss and the fused optimizer over 2B images and B captions
+    clip             the preset `clip`: B pairs, from the dataset's files to the optimizer step
+    open_clip_train  `train_one_epoch` of open_clip_train over B pairs from image files, its own loader and optimizer
+    open_clip_B      open_clip's step over B pairs in memory, with the fused optimizer
 
-Medians of the seconds of a step; the first round is not counted. Ours share one model and open_clip's another.
-`designclip_ratio` is designclip / open_clip_2B, cheaper below 1; `clip_ratio` the samples a second of clip over those
-of open_clip_train, faster above 1. Prints one JSON line.
+Reports medians of the seconds per step; the first round is not counted. Our contestants share one model, open_clip's
+another. `designclip_ratio` is designclip / open_clip_2B, so ours is cheaper below 1; `clip_ratio` is the samples per
+second of clip / those of open_clip_train, so ours is faster above 1. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -44,10 +44,9 @@ from model.dataset.images import ImageReader
 from model.dataset.views import Views, read_views
 from model.training.config import TrainConfig
 
-_NUM_FILES = 512  # views that are image files too, for open_clip_train
-
+_NUM_FILES = 512  # views that are also written as image files, for open_clip_train
 _RATED = ("clip", "open_clip_train")
-_RATIOS = {  # name → racers whose seconds are divided
+_RATIOS = {  # name → contestants whose seconds are divided
     "designclip_ratio": ("designclip", "open_clip_2B"),
     "designclip_to_same_inputs": ("designclip", "same_inputs"),
     "clip_ratio": ("open_clip_train", "clip"),
@@ -55,11 +54,11 @@ _RATIOS = {  # name → racers whose seconds are divided
 }
 
 Step = Callable[[], float]
-"""Takes a step; its seconds."""
+"""Takes one step and returns its seconds."""
 
 
 def write_files(views: Views, folder: Path, clip: Clip) -> ImageFiles:
-    """Some views as image files, and how open_clip_train reads them: Pillow, a random crop, bicubic resizing."""
+    """Write some views as image files, which are read as by open_clip_train: Pillow, random crop, bicubic resizing."""
     rows = range(min(_NUM_FILES, len(views)))
     paths = [folder / f"{row}.jpg" for row in rows]
     for row, path in zip(rows, paths, strict=True):
@@ -71,15 +70,16 @@ def write_files(views: Views, folder: Path, clip: Clip) -> ImageFiles:
 
 
 def read_pairs(views: Views, clip: Clip, num_pairs: int) -> Pairs:
-    """The first views as they enter a model."""
+    """The first views and their captions, preprocessed for a model."""
     rows = range(num_pairs)
     with contextlib.closing(ImageReader(views, clip.preprocess, num_workers=1)) as images:
         return images.read(rows), fast_tokenizer(clip.tokenizer)(views.texts_of(rows, "text", [0.0] * num_pairs))
 
 
 @contextlib.contextmanager
-def racers(folder: Path, arguments: argparse.Namespace) -> Iterator[dict[str, Step]]:
-    """Name → step of everything that is measured."""
+def contestants(folder: Path, arguments: argparse.Namespace) -> Iterator[dict[str, Step]]:
+    """Context manager: name → step of each contestant."""
+    # One model for our steps and one for open_clip's, which has a fused and an unfused optimizer.
     batch_size = arguments.batch_size
     views = read_views(open_dataset(folder), "train")
     clip = load_clip(ModelSource(arguments.architecture))
@@ -87,6 +87,7 @@ def racers(folder: Path, arguments: argparse.Namespace) -> Iterator[dict[str, St
     stock_model = load_clip(ModelSource(arguments.architecture)).model
     fused = OpenClipTraining(stock_model, is_fused=True, precision=arguments.precision)
     stock = OpenClipTraining(stock_model, is_fused=False, precision=arguments.precision)
+    # The same views in memory and as image files.
     images, tokens = read_pairs(views, clip, 2 * batch_size)
     files = read_files(
         write_files(views, folder / "files", clip), batch_size=batch_size, num_workers=arguments.num_workers
@@ -117,7 +118,7 @@ def racers(folder: Path, arguments: argparse.Namespace) -> Iterator[dict[str, St
 
 
 def race(steps: dict[str, Step], *, seconds: float) -> dict[str, list[float]]:
-    """Name → seconds of each step; a round begins while time is left, and there are at least two."""
+    """Name → seconds of each step after the first round. Rounds start while time is left; there are at least two."""
     taken: dict[str, list[float]] = {name: [] for name in steps}
     until = time.perf_counter() + seconds
     num_rounds = 0
@@ -133,19 +134,21 @@ def main() -> None:
     parser.add_argument("--architecture", default="ViT-B-32")
     parser.add_argument("--batch-size", type=int, default=32, help="B")
     parser.add_argument("--precision", default="bf16", choices=("bf16", "fp32"))
-    parser.add_argument("--num-workers", type=int, default=2, help="threads and processes that read images")
+    parser.add_argument("--num-workers", type=int, default=2, help="threads or processes that read images")
     parser.add_argument("--num-views", type=int, default=4000)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="racers; without the others there are more rounds")
-    parser.add_argument("--seconds", type=float, default=240.0, help="how long they take turns, the last round apart")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="measure only these contestants, in more rounds")
+    parser.add_argument("--seconds", type=float, default=240.0, help="time after which no further round starts")
     arguments = parser.parse_args()
+    # Measure.
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["DESIGNCLIP_CACHE"] = str(Path(temporary) / "cache")
         folder = Path(temporary) / "drawn"
         folder.mkdir()
         write_dataset(folder, arguments.num_views)
-        with racers(folder, arguments) as steps:
+        with contestants(folder, arguments) as steps:
             wanted = {name: step for name, step in steps.items() if name in (arguments.only or steps)}
             taken = race(wanted, seconds=arguments.seconds)
+    # Summarise.
     medians = {name: statistics.median(values) for name, values in taken.items()}
     batch_size = arguments.batch_size
     result = {

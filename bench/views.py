@@ -1,11 +1,11 @@
-"""How well and how fast sheets are split, against RapidOCR over the whole page in the same run.
+"""Accuracy and speed of splitting sheets, against RapidOCR over the whole page in the same run.
 
     python -m bench.views [FOLDER OF REAL PATENTS] [--num-raced 24] [--held-out]
 
-Every sheet of `truth/dev.jsonl` is split alone, without its grant, and scored by `truth/score_views.py` in all its
-groups. `--held-out` scores only every third patent, which no setting was tuned on. A view is right where its box meets
-the truth (IoU 0.75) and its label is the one printed. The reference reads the page as a thumbnail of 1500 pixels, once,
-which finds text and cuts no figure; the two take turns over the same sheets, on one core, in seconds of the processor,
+Every sheet of `truth/dev.jsonl` is split without its grant and scored by `truth/score_views.py` in each group of
+sheets. `--held-out` scores only every third patent; no setting was tuned on those. A view is right if its box matches
+the truth (IoU 0.75) and its label is the printed one. The reference reads the page once as a thumbnail of 1500 pixels,
+which finds text but does not cut figures. The two take turns over the same sheets on one core; processor time counts,
 decoding included. Prints one JSON line.
 """
 
@@ -41,7 +41,7 @@ _IOU = 0.75
 
 
 def sheets_of(folder: Path, truths: list[dict[str, Any]]) -> dict[str, bytes]:
-    """File of each truth → bytes of its TIFF."""
+    """File name in each truth → bytes of its TIFF."""
     found = {name: (folder / name).read_bytes() for t in truths if (name := t["file"]).startswith("sheets/")}
     wanted = {Path(t["file"]).name: t["file"] for t in truths if t["file"] not in found}
     for archive in sorted((folder / "redbook").iterdir()):
@@ -53,6 +53,7 @@ def sheets_of(folder: Path, truths: list[dict[str, Any]]) -> dict[str, bytes]:
 
 
 def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of each member of a tar or ZIP archive."""
     if archive.suffix.lower() == ".tar":
         with tarfile.open(archive) as tar:
             yield from ((i.name, s.read()) for i in tar if (s := tar.extractfile(i)) is not None)
@@ -62,6 +63,7 @@ def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _scorer(folder: Path) -> ModuleType:
+    """The scoring script that comes with the truth, as a module."""
     spec = importlib.util.spec_from_file_location("score_views", folder / "truth" / "score_views.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -70,7 +72,7 @@ def _scorer(folder: Path) -> ModuleType:
 
 
 def accuracy(truths: list[dict[str, Any]], splits: dict[str, SplitSheet], scorer: ModuleType) -> dict[str, Any]:
-    """Figures of every group, in the scorer's own terms."""
+    """Scores of every group of sheets, as the scorer summarises them."""
     groups: dict[str, Counter[str]] = {}
     for truth in truths:
         score = scorer.score_sheet(truth, _as_prediction(splits[truth["file"]]), _IOU)
@@ -81,12 +83,13 @@ def accuracy(truths: list[dict[str, Any]], splits: dict[str, SplitSheet], scorer
 
 
 def _as_prediction(split: SplitSheet) -> dict[str, Any]:
+    """A split sheet in the form that the scorer reads."""
     figures = [{"label": figure.label, "figure_box": list(figure.box)} for figure in split.figures]
     return {"figures": figures, "rotation_cw_to_upright": split.rotation_cw}
 
 
 def confidence(truths: list[dict[str, Any]], splits: dict[str, SplitSheet], scorer: ModuleType) -> dict[str, float]:
-    """Share of views that carry a flag, and how many of the others are right."""
+    """Share of views with a flag, and share of right views among the others."""
     flags: Counter[str] = Counter()
     num_views = num_flagged = num_clear_right = 0
     for truth in truths:
@@ -110,7 +113,7 @@ def confidence(truths: list[dict[str, Any]], splits: dict[str, SplitSheet], scor
 
 
 def race(sheets: list[bytes]) -> dict[str, float]:
-    """Sheets a second of both, and how many times faster the splitter is."""
+    """Sheets per second of both, and how many times faster the splitter is."""
     from rapidocr_onnxruntime import RapidOCR
 
     engine = RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1, use_cls=False)
@@ -126,7 +129,7 @@ def race(sheets: list[bytes]) -> dict[str, float]:
 
     seconds = {reference: 0.0, splitter: 0.0}
     for run in seconds:
-        run(sheets[0])  # models are loaded, threads are started
+        run(sheets[0])  # loads models, starts threads
     for data in sheets:
         for run in seconds:
             start = time.process_time()
@@ -143,8 +146,10 @@ def race(sheets: list[bytes]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=_DEFAULT)
-    parser.add_argument("--num-raced", type=int, default=24, help="sheets that both run over, drawn at random")
-    parser.add_argument("--held-out", action="store_true", help="score every third patent alone")
+    parser.add_argument(
+        "--num-raced", type=int, default=24, help="number of sheets, drawn at random, on which speed is measured"
+    )
+    parser.add_argument("--held-out", action="store_true", help="score only every third patent")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     with (arguments.folder / "truth" / "dev.jsonl").open(encoding="utf-8") as lines:

@@ -1,10 +1,10 @@
-"""What each stage from archives to dataset costs a sheet or view, against the splitting of sheets in the same run.
+"""Cost of each stage from archives to dataset per sheet or view, against splitting sheets in the same run.
 
     python -m bench.walk [--source FOLDER] [--patents N]
 
-Walks the weekly archives of a folder, or three drawn weeks, one stage after the other in one process. The first week
-warms up and is not counted. Seconds of the processor. Prints one JSON line; docs/write_scale.py reckons with its
-figures.
+Runs all stages over the weekly archives of a folder, or over three drawn weeks, one after the other in one process. The
+first week warms up and is not counted. Measures processor time. Prints one JSON line; docs/write_scale.py estimates
+with its values.
 """
 
 from __future__ import annotations
@@ -38,20 +38,21 @@ ResultT = TypeVar("ResultT")
 
 
 def timed(work: Callable[[], ResultT]) -> tuple[float, ResultT]:
-    """Processor time of some work in seconds, and its result."""
+    """Seconds of processor time that some work takes, and its result."""
     started = time.process_time()
     result = work()
     return time.process_time() - started, result
 
 
 def measure(source: str) -> dict[str, object]:
-    """Walk and count."""
+    """Run the stages over the weeks of `source`, and divide their time by what they made."""
     prepare_worker()
-    with tempfile.TemporaryDirectory() as place:
-        folder = DataFolder(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = DataFolder(temporary)
         seconds = dict.fromkeys(WEEKLY_STAGES, 0.0)
         num_sheets = num_patents = 0
         weeks = list_weeks(source)
+        # The weekly stages, one week after the other.
         for i, archive in enumerate(weeks):
             calls: dict[str, Callable[[], object]] = {
                 "archives": lambda archive=archive: keep_archive(folder, archive, ArchivesConfig()),
@@ -64,6 +65,7 @@ def measure(source: str) -> dict[str, object]:
                 seconds = {stage: seconds[stage] + taken[stage] for stage in seconds}
                 num_sheets += split_archive(folder, archive.week, ViewsConfig()).tally("sheets").num_out
                 num_patents += parse_archive(folder, archive.week).tally("grants").num_out
+        # The dataset of all weeks.
         names = [archive.week for archive in weeks]
         of_dataset, _ = timed(lambda: build_dataset(folder, names, DatasetConfig()))
         views = [Path(table_path(folder, "views", week)) for week in names]

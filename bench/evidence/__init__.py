@@ -1,4 +1,4 @@
-"""Whether each part of DesignCLIP does what it claims, on drawn patents of known classes.
+"""Tests the claims made for each part of DesignCLIP, on drawn patents of known classes.
 
 python -m bench.evidence --out DIR [--scale small|large]
 """

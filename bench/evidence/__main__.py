@@ -1,8 +1,8 @@
-"""Whether each part of DesignCLIP does what it claims, on drawn patents of known classes.
+"""Tests the claims made for each part of DesignCLIP, on drawn patents of known classes.
 
-Draws weeks of patents, long-tailed over the 33 classes, and a later part of equal classes to test on; trains every
-arm with every seed; writes summary.json, tables.md and plots to the folder. What is done is kept: run it again to go
-on where it was ended.
+Draws training weeks of patents with a long-tailed distribution over the 33 classes, and later test weeks with equally
+frequent classes; trains every arm with every seed; writes summary.json, tables.md and plots to the folder. Finished
+work is kept: if it was interrupted, run it again to resume.
 
     python -m bench.evidence --out evidence
     python -m bench.evidence --out evidence --scale large     # with a GPU
@@ -37,29 +37,29 @@ _FAILED = 1
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Draw, train, measure, sum up. Returns 0, or 1 after one sentence on stderr where a run fails."""
+    """Draw, train, measure and summarise. Returns 0; if a run fails, prints one sentence on stderr and returns 1."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.evidence", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the data, the results and the summary")
-    parser.add_argument("--scale", choices=list(SCALES), default="small", help="small is made for two CPU cores")
-    parser.add_argument("--workers", type=int, default=2, help="runs at a time, each in a process of its own")
-    parser.add_argument("--arms", nargs="+", metavar="ARM", help="these alone, such as even both; default: all")
-    parser.add_argument("--summary", action="store_true", help="sum up the runs that are done, and make no more")
+    parser.add_argument("--scale", choices=list(SCALES), default="small", help="small is meant for two CPU cores")
+    parser.add_argument("--workers", type=int, default=2, help="number of runs at a time, each in its own process")
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help="only these arms, such as even both; default: all")
+    parser.add_argument("--summary", action="store_true", help="only summarise the runs that are done")
     options = parser.parse_args(arguments)
     scale = SCALES[options.scale]
     known = (UNTRAINED, *arms(scale))
     if unknown := sorted(set(options.arms or ()) - set(known)):
-        parser.error(f"no arm {', '.join(unknown)}; the arms are {', '.join(known)}")
+        parser.error(f"unknown arm {', '.join(unknown)}; the arms are {', '.join(known)}")
     runs = [run for run in plan(scale) if run.arm in (options.arms or known)]
     options.out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     try:
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as locks:
             if not options.summary:
-                held.enter_context(exclusive_lock(options.out))
+                locks.enter_context(exclusive_lock(options.out))
                 _make(options.out, options.scale, runs, options.workers)
-            summary = _sum_up(options.out, scale, runs)
+            summary = _summarise(options.out, scale, runs)
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return _FAILED
@@ -71,15 +71,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _make(out: Path, scale_name: str, runs: list[Run], num_workers: int) -> None:
+    """Draw the data and make the runs that are missing, each with a progress bar."""
     with _bar("drawing") as show:
         dataset_dir = make_dataset(
             out, SCALES[scale_name], num_workers=num_workers, progress=lambda n, of: show(n / of)
         )
     with _bar(f"{len(runs)} runs") as show:
-        make_all(out, dataset_dir, scale_name, runs, num_workers=num_workers, done=show)
+        make_all(out, dataset_dir, scale_name, runs, num_workers=num_workers, progress=show)
 
 
-def _sum_up(out: Path, scale: Scale, runs: list[Run]) -> dict[str, Any]:
+def _summarise(out: Path, scale: Scale, runs: list[Run]) -> dict[str, Any]:
+    """Write the summary, its tables and its plots; returns the summary."""
     dataset = open_dataset(out / "data" / "datasets" / "evidence")
     results = [result for run in runs if (result := run.result(out, dataset)) is not None]
     training = read_views(dataset, "train")
@@ -96,7 +98,7 @@ def _sum_up(out: Path, scale: Scale, runs: list[Run]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _bar(title: str) -> Iterator[Callable[[float], None]]:
-    """A bar with the time left, on stderr; a log gets a line at each whole tenth."""
+    """A progress bar with the remaining time on stderr; if that is not a terminal, a line at each 10 %."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:

@@ -1,7 +1,7 @@
-"""What is compared: arms, which are settings of training that differ in one thing from another arm.
+"""What is compared: arms, that is settings of training, each of which differs from another arm in one thing.
 
-All arms are the preset `designclip` with its head, on the same captions, but for what is named. The multi-view term is
-off except where it is what is asked about, since it takes twice as many images a step.
+All arms use the preset `designclip` with its head and the same captions, apart from what their names say. The
+multi-view term is off unless it is the subject of the comparison, since it takes twice as many images per step.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from bench.evidence.scale import Scale
 
 EVEN, LOSS, BOTH, TITLES = "even", "loss", "both", "titles"
-UNTRAINED = "untrained"  # fresh weights: measured beside the arms, and no arm
+UNTRAINED = "untrained"  # fresh weights: measured as the arms are, but not an arm
 READINGS = ("item", "class")
 
 _NOTHING_CORRECTED: dict[str, Any] = {
@@ -24,20 +24,20 @@ _NOTHING_CORRECTED: dict[str, Any] = {
 
 
 def sampled(reading: str, beta: float) -> str:
-    """Name of the arm that samples by class in one reading, and weighs nothing.
+    """Name of the arm that samples by class in one of the two readings of the method, with unweighted losses.
 
-    Item weights of β = 0 draw every view as often as any other, which is what the uncorrected arm does.
+    With item weights of β = 0 all views are equally likely, which is the uncorrected arm.
     """
     return EVEN if reading == "item" and beta == 0 else f"{reading}-{beta:g}"
 
 
-def multi_view(weight: float, *, beside: str = BOTH) -> str:
-    """Name of the arm with the multi-view term beside what `BOTH` or `EVEN` has."""
-    return f"multi-view-{weight:g}" if beside == BOTH else f"{beside}-multi-view-{weight:g}"
+def multi_view(weight: float, *, base: str = BOTH) -> str:
+    """Name of the arm that adds the multi-view term to the arm `base`, which is `BOTH` or `EVEN`."""
+    return f"multi-view-{weight:g}" if base == BOTH else f"{base}-multi-view-{weight:g}"
 
 
 def arms(scale: Scale) -> dict[str, dict[str, Any]]:
-    """Name → settings over the preset `designclip`; those of the claims first."""
+    """Name of each arm → the settings in which it differs from the preset `designclip`; arms of the claims first."""
     corrected = _NOTHING_CORRECTED | {"beta": scale.beta}
     loss = corrected | {"weigh_contrastive": True, "weigh_classification": True}
     both = loss | {"sampler": "item"}
@@ -50,7 +50,7 @@ def arms(scale: Scale) -> dict[str, dict[str, Any]]:
         LOSS: loss,
     }
     for weight in scale.plain_multi_view_weights:
-        named[multi_view(weight, beside=EVEN)] = _NOTHING_CORRECTED | {"multi_view_weight": weight}
+        named[multi_view(weight, base=EVEN)] = _NOTHING_CORRECTED | {"multi_view_weight": weight}
     for beta in scale.betas:
         for reading in READINGS:
             named.setdefault(sampled(reading, beta), _NOTHING_CORRECTED | {"sampler": reading, "beta": beta})

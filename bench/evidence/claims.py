@@ -1,4 +1,4 @@
-"""What is claimed, and when a claim is said to hold. Written down before any run was measured."""
+"""The claims, and when a claim holds. They were written down before any run was measured."""
 
 from __future__ import annotations
 
@@ -10,15 +10,23 @@ from bench.evidence.measures import ACCURACIES, SAME_PATENT
 from bench.evidence.scale import Scale
 
 MAX_HEAD_LOSS = 0.03
-"""Accuracy that the head third may lose to class-aware sampling and loss: three points."""
+"""Accuracy that class-aware sampling and loss may cost the head third: three points."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """An arm is better than another by more than `floor`, in one measure on one part of the classes.
+    """The claim that an arm beats its baseline by more than `floor`, in one measure on one part of the classes.
 
-    It holds where the whole 95 % interval of the paired difference lies above `floor`, does not hold where none of it
-    does, and is otherwise not decided. Intervals are not widened for the number of claims.
+    It holds if the whole 95 % interval of the paired difference is above `floor`, does not hold if none of it is, and
+    is not decided otherwise. Intervals are not widened for the number of claims.
+
+    Attributes:
+        text: The claim in words.
+        arm: Name of the arm.
+        baseline: Name of the arm that it is compared with.
+        measure: One of `MEASURES`.
+        part: A third of the classes, or all.
+        floor: Difference that has to be exceeded.
     """
 
     text: str
@@ -30,7 +38,7 @@ class Claim:
 
 
 def claims(scale: Scale) -> list[Claim]:
-    """All claims."""
+    """All claims that are tested at a scale."""
     points = f"{100 * MAX_HEAD_LOSS:g} points"
     of_accuracy = [
         claim

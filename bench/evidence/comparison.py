@@ -1,8 +1,8 @@
-"""Figures of arms with their intervals, differences between two arms, and what these say of a claim. Pure.
+"""Estimates of arms with their intervals, differences between two arms, and the verdict on a claim. Pure functions.
 
-Two things vary: which patents are tested on, and with which seed a model was trained. A resample draws both with
-replacement, whole families of patents and whole runs. The two arms of a difference are resampled together: the same
-families, and runs of the same seed.
+Two things vary by chance: the patents that are tested on, and the seed that a model was trained with. A resample
+therefore draws both with replacement: whole families of patents, and whole runs. The two arms of a difference are
+resampled together, with the same families and with runs of the same seeds, so that what affects both cancels out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SEED = 20240102
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """A mean over views and seeds, and the ends of its 95 % interval."""
 
     mean: float
@@ -29,13 +29,13 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Difference(Figure):
-    """Mean of an arm minus that of its baseline; `p` of "there is no difference", two-sided."""
+class Difference(Estimate):
+    """The mean of an arm minus that of its baseline; `p` is two-sided, for the hypothesis of no difference."""
 
     p: float
 
     def verdict(self, floor: float = 0.0) -> str:
-        """Whether the difference is above `floor`: "holds", "does not hold", or "not decided" by these runs.
+        """Whether the difference is above `floor`: "holds", "does not hold", or "not decided" with these runs.
 
         >>> Difference(0.04, 0.01, 0.07, 0.01).verdict(), Difference(-0.02, -0.05, 0.01, 0.2).verdict(floor=-0.03)
         ('holds', 'not decided')
@@ -46,42 +46,42 @@ class Difference(Figure):
 
 
 def third_of_class(training_counts: np.ndarray) -> np.ndarray:
-    """(num_classes,) place in `THIRDS`: classes by how often they occur in training, parted into three of equal size.
+    """(num_classes,) index in `THIRDS`: classes by frequency in training, divided into three groups of equal size.
 
-    Equals stay in the order of the table.
+    Equally frequent classes stay in the order of the table.
 
     >>> third_of_class(np.array([50, 1, 7, 60, 2, 9])).tolist()
     [2, 0, 1, 2, 0, 1]
     """
-    places = np.empty(len(training_counts), dtype=np.int64)
-    places[np.argsort(training_counts, kind="stable")] = np.arange(len(training_counts))
-    return places * len(THIRDS) // len(training_counts)
+    positions = np.empty(len(training_counts), dtype=np.int64)
+    positions[np.argsort(training_counts, kind="stable")] = np.arange(len(training_counts))
+    return positions * len(THIRDS) // len(training_counts)
 
 
 @dataclass(frozen=True)
 class Resampling:
-    """Draws of families and seeds; equal for all arms that are measured on the same views.
+    """Resamples of families and seeds; they are the same for all arms that are measured on the same views.
 
     Attributes:
         families: (num_views,) family of each view's patent.
-        num_resamples: Draws.
+        num_resamples: Number of resamples.
     """
 
     families: np.ndarray
     num_resamples: int
 
-    def figure(self, values: np.ndarray) -> Figure:
-        """Mean over (num_views, num_seeds); views without a value (NaN) are left out."""
-        return Figure(_mean(values), *interval(self._means(values)))
+    def estimate(self, values: np.ndarray) -> Estimate:
+        """The mean of (num_views, num_seeds) values; views without a value (NaN) are left out."""
+        return Estimate(_mean(values), *interval(self._means(values)))
 
     def difference(self, values: np.ndarray, baseline: np.ndarray) -> Difference:
-        """Mean of `values` minus `baseline`, both (num_views, num_seeds), view by view and seed by seed."""
+        """The mean of `values` minus `baseline`, both (num_views, num_seeds), paired by view and seed."""
         paired = values - baseline
         means = self._means(paired)
         return Difference(_mean(paired), *interval(means), p_value(means))
 
     def _means(self, values: np.ndarray) -> np.ndarray:
-        """(num_resamples,) means over drawn families and drawn seeds."""
+        """(num_resamples,) means over resampled families and seeds."""
         has_value = ~np.isnan(values).any(axis=1)
         by_seed = Bootstrap(self.families[has_value], self.num_resamples, _SEED).means(values[has_value])
         num_seeds = values.shape[1]
@@ -90,4 +90,5 @@ class Resampling:
 
 
 def _mean(values: np.ndarray) -> float:
+    """The mean over the views that have a value with every seed."""
     return float(values[~np.isnan(values).any(axis=1)].mean())

@@ -1,4 +1,4 @@
-"""What one trained model makes of each test view: the plain values that all figures are means of."""
+"""What one trained model makes of each test view: the values of which all estimates are means."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from model.evaluation.protocols.classification import ranks_of_truth
 from model.evaluation.protocols.ranking import number_texts
 from model.evaluation.protocols.zero_shot import prompts_of
 
-VERSION = 1  # counts up when an equal model would get other values
+VERSION = 1  # to be raised when an equal model would get other values
 
 _BATCH_SIZE = 128
-_NEUTRAL_WORDING = "picture: {}"  # words that no caption has, around the title
+_NEUTRAL_WORDING = "picture: {}"  # a wording around the title that no caption has
 
 ACCURACIES = {
     "zero_shot": "class by the nearest prompt, no caption seen",
@@ -47,9 +47,9 @@ def measure(model_folder: Path | None, views: Views, *, architecture: str, devic
     Args:
         model_folder: `model/` of a run; None for the architecture with fresh weights.
         views: The test views.
-        architecture: For fresh weights.
-        device: Where the model runs.
-        seed: Of fresh weights.
+        architecture: Architecture of the model with fresh weights.
+        device: Device on which the model runs.
+        seed: Seed of fresh weights.
     """
     name = architecture if model_folder is None else f"local-dir:{model_folder}"
     clip = load_clip(ModelSource(name), device=device, load_weights=model_folder is not None, seed=seed)
@@ -60,12 +60,16 @@ def measure(model_folder: Path | None, views: Views, *, architecture: str, devic
         values["classifier"] = _by_classifier(model_folder, clip, views, truth, device)
     values[SAME_PATENT] = average_precision(images, images, views.patent_ids, views.patent_ids, is_self=True)
     titles = [title or "" for title in views.titles]
-    asked = {"title": titles, "sentence": views.texts("shape"), "neutral": [_NEUTRAL_WORDING.format(t) for t in titles]}
-    for kind, texts in asked.items():
+    queries = {
+        "title": titles,
+        "sentence": views.texts("shape"),
+        "neutral": [_NEUTRAL_WORDING.format(title) for title in titles],
+    }
+    for kind, texts in queries.items():
         groups = number_texts(texts)
         features = embed_texts(clip, texts, batch_size=_BATCH_SIZE)
         values[f"text_{kind}"] = average_precision(features, images, groups, groups)
-    return {name: [None if np.isnan(value) else float(value) for value in of] for name, of in values.items()}
+    return {name: [None if np.isnan(value) else float(value) for value in row] for name, row in values.items()}
 
 
 def average_precision(
@@ -76,16 +80,16 @@ def average_precision(
     *,
     is_self: bool = False,
 ) -> np.ndarray:
-    """(num_queries,) average precision over the whole ranking; NaN for a query that nothing answers.
+    """(num_queries,) average precision over the whole ranking; NaN for a query without a right candidate.
 
-    A candidate is right where its group is the query's. Ties count against the model.
+    A candidate is right if it is in the query's group. Ties count against the model.
 
     Args:
         queries: (num_queries, embed_dim) float32, unit length.
         gallery: (num_candidates, embed_dim) float32, unit length.
         query_groups: (num_queries,) int64.
         gallery_groups: (num_candidates,) int64.
-        is_self: Query i is candidate i, which is then neither right nor wrong.
+        is_self: Whether query i is candidate i, which is then neither right nor wrong.
     """
     answers = Answers.by_group(query_groups, gallery_groups, own=np.arange(len(queries)) if is_self else None)
     ranks = all_ranks(scores_of_features(torch.from_numpy(queries), torch.from_numpy(gallery)), answers, len(gallery))
@@ -93,6 +97,7 @@ def average_precision(
 
 
 def _zero_shot(clip: Clip, images: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(num_views,) whether the nearest class prompt is right (1 or 0)."""
     features = embed_texts(clip, prompts_of(USPC, PROMPTS), batch_size=_BATCH_SIZE)
     means = features.reshape(len(USPC), len(PROMPTS), -1).mean(axis=1)
     return _is_right(images @ (means / np.linalg.norm(means, axis=1, keepdims=True)).T, truth)
@@ -100,6 +105,7 @@ def _zero_shot(clip: Clip, images: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 @torch.inference_mode()
 def _by_classifier(folder: Path, clip: Clip, views: Views, truth: np.ndarray, device: torch.device) -> np.ndarray:
+    """(num_views,) whether the classification head is right (1 or 0)."""
     model, _ = load_classifier(folder, clip=clip)
     model.to(device)
     reader = ImageReader(views, clip.preprocess, num_workers=1)

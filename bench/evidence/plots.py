@@ -1,4 +1,4 @@
-"""Plots of the summary, and a page of the drawings, as PNG."""
+"""Plots of the summary, and samples of the drawings, as PNG."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from model.dataset.views import Views
 
 _INK, _MUTED, _GRID = "#1d2733", "#9aa5b1", "#e4e8ec"
 _COLOURS = {TAIL: "#b3541e", MIDDLE: "#6a4c93", HEAD: "#0b6e99", ALL: _MUTED}
-_DOTS_A_INCH = 130
+_DOTS_PER_INCH = 130
 _MEASURE_TITLES = {"classifier": "classification head, image alone", "zero_shot": "nearest class prompt"}
 _ARM_TITLES = {EVEN: "nothing\ncorrected", LOSS: "loss", BOTH: "sampling\nand loss"}
 _VERDICT_COLOURS = {"holds": "#2e7d4f", "not decided": _MUTED, "does not hold": "#b3541e"}
@@ -41,7 +41,7 @@ def draw_thirds(summary: dict[str, Any], path: Path) -> None:
 
 
 def draw_curve(summary: dict[str, Any], path: Path) -> None:
-    """Accuracy of the rarest and the commonest third over β, in both readings of the sampler."""
+    """Accuracy of the rarest and the most frequent third over β, in both readings of the sampler."""
     figure, panels = _panels(height_in=3.8)
     for axes, measure in zip(panels, ACCURACIES, strict=True):
         for part in (TAIL, HEAD):
@@ -61,21 +61,21 @@ def draw_curve(summary: dict[str, Any], path: Path) -> None:
 
 
 def draw_claims(summary: dict[str, Any], path: Path) -> None:
-    """The difference behind each claim, its interval, and the floor it has to stay above."""
+    """The difference behind each claim, its interval, and the floor that it has to exceed."""
     groups = [[row for row in summary["claims"] if (row["part"] == ALL) == is_all] for is_all in (False, True)]
     groups = [rows[::-1] for rows in groups if rows]
     sizes = [len(rows) for rows in groups]
     figure = Figure(figsize=(9.0, 1.2 + 0.45 * sum(sizes)), layout="constrained")
     panels = figure.subplots(len(groups), 1, squeeze=False, gridspec_kw={"height_ratios": sizes})[:, 0]
     for axes, rows in zip(panels, groups, strict=True):
-        for place, row in enumerate(rows):
+        for y, row in enumerate(rows):
             colour = _VERDICT_COLOURS[row["verdict"]]
-            axes.plot([100 * row["low"], 100 * row["high"]], [place, place], color=colour, linewidth=2.2)
-            axes.plot(100 * row["mean"], place, "o", color=colour, markersize=6)
-            axes.plot([100 * row["floor"]] * 2, [place - 0.3, place + 0.3], color=_INK, linewidth=1.4)
+            axes.plot([100 * row["low"], 100 * row["high"]], [y, y], color=colour, linewidth=2.2)
+            axes.plot(100 * row["mean"], y, "o", color=colour, markersize=6)
+            axes.plot([100 * row["floor"]] * 2, [y - 0.3, y + 0.3], color=_INK, linewidth=1.4)
         names = [f"{row['text']}\n{row['measure']}, {row['part']}" for row in rows]
         axes.set_yticks(range(len(rows)), names, fontsize=7.5)
-        _plain(axes, "x")
+        _style(axes, "x")
     panels[-1].set_xlabel("difference in points, 95 % interval; each panel has its own scale", fontsize=9)
     for verdict in dict.fromkeys(row["verdict"] for row in summary["claims"]):
         panels[0].plot([], [], "o-", color=_VERDICT_COLOURS[verdict], label=verdict)
@@ -83,28 +83,28 @@ def draw_claims(summary: dict[str, Any], path: Path) -> None:
     figure.legend(
         *panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=4
     )
-    figure.savefig(path, dpi=_DOTS_A_INCH)
+    figure.savefig(path, dpi=_DOTS_PER_INCH)
 
 
 def draw_specimens(training: Views, patents_of_class: np.ndarray, path: Path) -> None:
-    """Patents of the three commonest and the three rarest classes, the views of each side by side."""
+    """Patents of the three most frequent and the three rarest classes, the views of each side by side."""
     order = np.argsort(-patents_of_class, kind="stable")
     chosen = [*order[:3], *order[-3:]]
     figure = Figure(figsize=(9.0, 4.6), layout="constrained")
     rows = figure.subplots(len(chosen), 1)
     classes = training.class_ids(USPC)
-    for axes, place in zip(rows, chosen, strict=True):
-        axes.imshow(_strip(training, np.flatnonzero(classes == place)), cmap="gray", vmin=0, vmax=255)
+    for axes, class_id in zip(rows, chosen, strict=True):
+        axes.imshow(_strip(training, np.flatnonzero(classes == class_id)), cmap="gray", vmin=0, vmax=255)
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
-        label = f"{USPC.codes[place]}\n{patents_of_class[place]} patents"
+        label = f"{USPC.codes[class_id]}\n{patents_of_class[class_id]} patents"
         axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8, color=_INK)
-    figure.savefig(path, dpi=_DOTS_A_INCH)
+    figure.savefig(path, dpi=_DOTS_PER_INCH)
 
 
 def _strip(views: Views, rows: np.ndarray) -> np.ndarray:
-    """The first views of the first patents among some rows, side by side, patents apart."""
+    """The first views of the first patents among `rows` side by side, with a gap between patents."""
     patents = list(dict.fromkeys(views.patent_ids[rows].tolist()))[:_PATENTS_A_ROW]
     cells = []
     for patent in patents:
@@ -117,29 +117,32 @@ def _strip(views: Views, rows: np.ndarray) -> np.ndarray:
 
 
 def _panels(*, height_in: float) -> tuple[Figure, Sequence[Axes]]:
+    """A plot with one panel for each measure of accuracy."""
     figure = Figure(figsize=(9.0, height_in), layout="constrained")
     return figure, figure.subplots(1, len(ACCURACIES), sharey=True)
 
 
 def _points(
-    axes: Axes, places: np.ndarray, rows: Sequence[dict[str, Any]], *, label: str, color: str, line: str = "none"
+    axes: Axes, positions: np.ndarray, rows: Sequence[dict[str, Any]], *, label: str, color: str, line: str = "none"
 ) -> None:
-    """Means with their intervals, in per cent."""
+    """Draw means with their intervals, in percent, at (num_rows,) positions on the x axis."""
     means = np.array([100 * row["mean"] for row in rows])
     below = means - [100 * row["low"] for row in rows]
     above = [100 * row["high"] for row in rows] - means
     axes.errorbar(
-        places, means, yerr=[below, above], fmt="o", ls=line, ms=4, lw=1.5, capsize=2, color=color, label=label
+        positions, means, yerr=[below, above], fmt="o", ls=line, ms=4, lw=1.5, capsize=2, color=color, label=label
     )
 
 
 def _finish(axes: Axes, measure: str) -> None:
+    """Add the title and the level of chance to a panel of accuracies."""
     axes.set_title(_MEASURE_TITLES[measure], fontsize=10, color=_INK, loc="left")
     axes.axhline(100 / len(USPC), color=_MUTED, linestyle=":", linewidth=1.2, label="chance")
-    _plain(axes, "y")
+    _style(axes, "y")
 
 
-def _plain(axes: Axes, grid: Literal["x", "y"]) -> None:
+def _style(axes: Axes, grid: Literal["x", "y"]) -> None:
+    """Style a panel, with grid lines along one axis."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_MUTED)
     axes.tick_params(colors=_INK, labelsize=8)
@@ -148,7 +151,8 @@ def _plain(axes: Axes, grid: Literal["x", "y"]) -> None:
 
 
 def _save(figure: Figure, first: Axes, path: Path) -> None:
-    first.set_ylim(bottom=0)  # of both panels, and only now, when all is drawn
+    """Complete a plot of accuracies, whose first panel is `first`, and write it."""
+    first.set_ylim(bottom=0)  # for both panels, and after drawing, which sets the upper limit
     first.set_ylabel("accuracy in %, 95 % interval", fontsize=9)
     figure.legend(*first.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=5)
-    figure.savefig(path, dpi=_DOTS_A_INCH)
+    figure.savefig(path, dpi=_DOTS_PER_INCH)

@@ -1,7 +1,10 @@
-"""The runs of the evidence: every arm with every seed, each trained, measured and kept as one JSON file.
+"""The runs of the evidence: every arm with every seed, each trained and measured, with its result in one JSON file.
 
-A file that stands and names the same data, settings and measures is not made again, so that evidence that was ended
-goes on where it was; within a run, training goes on from its last checkpoint.
+A run whose file names the same data, settings and measures is not repeated, so that interrupted evidence resumes with
+the next run; within a run, training resumes from its last checkpoint.
+
+Runs are made in child processes of one torch thread each. A child makes one run after the other, so that it imports
+torch only once.
 """
 
 from __future__ import annotations
@@ -34,10 +37,10 @@ from model.training.done import training_identity
 from model.training.run.folder import RunFolder
 from model.training.train import train
 
-Done = Callable[[float], None]
-"""Called with the share of all steps that is done."""
+Progress = Callable[[float], None]
+"""Called with the share of all steps that is done, 0 to 1."""
 
-_LOOK_EVERY_S = 2.0
+_REPORT_EVERY_S = 2.0
 _NUM_DECIMALS = 6
 
 
@@ -51,6 +54,7 @@ class Run:
 
     @property
     def name(self) -> str:
+        """Name of its folder and of its result."""
         return f"{self.arm}-seed-{self.seed}"
 
     def folder(self, out: Path) -> RunFolder:
@@ -65,13 +69,13 @@ class Run:
         return {"measures": VERSION, "dataset": dataset.fingerprint, "seed": self.seed, "training": trained}
 
     def result(self, out: Path, dataset: Dataset) -> dict[str, Any] | None:
-        """What the run came to; None where it has to be made."""
+        """The result of the run; None if the run has to be made."""
         result = read_json(self.result_path(out))
         return result if result is not None and result.get("identity") == self.identity(dataset) else None
 
 
 def plan(scale: Scale) -> list[Run]:
-    """All runs: seed by seed, so that evidence that is cut short has whole rounds of all arms."""
+    """All runs, seed by seed, so that evidence that is interrupted has all arms with some seeds."""
     untrained = [Run(UNTRAINED, seed, None) for seed in scale.seeds]
     return untrained + [
         Run(arm, seed, scale.training(seed=seed, **method))
@@ -81,7 +85,7 @@ def plan(scale: Scale) -> list[Run]:
 
 
 def make(run: Run, out: Path, dataset: Dataset, scale: Scale, should_stop: Callable[[], bool]) -> None:
-    """Train and measure one run and write its result; the weights are removed after that."""
+    """Train and measure one run and write its result; the weights are removed afterwards."""
     cpu_s, started = time.process_time(), time.monotonic()
     folder = run.folder(out)
     summary: dict[str, Any] = {}
@@ -97,10 +101,10 @@ def make(run: Run, out: Path, dataset: Dataset, scale: Scale, should_stop: Calla
     result = {
         "arm": run.arm,
         "seed": run.seed,
-        "cpu_s": round(time.process_time() - cpu_s, 1),  # of the last start alone, where the run was interrupted
+        "cpu_s": round(time.process_time() - cpu_s, 1),  # only since the last start, if the run was interrupted
         "wall_s": round(time.monotonic() - started, 1),
         **{name: summary.get(name) for name in ("num_steps", "first_loss", "last_loss", "class_shares")},
-        "values": {name: [_rounded(value) for value in of] for name, of in values.items()},
+        "values": {name: [_rounded(value) for value in row] for name, row in values.items()},
         "identity": run.identity(dataset),
     }
     write_json(run.result_path(out), result)
@@ -113,45 +117,60 @@ def _rounded(value: float | None) -> float | None:
 
 
 def make_all(
-    out: Path, dataset_dir: Path, scale_name: str, runs: list[Run], *, num_workers: int, done: Done = lambda share: None
+    out: Path,
+    dataset_dir: Path,
+    scale_name: str,
+    runs: list[Run],
+    *,
+    num_workers: int,
+    progress: Progress = lambda share: None,
 ) -> None:
-    """Make the runs that are not made yet, in so many child processes of one torch thread each.
+    """Make the missing runs in up to `num_workers` child processes.
+
+    Args:
+        out: Folder of the evidence.
+        dataset_dir: Folder of the dataset.
+        scale_name: One of `SCALES`.
+        runs: All runs that are wanted.
+        num_workers: Largest number of child processes.
+        progress: Called every few seconds.
 
     Raises:
-        TrainingError: A run failed, or a child was ended; the runs made until then stay.
+        TrainingError: A run failed, or a child process was killed; the finished runs are kept.
     """
     dataset = open_dataset(dataset_dir)
     missing = [run for run in runs if run.result(out, dataset) is None]
     orders: SimpleQueue[Run] = SimpleQueue()
     for run in missing:
-        remove(run.result_path(out))  # of other data or settings
+        remove(run.result_path(out))  # a result of other data or settings, or a damaged one
         orders.put(run)
     with ThreadPoolExecutor(num_workers) as pool:
         command = [sys.executable, "-m", "bench.evidence.runs", str(out), str(dataset_dir), scale_name]
         children = [_start(command) for _ in range(min(num_workers, len(missing)))]
         try:
-            followed = {pool.submit(_follow, child, orders) for child in children}
-            while followed:
-                ended, followed = wait(followed, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED)
+            pending = {pool.submit(_feed, child, orders) for child in children}
+            while pending:
+                ended, pending = wait(pending, timeout=_REPORT_EVERY_S, return_when=FIRST_COMPLETED)
                 for future in ended:
                     future.result()
-                done(_share_done(out, dataset, runs))
+                progress(_share_done(out, dataset, runs))
         finally:
             for child in children:
                 child.terminate()
                 child.wait()
-    done(1.0)
+    progress(1.0)
 
 
 def _start(command: list[str]) -> subprocess.Popen[str]:
+    """Start a child process of one thread."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def _follow(child: subprocess.Popen[str], orders: SimpleQueue[Run]) -> None:
-    """Give a child one run after another until none is left."""
+def _feed(child: subprocess.Popen[str], orders: SimpleQueue[Run]) -> None:
+    """Let a child make one run after another until none is left."""
     assert child.stdin is not None and child.stdout is not None
-    for run in _taken(orders):
+    for run in _drained(orders):
         try:
             child.stdin.write(json.dumps({"arm": run.arm, "seed": run.seed}) + "\n")
             child.stdin.flush()
@@ -159,13 +178,14 @@ def _follow(child: subprocess.Popen[str], orders: SimpleQueue[Run]) -> None:
         except BrokenPipeError:
             answer = ""
         if not answer:
-            raise TrainingError(f"the process that made {run.name} was ended; run again to go on where it was")
+            raise TrainingError(f"the process of run {run.name} was killed; run again to resume")
         error = json.loads(answer)["error"]
         if error is not None:
             raise TrainingError(f"{run.name}: {error}")
 
 
-def _taken(orders: SimpleQueue[Run]) -> Iterator[Run]:
+def _drained(orders: SimpleQueue[Run]) -> Iterator[Run]:
+    """Runs from a queue that several threads read, until it is empty."""
     while True:
         try:
             yield orders.get_nowait()
@@ -174,7 +194,7 @@ def _taken(orders: SimpleQueue[Run]) -> Iterator[Run]:
 
 
 def _share_done(out: Path, dataset: Dataset, runs: list[Run]) -> float:
-    """Steps taken of all steps, from the files."""
+    """Share of all steps that is done, 0 to 1, from the runs' files."""
     taken = total = 0
     for run in runs:
         if run.config is None or run.config.num_steps is None:
@@ -189,11 +209,11 @@ def _share_done(out: Path, dataset: Dataset, runs: list[Run]) -> float:
 
 
 def main(arguments: list[str]) -> int:
-    """A child: makes the runs that stdin names, one JSON line each, and answers each with one on stdout."""
+    """A child process: makes the runs named on stdin, one JSON line each, and answers each with a line on stdout."""
     parent = os.getppid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its children
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops its children
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # what libraries print to stdout goes to stderr, so that it is not taken for an answer
     torch.set_num_threads(1)
     out, dataset, scale = Path(arguments[0]), open_dataset(arguments[1]), SCALES[arguments[2]]
     known = {(run.arm, run.seed): run for run in plan(scale)}

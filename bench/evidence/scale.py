@@ -1,4 +1,4 @@
-"""How large the evidence is drawn: patents, pictures, steps, seeds."""
+"""Size of the evidence: patents, images, steps, seeds."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ class Scale:
     """What all runs of the evidence have in common.
 
     Attributes:
-        num_training_patents: Long-tailed over the 33 classes; a multiple of 33.
-        num_test_patents: About as many of each class, so that every third of the classes is measured equally well; a
-            multiple of 33.
-        tail_ratio: Patents of the commonest class for one of the rarest, in training.
-        max_figures: Most views of a patent.
+        num_training_patents: Patents to train on, long-tailed over the 33 classes; a multiple of 33.
+        num_test_patents: Patents to test on, about equally many of each class, so that every third of the classes is
+            measured equally well; a multiple of 33.
+        tail_ratio: Number of training patents of the most frequent class, divided by that of the rarest.
+        max_figures: Largest number of views of a patent.
         image_px: Side of the training images.
-        architecture: As in `TrainConfig`.
-        batch_size: Pairs a step.
-        num_steps: Of every run.
-        learning_rate: Peak.
-        warmup_steps: Of every run.
-        checkpoint_every_steps: What a run that is ended loses at most.
-        seeds: Each run is repeated with these.
-        betas: Strengths of the curve; 0 and `beta` must be among them.
-        beta: Strength of the claims.
-        multi_view_weights: Of the multi-view term in the claims, beside sampling and loss.
-        plain_multi_view_weights: Of the multi-view term where nothing else is corrected; no claim is made of them.
-        num_resamples: Bootstrap resamples of the test patents.
+        architecture: Architecture of the model, as in `TrainConfig`.
+        batch_size: Pairs per step.
+        num_steps: Steps of every run.
+        learning_rate: Peak learning rate.
+        warmup_steps: Steps of warm-up of every run.
+        checkpoint_every_steps: Steps between checkpoints, the most that an interrupted run can lose.
+        seeds: Seeds with which each arm is run.
+        betas: Strengths of the sampling on the curve; 0 and `beta` must be among them.
+        beta: Strength of sampling and loss in the claims.
+        multi_view_weights: Weights of the multi-view term in the claims, in addition to sampling and loss.
+        plain_multi_view_weights: Weights of the multi-view term without any correction; no claim is made about them.
+        num_resamples: Number of bootstrap resamples of the test patents.
     """
 
     num_training_patents: int
@@ -60,10 +60,10 @@ class Scale:
             if num < 1 or num % len(USPC):
                 raise ValueError(f"{name} is {num}; use a multiple of {len(USPC)}, so that every class can occur")
         if not {0.0, self.beta} <= set(self.betas):
-            raise ValueError(f"betas is {self.betas}; name 0 and {self.beta:g} among them")
+            raise ValueError(f"betas is {self.betas}; include 0 and {self.beta:g}")
 
     def training(self, *, seed: int, **method: object) -> TrainConfig:
-        """Settings of one run: those of the scale, and `method` over the preset `designclip`."""
+        """Settings of one run: the preset `designclip` with those of the scale and of `method`."""
         return TrainConfig(
             architecture=self.architecture,
             batch_size=self.batch_size,

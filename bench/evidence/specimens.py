@@ -1,7 +1,7 @@
-"""The drawn patents of the evidence: long-tailed weeks to learn from, and a later week of equal classes to test on.
+"""The drawn patents of the evidence: long-tailed weeks to train on, and later weeks of equal classes to test on.
 
-The weeks go through the project's own stages, archives → captions, so that the views are cut from their sheets and the
-captions come from title, viewpoint and class ("described").
+The weeks go through the project's own stages from archives to captions, so that views are cut from their sheets and
+captions are made from title, viewpoint and class (the captioner "described") as in real use.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ WeekProgress = Callable[[int, int], None]  # weeks done, weeks in all
 
 _FIRST_DAY = datetime.date(2024, 1, 2)
 _PATENTS_A_WEEK = 100
-_FIRST_NUMBER = 904_200  # a multiple of 33: classes that are equal come in blocks of so many numbers
+_FIRST_NUMBER = 904_200  # a multiple of 33: equally frequent classes come in blocks of 33 numbers
 _DRAWING_SCALE = 0.3  # the training images are a fraction of a sheet
 
 
 def make_dataset(out: Path, scale: Scale, *, num_workers: int, progress: WeekProgress = lambda done, of: None) -> Path:
-    """Draw the patents and walk them to a dataset; what is there already is kept.
+    """Draw the patents and make a dataset of them; what exists already is kept.
 
     Args:
         out: Folder of the evidence.
-        scale: How much is drawn.
-        num_workers: Processes that draw and walk, a week at a time.
+        scale: Size of the evidence.
+        num_workers: Number of processes, each of which draws and processes a week at a time.
         progress: Called after each week.
 
     Returns:
@@ -65,7 +65,7 @@ def make_dataset(out: Path, scale: Scale, *, num_workers: int, progress: WeekPro
 
 
 def _plan(scale: Scale) -> Iterator[tuple[str, SpecimenConfig]]:
-    """Week → what is drawn for it; the training weeks first, then those of the test with their equal classes."""
+    """Pairs of week and what is drawn for it: first the training weeks, then the test weeks with equal classes."""
     day, number = _FIRST_DAY, _FIRST_NUMBER
     for num_patents, ratio in ((scale.num_training_patents, scale.tail_ratio), (scale.num_test_patents, 1.0)):
         end = number + num_patents
@@ -84,12 +84,13 @@ def _plan(scale: Scale) -> Iterator[tuple[str, SpecimenConfig]]:
 
 
 def _first_test_day(weeks: dict[str, SpecimenConfig]) -> datetime.date:
+    """Date of the first week with equal classes."""
     week = next(week for week, config in weeks.items() if config.long_tailed == 1)
     return datetime.datetime.strptime(week, "I%Y%m%d").date()
 
 
 def _walk(source: Path, data_dir: Path, week: str, config: SpecimenConfig) -> None:
-    """Draw one week and take it through archives, grants, views and captions."""
+    """Draw one week and run the stages archives, grants, views and captions on it."""
     _draw(source, week, config)
     folder = DataFolder(str(data_dir))
     (archive,) = (archive for archive in list_weeks(str(source)) if archive.week == week)
@@ -100,12 +101,12 @@ def _walk(source: Path, data_dir: Path, week: str, config: SpecimenConfig) -> No
 
 
 def _draw(source: Path, week: str, config: SpecimenConfig) -> None:
-    """Write the week's archive, whole or not at all; one that is there is kept if it was drawn by the same settings."""
+    """Write the week's archive, completely or not at all; it is kept if it was drawn with the same settings."""
     receipt = source / f"{week}.settings"
     if receipt.is_file() and receipt.read_text() == repr(config):
         return
     source.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=source) as aside:
-        path = write_week(Path(aside), week, config, truth=False)
+    with tempfile.TemporaryDirectory(dir=source) as temporary:
+        path = write_week(Path(temporary), week, config, truth=False)
         path.replace(source / path.name)
     receipt.write_text(repr(config))

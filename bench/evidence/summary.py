@@ -1,4 +1,4 @@
-"""From the results of all runs to means, intervals, differences and verdicts: plain values, and tables of them."""
+"""Summarises the results of all runs: means, intervals, differences and verdicts as plain values and as tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.evidence.arms import BOTH, EVEN, LOSS, READINGS, TITLES, UNTRAINED, arms, multi_view, sampled
 from bench.evidence.claims import claims
-from bench.evidence.comparison import ALL, HEAD, MIDDLE, TAIL, THIRDS, Figure, Resampling, third_of_class
+from bench.evidence.comparison import ALL, HEAD, MIDDLE, TAIL, THIRDS, Resampling, third_of_class
 from bench.evidence.measures import ACCURACIES, MEASURES, QUERIES, SAME_PATENT
 from bench.evidence.scale import Scale
 from model.dataset.classes import USPC
@@ -21,16 +21,16 @@ _PARTS = (TAIL, MIDDLE, HEAD, ALL)
 
 
 class Evidence:
-    """The values of every arm, and what can be asked of them.
+    """The values of every arm, with the estimates and differences that follow from them.
 
     Args:
-        scale: Of the runs.
-        training: Training views; how often a class occurs is counted in patents.
+        scale: Scale of the runs.
+        training: Training views; the frequency of a class is its number of patents.
         test: Test views.
-        results: Of the runs that are done; the seeds that all arms among them have count.
+        results: Results of the finished runs; only seeds with which all their arms were run are used.
 
     Raises:
-        ModelError: There is no such seed.
+        TrainingError: There is no such seed.
     """
 
     def __init__(self, scale: Scale, training: Views, test: Views, results: Sequence[dict[str, Any]]) -> None:
@@ -40,14 +40,14 @@ class Evidence:
         for result in results:
             by_arm.setdefault(result["arm"], {})[result["seed"]] = result
         self.arms = frozenset(by_arm)
-        self.seeds = sorted(set.intersection(*(set(of) for of in by_arm.values()))) if by_arm else []
+        self.seeds = sorted(set.intersection(*(set(by_seed) for by_seed in by_arm.values()))) if by_arm else []
         if not self.seeds:
-            raise TrainingError("there is no seed yet with which every arm was run; run again, without --summary")
+            raise TrainingError("no seed was run with every arm yet; run again without --summary")
         self._values = {
             (arm, measure): np.array(
-                [of[seed]["values"].get(measure, [None] * len(test)) for seed in self.seeds], dtype=np.float64
+                [by_seed[seed]["values"].get(measure, [None] * len(test)) for seed in self.seeds], dtype=np.float64
             ).T
-            for arm, of in by_arm.items()
+            for arm, by_seed in by_arm.items()
             for measure in MEASURES
         }
         self.patents_of_class = patents_of_class(training)
@@ -60,26 +60,27 @@ class Evidence:
         self._part_of_view = np.array(THIRDS)[self.third_of_class[test.class_ids(USPC)]]
         self._families = np.unique([family or "" for family in test.families], return_inverse=True)[1]
 
-    def figure(self, arm: str, measure: str, part: str = ALL) -> dict[str, Any]:
-        """Mean of an arm and its interval."""
+    def estimate(self, arm: str, measure: str, part: str = ALL) -> dict[str, Any]:
+        """The mean of an arm and its interval."""
         rows = self._rows(part)
-        return asdict(self._resampling(rows).figure(self._values[arm, measure][rows]))
+        return asdict(self._resampling(rows).estimate(self._values[arm, measure][rows]))
 
     def difference(self, arm: str, baseline: str, measure: str, part: str = ALL, *, floor: float = 0.0) -> dict:
-        """An arm minus its baseline, and the verdict on "more than `floor`"."""
+        """An arm minus its baseline, and whether the difference is more than `floor`."""
         rows = self._rows(part)
-        found = self._resampling(rows).difference(
+        difference = self._resampling(rows).difference(
             self._values[arm, measure][rows], self._values[baseline, measure][rows]
         )
-        return asdict(found) | {"verdict": found.verdict(floor)}
+        return asdict(difference) | {"verdict": difference.verdict(floor)}
 
     def to_even(self, arm: str, measure: str, part: str) -> dict[str, Any]:
-        """The difference to the arm without any correction, under "to_even"; nothing for that arm itself."""
+        """The difference to the arm without any correction, with the key "to_even"; empty for that arm itself."""
         if arm == EVEN or EVEN not in self.arms:
             return {}
         return {"to_even": self.difference(arm, EVEN, measure, part)}
 
     def _rows(self, part: str) -> np.ndarray:
+        """Indices of the test views in a part of the classes."""
         return np.flatnonzero(self._part_of_view == part) if part != ALL else np.arange(len(self._part_of_view))
 
     def _resampling(self, rows: np.ndarray) -> Resampling:
@@ -87,13 +88,13 @@ class Evidence:
 
 
 def patents_of_class(views: Views) -> np.ndarray:
-    """(num_classes,) patents of each class."""
+    """(num_classes,) number of patents of each class."""
     pairs = np.unique(np.stack([views.patent_ids, views.class_ids(USPC)]), axis=1)
     return np.bincount(pairs[1], minlength=len(USPC))
 
 
 def summarise(evidence: Evidence) -> dict[str, Any]:
-    """All figures, as plain values for JSON."""
+    """All estimates, as plain values for JSON."""
     scale, has = evidence.scale, evidence.arms.__contains__
     corrections = list(filter(has, (EVEN, sampled("item", scale.beta), LOSS, BOTH)))
     curve = [(reading, beta, arm) for reading in READINGS for beta in scale.betas if has(arm := sampled(reading, beta))]
@@ -102,7 +103,7 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
         "classes": {
             "codes": list(USPC.codes),
             "num_training_patents": evidence.patents_of_class.tolist(),
-            "third": [THIRDS[place] for place in evidence.third_of_class],
+            "third": [THIRDS[third] for third in evidence.third_of_class],
         },
         "claims": [
             asdict(claim) | evidence.difference(claim.arm, claim.baseline, claim.measure, claim.part, floor=claim.floor)
@@ -111,7 +112,7 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
         ],
         "corrections": [
             {"arm": arm, "measure": measure, "part": part}
-            | evidence.figure(arm, measure, part)
+            | evidence.estimate(arm, measure, part)
             | evidence.to_even(arm, measure, part)
             for measure in ACCURACIES
             for arm in corrections
@@ -119,20 +120,20 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
         ],
         "curve": [
             {"reading": reading, "beta": beta, "measure": measure, "part": part}
-            | evidence.figure(arm, measure, part)
+            | evidence.estimate(arm, measure, part)
             | evidence.to_even(arm, measure, part)
             for measure in ACCURACIES
             for reading, beta, arm in curve
             for part in _PARTS
         ],
         "same_patent": [
-            {"arm": arm, **evidence.figure(arm, SAME_PATENT)}
+            {"arm": arm, **evidence.estimate(arm, SAME_PATENT)}
             | ({"baseline": base, "to_baseline": evidence.difference(arm, base, SAME_PATENT)} if base else {})
             for arm, base in _multi_view_arms(scale)
             if has(arm) and (base is None or has(base))
         ],
         "captions": [
-            {"arm": arm, "measure": measure, **evidence.figure(arm, measure)}
+            {"arm": arm, "measure": measure, **evidence.estimate(arm, measure)}
             for measure in (*(f"text_{name}" for name in QUERIES), *ACCURACIES)
             for arm in filter(has, (UNTRAINED, TITLES, BOTH))
             if not (arm == UNTRAINED and measure == "classifier")
@@ -141,7 +142,7 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
             "num": len(evidence.results),
             "cpu_s": round(sum(result["cpu_s"] for result in evidence.results), 1),
             "losses": {
-                arm: [round(of["last_loss"], 3) for of in evidence.results if of["arm"] == arm]
+                arm: [round(result["last_loss"], 3) for result in evidence.results if result["arm"] == arm]
                 for arm in filter(has, arms(scale))
             },
         },
@@ -149,18 +150,18 @@ def summarise(evidence: Evidence) -> dict[str, Any]:
 
 
 def _multi_view_arms(scale: Scale) -> list[tuple[str, str | None]]:
-    """Arms that same-patent retrieval is told of, and what each is compared with."""
+    """Arms for which same-patent retrieval is reported, and the baseline of each (None if it has none)."""
     return [
         (UNTRAINED, None),
         (EVEN, None),
-        *((multi_view(weight, beside=EVEN), EVEN) for weight in scale.plain_multi_view_weights),
+        *((multi_view(weight, base=EVEN), EVEN) for weight in scale.plain_multi_view_weights),
         (BOTH, None),
         *((multi_view(weight), BOTH) for weight in scale.multi_view_weights),
     ]
 
 
 def tables(summary: dict[str, Any]) -> str:
-    """The figures as Markdown, in per cent and points."""
+    """The summary as Markdown tables, in percent and percentage points."""
     return "\n\n".join(
         f"### {title}\n\n{table}"
         for title, table in (
@@ -220,13 +221,12 @@ def _means(rows: Iterable[dict[str, Any]], names: Sequence[str]) -> str:
     return _markdown((*names, "mean in %, 95 %"), [(*(row[name] for name in names), _percent(row)) for row in rows])
 
 
-def _percent(figure: dict[str, Any] | Figure) -> str:
-    values = figure if isinstance(figure, dict) else asdict(figure)
+def _percent(values: dict[str, Any]) -> str:
     return f"{100 * values['mean']:.1f} ({100 * values['low']:.1f} – {100 * values['high']:.1f})"
 
 
-def _points(figure: dict[str, Any]) -> str:
-    return f"{100 * figure['mean']:+.1f} ({100 * figure['low']:+.1f} – {100 * figure['high']:+.1f})"
+def _points(values: dict[str, Any]) -> str:
+    return f"{100 * values['mean']:+.1f} ({100 * values['low']:+.1f} – {100 * values['high']:+.1f})"
 
 
 def _markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

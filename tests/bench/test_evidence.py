@@ -1,4 +1,4 @@
-"""The pure parts of the evidence: thirds of classes, intervals, verdicts, and what tells one arm from another."""
+"""The pure parts of the evidence: thirds of classes, intervals, verdicts, and how arms differ."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def resampling(num_views: int, *, views_a_family: int = 1) -> Resampling:
     return Resampling(np.arange(num_views) // views_a_family, 500)
 
 
-def test_classes_are_parted_into_three_by_how_often_they_occur_and_those_never_seen_are_tail():
+def test_classes_are_divided_into_thirds_by_frequency_and_those_never_seen_are_in_the_tail():
     assert third_of_class(np.array([50, 0, 7, 60, 2, 9])).tolist() == [2, 0, 1, 2, 0, 1]
 
 
-def test_a_difference_is_paired_so_that_hard_views_and_bad_seeds_of_both_arms_cancel():
+def test_a_difference_is_paired_so_that_hard_views_and_bad_seeds_of_both_arms_cancel_out():
     rng = np.random.default_rng(0)
     baseline = rng.random((200, 3)) + 5 * rng.random((1, 3))
     found = resampling(200).difference(baseline + 0.1, baseline)
@@ -34,22 +34,22 @@ def test_a_difference_is_paired_so_that_hard_views_and_bad_seeds_of_both_arms_ca
     assert found.p < 0.01
 
 
-def test_an_interval_covers_what_only_the_seed_changes():
+def test_an_interval_includes_the_variation_between_seeds():
     values = np.tile([[0.2, 0.5, 0.8]], (400, 1))
-    found = resampling(400).figure(values)
+    found = resampling(400).estimate(values)
     assert found.mean == pytest.approx(0.5)
     assert found.high - found.low >= 0.5
 
 
-def test_an_interval_is_wider_where_views_come_in_families():
+def test_an_interval_is_wider_if_views_come_in_families():
     values = np.repeat(np.random.default_rng(0).random((40, 3)) < 0.5, 10, axis=0).astype(float)
-    alone, together = resampling(400).figure(values), resampling(400, views_a_family=10).figure(values)
+    alone, together = resampling(400).estimate(values), resampling(400, views_a_family=10).estimate(values)
     assert together.high - together.low > 1.5 * (alone.high - alone.low)
 
 
 def test_views_without_a_value_are_left_out():
     values = np.array([[1.0, 1.0], [np.nan, np.nan], [0.0, 0.0]])
-    assert resampling(3).figure(values).mean == 0.5
+    assert resampling(3).estimate(values).mean == 0.5
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_views_without_a_value_are_left_out():
         (-0.08, -0.04, -0.03, "does not hold"),
     ],
 )
-def test_a_claim_holds_where_the_whole_interval_lies_above_its_floor(low, high, floor, verdict):
+def test_a_claim_holds_if_the_whole_interval_is_above_its_floor(low, high, floor, verdict):
     assert Difference((low + high) / 2, low, high, p=0.5).verdict(floor) == verdict
 
 
@@ -74,7 +74,7 @@ def test_an_arm_differs_from_its_baseline_in_what_its_name_says_and_in_nothing_e
         return {name for name, value in settings[arm].items() if settings[baseline][name] != value}
 
     assert changed(multi_view(0.2), BOTH) == {"multi_view_weight"}
-    assert changed(multi_view(0.2, beside=EVEN), EVEN) == {"multi_view_weight"}
+    assert changed(multi_view(0.2, base=EVEN), EVEN) == {"multi_view_weight"}
     assert changed(TITLES, BOTH) == {"caption"}
     assert changed(BOTH, LOSS) == {"sampler"}
     assert changed(LOSS, EVEN) == {"beta", "weigh_contrastive", "weigh_classification"}
@@ -89,7 +89,7 @@ def test_every_claim_compares_arms_that_are_run_with_every_seed():
             assert {(arm, seed) for arm in (claim.arm, claim.baseline) for seed in scale.seeds} <= runs
 
 
-def test_the_head_may_lose_three_points():
+def test_the_head_third_may_lose_three_points():
     floors = {claim.floor for claim in claims(SMALL) if claim.part == "head"}
     assert floors == {-MAX_HEAD_LOSS} == {-0.03}
 

@@ -1,4 +1,4 @@
-"""The race of training steps runs to its figures."""
+"""The benchmark of training steps runs up to its result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def micro(tmp_path) -> str:
 
 
 @pytest.mark.slow
-def test_all_racers_take_steps_and_the_ratios_follow_from_their_medians(micro, tmp_path, monkeypatch, capsys):
+def test_all_contestants_take_steps_and_ratios_are_reported(micro, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DESIGNCLIP_CACHE", str(tmp_path / "cache"))
     options = ["--architecture", micro, "--batch-size", "8", "--seconds", "0", "--num-views", "64"]
     monkeypatch.setattr(sys, "argv", ["bench.train", *options])
@@ -39,7 +39,7 @@ def test_all_racers_take_steps_and_the_ratios_follow_from_their_medians(micro, t
     assert result["designclip_ratio"] > 0 and result["clip_ratio"] > 0
 
 
-def test_open_clips_optimiser_is_ours_but_for_its_speed(micro):
+def test_open_clips_optimizer_has_the_same_settings_as_ours(micro):
     model = load_clip(ModelSource(micro)).model
     ours, theirs = our_optimizer(model, TrainConfig()), build_optimizer(model, is_fused=True)
 
@@ -49,7 +49,7 @@ def test_open_clips_optimiser_is_ours_but_for_its_speed(micro):
             assert our_group[name] == their_group[name]
 
 
-def test_a_step_of_more_images_than_texts_is_that_of_the_loop_where_they_are_equal(micro):
+def test_a_step_for_unequal_numbers_equals_a_step_of_the_loop_if_the_numbers_are_equal(micro):
     torch.manual_seed(0)
     images, tokens = torch.rand(4, 3, 32, 32), torch.randint(1, 100, (4, 16))
     weights = []
