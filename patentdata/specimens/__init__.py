@@ -1,7 +1,8 @@
-"""Specimens: design patents that nobody filed, drawn for the demo, the tests and the benchmarks.
+"""Specimens: synthetic design patents, drawn for the demo, the tests and the benchmarks.
 
-A week of them is laid out, lettered, described and packed as the office publishes its weeks, and comes with the truth
-that real weeks lack: where each figure and each label stands.
+Real weeks are large, and nobody knows where exactly their figures are. A week of specimens is small and drawn from a
+seed. It is laid out, labelled, described and packed as the patent office publishes its weeks, and comes with the truth
+that real weeks lack: the box of each figure and of each label.
 
     >>> from pathlib import Path
     >>> from patentdata.specimens import SpecimenConfig, write_week

@@ -1,7 +1,7 @@
 """The design classes that specimens belong to, and the kinds of article drawn in each.
 
-Classes are the 33 of the US design classification (D1–D30, D32, D34, D99) and stand in the order of their usual
-frequency, the most frequent first. Locarno classes and US subclasses are those that such articles receive.
+The classes are the 33 of the US design classification (D1–D30, D32, D34, D99) in the order of their usual frequency,
+the most frequent first. Locarno classes and US subclasses are those that such articles receive.
 """
 
 from __future__ import annotations
@@ -10,13 +10,21 @@ from typing import NamedTuple
 
 
 class Kind(NamedTuple):
-    """One kind of article."""
+    """One kind of article.
+
+    Attributes:
+        uspc_class: Number of the US design class: 14 for D14.
+        uspc_subclasses: Subclasses that a patent of this kind may have.
+        locarno: Locarno class as grants print it, "1403".
+        titles: Titles that a patent of this kind may have.
+        article: Name of the builder in `shapes.articles`.
+    """
 
     uspc_class: int
     uspc_subclasses: tuple[str, ...]
     locarno: str
     titles: tuple[str, ...]
-    article: str  # name of the function in `articles` that builds it
+    article: str
 
 
 KINDS: tuple[Kind, ...] = (

@@ -1,4 +1,4 @@
-"""What a week of specimens may be asked to hold."""
+"""Settings of a week of specimens, and the difficulties and kinds of damage that it can be asked to show."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ HAZARDS: dict[str, str] = {
     "speckle": "specks all over the sheet",
     "blank_sheet": "a sheet without ink",
 }
+"""Kinds of difficult sheets: name → what the sheet shows."""
 
 DAMAGE: dict[str, str] = {
     "truncated_archive": "the weekly archive ends in the middle",
@@ -55,24 +56,25 @@ DAMAGE: dict[str, str] = {
     "missing_title": "XML without a title",
     "wrong_size": "XML whose sheet sizes in millimetres do not fit the pixels",
 }
+"""Kinds of damage to a patent or an archive: name → what is wrong. The sentence is in the notes of a damaged week."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpecimenConfig:
-    """One drawn week.
+    """Settings of one week.
 
     Attributes:
-        num_patents: Design patents in the week.
-        seed: Specimens depend on the seed and their number alone, so weeks can be drawn apart.
-        first_number: Number of the first patent; the rest follow without a gap.
-        long_tailed: Ratio of the most to the least frequent class; 1 makes them equal.
-        max_figures: Most figures of one patent.
-        max_figures_per_sheet: Most figures on one sheet.
+        num_patents: Number of design patents in the week.
+        seed: A specimen depends on the seed and its number only, so weeks can be drawn separately.
+        first_number: Number of the first patent; the others follow without a gap.
+        long_tailed: Ratio of the most to the least frequent class; 1 makes all classes equally frequent.
+        max_figures: Largest number of figures in one patent.
+        max_figures_per_sheet: Largest number of figures on one sheet.
         drawing_scale: Size of the drawings as a share of their usual size; smaller is faster.
         hazards: Names from `HAZARDS`; the first patent shows the first one, and so on in turn.
-        damage: Names from `DAMAGE`; each hits a patent of its own or the archive as a whole.
-        earliest_number: The earliest specimen that may be cited; `first_number` where not given.
-        workers: Processes that draw; the bytes do not depend on it.
+        damage: Names from `DAMAGE`; each damages one patent, or the archive as a whole.
+        earliest_number: Number of the earliest specimen that may be cited; `first_number` if not given.
+        workers: Number of processes that draw; the bytes do not depend on it.
     """
 
     num_patents: int = 24

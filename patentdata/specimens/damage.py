@@ -1,4 +1,4 @@
-"""Damage, each kind by name: what a pipeline meets when archives and patents are not as they should be."""
+"""Kinds of damage, by name: what a pipeline meets if archives and patents are not as they should be."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IMAGE_WIDTH, _IMAGE_LENGTH = 256, 257
 
 
 class Damaged(NamedTuple):
-    """What was done, and to which patent (None: to the archive as a whole)."""
+    """A note of what was damaged: the kind, the patent (None for the archive as a whole), the member and a sentence."""
 
     damage: str
     patent: str | None
@@ -35,7 +35,7 @@ class Damaged(NamedTuple):
 
 @dataclass(frozen=True)
 class _Case:
-    """A patent on its way into the archive, to be damaged."""
+    """A patent that is to be damaged before it goes into the archive."""
 
     patent: SpecimenPatent
     member: Member
@@ -43,25 +43,29 @@ class _Case:
 
     @property
     def files(self) -> list[tuple[str, bytes]]:
+        """Name and content of every file of the patent."""
         return self.patent.files()
 
     @property
     def sheet(self) -> str:
-        """The first sheet after the front-page drawing."""
+        """Name of the first sheet after the front-page drawing."""
         return list(self.patent.sheets)[1]
 
     def repacked(self, files: list[tuple[str, bytes]]) -> list[Member]:
+        """The member with these files."""
         return [replace(self.member, content=pack_documents(self.patent.name, files))]
 
     def with_file(self, name: str, content: bytes) -> list[Member]:
+        """The member with other content of one file."""
         return self.repacked([(n, content if n == name else c) for n, c in self.files])
 
     def with_xml(self, change: Callable[[bytes], bytes]) -> list[Member]:
+        """The member with a changed grant."""
         return self.with_file(f"{self.patent.name}.XML", change(self.patent.xml))
 
 
 def damage_plan(config: SpecimenConfig) -> dict[int, str]:
-    """Which patent gets which damage: the last ones of the week, one kind each.
+    """Number of a patent → its kind of damage: the last patents of the week, one kind each.
 
     Raises:
         ConfigError: There are fewer patents than kinds of damage to patents.
@@ -74,13 +78,13 @@ def damage_plan(config: SpecimenConfig) -> dict[int, str]:
 
 
 def damaged_members(kind: str, patent: SpecimenPatent, member: Member, week: str) -> tuple[list[Member], Damaged]:
-    """The members that stand in the archive in place of `member`, and a note of what is wrong with them."""
+    """The members that the archive gets instead of `member`, and a note of what is wrong with them."""
     case = _Case(patent, member, week)
     return _DAMAGE[kind](case), Damaged(kind, f"D{patent.number}", member.name, DAMAGE[kind])
 
 
 def damage_archive(path: Path, config: SpecimenConfig) -> list[Damaged]:
-    """Damage the finished archive where that was asked for."""
+    """Damage the finished archive as a whole if that was asked for, and return a note for each kind of damage."""
     notes = []
     for kind in _ARCHIVE_KINDS:
         if kind not in config.damage:
@@ -91,7 +95,7 @@ def damage_archive(path: Path, config: SpecimenConfig) -> list[Damaged]:
         elif kind == "html_archive":
             path.write_bytes(_HTML)
         elif path.suffix == ".tar":
-            path.write_bytes(bytes(10_240))  # a tape's end and nothing before it
+            path.write_bytes(bytes(10_240))  # the end mark of a tar and nothing before it
         else:
             empty = io.BytesIO()
             zipfile.ZipFile(empty, "w").close()
@@ -115,7 +119,8 @@ def _zip_bomb(case: _Case) -> list[Member]:
     return case.repacked([*case.files, (name, bytes(_BOMB_BYTES))])
 
 
-def _beside(name: str) -> Callable[[_Case], list[Member]]:
+def _with_copy(name: str) -> Callable[[_Case], list[Member]]:
+    """Damage that adds a copy of the member under another name."""
     return lambda case: [case.member, Member(name.format(week=case.week, name=case.patent.name), case.member.content)]
 
 
@@ -129,7 +134,7 @@ def _huge_tiff(case: _Case) -> list[Member]:
 
 
 def _broken_tiff(case: _Case) -> list[Member]:
-    # The directory stands behind the strip, so a file cut short is no image at all; so is one whose strip is noise.
+    # The directory is behind the strip, so a file that is cut short is not an image at all.
     tiff = case.patent.sheets[case.sheet]
     return case.with_file(case.sheet, tiff[: struct.unpack_from("<I", tiff, 4)[0] // 2 + 8])
 
@@ -161,8 +166,8 @@ _DAMAGE: dict[str, Callable[[_Case], list[Member]]] = {
     ],
     "broken_member": _broken_member,
     "zip_bomb": _zip_bomb,
-    "traversal_name": _beside("{week}/DESIGN/../../../{name}.ZIP"),
-    "absolute_name": _beside("/tmp/{name}.ZIP"),  # noqa: S108 - a name inside an archive, written to nowhere
+    "traversal_name": _with_copy("{week}/DESIGN/../../../{name}.ZIP"),
+    "absolute_name": _with_copy("/tmp/{name}.ZIP"),  # noqa: S108 - a name inside an archive, written to nowhere
     "symlink_member": _symlink,
     "duplicate_member": lambda case: [case.member, case.member],
     "broken_tiff": _broken_tiff,

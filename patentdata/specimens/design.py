@@ -1,4 +1,8 @@
-"""One specimen patent: what it is, what its figures show, how its sheets are set, what its grant says."""
+"""One specimen patent: its article, figures, sheets and grant.
+
+Every random generator is seeded with the number of the patent or of its family, and none is shared between patents, so
+that a patent is the same whichever patents are drawn with it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from patentdata.specimens.classes import CLASSES, KINDS, Kind, printed_uspc
 from patentdata.specimens.config import SpecimenConfig
 from patentdata.specimens.drawing.figures import (
     Look,
-    Shown,
+    PlannedFigure,
     choose_figures,
     draw_lines,
     draw_look,
@@ -27,19 +31,28 @@ from patentdata.specimens.shapes import articles
 from patentdata.specimens.shapes.solids import BROKEN, Part
 
 _SIBLING_SHARE = 0.12  # patents that are variants of the one before, same title and owner
-_CITABLE = 300  # how far back specimens cite specimens
+_CITABLE = 300  # the number of the earliest specimen that one cites is at most this much lower
+_ARTICLES_OF_HAZARDS = {
+    "screen_text": "screen",
+    "thin_edge": "tile",
+    "repeated_cells": "fabric",
+    "diagonal_neighbours": "screwdriver",
+    "exploded_brace": "bottle",
+    "exploded_dashes": "flashlight",
+}
 
 
 @dataclass(frozen=True)
 class SpecimenPatent:
-    """A patent as it goes into its ZIP, and the truth about it.
+    """The files of a patent, and the truth about its sheets.
 
     Attributes:
-        number: Without the D.
-        name: "USD0900001-20240102".
-        xml: The grant.
+        number: Patent number without the D.
+        name: Name of the ZIP and its folder, "USD0900001-20240102".
+        xml: The grant as XML.
         sheets: File name → TIFF, the front-page drawing first.
-        truth: One entry a sheet, in the shape of the hand-made truth of real sheets.
+        truth: One entry a sheet, in the format of the hand-made truth of real sheets.
+        grant: What the XML says.
     """
 
     number: int
@@ -50,12 +63,12 @@ class SpecimenPatent:
     grant: Grant
 
     def files(self) -> list[tuple[str, bytes]]:
-        """Everything for the ZIP: TIFFs, then the XML."""
+        """Name and content of every file in the ZIP: the TIFFs, then the XML."""
         return [*self.sheets.items(), (f"{self.name}.XML", self.xml)]
 
 
 def draw_patent(number: int, *, date: str, config: SpecimenConfig) -> SpecimenPatent:
-    """Draw design patent `number`, granted on `date` (YYYYMMDD); it depends on seed, number and hazard alone."""
+    """Draw design patent `number`, granted on `date` (YYYYMMDD). It depends on seed, number and hazard only."""
     hazard = config.hazard_of(number)
     rng = np.random.default_rng([config.seed, number, 1])
     kind = kind_of(number, config, hazard)
@@ -78,14 +91,14 @@ def draw_patent(number: int, *, date: str, config: SpecimenConfig) -> SpecimenPa
 
 @lru_cache(maxsize=8192)
 def root_of(number: int, seed: int) -> int:
-    """The first patent of the family `number` belongs to."""
+    """Number of the first patent of the family that `number` belongs to."""
     while number > 1 and np.random.default_rng([seed, number, 2]).random() < _SIBLING_SHARE:
         number -= 1
     return number
 
 
 def kind_of(number: int, config: SpecimenConfig, hazard: str | None = None) -> Kind:
-    """The kind of article of patent `number`; some hazards need one of their own."""
+    """The kind of article of patent `number`; some hazards need a certain kind."""
     if hazard in _ARTICLES_OF_HAZARDS:
         return next(kind for kind in KINDS if kind.article == _ARTICLES_OF_HAZARDS[hazard])
     return _kind_of_root(root_of(number, config.seed), config.seed, config.long_tailed)
@@ -98,24 +111,14 @@ def _kind_of_root(root: int, seed: int, long_tailed: float) -> Kind:
         shares = long_tailed ** -np.linspace(0, 1, len(CLASSES))
         uspc_class = int(rng.choice(CLASSES, p=shares / shares.sum()))
     else:
-        block, place = divmod(root, len(CLASSES))  # every class once in each block of numbers
-        uspc_class = int(np.random.default_rng([seed, block, 4]).permutation(CLASSES)[place])
+        block, index = divmod(root, len(CLASSES))  # every class once in each block of numbers
+        uspc_class = int(np.random.default_rng([seed, block, 4]).permutation(CLASSES)[index])
     kinds = [kind for kind in KINDS if kind.uspc_class == uspc_class]
     return kinds[int(rng.integers(len(kinds)))]
 
 
-_ARTICLES_OF_HAZARDS = {
-    "screen_text": "screen",
-    "thin_edge": "tile",
-    "repeated_cells": "fabric",
-    "diagonal_neighbours": "screwdriver",
-    "exploded_brace": "bottle",
-    "exploded_dashes": "flashlight",
-}
-
-
 def _build(number: int, kind: Kind, config: SpecimenConfig) -> list[Part]:
-    """The article; members of a family are one design in other proportions."""
+    """The parts of the article; the patents of a family show one design in different proportions."""
     root = root_of(number, config.seed)
     parts = articles.build(kind.article, np.random.default_rng([config.seed, root, 5]))
     if root != number:
@@ -128,7 +131,7 @@ def _grant(
     number: int,
     date: str,
     kind: Kind,
-    shown: list[Shown],
+    shown: list[PlannedFigure],
     look: Look,
     hazard: str | None,
     sheets: list[Sheet],
@@ -136,6 +139,8 @@ def _grant(
     config: SpecimenConfig,
     rng: np.random.Generator,
 ) -> Grant:
+    """What the grant says; every field that is drawn by `rng` is drawn in a fixed order."""
+    # Patents of one family have the title and the owner of the first one.
     family = np.random.default_rng([config.seed, root_of(number, config.seed), 7])
     people = tuple(wording.draw_people(family))
     title = kind.titles[int(family.integers(len(kind.titles)))]
@@ -179,14 +184,14 @@ def _grant(
 
 
 def _paragraphs(
-    shown: list[Shown], title: str, num_inventors: int, look: Look, hague: bool, rng: np.random.Generator
+    shown: list[PlannedFigure], title: str, num_inventors: int, look: Look, hague: bool, rng: np.random.Generator
 ) -> tuple[tuple[str | None, str], ...]:
-    """Figure descriptions, joined as one sentence, and the disclaimer where there are broken lines."""
-    told: list[tuple[str | None, str]] = []
+    """Reference and words of each paragraph: one sentence over all figures, and a disclaimer of any broken lines."""
+    paragraphs: list[tuple[str | None, str]] = []
     for index, figure in enumerate(shown):
         words = wording.viewpoint_words(figure.viewpoint, figure.direction, rng)
         if hague:
-            told.append((None, f"{figure.number} : {words[0].upper()}{words[1:].removesuffix(' view')}"))
+            paragraphs.append((None, f"{figure.number} : {words[0].upper()}{words[1:].removesuffix(' view')}"))
             continue
         if index == 0:
             text = wording.first_sentence(words, title, num_inventors, rng)
@@ -194,21 +199,23 @@ def _paragraphs(
             text = wording.further_sentence(words, figure.mirror, rng)
         reference = "The sole FIGURE" if figure.number == "" else f"FIG. {figure.number}"
         end = "." if index == len(shown) - 1 else "; and," if index == len(shown) - 2 else ";"
-        told.append((reference, f"is {text}{end}"))
+        paragraphs.append((reference, f"is {text}{end}"))
     if look.has_broken_lines:
-        told.append((None, wording.broken_line_paragraph(title, rng)))
-    return tuple(told)
+        paragraphs.append((None, wording.broken_line_paragraph(title, rng)))
+    return tuple(paragraphs)
 
 
 def _citations(
     number: int, kind: Kind, granted: datetime.date, config: SpecimenConfig, rng: np.random.Generator
 ) -> tuple[Citation, ...]:
-    """Earlier specimens of the same class, cited by the examiner, and documents from elsewhere."""
+    """Earlier specimens of the same kind, cited by the examiner, and documents that are not specimens."""
     earliest = config.first_number if config.earliest_number is None else config.earliest_number
-    alike = [n for n in range(max(earliest, number - _CITABLE), number) if kind_of(n, config).article == kind.article]
+    same_kind = [
+        n for n in range(max(earliest, number - _CITABLE), number) if kind_of(n, config).article == kind.article
+    ]
     chosen: list[int] = []
-    if alike:
-        chosen = rng.choice(alike, min(len(alike), int(rng.integers(1, 6))), replace=False).tolist()
+    if same_kind:
+        chosen = rng.choice(same_kind, min(len(same_kind), int(rng.integers(1, 6))), replace=False).tolist()
     cited = []
     for other in sorted(chosen):
         author = wording.draw_people(np.random.default_rng([config.seed, root_of(other, config.seed), 7]))
@@ -250,6 +257,7 @@ def _priority(country: str, filed: datetime.date, rng: np.random.Generator) -> t
 
 
 def _truth(grant: Grant, sheets: list[Sheet], front_of: list[str]) -> list[dict]:
+    """The truth about every sheet; `front_of` are the numbers of the figures that the front page copies."""
     rows = []
     for index, (sheet, image) in enumerate(zip(sheets, grant.images[1:], strict=True), start=1):
         row = {

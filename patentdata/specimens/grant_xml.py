@@ -1,4 +1,4 @@
-"""The grant of a specimen as XML of DTD v4.5, laid out as the office lays it out."""
+"""The grant of a specimen as XML of DTD v4.5, in the layout of the patent office."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class Citation:
-    """One reference cited."""
+    """One cited patent."""
 
     number: str
     kind: str
@@ -38,11 +38,11 @@ class Grant:
     """Everything the XML of a specimen says; dates are YYYYMMDD.
 
     Attributes:
-        number: Without the D.
-        paragraphs: Description of the drawings; each a figure reference ("FIG. 1", or None) and the words after it.
-        printed_uspc: In fixed columns; `further_uspc` and `searched_uspc` alike.
-        parent: Application number, date and patent number of the design this one was divided from.
-        hague_number: International registration number; makes it a series 35 application.
+        number: Patent number without the D.
+        paragraphs: Description of the drawings: a figure reference ("FIG. 1", or None) and the words after it.
+        printed_uspc: National class in fixed columns, as are `further_uspc` and `searched_uspc`.
+        parent: Application number, date and patent number of the design that this one was divided from.
+        hague_number: International registration number of a series 35 application.
         priority: Country, number and date of a foreign application.
     """
 
@@ -77,7 +77,7 @@ class Grant:
 
 
 def grant_xml(grant: Grant) -> bytes:
-    """The document: ASCII with hexadecimal character references, LF line ends."""
+    """The document in ASCII, with hexadecimal character references and LF line ends."""
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         f'<!DOCTYPE us-patent-grant SYSTEM "{_DTD}" [ ]>',

@@ -1,7 +1,7 @@
-"""Labels and other writing on sheets, in the lettering that draughtsmen use.
+"""Labels and other text on sheets, in the lettering that draughtsmen use.
 
-Faces come from matplotlib's fonts; stroked lettering (plotted or by hand) is drawn from the polylines below, since no
-font with strokes can be counted on.
+The fonts are those that matplotlib ships, so that specimens are the same on every machine. Stroked lettering (plotted
+or by hand) is drawn from the polylines below, as there is no font of strokes among them.
 """
 
 from __future__ import annotations
@@ -56,10 +56,11 @@ class LabelStyle:
     Attributes:
         face: A name from FACES, or STROKED.
         pattern: The label with `{}` for its number, such as "FIG. {}".
-        cap_px: Height of a capital.
-        stretch: Width as a share of the face's own.
-        underline, stencil: As they say.
-        wobble: How shaky a hand writes, as a share of the height; stroked lettering only.
+        cap_px: Height of a capital letter.
+        stretch: Width as a share of the usual width of the face.
+        underline: Whether the label is underlined.
+        stencil: Whether the letters have the gaps of a stencil.
+        wobble: How shaky the handwriting is, as a share of the height; stroked lettering only.
     """
 
     face: str = "times"
@@ -93,7 +94,7 @@ def draw_label(number: str, style: LabelStyle, rng: np.random.Generator) -> np.n
 
 
 def text_strokes(text: str, height: float = 1.0) -> list[np.ndarray]:
-    """Polylines, each (num, 2), of a line of capitals of the given height; it begins at the origin, y upwards."""
+    """Polylines, each (num, 2), of a line of capitals of the given height that begins at the origin; y is upwards."""
     lines, x = [], 0.0
     for letter in text.upper():
         for stroke in filter(None, _STROKES.get(letter, "").split("|")):
@@ -104,7 +105,7 @@ def text_strokes(text: str, height: float = 1.0) -> list[np.ndarray]:
 
 
 def cropped(ink: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """The bitmap cropped to its ink, and the (x, y) of the cut; a bitmap without ink becomes empty."""
+    """The bitmap cropped to its ink, and the (x, y) of the crop; a bitmap without ink becomes empty."""
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if not len(rows):
         return ink[:0, :0], (0, 0)
@@ -114,8 +115,8 @@ def cropped(ink: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
 @lru_cache(maxsize=128)
 def _font(face: str, cap_px: int) -> ImageFont.FreeTypeFont:
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / FACES[face]
-    trial = ImageFont.truetype(path, 200)
-    _, top, _, bottom = trial.getbbox("F")
+    sample = ImageFont.truetype(path, 200)
+    _, top, _, bottom = sample.getbbox("F")
     return ImageFont.truetype(path, max(6, round(200 * cap_px / (bottom - top))))
 
 
@@ -146,7 +147,7 @@ def _stroked(text: str, style: LabelStyle, rng: np.random.Generator) -> np.ndarr
 
 
 def _cut(ink: np.ndarray, width_px: int) -> np.ndarray:
-    """Stencil bridges: every glyph, where wide enough, loses an upright bar through its middle."""
+    """Stencil bridges: every glyph that is wide enough loses an upright bar through its middle."""
     cut = ink.copy()
     filled = np.concatenate([[False], ink.any(axis=0), [False]])
     starts, ends = np.flatnonzero(filled[1:] & ~filled[:-1]), np.flatnonzero(~filled[1:] & filled[:-1])

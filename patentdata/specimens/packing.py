@@ -1,4 +1,7 @@
-"""Weeks of specimens as weekly archives: a ZIP for each patent, and all of them in a .tar or .ZIP."""
+"""Weekly archives of specimens: one ZIP for each patent, and all of them in a .tar or .ZIP.
+
+Times, modes and order are fixed, so that equal weeks have equal bytes.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _ZIP_TIME = (2021, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Member:
-    """One member of a weekly archive; `link_to` makes it a symbolic link."""
+    """One member of a weekly archive; it is a symbolic link if `link_to` is given."""
 
     name: str
     content: bytes = b""
@@ -24,15 +27,17 @@ class Member:
 
 
 class Archive(Protocol):
-    """Where members go."""
+    """A weekly archive that is being written."""
 
-    def add(self, member: Member) -> None: ...
+    def add(self, member: Member) -> None:
+        """Append a member."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Write what ends the archive; nothing can be added after that."""
 
 
 def pack_documents(folder: str, files: Iterable[tuple[str, bytes]]) -> bytes:
-    """The ZIP of one patent: its files in a folder of its own name, in the given order."""
+    """The ZIP of one patent: its files in the given order, in a folder that has the name of the patent."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, content in files:
@@ -49,7 +54,7 @@ def _zip_info(name: str, mode: int) -> zipfile.ZipInfo:
 
 
 class TarArchive:
-    """A weekly archive as .tar, written as it grows."""
+    """A weekly archive as .tar, written member by member."""
 
     def __init__(self, path: Path) -> None:
         self._file = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 - closed by close()
@@ -79,7 +84,7 @@ class ZipArchive:
         if member.link_to is not None:
             self._file.writestr(_zip_info(member.name, 0o120777), member.link_to.encode())
             return
-        if member.name in self._file.NameToInfo:  # zipfile warns; a duplicate is meant here
+        if member.name in self._file.NameToInfo:  # otherwise zipfile warns, but here the duplicate is intended
             self._file.NameToInfo.pop(member.name)
         self._file.writestr(_zip_info(member.name, 0o644), member.content, compress_type=zipfile.ZIP_STORED)
 
@@ -93,7 +98,7 @@ def open_archive(path: Path, container: str) -> Archive:
 
 
 def decoys(week: str, some_patent_zip: bytes, some_patent: str) -> Iterator[Member]:
-    """What stands in a weekly archive beside its designs: other kinds of patent, and the supplements' tree."""
+    """The other members of a weekly archive: patents of other kinds, and the folder of supplements."""
     date = week[1:]
     for folder, name in (
         ("UTIL0115", f"US11500001-{date}"),

@@ -1,4 +1,4 @@
-"""A week of specimens, written as one weekly archive with its truth beside it."""
+"""A week of specimens, written as one weekly archive next to a file with the truth about its sheets."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ _EXTENSIONS = {"tar": ".tar", "zip": ".ZIP"}
 
 
 def write_week(folder: Path, week: str, config: SpecimenConfig, *, container: str = "tar", truth: bool = True) -> Path:
-    """Draw a week and write it as `folder/I20240102.tar` (or `.ZIP`); bytes depend on `week` and `config` alone.
+    """Draw a week and write it as `folder/I20240102.tar` (or `.ZIP`); its bytes depend on `week` and `config` only.
 
-    Beside it lie `I20240102.truth.jsonl`, one line a sheet in the shape of the hand-made truth of real sheets, and,
-    where damage was asked for, `I20240102.damage.json`: what was damaged, and how.
+    The same folder gets `I20240102.truth.jsonl`, one line a sheet in the format of the hand-made truth of real sheets,
+    and, if damage was asked for, `I20240102.damage.json`: what was damaged, and how.
 
     Args:
+        folder: Folder of the archive, made if it does not exist.
         week: "I" and the date of issue, such as "I20240102".
+        config: Settings of the week.
         container: "tar" or "zip".
+        truth: Whether to keep the file with the truth.
 
     Returns:
         The path of the archive.
@@ -37,8 +40,9 @@ def write_week(folder: Path, week: str, config: SpecimenConfig, *, container: st
     done: list[Damaged] = []
     truth_path = folder / f"{week}.truth.jsonl"
     archive = open_archive(path, container)
+    # Each patent becomes one member; damage replaces the member by those that the damaged patent has.
     with truth_path.open("w", encoding="utf-8") as truth_file:
-        last: tuple[str, bytes] | None = None
+        first: tuple[str, bytes] | None = None
         for patent in _drawn(week[1:], config):
             for row in patent.truth:
                 truth_file.write(json.dumps(row) + "\n")
@@ -49,10 +53,11 @@ def write_week(folder: Path, week: str, config: SpecimenConfig, *, container: st
                 done.append(note)
             for member in members:
                 archive.add(member)
-            last = last or (patent.name, packed)
-        for member in decoys(week, last[1], last[0]) if last else ():
+            first = first or (patent.name, packed)
+        for member in decoys(week, first[1], first[0]) if first else ():
             archive.add(member)
     archive.close()
+    # Damage to the archive as a whole comes after it is complete.
     done += damage_archive(path, config)
     if not truth:
         truth_path.unlink()
@@ -63,7 +68,7 @@ def write_week(folder: Path, week: str, config: SpecimenConfig, *, container: st
 
 
 def _drawn(date: str, config: SpecimenConfig) -> Iterator[SpecimenPatent]:
-    """The week's patents in the order of their numbers, never many at a time."""
+    """The week's patents in order of number; only a few are in memory at a time."""
     numbers = range(config.first_number, config.first_number + config.num_patents)
     draw = partial(_draw, date=date, config=config)
     if config.workers == 1:

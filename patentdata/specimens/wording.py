@@ -1,4 +1,4 @@
-"""What grants say: figure descriptions, claims, people and firms."""
+"""The words of specimens: figure descriptions, claims, people and firms, as real grants word them."""
 
 from __future__ import annotations
 
@@ -61,11 +61,17 @@ EXAMINERS = (
 
 
 class Person(NamedTuple):
-    """A natural person."""
+    """A natural person.
+
+    Attributes:
+        last: Last name.
+        first: First name.
+        place: City, state (empty outside the US) and country of residence.
+    """
 
     last: str
     first: str
-    place: tuple[str, str, str]  # city, state, country
+    place: tuple[str, str, str]
 
 
 def draw_people(rng: np.random.Generator) -> list[Person]:
@@ -77,7 +83,7 @@ def draw_people(rng: np.random.Generator) -> list[Person]:
 
 
 def noun_phrase(title: str) -> str:
-    """The title as it stands in a sentence: "a mobile phone", "eyeglasses"."""
+    """The title as a noun phrase within a sentence: "a mobile phone", "eyeglasses"."""
     words = title[0].lower() + title[1:]
     if words.endswith("s") and not words.endswith("ss"):
         return words
@@ -85,7 +91,7 @@ def noun_phrase(title: str) -> str:
 
 
 def viewpoint_words(viewpoint: str, direction: str, rng: np.random.Generator) -> str:
-    """A viewpoint as grants word it, without its article: "top front perspective view"."""
+    """A viewpoint in the words of grants, without "a" or "an": "top front perspective view"."""
     if viewpoint == "perspective":
         word = rng.choice(["perspective view", "perspective view", "isometric view"])
         return f"{direction} {word}".strip()
@@ -103,7 +109,7 @@ def first_sentence(words: str, title: str, num_inventors: int, rng: np.random.Ge
 
 
 def further_sentence(words: str, mirror: str | None, rng: np.random.Generator) -> str:
-    """What a later description says after its label; `mirror` names the opposite side where that is a mirror image."""
+    """What a later description says after its label; `mirror` names the opposite side if that is a mirror image."""
     text = f"{_article(words)} {words} {_pick(rng, ('thereof', 'thereof', 'thereof', 'of the same'))}"
     return f"{text}, the {mirror} side being a mirror image" if mirror else text
 

@@ -1,1 +1,1 @@
-"""Drawing specimens: projection, pen, figures and sheets."""
+"""Drawing of specimens: projection, pen, figures and sheets."""

@@ -1,4 +1,4 @@
-"""The figures of a specimen: which there are, how they are lettered and inked, and how they come onto sheets."""
+"""The figures of a specimen: which ones it has, how they are labelled and inked, and how they are put on sheets."""
 
 from __future__ import annotations
 
@@ -30,13 +30,22 @@ from patentdata.specimens.wording import PERSPECTIVES
 
 _ROOM_PX = (1750.0, 2450.0)  # the drawing area of a sheet held upright, a little less than the office allows
 _OPPOSITE = {"left": "right", "right": "left"}
-_FLAT = {"screen": ("front",), "fabric": ("front",)}  # articles that are all in one view
+_FLAT = {"screen": ("front",), "fabric": ("front",)}  # articles that one view shows completely
 _FRONT_AND_EDGES = {"tile": ("perspective", "top", "front", "right")}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """One figure: its number as printed, what it shows and from where; `mirror` names the side it stands for too."""
+class PlannedFigure:
+    """A figure before it is drawn.
+
+    Attributes:
+        number: The number as printed; empty for a sole figure without one.
+        viewpoint: One of `schemas.VIEWPOINTS`.
+        camera: From where the article is seen.
+        direction: Direction of a perspective, such as "top front"; empty if it is not named.
+        mirror: The opposite side, if the figure stands for that side too.
+        is_exploded: Whether the parts of the article are drawn apart.
+    """
 
     number: str
     viewpoint: str
@@ -51,15 +60,17 @@ class Look:
     """How a patent's sheets look.
 
     Attributes:
-        label: Lettering; None for a sheet without labels.
-        place: Where labels stand: "below", "above", "beside" or "inside".
-        dash: Broken lines, stroke and gap as shares of the drawing.
+        label: Lettering of the labels; None if there are no labels.
+        pen: Widths of the lines.
+        label_position: Position of a label relative to its drawing: "below", "above", "beside" or "inside".
+        dash: Lengths of the strokes and gaps of broken lines, as shares of the drawing.
         per_sheet: Usual number of figures on a sheet.
+        has_broken_lines: Whether the drawings contain broken lines, so that the grant explains them.
     """
 
     label: LabelStyle | None
     pen: Pen
-    place: str
+    label_position: str
     dash: tuple[float, float]
     per_sheet: int
     has_broken_lines: bool = False
@@ -82,7 +93,7 @@ _LABELS_OF_HAZARDS: dict[str, dict] = {
 
 
 def draw_look(rng: np.random.Generator, hazard: str | None, config: SpecimenConfig) -> Look:
-    """Lettering, pen and habits of one patent."""
+    """Lettering, pen and layout of one patent."""
     names, shares = list(_FACE_SHARES), np.array(list(_FACE_SHARES.values()), dtype=float)
     face = str(rng.choice(names, p=shares / shares.sum()))
     pattern = _PATTERNS[int(rng.integers(len(_PATTERNS)))]
@@ -96,7 +107,7 @@ def draw_look(rng: np.random.Generator, hazard: str | None, config: SpecimenConf
     if hazard in _LABELS_OF_HAZARDS:
         style = replace(style, underline=False, stretch=1.0)
         style = replace(style, **_LABELS_OF_HAZARDS[hazard])
-    place = (
+    label_position = (
         "inside" if hazard == "label_inside" else str(rng.choice(["below", "above", "beside"], p=[0.82, 0.12, 0.06]))
     )
     solid = int(rng.choice([2, 3, 4, 4, 5, 6]))
@@ -112,7 +123,7 @@ def draw_look(rng: np.random.Generator, hazard: str | None, config: SpecimenConf
     return Look(
         label=None if hazard == "no_label" else style,
         pen=pen,
-        place=place,
+        label_position=label_position,
         dash=(float(rng.uniform(0.012, 0.025)), float(rng.uniform(0.007, 0.012))),
         per_sheet=min(per_sheet, config.max_figures_per_sheet),
         has_broken_lines=hazard == "dashed_surroundings",
@@ -121,23 +132,23 @@ def draw_look(rng: np.random.Generator, hazard: str | None, config: SpecimenConf
 
 def choose_figures(
     parts: Sequence[Part], article: str, hazard: str | None, rng: np.random.Generator, config: SpecimenConfig
-) -> list[Shown]:
-    """The figures in order, numbered; at most `config.max_figures`."""
+) -> list[PlannedFigure]:
+    """The figures in order, with their numbers; at most `config.max_figures`."""
     if hazard == "no_label":
         return [_perspective("", rng)]
     if article in _FLAT and hazard != "call_out":
-        figures = [Shown(number="", viewpoint=view, camera=VIEWS[view]) for view in _FLAT[article]]
+        figures = [PlannedFigure(number="", viewpoint=view, camera=VIEWS[view]) for view in _FLAT[article]]
         return _numbered(figures, hazard) if len(figures) > 1 or rng.random() < 0.7 else figures
-    views: list[Shown] = [_perspective("", rng)]
+    views: list[PlannedFigure] = [_perspective("", rng)]
     if article in _FRONT_AND_EDGES:
-        views += [Shown(number="", viewpoint=v, camera=VIEWS[v]) for v in _FRONT_AND_EDGES[article][1:]]
+        views += [PlannedFigure(number="", viewpoint=v, camera=VIEWS[v]) for v in _FRONT_AND_EDGES[article][1:]]
     else:
         views += _six_sides(rng)
         if rng.random() < 0.35:
             views.append(_perspective("", rng, rear=True))
     if hazard in ("exploded_brace", "exploded_dashes"):
         camera = Camera() if hazard == "exploded_dashes" else views[0].camera
-        views.insert(1, Shown(number="", viewpoint="exploded", camera=camera, is_exploded=True))
+        views.insert(1, PlannedFigure(number="", viewpoint="exploded", camera=camera, is_exploded=True))
     if hazard == "diagonal_neighbours":
         views = [
             replace(_perspective("", rng), camera=Camera(azimuth=20, elevation=10, roll=roll))
@@ -146,20 +157,20 @@ def choose_figures(
     return _numbered(views[: config.max_figures], hazard)
 
 
-def _perspective(number: str, rng: np.random.Generator, *, rear: bool = False) -> Shown:
+def _perspective(number: str, rng: np.random.Generator, *, rear: bool = False) -> PlannedFigure:
     names = [name for name in PERSPECTIVES if ("rear" in name or "bottom" in name) == rear]
     direction = names[int(rng.integers(len(names)))]
     azimuth, elevation = PERSPECTIVES[direction] + rng.normal(0, 4, 2)
     distance = float("inf") if rng.random() < 0.5 else float(rng.uniform(2.0, 5.0))
     camera = Camera(azimuth=float(azimuth), elevation=float(elevation), distance=distance)
-    return Shown(number=number, viewpoint="perspective", camera=camera, direction=direction)
+    return PlannedFigure(number=number, viewpoint="perspective", camera=camera, direction=direction)
 
 
-def _six_sides(rng: np.random.Generator) -> list[Shown]:
+def _six_sides(rng: np.random.Generator) -> list[PlannedFigure]:
     """The orthogonal views in one of the usual orders; some patents leave out a mirror image or a view."""
     order = [["front", "rear", "left", "right", "top", "bottom"], ["front", "rear", "right", "left", "top", "bottom"],
              ["top", "bottom", "left", "right", "front", "rear"]][int(rng.integers(3))]  # fmt: skip
-    figures = [Shown(number="", viewpoint=view, camera=VIEWS[view]) for view in order]
+    figures = [PlannedFigure(number="", viewpoint=view, camera=VIEWS[view]) for view in order]
     if rng.random() < 0.2:
         side = next(figure for figure in figures if figure.viewpoint in _OPPOSITE)
         kept = replace(side, mirror=_OPPOSITE[side.viewpoint])
@@ -171,13 +182,13 @@ def _six_sides(rng: np.random.Generator) -> list[Shown]:
     return figures
 
 
-def _numbered(figures: Sequence[Shown], hazard: str | None) -> list[Shown]:
+def _numbered(figures: Sequence[PlannedFigure], hazard: str | None) -> list[PlannedFigure]:
     prefix = "1." if hazard == "hague_label" else ""
     return [replace(figure, number=f"{prefix}{index}") for index, figure in enumerate(figures, start=1)]
 
 
-def draw_lines(parts: Sequence[Part], shown: Sequence[Shown], look: Look) -> dict[str, Lines]:
-    """The line drawing of every figure, by its number."""
+def draw_lines(parts: Sequence[Part], shown: Sequence[PlannedFigure], look: Look) -> dict[str, Lines]:
+    """Number of each figure → its line drawing."""
     model = assemble(parts)
     apart = assemble(_pulled_apart(parts)) if any(figure.is_exploded for figure in shown) else model
     return {
@@ -188,7 +199,7 @@ def draw_lines(parts: Sequence[Part], shown: Sequence[Shown], look: Look) -> dic
 
 def draw_sheets(
     lines: dict[str, Lines],
-    shown: Sequence[Shown],
+    shown: Sequence[PlannedFigure],
     look: Look,
     hazard: str | None,
     rng: np.random.Generator,
@@ -204,7 +215,9 @@ def draw_sheets(
     return sheets
 
 
-def _groups(shown: Sequence[Shown], look: Look, hazard: str | None, rng: np.random.Generator) -> list[list[Shown]]:
+def _groups(
+    shown: Sequence[PlannedFigure], look: Look, hazard: str | None, rng: np.random.Generator
+) -> list[list[PlannedFigure]]:
     groups, index = [], 0
     while index < len(shown):
         fewer = int(rng.random() < 0.25 and hazard != "diagonal_neighbours")
@@ -215,7 +228,7 @@ def _groups(shown: Sequence[Shown], look: Look, hazard: str | None, rng: np.rand
 
 
 def _pulled_apart(parts: Sequence[Part]) -> list[Part]:
-    """The parts in the order of their height, each moved up clear of the one below."""
+    """The parts from the lowest to the highest, each moved up until there is a gap to the one below."""
     solid = [part for part in parts if part.patches]
 
     def span(part: Part) -> tuple[float, float]:
@@ -234,7 +247,7 @@ def _pulled_apart(parts: Sequence[Part]) -> list[Part]:
 
 
 def _draw_sheet(
-    group: Sequence[Shown],
+    group: Sequence[PlannedFigure],
     lines: Sequence[Lines],
     look: Look,
     hazard: str | None,
@@ -252,13 +265,13 @@ def _draw_sheet(
         sheet = _set_sheet(group, lines, rows, scale, look, hazard, rng)
         if _fits_paper(sheet, turned_by):
             break
-        scale *= 0.85  # labels beside drawings and what is added to them need room too
+        scale *= 0.85  # labels next to drawings, and what is added to drawings, need room too
     sheet = replace(sheet, hard_why=(hazard,) if hazard else ())
     return published(sheet, rotation_cw=turned_by, specks=60 if hazard == "speckle" else 0, rng=rng)
 
 
 def _set_sheet(
-    group: Sequence[Shown],
+    group: Sequence[PlannedFigure],
     lines: Sequence[Lines],
     rows: Sequence[int],
     scale: float,
@@ -273,11 +286,11 @@ def _set_sheet(
         figures.append(Figure(figure.number, drawing, _sole(label, figure, look, rng)))
     if hazard == "diagonal_neighbours" and len(figures) == 2:
         return set_diagonally(figures[0], figures[1], "below", rng)
-    return set_rows(figures, rows, look.place, rng)
+    return set_rows(figures, rows, look.label_position, rng)
 
 
-def _sole(label: np.ndarray | None, figure: Shown, look: Look, rng: np.random.Generator) -> np.ndarray | None:
-    """A sole figure carries the word FIGURE or nothing; others their label."""
+def _sole(label: np.ndarray | None, figure: PlannedFigure, look: Look, rng: np.random.Generator) -> np.ndarray | None:
+    """The label of a figure; that of a sole figure is the word FIGURE, or None if the patent has no labels."""
     if figure.number or label is None or look.label is None:
         return label
     return draw_label("", replace(look.label, pattern="FIGURE"), rng)
@@ -286,7 +299,7 @@ def _sole(label: np.ndarray | None, figure: Shown, look: Look, rng: np.random.Ge
 def _orientation(
     extents: Sequence[np.ndarray], rows: Sequence[int], label_px: float, hazard: str | None, rng: np.random.Generator
 ) -> tuple[int, tuple[float, float]]:
-    """Degrees by which the published sheet has to be turned, and the room for drawings (width, height), upright."""
+    """Degrees clockwise that turn the published sheet upright, and the room for drawings (width, height) when it is."""
     portrait, landscape = _ROOM_PX, _ROOM_PX[::-1]
     if hazard in ("landscape", "landscape_unsaid"):
         return 90, landscape
@@ -299,12 +312,15 @@ def _orientation(
 
 
 def _fits_paper(sheet: Sheet, turned_by: int) -> bool:
+    """Whether the published sheet is not larger than the largest real ones."""
     height, width = sheet.ink.shape if turned_by % 180 == 0 else sheet.ink.shape[::-1]
     return height + 2 * MARGIN_PX <= MAX_HEIGHT_PX and width + 2 * MARGIN_PX <= MAX_WIDTH_PX
 
 
-def _adorned(ink: np.ndarray, figure: Shown, look: Look, hazard: str | None, rng: np.random.Generator) -> np.ndarray:
-    """The drawing with what its hazard adds to it."""
+def _adorned(
+    ink: np.ndarray, figure: PlannedFigure, look: Look, hazard: str | None, rng: np.random.Generator
+) -> np.ndarray:
+    """The drawing, with whatever its hazard adds."""
     note = replace(look.label or LabelStyle(), underline=False, cap_px=40)
     if hazard == "call_out" and figure.number == "2":
         return inking.with_call_out(ink, note.pattern.format("3"), note, rng)
@@ -322,9 +338,16 @@ def _adorned(ink: np.ndarray, figure: Shown, look: Look, hazard: str | None, rng
 
 
 def front_page(
-    drawn: dict[str, Lines], shown: Sequence[Shown], look: Look, rng: np.random.Generator, config: SpecimenConfig
+    drawn: dict[str, Lines],
+    shown: Sequence[PlannedFigure],
+    look: Look,
+    rng: np.random.Generator,
+    config: SpecimenConfig,
 ) -> tuple[np.ndarray, list[str]]:
-    """The front-page drawing, and the numbers of the figures it copies: one, now and then two; upright, unlabelled."""
+    """The front-page drawing, and the numbers of the figures that it copies.
+
+    It copies one figure or, now and then, two, upright and without labels.
+    """
     num = 2 if len(shown) > 1 and rng.random() < 0.12 and not shown[1].is_exploded else 1
     lines = [drawn[figure.number] for figure in shown[:num]]
     room = (1500.0, 1700.0 / num)

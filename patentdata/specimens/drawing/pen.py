@@ -1,4 +1,4 @@
-"""Ink on paper: line drawings, and what is added to them by hand, as bitmaps.
+"""Line drawings as bitmaps, and what draughtsmen add to them.
 
 A bitmap is boolean, (height_px, width_px), True where there is ink, at the 300 dpi of the sheets.
 """
@@ -19,7 +19,7 @@ _SHIFT = 4  # fractional bits of OpenCV's coordinates
 
 @dataclass(frozen=True, kw_only=True)
 class Pen:
-    """Widths in pixels of the four kinds of line."""
+    """Widths in pixels of the four styles of line."""
 
     solid_px: int = 4
     broken_px: int = 3
@@ -27,6 +27,7 @@ class Pen:
     shade_px: int = 2
 
     def width(self, style: int) -> int:
+        """Width of a line style of `solids`."""
         return {SOLID: self.solid_px, BROKEN: self.broken_px, FINE: self.fine_px, SHADE: self.shade_px}[style]
 
 
@@ -73,22 +74,23 @@ def arrow_head(ink: np.ndarray, tip: np.ndarray, direction: np.ndarray, size_px:
 
 
 def paste(page: np.ndarray, ink: np.ndarray, x: int, y: int) -> None:
-    """Add a bitmap to a page, its upper left corner at (x, y); what lies beyond the page's edges is cut off."""
+    """Add a bitmap to a page, its upper left corner at (x, y); what is beyond the edges of the page is cut off."""
     ink = ink[max(0, -y) : max(0, page.shape[0] - y), max(0, -x) : max(0, page.shape[1] - x)]
     x, y = max(0, x), max(0, y)
     page[y : y + ink.shape[0], x : x + ink.shape[1]] |= ink
 
 
 def _dashes(points: np.ndarray, on_px: int, off_px: int) -> list[np.ndarray]:
+    """The strokes of a broken polyline, each a short polyline of its own."""
     length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     pieces = []
     for start in np.arange(0, length[-1], on_px + off_px):
-        place = np.linspace(start, min(start + on_px, length[-1]), 4)
-        pieces.append(np.stack([np.interp(place, length, points[:, k]) for k in (0, 1)], axis=1))
+        distance = np.linspace(start, min(start + on_px, length[-1]), 4)
+        pieces.append(np.stack([np.interp(distance, length, points[:, k]) for k in (0, 1)], axis=1))
     return pieces
 
 
-# --- what draughtsmen add to a drawing -----------------------------------------------------------------------------
+# --- What draughtsmen add to a drawing -----------------------------------------------------------------------------
 
 
 def with_call_out(ink: np.ndarray, text: str, style: LabelStyle, rng: np.random.Generator) -> np.ndarray:
@@ -115,7 +117,7 @@ def with_call_out(ink: np.ndarray, text: str, style: LabelStyle, rng: np.random.
 
 
 def with_section_marks(ink: np.ndarray, text: str, style: LabelStyle, rng: np.random.Generator) -> np.ndarray:
-    """An upright section line through the drawing with an arrow and `text` ("8") at each end."""
+    """A vertical section line through the drawing, with an arrow and `text` ("8") at each end."""
     note = draw_text(text, style, rng)
     room = note.shape[0] + 80
     ink = padded(ink, room)
@@ -155,7 +157,7 @@ def with_surroundings(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def halftone(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The drawing with its inside toned by dots that grow towards one side, as a printed photograph."""
+    """The drawing with its inside toned by dots that grow towards one side, like a printed photograph."""
     inside = _inside(ink)
     height, width = ink.shape
     y, x = np.mgrid[0:height, 0:width]
@@ -169,7 +171,7 @@ def halftone(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _inside(ink: np.ndarray) -> np.ndarray:
-    """True for ink and for all that ink encloses."""
+    """True for ink and for everything that ink encloses."""
     closed = cv2.dilate(padded(ink, 6).astype(np.uint8), np.ones((7, 7), np.uint8))
     flood = closed.copy()
     cv2.floodFill(flood, None, (0, 0), 2)
@@ -177,19 +179,19 @@ def _inside(ink: np.ndarray) -> np.ndarray:
 
 
 def _emptiest(ink: np.ndarray, shape: tuple[int, ...], area: tuple[int, int, int, int]) -> tuple[int, int] | None:
-    """Upper left corner of a free spot for a bitmap of `shape` within `area` (x0, y0, x1, y1); None without one."""
+    """Upper left corner of a free spot for a bitmap of `shape` in `area` (x0, y0, x1, y1); None if there is none."""
     spots = free_spots(ink, shape, margin_px=18)
     x0, y0, x1, y1 = area
     window = spots[y0 : max(y1 - shape[0], y0 + 1), x0 : max(x1 - shape[1], x0 + 1)]
-    places = np.argwhere(window)
-    if not len(places):
+    free = np.argwhere(window)
+    if not len(free):
         return None
-    y, x = places[len(places) // 2]
+    y, x = free[len(free) // 2]
     return int(x) + x0, int(y) + y0
 
 
 def free_spots(ink: np.ndarray, shape: tuple[int, ...], *, margin_px: int) -> np.ndarray:
-    """Boolean map: True at (y, x) where a bitmap of `shape` set there keeps `margin_px` from all ink."""
+    """Boolean map: True at (y, x) if a bitmap of `shape` put there keeps `margin_px` from all ink."""
     sums = cv2.integral(padded(ink, margin_px).astype(np.uint8))
     high, wide = shape[0] + 2 * margin_px, shape[1] + 2 * margin_px
     if sums.shape[0] <= high or sums.shape[1] <= wide:
@@ -199,7 +201,7 @@ def free_spots(ink: np.ndarray, shape: tuple[int, ...], *, margin_px: int) -> np
 
 
 def with_axis(ink: np.ndarray) -> np.ndarray:
-    """A dashed axis through loose parts that stand above each other; it shows where there is no ink."""
+    """A dashed axis through loose parts above each other, drawn only in the gaps between them."""
     free = ~cv2.dilate(ink.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
     x = ink.shape[1] // 2
     axis = stroke(np.zeros_like(ink), np.array([[x, 0], [x, ink.shape[0]]]), 3, dash_px=(36, 14))

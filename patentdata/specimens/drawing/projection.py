@@ -1,8 +1,8 @@
 """Line drawings of a solid from a viewpoint, with hidden lines removed.
 
-A z-buffer of a few hundred pixels decides what is hidden; the lines themselves stay exact and are inked at
-the resolution of the sheet. As on graphics hardware, surfaces are pushed back by their slope before lines are tested
-against them, so that a surface never hides the lines that lie on it.
+A z-buffer of a few hundred pixels decides what is hidden; the lines themselves stay exact and are inked at the
+resolution of the sheet. As on graphics hardware, surfaces are pushed back by their slope before lines are tested
+against them, so that a surface never hides the lines that are on it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _SHADE_RANGE = (0.10, 0.42)  # |cosine| between surface normal and line of sight
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """From where an article is seen.
+    """The position from which an article is seen.
 
     Attributes:
         azimuth: Degrees from the front towards the right side.
         elevation: Degrees above the horizon.
         distance: Distance of the eye in sizes of the article; infinite for a parallel projection.
-        roll: Degrees by which the picture is turned counter-clockwise.
+        roll: Degrees counter-clockwise by which the picture is turned.
     """
 
     azimuth: float = 0.0
@@ -54,7 +54,8 @@ class Lines:
     Attributes:
         runs: Visible pieces, each (num, 2), x to the right and y down, in units of the model.
         styles: Style of each run.
-        low, high: (2,) corners of the drawing's extent.
+        low: (2,) upper left corner of the drawing.
+        high: (2,) lower right corner of the drawing.
     """
 
     runs: list[np.ndarray]
@@ -74,12 +75,12 @@ def project(model: Model, camera: Camera, *, dash: tuple[float, float] = (0.02, 
     Args:
         dash: Length of the strokes and of the gaps of broken lines, as shares of the drawing's longer side.
     """
-    points, facing = _see(model.points, model.normals, camera, model.size)
-    lines, line_facing = _see(model.line_points, model.line_normals, camera, model.size)
+    points, facing = _to_camera(model.points, model.normals, camera, model.size)
+    lines, line_facing = _to_camera(model.line_points, model.line_normals, camera, model.size)
     contour, contour_of, contour_styles = _contours(points, facing, model.triangles, np.tile(model.styles, 2))
     low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
     everything = float((high - low).max())
-    low, high = low - 0.01 * everything, high + 0.01 * everything  # outlines need empty paper beside them
+    low, high = low - 0.01 * everything, high + 0.01 * everything  # outlines need empty paper next to them
     pixel = max(float((high - low).max()), 1e-9) / _BUFFER_PX
     buffer = _depth_buffer((points - [*low, 0]) / pixel, model.quads, np.ceil((high - low) / pixel).astype(int) + 3)
 
@@ -99,7 +100,7 @@ def project(model: Model, camera: Camera, *, dash: tuple[float, float] = (0.02, 
     return Lines(paper, run_styles, everything.min(axis=0), everything.max(axis=0))
 
 
-def _see(points: np.ndarray, normals: np.ndarray, camera: Camera, size: float) -> tuple[np.ndarray, np.ndarray]:
+def _to_camera(points: np.ndarray, normals: np.ndarray, camera: Camera, size: float) -> tuple[np.ndarray, np.ndarray]:
     """Points as (x, y, depth) on the picture plane, and the cosine between each normal and the line of sight."""
     seen = points @ camera.axes.T
     turned = normals @ camera.axes.T
@@ -114,8 +115,8 @@ def _see(points: np.ndarray, normals: np.ndarray, camera: Camera, size: float) -
 def _contours(
     points: np.ndarray, facing: np.ndarray, triangles: np.ndarray, styles: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where smooth surfaces turn away from the eye: points (n, 3), their curve (n,), and each curve's style."""
-    # A wall seen exactly edge-on (cosine 0) turns away too, whichever way its neighbour faces: hence both thresholds.
+    """The lines along which smooth surfaces turn away from the eye: points (n, 3), their curve (n,), curve styles."""
+    # A wall that is seen exactly edge-on (cosine 0) turns away whichever way its neighbour faces: hence two thresholds.
     cosine = facing[triangles]
     flat = (np.abs(cosine) < 1e-7).any(axis=1)
     side = np.concatenate([cosine > 1e-7, cosine[flat] > -1e-7])
@@ -133,14 +134,18 @@ def _contours(
         ends.append(points[a] + np.clip(share, 0, 1)[:, None] * (points[b] - points[a]))
         keys.append(a.astype(np.int64) * len(points) + b)
     chains = _chains(np.stack(keys, axis=1))
-    place = np.concatenate([np.array([segment * 2 + end for segment, end in chain]) for chain in chains])
+    index = np.concatenate([np.array([segment * 2 + end for segment, end in chain]) for chain in chains])
     both = np.stack(ends, axis=1).reshape(-1, 3)
     curve_of = np.repeat(np.arange(len(chains)), [len(chain) for chain in chains])
-    return both[place], curve_of, styles[mixed][[chain[0][0] for chain in chains]]
+    return both[index], curve_of, styles[mixed][[chain[0][0] for chain in chains]]
 
 
 def _chains(keys: np.ndarray) -> list[list[tuple[int, int]]]:
-    """Join segments that share an end: each chain lists (segment, end) places in order. `keys`: (num_segments, 2)."""
+    """Join segments that share an end; each chain lists its (segment, end) pairs in order.
+
+    Args:
+        keys: (num_segments, 2), one key for each end; ends with equal keys are joined.
+    """
     meeting: dict[int, list[int]] = {}
     pairs = keys.tolist()
     for segment, (a, b) in enumerate(pairs):
@@ -184,7 +189,7 @@ def _depth_buffer(points: np.ndarray, quads: np.ndarray, size: np.ndarray) -> np
     span = np.ceil(flat[:, :, :2].max(axis=1)).astype(int) - low + 1
     base = middle[:, 2] - gx * middle[:, 0] - gy * middle[:, 1] + push
     planes = np.concatenate([_edges(flat, np.sign(normal[:, 2])), np.stack([gx, gy, base], axis=1)[:, None]], axis=1)
-    level = np.ceil(np.log2(np.maximum(span, 2))).astype(int)  # faces of like size are filled together
+    level = np.ceil(np.log2(np.maximum(span, 2))).astype(int)  # faces of similar size are filled together
     bucket = level[:, 0] * 16 + level[:, 1]
     for key in np.unique(bucket):
         chosen = np.flatnonzero(bucket == key)
@@ -197,7 +202,7 @@ def _depth_buffer(points: np.ndarray, quads: np.ndarray, size: np.ndarray) -> np
 
 
 def _edges(flat: np.ndarray, sign: np.ndarray) -> np.ndarray:
-    """(num, 4, 3): for each side the factors of x, y and 1 whose sum is not negative inside the face."""
+    """(num, 4, 3): for each side, the factors of x, y and 1 whose sum is not negative inside the face."""
     start, end = flat[:, :, :2], np.roll(flat[:, :, :2], -1, axis=1)
     fx = -(end[..., 1] - start[..., 1]) * sign[:, None]
     fy = (end[..., 0] - start[..., 0]) * sign[:, None]
@@ -207,7 +212,7 @@ def _edges(flat: np.ndarray, sign: np.ndarray) -> np.ndarray:
 def _fill(buffer: np.ndarray, width: int, low: np.ndarray, wide: int, high: int, planes: np.ndarray) -> None:
     """Lower the flat `buffer` to the depths of faces that fit in `wide` by `high` pixels at `low`.
 
-    `planes`: (num, 5, 3), for the four sides and the depth the factors of x, y and 1.
+    `planes`: (num, 5, 3), the factors of x, y and 1 for the four sides and for the depth.
     """
     x = (low[:, :1] + np.arange(wide)).astype(np.float32)[:, None, :]
     y = (low[:, 1:] + np.arange(high)).astype(np.float32)[:, :, None]
@@ -216,8 +221,8 @@ def _fill(buffer: np.ndarray, width: int, low: np.ndarray, wide: int, high: int,
     for k in (1, 2, 3):
         inside &= fx[:, k] * x + (fy[:, k] * y + f1[:, k]) >= -1e-3
     depth = (fx[:, 4] * x + (fy[:, 4] * y + f1[:, 4]))[inside]
-    place = (low[:, 1:, None] + np.arange(high)[:, None]) * width + low[:, :1, None] + np.arange(wide)
-    np.minimum.at(buffer, np.clip(place[inside], 0, len(buffer) - 1), depth)
+    pixel = (low[:, 1:, None] + np.arange(high)[:, None]) * width + low[:, :1, None] + np.arange(wide)
+    np.minimum.at(buffer, np.clip(pixel[inside], 0, len(buffer) - 1), depth)
 
 
 def _visible_runs(
@@ -229,7 +234,7 @@ def _visible_runs(
     buffer: np.ndarray,
     dash: tuple[float, float],
 ) -> tuple[list[np.ndarray], list[int]]:
-    """Sample every curve each z-buffer pixel and keep the pieces nothing stands before; all lengths in its pixels."""
+    """Sample every curve once a z-buffer pixel and keep the pieces that nothing hides; lengths are in these pixels."""
     joined = curve_of[1:] == curve_of[:-1]
     first = np.flatnonzero(joined)
     if not len(first):
@@ -243,8 +248,8 @@ def _visible_runs(
     sample = polyline[first[segment]] + span[segment] * share[:, None]
     curve = curve_of[first][segment]
     cell = np.clip(np.rint(sample[:, :2]).astype(int), 0, np.array(buffer.shape[::-1]) - 1)
-    # A contour lies on facets too steep for their slope to say much: there the deepest surface beside it decides.
-    # A broken line is hidden by anything nearer beside it: a rear edge that coincides with an outline would fill its
+    # A contour is on facets too steep for their slope to say much: there the deepest surface around it decides.
+    # A broken line is hidden by anything nearer around it: a rear edge that coincides with an outline would fill its
     # gaps.
     square = np.ones((3, 3), np.uint8)
     row, column, style = cell[:, 1], cell[:, 0], styles[curve]
@@ -270,7 +275,10 @@ def _runs(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _without_short_pieces(visible: np.ndarray, curve: np.ndarray) -> np.ndarray:
-    """Close gaps of a few samples, then drop visible pieces of a few samples: both come from the z-buffer's grain."""
+    """Close gaps of a few samples, then drop visible pieces of a few samples.
+
+    Both are due to the resolution of the z-buffer.
+    """
     cleaned = visible.copy()
     for value in (False, True):
         starts, ends = _runs(cleaned, curve)

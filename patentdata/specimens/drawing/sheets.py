@@ -1,4 +1,4 @@
-"""Drawing sheets: figures and labels set on a page, cropped as published, with the boxes of both."""
+"""Drawing sheets: figures and labels arranged on a page, cropped as published, with the boxes of both."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ MARGIN_PX = 20  # paper left around the ink of a sheet
 FRONT_PAGE_MARGIN_PX = 10
 MAX_WIDTH_PX, MAX_HEIGHT_PX = 2450, 3078  # the largest sheets published
 
-Box = tuple[int, int, int, int]
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1; the ends are exclusive
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedFigure:
     """A figure on a sheet.
 
     Attributes:
-        number: As the label prints it; None where there is no label.
-        box: Ink of the drawing: x0, y0, x1, y1, ends exclusive.
-        label_box: Ink of the label; None where there is none.
+        number: The number as the label prints it; None if there is no label.
+        box: Box of the ink of the drawing.
+        label_box: Box of the ink of the label; None if there is no label.
     """
 
     number: str | None
@@ -37,20 +37,20 @@ class Sheet:
 
     Attributes:
         ink: Boolean, (height_px, width_px).
-        figures: What lies where on it.
-        rotation_cw: Degrees clockwise that turn it upright.
-        hard_why: Hazards it shows.
+        figures: The figures on it, with their boxes.
+        rotation_cw: Degrees clockwise by which it must be turned to be upright.
+        hard_why: Names of the hazards that it shows.
     """
 
     ink: np.ndarray
-    figures: list[Placed] = field(default_factory=list)
+    figures: list[PlacedFigure] = field(default_factory=list)
     rotation_cw: int = 0
     hard_why: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure before it is set: its drawing, its label (None for none) and its number."""
+    """A figure before it is put on a sheet: its number, its drawing and its label (None if it has none)."""
 
     number: str
     drawing: np.ndarray
@@ -58,7 +58,7 @@ class Figure:
 
 
 def split_rows(num: int, rng: np.random.Generator, *, wide: bool) -> list[int]:
-    """How many figures stand in each row of a sheet; `wide` drawings are stacked rather than set side by side."""
+    """Number of figures in each row of a sheet; `wide` drawings are stacked instead of put side by side."""
     options = {
         1: [[1]],
         2: [[1, 1], [2]],
@@ -75,7 +75,7 @@ def split_rows(num: int, rng: np.random.Generator, *, wide: bool) -> list[int]:
 def fit_scale(
     extents: Sequence[np.ndarray], rows: Sequence[int], room_px: tuple[float, float], label_px: float, gap_px: float
 ) -> float:
-    """Pixels a unit at which drawings of these extents, in rows with their labels, fill the room (width, height)."""
+    """Pixels a unit at which drawings of these extents, in rows and with labels, fill the room (width, height)."""
     wide, high, index = 0.0, 0.0, 0
     scales = []
     for row in rows:
@@ -88,9 +88,9 @@ def fit_scale(
     return max(min(scales), 1e-3)
 
 
-def set_rows(figures: Sequence[Figure], rows: Sequence[int], place: str, rng: np.random.Generator) -> Sheet:
-    """Figures in rows, each with its label "below", "above", "beside" or "inside" its drawing; upright."""
-    cells = [_cell(figure, place, rng) for figure in figures]
+def set_rows(figures: Sequence[Figure], rows: Sequence[int], label_position: str, rng: np.random.Generator) -> Sheet:
+    """An upright sheet with figures in rows, the labels "below", "above", "beside" or "inside" the drawings."""
+    cells = [_cell(figure, label_position, rng) for figure in figures]
     gap = int(rng.integers(90, 200))
     page, placed, y, index = [], [], 0, 0
     for row in rows:
@@ -98,8 +98,8 @@ def set_rows(figures: Sequence[Figure], rows: Sequence[int], place: str, rng: np
         height = max(ink.shape[0] for ink, _ in line)
         x = 0
         for ink, figure in line:
-            # labels of a row stand on one line where they are below, and drawings where labels are above
-            drop = {"below": height - ink.shape[0], "above": 0}.get(place, (height - ink.shape[0]) // 2)
+            # the labels of a row are aligned if they are below the drawings; the drawings are if labels are above
+            drop = {"below": height - ink.shape[0], "above": 0}.get(label_position, (height - ink.shape[0]) // 2)
             page.append((ink, x, y + drop))
             placed.append(_shifted(figure, x, y + drop))
             x += ink.shape[1] + gap
@@ -110,16 +110,16 @@ def set_rows(figures: Sequence[Figure], rows: Sequence[int], place: str, rng: np
     return _composed(page, placed)
 
 
-def set_diagonally(first: Figure, second: Figure, place: str, rng: np.random.Generator) -> Sheet:
-    """Two figures set diagonally, moved together until their boxes overlap while their ink stays apart."""
-    (ink_a, figure_a), (ink_b, figure_b) = (_cell(figure, place, rng) for figure in (first, second))
+def set_diagonally(first: Figure, second: Figure, label_position: str, rng: np.random.Generator) -> Sheet:
+    """A sheet with two figures arranged diagonally, so close that their boxes overlap but their ink does not touch."""
+    (ink_a, figure_a), (ink_b, figure_b) = (_cell(figure, label_position, rng) for figure in (first, second))
     width = ink_a.shape[1] + ink_b.shape[1] + 80
     height = ink_a.shape[0] + ink_b.shape[0] + 80
     page = np.zeros((height, width), dtype=bool)
     paste(page, ink_a, 0, 0)
     best = (ink_a.shape[1] + 60, ink_a.shape[0] + 60)
     small_page, small_b = _shrunk(page, 8), _shrunk(ink_b, 8)
-    distance_px = 7  # of the shrunk page
+    distance_px = 7  # in the shrunk page
     near = _grown(small_page, distance_px)
     for share in np.linspace(0, 0.75, 26):
         x = int((1 - share) * (ink_a.shape[1] + 60))
@@ -146,32 +146,32 @@ def _grown(ink: np.ndarray, px: int) -> np.ndarray:
     return grown[px:-px, px:-px]
 
 
-def _cell(figure: Figure, place: str, rng: np.random.Generator) -> tuple[np.ndarray, Placed]:
-    """Drawing and label on a bitmap of their own."""
+def _cell(figure: Figure, label_position: str, rng: np.random.Generator) -> tuple[np.ndarray, PlacedFigure]:
+    """A bitmap with the drawing and the label of one figure, and their boxes."""
     drawing, label = figure.drawing, figure.label
     high, wide = drawing.shape
     if label is None:
-        return drawing, Placed(None, (0, 0, wide, high), None)
+        return drawing, PlacedFigure(None, (0, 0, wide, high), None)
     label_high, label_wide = label.shape
     gap = int(rng.integers(55, 170))
-    if place == "inside":
+    if label_position == "inside":
         spots = np.argwhere(free_spots(drawing, label.shape, margin_px=30))
         if len(spots):
             y, x = (int(v) for v in spots[int(rng.integers(len(spots)))])
             return _joined(figure, (0, 0), (x, y))
-        place = "below"
-    if place == "beside":
+        label_position = "below"
+    if label_position == "beside":
         return _joined(figure, (0, 0), (wide + gap, int(high * rng.uniform(0.3, 0.7)) - label_high // 2))
     shift = int(rng.normal(0, 0.04) * wide)
     x = (wide - label_wide) // 2 + shift
-    return _joined(figure, (0, 0), (x, high + gap) if place == "below" else (x, -gap - label_high))
+    return _joined(figure, (0, 0), (x, high + gap) if label_position == "below" else (x, -gap - label_high))
 
 
-def _joined(figure: Figure, drawing_at: tuple[int, int], label_at: tuple[int, int]) -> tuple[np.ndarray, Placed]:
+def _joined(figure: Figure, drawing_at: tuple[int, int], label_at: tuple[int, int]) -> tuple[np.ndarray, PlacedFigure]:
     assert figure.label is not None
     sheet = _composed(
         [(figure.drawing, *drawing_at), (figure.label, *label_at)],
-        [Placed(figure.number, _box(figure.drawing, *drawing_at), _box(figure.label, *label_at))],
+        [PlacedFigure(figure.number, _box(figure.drawing, *drawing_at), _box(figure.label, *label_at))],
     )
     return sheet.ink, sheet.figures[0]
 
@@ -180,16 +180,16 @@ def _box(ink: np.ndarray, x: int, y: int) -> Box:
     return x, y, x + ink.shape[1], y + ink.shape[0]
 
 
-def _shifted(placed: Placed, x: int, y: int) -> Placed:
+def _shifted(placed: PlacedFigure, x: int, y: int) -> PlacedFigure:
     def shift(box: Box) -> Box:
         return box[0] + x, box[1] + y, box[2] + x, box[3] + y
 
-    return Placed(placed.number, shift(placed.box), shift(placed.label_box) if placed.label_box else None)
+    return PlacedFigure(placed.number, shift(placed.box), shift(placed.label_box) if placed.label_box else None)
 
 
 def _centred(
-    page: list[tuple[np.ndarray, int, int]], placed: list[Placed], row_of: np.ndarray
-) -> tuple[list[tuple[np.ndarray, int, int]], list[Placed]]:
+    page: list[tuple[np.ndarray, int, int]], placed: list[PlacedFigure], row_of: np.ndarray
+) -> tuple[list[tuple[np.ndarray, int, int]], list[PlacedFigure]]:
     ends = [
         max(x + ink.shape[1] for (ink, x, _), r in zip(page, row_of, strict=True) if r == row) for row in set(row_of)
     ]
@@ -199,8 +199,8 @@ def _centred(
     return moved, [_shifted(figure, s, 0) for figure, s in zip(placed, shift, strict=True)]
 
 
-def _composed(page: list[tuple[np.ndarray, int, int]], placed: list[Placed]) -> Sheet:
-    """Bitmaps at (x, y) as one bitmap without margin."""
+def _composed(page: list[tuple[np.ndarray, int, int]], placed: list[PlacedFigure]) -> Sheet:
+    """A sheet without margin, composed of bitmaps at (x, y)."""
     left, top = min(x for _, x, _ in page), min(y for _, _, y in page)
     width = max(x + ink.shape[1] for ink, x, _ in page) - left
     height = max(y + ink.shape[0] for ink, _, y in page) - top
@@ -214,8 +214,10 @@ def published(sheet: Sheet, *, rotation_cw: int = 0, specks: int = 0, rng: np.ra
     """The sheet as it is published: turned, specked, and with its margin.
 
     Args:
-        rotation_cw: Degrees clockwise that will turn it upright again; the sheet is turned the other way.
-        specks: Number of specks, none nearer than 12 pixels to a figure's ink.
+        sheet: The sheet, upright and without margin.
+        rotation_cw: Degrees clockwise that turn the published sheet upright; here it is turned the other way.
+        specks: Number of specks, none nearer than 12 pixels to the ink of a figure.
+        rng: Source of the positions of the specks.
     """
     ink = sheet.ink
     if specks:
@@ -229,7 +231,7 @@ def published(sheet: Sheet, *, rotation_cw: int = 0, specks: int = 0, rng: np.ra
     }
     turn = turns[rotation_cw]
     figures = [
-        Placed(figure.number, turn(figure.box), turn(figure.label_box) if figure.label_box else None)
+        PlacedFigure(figure.number, turn(figure.box), turn(figure.label_box) if figure.label_box else None)
         for figure in sheet.figures
     ]
     ink = np.ascontiguousarray(np.rot90(ink, rotation_cw // 90))

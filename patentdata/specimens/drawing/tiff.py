@@ -1,4 +1,4 @@
-"""Sheets as TIFF files, as the office publishes them."""
+"""Sheets as TIFF files in the format that the patent office publishes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def encode_tiff(ink: np.ndarray) -> bytes:
     tags[_ROWS_PER_STRIP] = ink.shape[0]
     tags[_DESCRIPTION] = "**DRAWING;OGFIG;BW;P"
     out = io.BytesIO()
-    # Asked for white-is-zero, Pillow inverts pixel by pixel in Python (0.4 s a sheet). So it gets the inverse of the
-    # image as black-is-zero, and the tag is set afterwards.
+    # If it is asked for white-is-zero, Pillow inverts pixel by pixel in Python (0.4 s a sheet). So it is given the
+    # inverse of the image as black-is-zero, and the tag is changed afterwards.
     Image.fromarray(ink).save(out, format="TIFF", compression="group4", dpi=(DPI, DPI), tiffinfo=tags)
     return with_tag(out.getvalue(), _PHOTOMETRIC, 0)
 
@@ -29,7 +29,7 @@ def with_tag(tiff: bytes, tag: int, value: int) -> bytes:
     """A little-endian TIFF with the value of one tag of its first directory replaced.
 
     Raises:
-        ValueError: It has no such tag.
+        ValueError: The directory does not have the tag.
     """
     (directory,) = struct.unpack_from("<I", tiff, 4)
     (num_entries,) = struct.unpack_from("<H", tiff, directory)

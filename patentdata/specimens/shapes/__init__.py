@@ -1,1 +1,1 @@
-"""The articles that specimens show."""
+"""Shapes of the articles that specimens show."""

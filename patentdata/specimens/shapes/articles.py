@@ -1,4 +1,4 @@
-"""Articles by name: each is built from a random generator, widely varied, and always of its kind."""
+"""Builders of articles by name: each builds many different articles of one kind from a random generator."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ BUILDERS: dict[str, Callable[[np.random.Generator], list[Part]]] = {
 
 
 def build(article: str, rng: np.random.Generator) -> list[Part]:
-    """The parts of an article, a few units long; the axes are those of `solids`."""
+    """The parts of an article, a few units in size; the axes are those of `solids`."""
     return BUILDERS[article](rng)

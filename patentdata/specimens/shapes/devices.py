@@ -1,6 +1,6 @@
-"""Devices, machines, vehicles and things worn."""
+"""Builders of devices, machines and vehicles."""
 
-# ruff: noqa: RUF005 - arrays are added to lists here, not lists joined
+# ruff: noqa: RUF005 - `+` adds offsets to arrays here, it does not join lists
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _WORDS = (
 
 
 def panel(width: float, height: float, radius: float, at: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
-    """A closed rounded rectangle, (num, 2), about `at`."""
+    """A closed rounded rectangle, (num, 2), around `at`."""
     return loop(rounded_rectangle(width, height, radius)) + np.array(at)
 
 
 def screen_content(width: float, height: float, rng: Rng, *, density: float = 1.0) -> list[np.ndarray]:
-    """Plane lines of a graphical user interface in a frame of this size about the origin."""
+    """Lines, each (num, 2), of a graphical user interface in a frame of this size around the origin."""
     lines = [panel(width, height, 0.02 * width)]
     y = height / 2
     row_height = max(width * 0.16, height * 0.07) / density
@@ -109,7 +109,7 @@ def phone(rng: Rng) -> list[Part]:
 
 
 def screen(rng: Rng) -> list[Part]:
-    """A graphical user interface: the device around it is environment."""
+    """A graphical user interface; the device around it is environment."""
     if rng.random() < 0.5:
         width, height = rng.uniform(1.8, 2.4), rng.uniform(3.4, 4.4)
     else:

@@ -1,6 +1,6 @@
-"""Furniture, fittings and other articles made of boards, bars and panels."""
+"""Builders of furniture, fittings and other articles made of boards, bars and panels."""
 
-# ruff: noqa: RUF005 - arrays are added to lists here, not lists joined
+# ruff: noqa: RUF005 - `+` adds offsets to arrays here, it does not join lists
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Solids from which specimens are drawn: grids of points, and the curves a draughtsman would ink on them.
+"""Solids from which specimens are drawn: grids of points, and the curves that a draughtsman would ink on them.
 
-Axes: x to the right, y to the rear (the front looks towards -y), z up. Lengths are in arbitrary units; the drawing
-is scaled to its sheet. Every solid is a loft, a row of rings of points; boxes, prisms, tubes and surfaces
-of revolution are lofts with particular rings.
+Axes: x to the right, y to the rear (the front faces -y), z up. Lengths are in arbitrary units; the drawing is scaled to
+its sheet. Every solid is a loft, a row of rings of points; boxes, prisms, tubes and surfaces of revolution are lofts
+with particular rings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Curve:
     Attributes:
         points: (num_points, 3).
         style: SOLID, BROKEN (environment), FINE (surface pattern) or SHADE (drawn only where the surface turns away).
-        normals: (num_points, 3) surface normals; needed by SHADE alone.
+        normals: (num_points, 3) surface normals; only SHADE needs them.
     """
 
     points: np.ndarray
@@ -53,7 +53,7 @@ class Part:
     broken: bool = False
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Part:
-        """The same part elsewhere."""
+        """The part moved by a distance along each axis."""
         return self._mapped(np.eye(3), np.array([x, y, z]))
 
     def turned(self, axis: str, degrees: float) -> Part:
@@ -65,11 +65,11 @@ class Part:
         return self._mapped(np.diag([x, y, z]), np.zeros(3))
 
     def as_environment(self) -> Part:
-        """The part as something that is not claimed."""
+        """The part as environment, which is not claimed."""
         return replace(self, broken=True)
 
     def with_curves(self, curves: Iterable[Curve]) -> Part:
-        """The part with further lines on it."""
+        """The part with additional curves on it."""
         return replace(self, curves=self.curves + tuple(curves))
 
     def _mapped(self, matrix: np.ndarray, shift: np.ndarray) -> Part:
@@ -91,7 +91,7 @@ def rotation(axis: str, degrees: float) -> np.ndarray:
     return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
 
 
-# --- outlines: closed rows of points in a plane, counter-clockwise -------------------------------------------------
+# --- Outlines: closed rows of points in a plane, counter-clockwise -------------------------------------------------
 
 
 def ellipse(width: float, height: float, num: int = 40) -> np.ndarray:
@@ -141,15 +141,15 @@ def spline(points: Sequence[Sequence[float]], num: int = 24) -> np.ndarray:
     """(num, dim) points of a smooth curve (Catmull-Rom) through `points`."""
     given = np.asarray(points, dtype=float)
     padded = np.concatenate([[2 * given[0] - given[1]], given, [2 * given[-1] - given[-2]]])
-    place = np.linspace(0, len(given) - 1, num)
-    index = np.minimum(place.astype(int), len(given) - 2)
-    t = (place - index)[:, None]
+    position = np.linspace(0, len(given) - 1, num)
+    index = np.minimum(position.astype(int), len(given) - 2)
+    t = (position - index)[:, None]
     p0, p1, p2, p3 = (padded[index + k] for k in range(4))
     return 0.5 * (2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3)
 
 
 def lifted(outline: np.ndarray, z: float | np.ndarray) -> np.ndarray:
-    """An outline of the plane, (num, 2), at height `z`, (num, 3)."""
+    """An outline in the plane, (num, 2), as (num, 3) points at height `z`."""
     return np.concatenate([outline, np.broadcast_to(np.asarray(z, dtype=float), len(outline))[:, None]], axis=1)
 
 
@@ -158,7 +158,7 @@ def loop(points: np.ndarray) -> np.ndarray:
     return np.concatenate([points, points[:1]])
 
 
-# --- lofts ---------------------------------------------------------------------------------------------------------
+# --- Lofts ---------------------------------------------------------------------------------------------------------
 
 
 def loft(
@@ -204,6 +204,7 @@ def loft(
 
 
 def _columns(num_points: int, ridges: list[int], closed: bool) -> list[np.ndarray]:
+    """Indices of the points of a ring in each stretch between two ridges."""
     if not ridges:
         return [np.arange(num_points)]
     ends = [*ridges, ridges[0] + num_points] if closed else sorted({0, num_points - 1} | set(ridges))
@@ -211,11 +212,11 @@ def _columns(num_points: int, ridges: list[int], closed: bool) -> list[np.ndarra
 
 
 def _shading(rings: np.ndarray, num_lines: int, closed: bool) -> list[Curve]:
-    """Lines from end to end, each broken once at a place that moves from line to line."""
+    """Lines along the surface that start and end at different heights from line to line."""
     normals = grid_normals(rings, closed)
     num_points = rings.shape[1]
     size = np.ptp(rings, axis=1).max(axis=1)
-    wall = np.flatnonzero(size > 0.25 * size.max())  # shading stays off lids and poles
+    wall = np.flatnonzero(size > 0.25 * size.max())  # no shading on lids and poles
     lines = []
     for k in range(num_lines):
         column = k * num_points // num_lines
@@ -227,7 +228,7 @@ def _shading(rings: np.ndarray, num_lines: int, closed: bool) -> list[Curve]:
 
 
 def grid_normals(grid: np.ndarray, closed: bool) -> np.ndarray:
-    """Unit normals, (num_rows, num_columns, 3), of a grid of points; at a pole those of the neighbouring ring."""
+    """Unit normals, (num_rows, num_columns, 3), of a grid of points; those of a pole are from the next ring."""
     if len(grid) > 2 and np.allclose(grid[0], grid[-1]) and np.ptp(grid[0], axis=0).max() > 1e-9:
         inner = grid[:-1]  # the rows close on themselves too, as in a torus
         along = np.roll(inner, -1, axis=0) - np.roll(inner, 1, axis=0)
@@ -269,14 +270,14 @@ def ring_prism(
 
 
 def box(width: float, depth: float, height: float, *, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Part:
-    """A box that stands on height `z` about (x, y)."""
+    """A box around (x, y) whose lower side is at height `z`."""
     return prism(rectangle(width, depth), 0.0, height, ridges=(0, 1, 2, 3)).moved(x, y, z)
 
 
 def soft_box(
     width: float, depth: float, height: float, radius: float, *, chamfer: float = 0.0, num_corner: int = 6
 ) -> Part:
-    """A box with round upright edges and, with `chamfer`, rims at top and bottom set back by so much."""
+    """A box with round upright edges; its rims at the top and bottom are set back by `chamfer`."""
     outline = rounded_rectangle(width, depth, radius, num_corner)
     if not chamfer:
         return prism(outline, 0.0, height)
@@ -334,18 +335,18 @@ def torus(radius: float, thickness: float, *, num_sides: int = 44) -> Part:
 def on_plane(
     lines: Iterable[np.ndarray], origin: Sequence[float], right: Sequence[float], up: Sequence[float], style: int = FINE
 ) -> tuple[Curve, ...]:
-    """Plane drawings, each (num, 2), laid on the plane that `right` and `up` span at `origin`."""
+    """Curves from lines in a plane, each (num, 2), on the plane that `right` and `up` span at `origin`."""
     base, axes = np.asarray(origin, dtype=float), np.array([right, up], dtype=float)
     return tuple(Curve(base + np.asarray(line, dtype=float) @ axes, style) for line in lines)
 
 
 def merged(*parts: Part) -> Part:
-    """Several parts as one; the first says whether it is environment."""
+    """Several parts as one; it is environment if the first one is."""
     patches = tuple(patch for part in parts for patch in part.patches)
     return Part(patches, tuple(curve for part in parts for curve in part.curves), parts[0].broken)
 
 
-# --- what the projection needs -------------------------------------------------------------------------------------
+# --- What the projection needs -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -353,10 +354,15 @@ class Model:
     """An article ready to be projected.
 
     Attributes:
-        points: (num_points, 3); `normals` alike, zero where the surface has none.
-        quads: (num_quads, 4) indices into points, around each face; `styles` (num_quads,) says SOLID or BROKEN.
-        line_points: (num_line_points, 3) of all curves in a row; `line_normals` alike, `line_of` their curve.
-        line_styles: (num_curves,).
+        points: (num_points, 3) points of all surfaces.
+        normals: (num_points, 3) normals of the surfaces, zero if a surface has none.
+        quads: (num_quads, 4) indices into `points`, around each face.
+        styles: (num_quads,) SOLID or BROKEN for each face.
+        line_points: (num_line_points, 3) points of all curves, one curve after the other.
+        line_normals: (num_line_points, 3) normals at the points of the curves, zero if a curve has none.
+        line_of: (num_line_points,) index of the curve of each point.
+        line_styles: (num_curves,) style of each curve.
+        size: Length of the diagonal of the bounding box.
     """
 
     points: np.ndarray
@@ -379,7 +385,7 @@ def assemble(parts: Sequence[Part]) -> Model:
     """The parts as one model, centred on the origin.
 
     Raises:
-        ValueError: There is no surface in `parts`.
+        ValueError: None of the parts has a surface.
     """
     if not any(part.patches for part in parts):
         raise ValueError("an article needs at least one part with a surface")
@@ -414,10 +420,12 @@ def assemble(parts: Sequence[Part]) -> Model:
 
 
 def _line_style(curve: Curve, broken: bool) -> int:
+    """Style in which a curve is drawn: all lines of environment are broken, except for shading."""
     return BROKEN if broken and curve.style != SHADE else curve.style
 
 
 def _grid_quads(rows: int, columns: int, closed: bool) -> np.ndarray:
+    """(num_quads, 4) indices of the corners of every face of a grid."""
     index = np.arange(rows * columns).reshape(rows, columns)
     right = np.roll(index, -1, axis=1) if closed else index[:, 1:]
     left = index if closed else index[:, :-1]

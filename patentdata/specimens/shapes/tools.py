@@ -1,6 +1,6 @@
-"""Tools, cutlery, brushes, weapons and toys: things with a handle or a shape of their own."""
+"""Builders of tools, cutlery, brushes, weapons and toys."""
 
-# ruff: noqa: RUF005 - arrays are added to lists here, not lists joined
+# ruff: noqa: RUF005 - `+` adds offsets to arrays here, it does not join lists
 
 from __future__ import annotations
 

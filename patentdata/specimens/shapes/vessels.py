@@ -1,4 +1,4 @@
-"""Vessels and other turned articles: surfaces of revolution and what is set on them."""
+"""Builders of vessels and other turned articles: surfaces of revolution with parts attached."""
 
 from __future__ import annotations
 

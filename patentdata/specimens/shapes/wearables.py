@@ -1,6 +1,6 @@
-"""Things worn: watches, jewellery, spectacles, soles and headgear."""
+"""Builders of watches, jewellery, spectacles, soles and headgear."""
 
-# ruff: noqa: RUF005 - arrays are added to lists here, not lists joined
+# ruff: noqa: RUF005 - `+` adds offsets to arrays here, it does not join lists
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damage on request: each kind is the damage it says, and the other patents are whole."""
+"""Damage on request: each kind damages what its description says, and the other patents are intact."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _write(folder: Path, *damage: str, num_patents: int = 2, container: str = "t
 
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A week in which each kind of damage to a patent hits one."""
+    """A week with one patent for each kind of damage to a patent."""
     return _write(tmp_path_factory.mktemp("damaged"), *_OF_PATENTS, num_patents=len(_OF_PATENTS) + 2)
 
 
@@ -59,12 +59,12 @@ def _listed(xml: bytes) -> list[str]:
     return [image.get("file") for image in etree.fromstring(xml).findall(".//img")]
 
 
-def test_every_kind_of_damage_is_noted_with_the_patent_it_hit(notes: dict[str, dict]):
+def test_every_kind_of_damage_is_noted_with_the_damaged_patent(notes: dict[str, dict]):
     assert set(notes) == set(_OF_PATENTS)
     assert len({note["patent"] for note in notes.values()}) == len(_OF_PATENTS)
 
 
-def test_patents_that_were_not_hit_are_the_same_as_without_damage(damaged: Path, tmp_path: Path):
+def test_patents_that_are_not_damaged_are_the_same_as_in_a_week_without_damage(damaged: Path, tmp_path: Path):
     whole = _write(tmp_path, num_patents=len(_OF_PATENTS) + 2)
     with tarfile.open(whole) as expected, tarfile.open(damaged) as archive:
         for name in expected.getnames()[:2]:
@@ -73,18 +73,18 @@ def test_patents_that_were_not_hit_are_the_same_as_without_damage(damaged: Path,
 
 
 @pytest.mark.parametrize("kind", ["truncated_member", "broken_member"])
-def test_a_damaged_member_is_no_zip(kind: str, damaged: Path, notes: dict[str, dict]):
+def test_a_damaged_member_is_not_a_zip(kind: str, damaged: Path, notes: dict[str, dict]):
     with pytest.raises(zipfile.BadZipFile):
         zipfile.ZipFile(io.BytesIO(_member(damaged, notes[kind])))
 
 
-def test_a_bomb_unpacks_to_hundreds_of_times_its_size(damaged: Path, notes: dict[str, dict]):
+def test_a_zip_bomb_unpacks_to_hundreds_of_times_its_size(damaged: Path, notes: dict[str, dict]):
     inner = zipfile.ZipFile(io.BytesIO(_member(damaged, notes["zip_bomb"])))
     assert max(info.file_size / info.compress_size for info in inner.infolist()) > 900
 
 
 @pytest.mark.parametrize(("kind", "start"), [("traversal_name", f"{_WEEK}/DESIGN/../"), ("absolute_name", "/")])
-def test_a_name_leads_out_of_the_folder(kind: str, start: str, damaged: Path, notes: dict[str, dict]):
+def test_the_name_of_a_member_leads_out_of_the_folder(kind: str, start: str, damaged: Path, notes: dict[str, dict]):
     number = notes[kind]["patent"][1:]
     with tarfile.open(damaged) as archive:
         names = [info.name for info in archive if number in info.name]
@@ -92,12 +92,12 @@ def test_a_name_leads_out_of_the_folder(kind: str, start: str, damaged: Path, no
     assert notes[kind]["member"] in names
 
 
-def test_a_member_is_a_link(damaged: Path, notes: dict[str, dict]):
+def test_a_member_is_a_symbolic_link(damaged: Path, notes: dict[str, dict]):
     with tarfile.open(damaged) as archive:
         assert archive.getmember(notes["symlink_member"]["member"]).issym()
 
 
-def test_a_member_stands_twice(damaged: Path, notes: dict[str, dict]):
+def test_a_member_is_in_the_archive_twice(damaged: Path, notes: dict[str, dict]):
     with tarfile.open(damaged) as archive:
         assert archive.getnames().count(notes["duplicate_member"]["member"]) == 2
 
@@ -109,7 +109,7 @@ def test_a_broken_tiff_cannot_be_read(damaged: Path, notes: dict[str, dict]):
         Image.open(io.BytesIO(sheet)).load()
 
 
-def test_a_huge_tiff_declares_far_more_than_it_holds(damaged: Path, notes: dict[str, dict]):
+def test_a_huge_tiff_declares_far_more_pixels_than_it_holds(damaged: Path, notes: dict[str, dict]):
     sheet = list(_sheets(damaged, notes["huge_tiff"]).values())[1]
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
@@ -118,32 +118,32 @@ def test_a_huge_tiff_declares_far_more_than_it_holds(damaged: Path, notes: dict[
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def test_a_listed_sheet_is_missing_and_an_unlisted_one_present(damaged: Path, notes: dict[str, dict]):
+def test_a_listed_sheet_is_missing_and_an_unlisted_sheet_is_present(damaged: Path, notes: dict[str, dict]):
     missing, extra = notes["missing_sheet"], notes["extra_sheet"]
     assert len(_sheets(damaged, missing)) == len(_listed(_xml(damaged, missing))) - 1
     assert len(_sheets(damaged, extra)) == len(_listed(_xml(damaged, extra))) + 1
 
 
-def test_a_patent_has_no_xml(damaged: Path, notes: dict[str, dict]):
+def test_the_xml_of_a_patent_is_missing(damaged: Path, notes: dict[str, dict]):
     assert not any(name.endswith(".XML") for name in _files(damaged, notes["missing_xml"]))
 
 
-def test_xml_is_cut_off(damaged: Path, notes: dict[str, dict]):
+def test_the_xml_of_a_patent_is_cut_off(damaged: Path, notes: dict[str, dict]):
     with pytest.raises(etree.XMLSyntaxError):
         etree.fromstring(_xml(damaged, notes["broken_xml"]))
 
 
 def test_xml_asks_for_a_file_or_multiplies_entities(damaged: Path, notes: dict[str, dict]):
     assert b'SYSTEM "file:///etc/passwd"' in _xml(damaged, notes["external_entity"])
-    with pytest.raises(etree.XMLSyntaxError):  # libxml2 sees the loop of amplification itself
+    with pytest.raises(etree.XMLSyntaxError):  # libxml2 recognises the amplification by itself
         etree.fromstring(_xml(damaged, notes["entity_bomb"]), etree.XMLParser(resolve_entities=True))
 
 
-def test_a_title_is_missing(damaged: Path, notes: dict[str, dict]):
+def test_the_title_of_a_grant_is_missing(damaged: Path, notes: dict[str, dict]):
     assert etree.fromstring(_xml(damaged, notes["missing_title"])).find(".//invention-title") is None
 
 
-def test_sizes_do_not_fit_the_pixels(damaged: Path, notes: dict[str, dict]):
+def test_sizes_in_millimetres_do_not_fit_the_pixels(damaged: Path, notes: dict[str, dict]):
     sheets = _sheets(damaged, notes["wrong_size"])
     image = etree.fromstring(_xml(damaged, notes["wrong_size"])).find(".//img")
     width = np.asarray(Image.open(io.BytesIO(sheets[image.get("file")]))).shape[1]
@@ -151,7 +151,7 @@ def test_sizes_do_not_fit_the_pixels(damaged: Path, notes: dict[str, dict]):
 
 
 @pytest.mark.parametrize("container", ["tar", "zip"])
-def test_archives_are_truncated_empty_or_pages(container: str, tmp_path: Path):
+def test_an_archive_is_truncated_or_empty_or_an_html_page(container: str, tmp_path: Path):
     whole = _write(tmp_path / "whole", container=container)
     cut = _write(tmp_path / "cut", "truncated_archive", container=container)
     assert 0 < cut.stat().st_size < whole.stat().st_size

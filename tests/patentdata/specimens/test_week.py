@@ -54,7 +54,7 @@ def hazards() -> dict[str, SpecimenPatent]:
     }
 
 
-def test_a_week_is_laid_out_as_the_office_lays_it_out(week: Path):
+def test_a_week_has_the_layout_of_the_patent_office(week: Path):
     with tarfile.open(week) as archive:
         names = archive.getnames()
         inner = zipfile.ZipFile(io.BytesIO(archive.extractfile(names[0]).read()))
@@ -65,7 +65,7 @@ def test_a_week_is_laid_out_as_the_office_lays_it_out(week: Path):
     assert inner.namelist()[-1] == f"{folder}/{folder}.XML"
 
 
-def test_a_week_holds_decoys_beside_its_designs(week: Path):
+def test_a_week_holds_other_kinds_of_patent_in_addition_to_its_designs(week: Path):
     with tarfile.open(week) as archive:
         folders = [name.rsplit("/", 1)[0] for name in archive.getnames()]
     assert [f for f in folders if f != f"I{_DATE}/DESIGN"] == [
@@ -140,7 +140,7 @@ def test_sheets_are_one_bit_g4_with_white_zero_in_a_single_strip():
     assert len(tags[273]) == 1
 
 
-def test_sheets_are_cut_to_twenty_pixels_around_their_ink_and_the_front_page_to_ten():
+def test_sheets_have_a_margin_of_twenty_pixels_and_the_front_page_of_ten():
     for index, tiff in enumerate(_draw().sheets.values()):
         ink = _ink(tiff)
         rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
@@ -159,7 +159,7 @@ def test_boxes_of_figures_and_labels_touch_their_ink_on_all_sides(hazards: dict[
                 assert figure["label_box"] is None or _touches_all_edges(ink, figure["label_box"])
 
 
-def test_all_ink_of_a_sheet_lies_in_some_box():
+def test_all_ink_of_a_sheet_is_in_a_box():
     patent = _draw()
     for row in patent.truth:
         ink = _ink(patent.sheets[row["file"]]).copy()
@@ -229,12 +229,12 @@ def test_examiners_cite_earlier_specimens_of_the_same_kind():
         ({"long_tailed": 0.5}, "at least 1, such as 60"),
     ],
 )
-def test_settings_that_cannot_be_met_are_refused_with_what_would_be(settings: dict, message: str):
+def test_impossible_settings_are_refused_with_possible_ones(settings: dict, message: str):
     with pytest.raises(ConfigError, match=message):
         SpecimenConfig(**settings)
 
 
-# --- hazards -------------------------------------------------------------------------------------------------------
+# --- Hazards -------------------------------------------------------------------------------------------------------
 
 
 def _sheets(patent: SpecimenPatent) -> list[tuple[dict, np.ndarray]]:
@@ -245,10 +245,10 @@ def _orientations(patent: SpecimenPatent) -> set[str | None]:
     return {image.get("orientation") for image in etree.fromstring(patent.xml).findall(".//img")[1:]}
 
 
-def test_landscape_is_said_or_left_unsaid(hazards: dict[str, SpecimenPatent]):
-    for hazard, said in (("landscape", {"landscape"}), ("landscape_unsaid", {None})):
+def test_a_turned_sheet_is_or_is_not_declared_as_landscape(hazards: dict[str, SpecimenPatent]):
+    for hazard, orientations in (("landscape", {"landscape"}), ("landscape_unsaid", {None})):
         assert {row["rotation_cw_to_upright"] for row in hazards[hazard].truth} == {90}
-        assert _orientations(hazards[hazard]) == said
+        assert _orientations(hazards[hazard]) == orientations
     assert {row["rotation_cw_to_upright"] for row in hazards["upside_down"].truth} == {180}
 
 
@@ -259,7 +259,7 @@ def test_diagonal_neighbours_have_boxes_that_overlap_and_ink_that_does_not_touch
     assert min(ay1, by1) > max(ay0, by0)
 
 
-def test_labels_stand_inside_the_box_of_their_drawing_on_request(hazards: dict[str, SpecimenPatent]):
+def test_labels_are_inside_the_box_of_their_drawing_on_request(hazards: dict[str, SpecimenPatent]):
     inside = 0
     for row in hazards["label_inside"].truth:
         for figure in row["figures"]:
@@ -268,7 +268,7 @@ def test_labels_stand_inside_the_box_of_their_drawing_on_request(hazards: dict[s
     assert inside >= 1
 
 
-def test_a_halftone_is_a_third_ink_or_more_somewhere(hazards: dict[str, SpecimenPatent]):
+def test_at_least_one_halftone_is_a_third_ink_or_more(hazards: dict[str, SpecimenPatent]):
     shares = []
     for row, ink in _sheets(hazards["halftone"]):
         for figure in row["figures"]:
@@ -298,12 +298,12 @@ def test_hague_labels_are_bare_numbers_and_the_grant_is_of_series_35(hazards: di
     assert root.findtext(".//international-registration-number").startswith("DM")
 
 
-def test_a_sheet_without_label_says_so(hazards: dict[str, SpecimenPatent]):
+def test_the_truth_of_a_sheet_without_label_has_no_label(hazards: dict[str, SpecimenPatent]):
     (row,) = hazards["no_label"].truth
     assert [(figure["label"], figure["label_box"]) for figure in row["figures"]] == [(None, None)]
 
 
-def test_specks_lie_outside_all_boxes_or_do_not_change_them(hazards: dict[str, SpecimenPatent]):
+def test_there_are_specks_outside_the_boxes(hazards: dict[str, SpecimenPatent]):
     row, ink = _sheets(hazards["speckle"])[0]
     rest = ink.copy()
     for figure in row["figures"]:
@@ -326,7 +326,7 @@ def test_what_is_added_to_a_drawing_belongs_to_its_box(hazard: str, hazards: dic
 
 
 @pytest.mark.parametrize("hazard", ["call_out", "section_mark"])
-def test_references_within_a_drawing_add_ink_to_the_second_figure_alone(hazard: str):
+def test_references_within_a_drawing_add_ink_to_the_second_figure_only(hazard: str):
     plain, marked = (_draw(900_023, drawing_scale=0.4, max_figures=2, hazards=hazards) for hazards in ((), (hazard,)))
     ink = [[_ink(sheet).sum() for sheet in patent.sheets.values()] for patent in (plain, marked)]
     assert ink[0][0] == pytest.approx(ink[1][0], rel=0.3)  # the front page copies FIG. 1, which shows no reference
@@ -342,7 +342,7 @@ def test_loose_parts_are_held_together_by_a_brace_or_an_axis():
     assert braced.any(axis=1).all()
 
 
-def test_a_stencil_cuts_glyphs_and_an_underline_stands_below_them():
+def test_a_stencil_cuts_glyphs_and_an_underline_is_below_them():
     rng = np.random.default_rng(0)
     plain = draw_label("8", LabelStyle(face="sans_bold"), rng)
     assert draw_label("8", LabelStyle(face="sans_bold", stencil=True), rng).sum() < plain.sum()
@@ -354,13 +354,13 @@ def test_a_stencil_cuts_glyphs_and_an_underline_stands_below_them():
 @pytest.mark.parametrize(
     ("x", "y", "num_inked"), [(2, 1, 12), (-1, -2, 4), (8, 3, 6), (3, 4, 6), (20, 0, 0), (-9, 0, 0)]
 )
-def test_what_is_pasted_over_an_edge_is_cut_off_there(x, y, num_inked):
+def test_a_bitmap_pasted_over_an_edge_is_cut_off_there(x, y, num_inked):
     page = np.zeros((6, 10), bool)
     paste(page, np.ones((4, 3), bool), x, y)
     assert page.sum() == num_inked
 
 
-def test_a_call_out_that_finds_no_room_stands_whole_beside_a_flat_drawing():
+def test_a_call_out_without_room_is_whole_and_next_to_a_flat_drawing():
     style = LabelStyle()
     rng = np.random.default_rng(0)
     flat = np.ones((8, 400), bool)

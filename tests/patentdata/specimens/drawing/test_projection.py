@@ -1,4 +1,4 @@
-"""Line drawings: hidden lines are gone, outlines are whole."""
+"""Line drawings: hidden lines are removed, outlines are complete."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def test_a_cube_seen_from_a_corner_shows_nine_of_its_twelve_edges():
     assert _length(seen) == pytest.approx(9 * np.sqrt(2 / 3), rel=0.03)  # each edge foreshortened by sqrt(2/3)
 
 
-def test_a_box_hides_what_stands_behind_it():
+def test_a_box_hides_what_is_behind_it():
     pen, big, small = Pen(solid_px=3), box(1, 1, 1), box(0.5, 0.5, 0.5).moved(y=2)
     alone = ink_lines(project(assemble([big]), VIEWS["front"]), 200, pen)
     before = ink_lines(project(assemble([big, small]), VIEWS["front"]), 200, pen)
     behind = ink_lines(project(assemble([big, small]), VIEWS["rear"]), 200, pen)
     assert (before != alone).mean() < 0.001
-    assert behind[8:-8, 8:-8].any()  # seen from the rear the small box stands in front
+    assert behind[8:-8, 8:-8].any()  # seen from the rear, the small box is in front
 
 
-def test_a_cylinder_has_its_outline_though_it_has_no_edge_there():
+def test_a_cylinder_has_an_outline_although_it_has_no_edge_there():
     seen = project(assemble([lathe([(0, 0), (1, 0), (1, 3), (0, 3)], rims=(1, 2))]), VIEWS["front"])
     ink = ink_lines(seen, 100, Pen(solid_px=3))
     assert ink.shape == pytest.approx((303, 203), abs=4)
