@@ -94,15 +94,15 @@ class Form:
     @classmethod
     def of(cls, request: Request) -> Form:
         """The form from the query string of a request; unknown names are ignored, long values are cut."""
-        asked = request.query_params
+        values = request.query_params
         return cls(
-            q=asked.get("q", "")[:MAX_QUERY_CHARS],
-            view=asked.get("view", "")[:200],
-            cls=asked.get("class", "")[:40],
-            granted_from=asked.get("from", "")[:40],
-            granted_to=asked.get("to", "")[:40],
-            k=asked.get("k", "")[:10],
-            a_patent_once=asked.get("once") == "1",
+            q=values.get("q", "")[:MAX_QUERY_CHARS],
+            view=values.get("view", "")[:200],
+            cls=values.get("class", "")[:40],
+            granted_from=values.get("from", "")[:40],
+            granted_to=values.get("to", "")[:40],
+            k=values.get("k", "")[:10],
+            a_patent_once=values.get("once") == "1",
         )
 
     def filters(self) -> Filters:
@@ -307,9 +307,9 @@ def _policy(nonce: str) -> dict[str, str]:
     return {"Content-Security-Policy": rules}
 
 
-def _address(path: str, **asked: str) -> str:
+def _address(path: str, **values: str) -> str:
     """An address on this server; values are quoted, whatever characters they contain."""
-    return f"/{path}?{urlencode(asked)}"
+    return f"/{path}?{urlencode(values)}"
 
 
 def _alt(view: GalleryView) -> str:

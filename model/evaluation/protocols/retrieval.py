@@ -181,6 +181,7 @@ def _table(
     """
     answered = ranks[MODEL] > 0
     size = gallery_sizes[0]
+    # Metrics with an interval: recall at each cutoff, and the mean reciprocal rank.
     rows = {
         f"R@{k}": Row(
             values={column: (best[answered] <= k).astype(np.float64) for column, best in ranks.items()},
@@ -192,6 +193,7 @@ def _table(
         values={column: 1 / best[answered] for column, best in ranks.items()},
         constants={"chance": chance_reciprocal_rank(num_right, size)},
     )
+    # What they hold for.
     terms = {
         "split": context.views.split,
         "gallery_size": size,

@@ -88,8 +88,8 @@ def ask(port: int, path: str, *, method: str = "GET", body=None, **headers: str)
     return found
 
 
-def post(port: int, data: bytes, asked: str = "") -> tuple[int, str]:
-    status, _, body = ask(port, f"/picture?{asked}", method="POST", body=data, Content_Type="image/png")
+def post(port: int, data: bytes, query: str = "") -> tuple[int, str]:
+    status, _, body = ask(port, f"/picture?{query}", method="POST", body=data, Content_Type="image/png")
     return status, body.decode()
 
 
