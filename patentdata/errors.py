@@ -1,12 +1,12 @@
-"""What can go wrong, each in one sentence that says what to do.
+"""The errors that `patentdata` raises; the message of each is one sentence that says what to do.
 
-Flaws of patents are not here: they are counted in a `Report`. An exception is a broken promise, and its message names
-the patent, the sheet or the file.
+Flaws of single patents are not among them: those are counted in a `Report`, and the work continues. An error ends what
+was asked for, and its message names the patent, the sheet or the file.
 """
 
 
 class PatentDataError(Exception):
-    """Base of every error that `patentdata` raises on purpose; its text is meant for the user."""
+    """Base of every error that `patentdata` raises on purpose; its message is meant for the user."""
 
 
 class ConfigError(PatentDataError, ValueError):
@@ -18,27 +18,27 @@ class SourceError(PatentDataError):
 
 
 class SourceDownError(SourceError):
-    """A source that gives nothing now: out of reach, out of order, refusing the key; its other files fare no better."""
+    """A source that gives no file at present: it cannot be reached, is out of order, or refuses the key."""
 
 
 class SourceChangedError(SourceError):
-    """What a source listed is no longer there, or is another file by now; a fresh listing tells."""
+    """A file that a source listed is gone, or has been replaced; the source has to be listed again."""
 
 
 class ArchiveError(PatentDataError):
-    """A weekly archive that is not an archive, is cut short, or holds what an archive must not hold."""
+    """A file that is not a weekly archive, is cut short, or holds what an archive must not hold."""
 
 
 class GrantParseError(PatentDataError):
-    """A grant document that cannot become a row; the message names the document and the missing part."""
+    """A grant document that cannot become a row; the message names the document and the part that is missing."""
 
 
 class SheetError(PatentDataError):
-    """A drawing that is no readable TIFF, or one beyond the size bounds."""
+    """A drawing that is not a readable TIFF, or is beyond the size bounds."""
 
 
 class OutputError(PatentDataError):
-    """A file of the data folder that is missing, damaged, or could not be written."""
+    """A file of the data folder that is missing, is damaged, or could not be written."""
 
 
 class ReconciliationError(PatentDataError):

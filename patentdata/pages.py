@@ -1,4 +1,4 @@
-"""What the pages of this package share: templates whose values are escaped."""
+"""What the HTML pages of this package share: templates whose values are escaped."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from pathlib import Path
 
 import jinja2
 
-_LONGEST_TEXT, LONGEST_LABEL = 240, 24  # characters shown
+LONGEST_LABEL = 24  # characters shown
+_LONGEST_TEXT = 240
 
 
 def page_environment(folder: Path) -> jinja2.Environment:
-    """The templates of a folder, default: of this package; values are escaped, a name that is not there is an error."""
+    """The templates of a folder; values are escaped, and a name that is not defined is an error.
+
+    Filters are `count`, a number with thousands separators, and `short`, a text of bounded length.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
@@ -24,5 +28,5 @@ def page_environment(folder: Path) -> jinja2.Environment:
 
 
 def shortened(text: str, num_characters: int = _LONGEST_TEXT) -> str:
-    """`text` whole, or its beginning and an ellipsis."""
+    """A text, or its beginning and an ellipsis if it is longer than `num_characters`."""
     return text if len(text) <= num_characters else text[: num_characters - 1] + "…"

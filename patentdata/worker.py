@@ -1,4 +1,4 @@
-"""A worker process of a walk: it leaves being stopped to the process that started it, and ends when that one does."""
+"""Worker processes of a walk: only the process that started one stops it, and it ends when that process does."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import threading
 
 
 def prepare_worker() -> None:
-    """Called once in a new worker.
+    """Prepare a new worker process; to be called once, in it.
 
-    Ctrl-C reaches every process of a terminal; the one that started this worker ends it. Were that one killed, this
-    worker would wait for work for ever, or write on while another run begins: so it ends too, at once. Files appear
-    whole or not at all, so nothing is lost.
+    Ctrl-C reaches every process of a terminal, so the worker ignores it: the process that started it stops it. If that
+    process is killed, the worker would wait for work for ever, or still write while the next run begins, so it ends at
+    once. Files appear whole or not at all, so nothing is lost.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

@@ -1,7 +1,7 @@
 """Mirrors of weekly archives on a web server: with a directory index, or with a file that lists them.
 
-An archive's name is never guessed. A server without an index is asked for one of three usual names of a listing, and
-the listing's own address can be the source.
+Names of archives are never guessed. If a server has no index, it is asked for a listing under three usual names; the
+address of a listing can also be the source itself.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from patentdata.errors import SourceChangedError, SourceDownError, SourceError
 LISTING_NAMES = ("SHA256SUMS", "index.json", "weeks.txt")
 _LISTING_ENDINGS = (".json", ".txt", "sums")
 _MOST_LISTING_BYTES = 16 << 20
-_QUESTIONS_AT_ONCE = 8
+_REQUESTS_AT_ONCE = 8
 
 
 def list_mirror(url: str, *, config: DownloadsConfig, wanted: Callable[[str], bool]) -> list[ListedFile]:
     """Files that a web address lists, with what the server states of each.
 
     Args:
-        url: A folder of archives, or a file that lists them: plain text with one address or name a line (`sha256sum`'s
-            output is such), or JSON.
+        url: A folder of archives, or a file that lists them: plain text with one address or name per line (such as the
+            output of `sha256sum`), or JSON.
         config: Patience.
-        wanted: Whether a file of this name counts; of the others nothing is asked.
+        wanted: Whether a file of this name is wanted; no requests are made for the others.
 
     Raises:
-        SourceError: Nothing lists them there.
+        SourceError: Nothing there lists wanted files.
     """
     session = plain_session()
     is_listing = urlsplit(url).path.lower().endswith(_LISTING_ENDINGS)
@@ -62,18 +62,18 @@ def list_mirror(url: str, *, config: DownloadsConfig, wanted: Callable[[str], bo
         page = with_retries(config, lambda address=address: _page(session, address, config))  # type: ignore[misc]
         listed = {file.url: file for file in _read_listing(page, address) if wanted(file.name)}
         if listed:
-            return _all_as_stated(session, listed.values(), config)
+            return _with_headers(session, listed.values(), config)
     hint = "" if is_listing else f"; put one of {', '.join(LISTING_NAMES)} there, or name the listing itself as source"
     raise SourceError(f"nothing at {shown_url(url)} lists weekly archives such as I20210105.tar{hint}")
 
 
 def open_mirrored(file: ListedFile, *, config: DownloadsConfig, to_end: bool = False) -> RemoteFile:
-    """A file's bytes. Reading raises SourceError.
+    """Open a file for reading; reading raises SourceError.
 
     Args:
         file: The file as listed.
         config: Patience.
-        to_end: It will be read to its end, so nothing that comes early is lost.
+        to_end: The file will be read to its end, so the server may send ahead of the reader.
     """
     session = plain_session(receive_buffer_bytes=0 if to_end else config.receive_buffer_bytes)
 
@@ -83,8 +83,7 @@ def open_mirrored(file: ListedFile, *, config: DownloadsConfig, to_end: bool = F
             raise_if_html(response, who=_host(file.url), name=file.name)
             return response
         response.close()
-        _refuse(response, file.url, file.name, config)
-        raise AssertionError("unreachable")
+        raise _error_of(response, file.url, file.name, config)
 
     return RemoteFile(
         file.name, ask, config=config, head_first=file.name.lower().endswith(".zip"), on_close=session.close
@@ -92,14 +91,14 @@ def open_mirrored(file: ListedFile, *, config: DownloadsConfig, to_end: bool = F
 
 
 def _page(session: requests.Session, url: str, config: DownloadsConfig) -> bytes:
-    """What an address holds, bounded; nothing where it does not exist or shows nothing to a stranger."""
+    """The content of an address, bounded; empty if it does not exist or needs a login."""
     name = f"the listing {shown_url(url)}"
     failure: SourceError
     with send(session, "GET", url, name=name, config=config) as response:
         if response.status_code in (401, 403, 404, 410):
             return b""
         if response.status_code != 200:
-            _refuse(response, url, name, config)
+            raise _error_of(response, url, name, config)
         try:
             return response.raw.read(_MOST_LISTING_BYTES, decode_content=True)
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -107,21 +106,21 @@ def _page(session: requests.Session, url: str, config: DownloadsConfig) -> bytes
     raise failure
 
 
-def _all_as_stated(session: requests.Session, files: Iterable[ListedFile], config: DownloadsConfig) -> list[ListedFile]:
-    """Listed files with what the server states of each, some asked about at a time; the first failure ends it."""
-    with concurrent.futures.ThreadPoolExecutor(_QUESTIONS_AT_ONCE) as pool:
-        asked = [
-            pool.submit(with_retries, config, functools.partial(_as_stated, session, file, config)) for file in files
+def _with_headers(session: requests.Session, files: Iterable[ListedFile], config: DownloadsConfig) -> list[ListedFile]:
+    """Listed files with what the server states of each, several requested in parallel; the first failure ends it."""
+    with concurrent.futures.ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+        requested = [
+            pool.submit(with_retries, config, functools.partial(_with_header, session, file, config)) for file in files
         ]
         try:
-            return [future.result() for future in asked]
+            return [future.result() for future in requested]
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # the others would each be waited for as long
+            pool.shutdown(wait=False, cancel_futures=True)  # each of the others would take as long to fail
             raise
 
 
-def _as_stated(session: requests.Session, file: ListedFile, config: DownloadsConfig) -> ListedFile:
-    """A listed file with the size, time and mark that the server states of it now, where it states any."""
+def _with_header(session: requests.Session, file: ListedFile, config: DownloadsConfig) -> ListedFile:
+    """A listed file with the size, time and entity tag that the server states of it now, as far as it does."""
     with send(session, "HEAD", file.url, name=file.name, config=config, allow_redirects=True) as response:
         raise_if_transient(response, who=_host(file.url), name=file.name, config=config)
         if response.status_code != 200:
@@ -157,7 +156,7 @@ def _read_listing(page: bytes, url: str) -> Iterator[ListedFile]:
 
 
 def _in_json(value: Any, url: str) -> Iterator[ListedFile]:
-    """Every text in a JSON document, and the size beside it where an object gives one."""
+    """Every text in a JSON document as a file, with the size that stands next to it in an object, if any."""
     if isinstance(value, str):
         yield _linked(value, url)
     elif isinstance(value, list):
@@ -170,7 +169,7 @@ def _in_json(value: Any, url: str) -> Iterator[ListedFile]:
 
 
 def _linked(link: str, url: str) -> ListedFile:
-    """What a link of a page at `url` leads to."""
+    """The file that a link of a page at `url` leads to; its name is empty if the link is not a web address."""
     with contextlib.suppress(ValueError):
         address = urljoin(url, link)
         if urlsplit(address).scheme in ("http", "https"):
@@ -178,18 +177,19 @@ def _linked(link: str, url: str) -> ListedFile:
     return ListedFile(name="", url=url)
 
 
-def _refuse(response: requests.Response, url: str, name: str, config: DownloadsConfig) -> None:
-    """Raise for an answer that is none."""
+def _error_of(response: requests.Response, url: str, name: str, config: DownloadsConfig) -> SourceError:
+    """The error that an answer means. Raises InterruptionError if another try may succeed."""
     status, host = response.status_code, _host(url)
     raise_if_transient(response, who=host, name=name, config=config)
     if status in (404, 410):
-        raise SourceChangedError(f"{host} does not have {name} ({status}), though it lists it; run again")
+        return SourceChangedError(f"{host} does not have {name} ({status}), though it lists it; run again")
     if status in (401, 403):
-        raise SourceDownError(f"{host} does not hand out {name} ({status}); check user and password in its address")
-    raise SourceError(f"{host} answered {status} for {name}; check the source")
+        return SourceDownError(f"{host} refuses access to {name} ({status}); check user and password in its address")
+    return SourceError(f"{host} answered {status} for {name}; check the source")
 
 
 def _host(url: str) -> str:
+    """Host and port of an address, without user and password."""
     return urlsplit(url).netloc.rpartition("@")[2]
 
 

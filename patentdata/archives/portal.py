@@ -1,7 +1,7 @@
 """The Open Data Portal of the USPTO: which files a product has, and their bytes.
 
-A key is needed, free of charge. It is read where it is used, from `ODP_API_KEY` or a key file, and goes to the portal's
-own host and nowhere else: into no setting, message, record or file.
+It needs a key, which is free of charge. The key is read when it is used, from `ODP_API_KEY` or a key file, and is sent
+to the portal's own host only; it never gets into settings, messages, records or other files.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ KEY_VARIABLE = "ODP_API_KEY"
 _KEY_PAGE = "https://data.uspto.gov/apis/getting-started"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MOST_LISTING_BYTES = 64 << 20
-_DAYS_BESIDE = datetime.timedelta(days=7)  # a file's date is now and then not its week's
+_DAYS_AROUND = datetime.timedelta(days=7)  # the listed date of a file sometimes differs from that of its week
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,11 +53,11 @@ class PortalConfig:
     """Where the portal is, and what it allows.
 
     Attributes:
-        url: Address above the products.
-        key_file: File that holds the key, where `ODP_API_KEY` does not; None for `odp_api_key` in the user's folder of
-            settings.
-        signed_for_s: How long a download address is used; the portal's own are valid for 5 seconds.
-        limits: What one key may do.
+        url: Address of the portal's products.
+        key_file: File that holds the key, if `ODP_API_KEY` does not; None for `odp_api_key` in the user's configuration
+            folder.
+        signed_for_s: How long a signed download address is used, in seconds; the portal's are valid for 5 seconds.
+        limits: The limits of one key.
     """
 
     url: str = "https://api.uspto.gov/api/v1/datasets/products"
@@ -68,17 +68,18 @@ class PortalConfig:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-            raise ValueError(f"url is {shown_url(self.url)}; the key travels by https alone")
+            raise ValueError(f"url is {shown_url(self.url)}; the key is only sent by https")
         if self.signed_for_s < 0:
             raise ValueError(f"signed_for_s is {self.signed_for_s}; it must not be below 0")
 
     @property
     def key_path(self) -> Path:
+        """Path of the key file, which may not exist."""
         return self.key_file or Path(platformdirs.user_config_dir("designclip")) / "odp_api_key"
 
 
 class ApiKey:
-    """A key that does not show itself and does not travel."""
+    """A key that is neither printed nor pickled."""
 
     def __init__(self, value: str) -> None:
         self._value = value
@@ -90,14 +91,14 @@ class ApiKey:
         return "ApiKey(…)"
 
     def __reduce__(self) -> Any:
-        raise TypeError("a key is not to be pickled")
+        raise TypeError("a key must not be pickled")
 
 
 def read_key(config: PortalConfig) -> ApiKey:
     """The key from the environment or the key file.
 
     Raises:
-        SourceError: There is none, or what is there is none.
+        SourceError: There is none, it cannot be read, or it does not have the form of a key.
     """
     where, text = KEY_VARIABLE, os.environ.get(KEY_VARIABLE, "").strip()
     if not text:
@@ -114,37 +115,41 @@ def read_key(config: PortalConfig) -> ApiKey:
             f"the portal needs a key: set {KEY_VARIABLE}, or put the key into {where}; {_KEY_PAGE} gives one"
         )
     if not re.fullmatch(r"[!-~]{1,512}", text):
-        raise SourceError(f"what stands in {where} is no key: a key is one word of ASCII characters")
+        raise SourceError(f"the content of {where} is not a key: a key is one word of ASCII characters")
     return ApiKey(text)
 
 
 class Portal:
-    """The portal, asked with one key.
+    """The portal, accessed with one key.
+
+    Args:
+        config: Where the portal is, and what it allows.
+        downloads: Patience.
 
     Raises:
-        SourceError: From every method, with a sentence of what went wrong; from here, where there is no key.
+        SourceError: There is no key. Every method raises it, too, if the portal cannot be used.
     """
 
     def __init__(self, config: PortalConfig, downloads: DownloadsConfig) -> None:
         self._config, self._downloads = config, downloads
         self._key = read_key(config)
         self._limits = Limits(self._key.reveal(), config.limits)
-        self._own = plain_session()  # for the portal's own host; a signed address never sees it, nor the key
+        self._own = plain_session()  # for the portal's own host only, as the key
         self._own.auth = _no_auth
         self._who = urlsplit(config.url).netloc
 
     def list_files(
         self, product: str = PRODUCT, *, dates: tuple[datetime.date, datetime.date] | None = None
     ) -> list[ListedFile]:
-        """Files of a product, of whatever kind, as the portal orders them.
+        """All files of a product, in the portal's order.
 
         Args:
-            product: Its identifier.
-            dates: Only files of about these dates, both included; None for all.
+            product: Identifier of the product.
+            dates: Only files of about these dates, first and last included; None for all.
         """
         parameters = {"includeFiles": "true"}
         if dates is not None:
-            first, last = dates[0] - _DAYS_BESIDE, dates[1] + _DAYS_BESIDE
+            first, last = dates[0] - _DAYS_AROUND, dates[1] + _DAYS_AROUND
             parameters = {"fileDataFromDate": str(first), "fileDataToDate": str(last)} | parameters
         name, url = f"the listing of {product}", f"{self._config.url}/{quote(product)}"
 
@@ -158,30 +163,31 @@ class Portal:
         return with_retries(self._downloads, ask)
 
     def open(self, file: ListedFile, *, to_end: bool = False) -> RemoteFile:
-        """A file's bytes. The key is held until it is closed, so that no two calls run side by side.
+        """Open a file for reading. The key is locked until the file is closed, so that no two calls run in parallel.
 
         Args:
             file: The file as listed.
-            to_end: It will be read to its end, so nothing that comes early is lost.
+            to_end: The file will be read to its end, so the server may send ahead of the reader.
         """
-        with contextlib.ExitStack() as held:
-            held.enter_context(self._limits.turn())
+        with contextlib.ExitStack() as lock:
+            lock.enter_context(self._limits.turn())
             return RemoteFile(
                 file.name,
-                self._asking_for(file, to_end=to_end),
+                self._requests_of(file, to_end=to_end),
                 config=self._downloads,
                 head_first=file.name.lower().endswith(".zip"),
-                on_close=held.pop_all().close,
+                on_close=lock.pop_all().close,
             )
 
     def downloads_left(self, file_names: Iterable[str]) -> dict[str, int]:
-        """File name → how many times this key may still fetch it within a year, by this machine's record."""
+        """File name → how many more times this key may fetch it now, by the record of this machine."""
         return self._limits.downloads_left(file_names)
 
-    def _asking_for(self, file: ListedFile, *, to_end: bool) -> Callable[[dict[str, str]], requests.Response]:
+    def _requests_of(self, file: ListedFile, *, to_end: bool) -> Callable[[dict[str, str]], requests.Response]:
+        """The function that requests parts of a file; it asks for a new signed address when the last has expired."""
         store = plain_session(receive_buffer_bytes=0 if to_end else self._downloads.receive_buffer_bytes)
         store.auth = _no_auth
-        signed: tuple[str, float] | None = None  # address, and when it was given
+        signed: tuple[str, float] | None = None  # address, and when it was granted
 
         def ask(headers: dict[str, str]) -> requests.Response:
             nonlocal signed
@@ -190,29 +196,34 @@ class Portal:
                 if isinstance(granted, requests.Response):
                     return granted
                 signed = granted, time.monotonic()
+            who = f"the portal's store, {urlsplit(signed[0]).netloc.rpartition('@')[2]},"
             response = send(store, "GET", signed[0], name=file.name, config=self._downloads, headers=headers)
             if response.status_code in (200, 206, 416):
-                raise_if_html(response, who=f"the portal's store, {self._host_of(signed[0])},", name=file.name)
+                raise_if_html(response, who=who, name=file.name)
                 return response
             response.close()
-            who, signed = f"the portal's store, {self._host_of(signed[0])},", None
-            raise_if_transient(response, who=who, name=file.name, config=self._downloads)
-            if response.status_code in (400, 401, 403):
-                raise InterruptionError(
-                    f"the download address of {file.name} was refused ({response.status_code}): it had expired, which "
-                    "it does 5 seconds after the portal gives it, so something on the way is slow"
-                )
-            if response.status_code in (404, 410):
-                raise SourceChangedError(
-                    f"{who} does not have {file.name} ({response.status_code}), though the portal lists it; run "
-                    "again later"
-                )
-            raise SourceError(f"{who} answered {response.status_code} for {file.name}; run again later")
+            signed = None
+            raise self._error_of_store(response, who, file.name)
 
         return ask
 
+    def _error_of_store(self, response: requests.Response, who: str, name: str) -> SourceError:
+        """The error that an answer of the store means. Raises InterruptionError if another try may succeed."""
+        status = response.status_code
+        raise_if_transient(response, who=who, name=name, config=self._downloads)
+        if status in (400, 401, 403):
+            return InterruptionError(
+                f"the download address of {name} was refused ({status}): it had expired, which it does 5 seconds after "
+                "the portal grants it, so something on the way is slow"
+            )
+        if status in (404, 410):
+            return SourceChangedError(
+                f"{who} does not have {name} ({status}), though the portal lists it; run again later"
+            )
+        return SourceError(f"{who} answered {status} for {name}; run again later")
+
     def _grant(self, file: ListedFile) -> str | requests.Response:
-        """The signed address of a file, or the file itself where the portal sends it without one."""
+        """The signed address of a file, or the answer with the file itself if the portal does not redirect."""
         download = self._limits.before_download(file.name)
         is_granted = False
         try:
@@ -222,7 +233,7 @@ class Portal:
                 response.close()
                 signed = _joined(file.url, location)
                 if signed is None:
-                    raise SourceError(f"{self._who} sends {file.name} to an address that is none; run again later")
+                    raise SourceError(f"{self._who} redirects {file.name} to an invalid address; run again later")
                 is_granted = True
                 return signed
             if status == 200:
@@ -239,7 +250,7 @@ class Portal:
                 self._limits.take_back(download)
 
     def _request(self, url: str, name: str, parameters: dict[str, str] | None = None) -> requests.Response:
-        """Call the portal. The key goes along to the portal's own host alone, and a redirect is not followed."""
+        """Call the portal. The key is sent to the portal's own host only, and redirects are not followed."""
         self._limits.before_call()
         is_own = urlsplit(url)[:2] == urlsplit(self._config.url)[:2]
         headers = {"X-API-KEY": self._key.reveal()} if is_own else {}
@@ -255,14 +266,14 @@ class Portal:
         )
 
     def _check(self, response: requests.Response, name: str) -> None:
-        """Raise for an answer that is none, with what it means and what to do."""
+        """Raise SourceError unless an answer is the one wanted; the message says what it means and what to do."""
         status = response.status_code
         if status == 200:
             return raise_if_html(response, who=self._who, name=name)
         raise_if_transient(response, who=self._who, name=name, config=self._downloads)
         if status == 401:
             raise SourceDownError(
-                f"{self._who} takes the request for {name} for one without a key (401); check {KEY_VARIABLE} or "
+                f"{self._who} treats the request for {name} as one without a key (401); check {KEY_VARIABLE} or "
                 f"{self._config.key_path}"
             )
         if status == 403:
@@ -273,36 +284,32 @@ class Portal:
         if status in (404, 410):
             raise SourceChangedError(
                 f"{self._who} does not have {name} ({status}): it was withdrawn or re-issued under another name; run "
-                "again, which lists anew"
+                "again to list it again"
             )
         if 300 <= status < 400:
-            raise SourceError(f"{self._who} has moved {name} elsewhere ({status}); set the portal's url anew")
+            raise SourceError(f"{self._who} has moved {name} to another address ({status}); set the portal's url")
         raise SourceError(f"{self._who} does not understand the request for {name} ({status}{self._detail(response)})")
 
     def _detail(self, response: requests.Response) -> str:
-        """What the portal says of its error, in one bounded line, the key taken out should it be in there."""
+        """What the portal says about its error, in one line of bounded length, from which the key is removed."""
         with contextlib.suppress(ValueError, requests.RequestException, urllib3.exceptions.HTTPError, OSError):
             values = json.loads(response.raw.read(8192, decode_content=True))
-            told = (values.get(name) for name in ("errorDetails", "detailedMessage", "error", "message"))
-            text = next((str(words) for words in told if words), "no reason given")
+            reasons = (values.get(name) for name in ("errorDetails", "detailedMessage", "error", "message"))
+            text = next((str(words) for words in reasons if words), "no reason given")
             return ": " + " ".join(text.replace(self._key.reveal(), "…").split())[:200]
         return ""
 
-    @staticmethod
-    def _host_of(url: str) -> str:
-        return urlsplit(url).netloc.rpartition("@")[2]
-
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Without this requests looks into ~/.netrc for the host."""
+    """Leave a request as it is; without this, requests looks for a password in ~/.netrc."""
     return request
 
 
 def parse_listing(answer: Any, product: str = PRODUCT) -> list[ListedFile]:
-    """The files of a product in the portal's answer, in its order, whatever their kind.
+    """All files of a product in the portal's answer, in its order.
 
     Bags may be objects, lists, or lists of lists; names may differ in case and between Uri, URI and Url; a number may
-    be text or a float. A row without a name or an address is passed over, as are rows of other products.
+    be text or a float. A row without a name or an address is left out, as are rows of other products.
 
     >>> row = {"fileName": "I20210105.tar", "fileDownloadUri": "https://host/I20210105.tar", "fileSize": "3.7e9"}
     >>> [(file.name, file.num_bytes) for file in parse_listing({"productFileBag": {"fileDataBag": [[row]]}})]
@@ -320,7 +327,7 @@ def parse_listing(answer: Any, product: str = PRODUCT) -> list[ListedFile]:
 
 
 def _bags(value: Any, wanted: str, product: str) -> Iterator[dict[str, Any]]:
-    """Every object under a name, at any depth, but not of other products."""
+    """Every object under a name, at any depth, except those of other products."""
     for item in _objects(value):
         if str(item.get("productidentifier", product)).upper() != product.upper():
             continue
@@ -332,7 +339,7 @@ def _bags(value: Any, wanted: str, product: str) -> Iterator[dict[str, Any]]:
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """The objects in a bag, with their names in lower case."""
+    """The objects in a bag, with their keys in lower case."""
     if isinstance(value, dict):
         yield {str(name).lower(): item for name, item in value.items()}
     elif isinstance(value, list):
@@ -341,6 +348,7 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _listed(row: dict[str, Any]) -> ListedFile | None:
+    """The file of a row; None if the row has no name or no web address."""
     name = row.get("filename")
     url = next((row[key] for key in ("filedownloaduri", "filedownloadurl", "fileuri", "fileurl") if row.get(key)), None)
     if not isinstance(name, str) or not isinstance(url, str) or _joined("", url) is None:
@@ -355,7 +363,7 @@ def _listed(row: dict[str, Any]) -> ListedFile | None:
 
 
 def _joined(base: str, address: str) -> str | None:
-    """A web address, of one relative to another; None where it is none."""
+    """A web address, given relative to another; None if it is not a web address."""
     with contextlib.suppress(ValueError):
         joined = urljoin(base, address.strip())
         return joined if urlsplit(joined).scheme in ("http", "https") else None
@@ -371,7 +379,7 @@ def _whole_number(value: Any) -> int | None:
 
 
 def _moment(value: Any) -> str | None:
-    """A date, with or without time, in one spelling; text that is none stays as it is."""
+    """A date, with or without time, in ISO 8601; text that cannot be read stays as it is."""
     if not isinstance(value, str) or not value.strip():
         return None
     with contextlib.suppress(ValueError):
@@ -380,12 +388,12 @@ def _moment(value: Any) -> str | None:
 
 
 def _json_of(response: requests.Response, name: str, who: str) -> Any:
-    """The answer's JSON, bounded; a connection cut within it is an interruption."""
+    """The answer's JSON, of bounded size. Raises InterruptionError if the connection is cut or it is not JSON."""
     failure: SourceError
     try:
         return json.loads(response.raw.read(_MOST_LISTING_BYTES, decode_content=True))
     except (urllib3.exceptions.HTTPError, OSError) as error:
         failure = InterruptionError(f"the connection to {who} was cut within {name} ({type(error).__name__})")
     except ValueError:
-        failure = InterruptionError(f"{who} sent no JSON for {name}")
+        failure = InterruptionError(f"{who} sent {name} not as JSON")
     raise failure

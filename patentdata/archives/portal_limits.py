@@ -1,7 +1,8 @@
 """What the portal allows a key: one call at a time, few files at once, each file a few times a year.
 
-What was fetched is on record on this machine, where a key is known by its hash alone: a small database in the user's
-cache folder (`DESIGNCLIP_CACHE`), shared by all processes. Of several machines with one key, one should fetch.
+The portal refuses requests beyond its limits, so they are obeyed here, across all processes of this machine: what was
+fetched is recorded in a small database in the user's cache folder (`DESIGNCLIP_CACHE`), in which a key is known only by
+its hash. If several machines share a key, only one of them should fetch.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ class LimitsConfig:
     """The portal's published limits.
 
     Attributes:
-        downloads_a_year: Times one file may be fetched with one key within 365 days.
-        files_at_once: Files that may be asked for within `files_window_s`, over all keys of this machine.
-        files_window_s: See `files_at_once`.
-        call_interval_s: Least time between two calls.
+        downloads_a_year: How many times one file may be fetched with one key within 365 days.
+        files_at_once: How many files may be requested within `files_window_s`, over all keys of this machine.
+        files_window_s: Length of that window, in seconds.
+        call_interval_s: Least time between two calls, in seconds.
     """
 
     downloads_a_year: int = 20
@@ -50,11 +51,11 @@ class Limits:
     """The limits of one key.
 
     Args:
-        key: The key; kept as its hash.
+        key: The key; only its hash is stored.
         config: The limits.
 
     Raises:
-        SourceError: From every method, where the record cannot be kept.
+        SourceError: From every method, if the record cannot be read or written.
     """
 
     def __init__(self, key: str, config: LimitsConfig) -> None:
@@ -63,8 +64,8 @@ class Limits:
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Hold the key for the length of a block; whoever else wants it, in any process, waits."""
-        with _kept():
+        """Lock the key for the length of a `with` block; others that want it, in any process, wait."""
+        with _errors_of_the_record():
             cache_folder().mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(cache_folder() / f"portal-{self._key}.lock")
             lock.acquire()
@@ -83,9 +84,13 @@ class Limits:
             record.execute("INSERT INTO calls VALUES (?)", (time.time(),))
 
     def before_download(self, file_name: str) -> int:
-        """Wait until another file may be asked for, and count it; returns what `granted` and `take_back` want.
+        """Wait until another file may be requested, and count the download.
 
-        Raises SourceError where the year's downloads of the file are used up.
+        Returns:
+            The number of the download, for `granted` and `take_back`.
+
+        Raises:
+            SourceError: The year's downloads of the file are used up.
         """
         if self.downloads_left([file_name])[file_name] < 1:
             raise SourceError(
@@ -106,7 +111,7 @@ class Limits:
             _sleep_until(recent[-1][0] + self._config.files_window_s)
 
     def granted(self, download: int) -> None:
-        """Count a download from now on, when its answer has come: the portal counted it on the way, not later."""
+        """Count a download from now, when it was answered: the portal counted it no later than that."""
         with self._record() as record:
             record.execute("UPDATE downloads SET at = ? WHERE rowid = ?", (time.time(), download))
 
@@ -116,7 +121,7 @@ class Limits:
             record.execute("DELETE FROM downloads WHERE rowid = ?", (download,))
 
     def downloads_left(self, file_names: Iterable[str]) -> dict[str, int]:
-        """File name → how many times it may still be fetched within this year."""
+        """File name → how many more times it may be fetched now."""
         with self._record() as record:
             used = dict(
                 record.execute(
@@ -127,6 +132,7 @@ class Limits:
         return {name: max(self._config.downloads_a_year - used.get(name, 0), 0) for name in file_names}
 
     def _free_again(self, file_name: str) -> str:
+        """The day on which a file whose downloads are used up may be fetched again."""
         with self._record() as record:
             (at,) = record.execute(
                 "SELECT at FROM downloads WHERE key = ? AND file = ? ORDER BY at DESC LIMIT 1 OFFSET ?",
@@ -136,7 +142,8 @@ class Limits:
 
     @contextlib.contextmanager
     def _record(self) -> Iterator[sqlite3.Connection]:
-        with _kept():
+        """The database, for one transaction."""
+        with _errors_of_the_record():
             cache_folder().mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(cache_folder() / "portal.sqlite", timeout=60)
             try:
@@ -150,8 +157,8 @@ class Limits:
 
 
 @contextlib.contextmanager
-def _kept() -> Iterator[None]:
-    """A record that cannot be kept is an error: without it the portal's limits cannot be obeyed."""
+def _errors_of_the_record() -> Iterator[None]:
+    """Raise SourceError if the record cannot be read or written: without it the limits cannot be obeyed."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:
@@ -162,5 +169,5 @@ def _kept() -> Iterator[None]:
 
 
 def _sleep_until(moment: float) -> None:
-    """Sleep until a moment of the wall clock, but not through a clock that was set back."""
+    """Sleep until a time of the wall clock, at most a minute, in case the clock was set back."""
     time.sleep(min(max(moment - time.time(), 0.0), 60.0))

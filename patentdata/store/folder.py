@@ -1,4 +1,7 @@
-"""The data folder: any fsspec address, one sub-folder a stage, files that appear whole or not at all."""
+"""The data folder: any fsspec address, one sub-folder per stage, files that appear whole or not at all.
+
+Since a file appears only when it is whole, a run that was killed leaves nothing that a later run could take for done.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -20,16 +24,23 @@ from fsspec.implementations.local import LocalFileSystem
 from patentdata.errors import OutputError
 from patentdata.store.hashes import cache_folder, sha256_of
 
+_LOG = logging.getLogger(__name__)
+
 _PARTIAL = ".partial"
 _REFUSALS_TO_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR}
-_PUT_BYTES = 64 << 20
+_UPLOAD_BYTES = 64 << 20
 
 
 class DataFolder:
     """A folder of the file system or of an object store, addressed by parts relative to it.
 
     Args:
-        url: `./data`, `s3://bucket/prefix`, or any other fsspec address. Made at the first write.
+        url: `./data`, `s3://bucket/prefix`, or any other fsspec address. The folder is made at the first write.
+
+    Attributes:
+        url: The address given.
+        fs: The file system of the address.
+        root: Path of the folder in that file system.
 
     >>> DataFolder("/tmp/data").path("grants", "I20210105.parquet")
     '/tmp/data/grants/I20210105.parquet'
@@ -42,27 +53,30 @@ class DataFolder:
 
     @property
     def is_local(self) -> bool:
+        """Whether the folder is on a file system of this machine, and not on an object store."""
         return isinstance(self.fs, LocalFileSystem)
 
     def __reduce__(self) -> tuple[type[DataFolder], tuple[str]]:
         return DataFolder, (self.url,)
 
     def path(self, *parts: str) -> str:
-        """The file system's own path of a file within the folder."""
+        """Path of a file of this folder in the file system."""
         return "/".join((self.root, *parts))
 
     def local_cache_dir(self, kind: str) -> Path:
-        """Where this machine keeps what a data folder on an object store cannot hold: in the user's cache folder."""
+        """A folder in the user's cache for local files of one kind, such as copies, of this data folder."""
         address = self.fs.unstrip_protocol(self.root)
         return cache_folder() / kind / hashlib.sha256(address.encode()).hexdigest()[:16]
 
     def exists(self, path: str) -> bool:
+        """Whether a finished file exists."""
         return self.fs.isfile(path)
 
     def names(self, *parts: str) -> list[str]:
-        """Names of the finished files directly in a sub-folder, sorted; empty where it does not exist.
+        """Names of the finished files directly in a sub-folder, sorted; empty if it does not exist.
 
-        Raises OutputError where it cannot be listed.
+        Raises:
+            OutputError: The sub-folder cannot be listed.
         """
         self.fs.invalidate_cache()
         path = self.path(*parts)
@@ -75,24 +89,27 @@ class DataFolder:
         return sorted(name for name in names if name and not name.startswith("."))
 
     def open(self, path: str) -> BinaryIO:
-        """Open a finished file for reading; raises OutputError where it does not exist."""
+        """Open a finished file for reading; raises OutputError if it does not exist."""
         try:
             return self.fs.open(path, "rb")
         except FileNotFoundError:
-            raise OutputError(f"{path} is not there; run the stage that writes it") from None
+            raise OutputError(f"{path} does not exist; run the stage that writes it") from None
 
     @contextlib.contextmanager
     def writing(self, path: str) -> Iterator[BinaryIO]:
         """Write a file that appears when the block ends without an error, and not otherwise.
 
-        Locally the bytes go to a hidden neighbour, which is synced and renamed; for an object store they are gathered
-        in a temporary file and put there in one piece.
+        Locally the bytes are written to a hidden file in the same folder, which is synced and renamed; for an object
+        store they are collected in a temporary file, which is uploaded as one object.
+
+        Raises:
+            OutputError: The file system refuses to write, for example because the disk is full.
         """
         if not self.is_local:
             with tempfile.TemporaryFile() as file:
                 yield file
                 file.seek(0)
-                self._put(file, path)
+                self._upload(file, path)
             return
         target = Path(path)
         partial = target.with_name(f".{target.name}{_PARTIAL}")
@@ -105,33 +122,34 @@ class DataFolder:
             partial.replace(target)
         except OSError as error:
             partial.unlink(missing_ok=True)
-            if error.errno not in _REFUSALS_TO_WRITE:  # from what is read inside the block
+            if error.errno not in _REFUSALS_TO_WRITE:  # an error of what is read inside the block
                 raise
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
 
-    def _put(self, file: BinaryIO, path: str) -> None:
+    def _upload(self, file: BinaryIO, path: str) -> None:
+        """Upload a file to the object store; an upload that fails leaves no object."""
         self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-        target = self.fs.open(path, "wb", block_size=_PUT_BYTES, autocommit=False)
+        target = self.fs.open(path, "wb", block_size=_UPLOAD_BYTES, autocommit=False)
         try:
-            shutil.copyfileobj(file, target, _PUT_BYTES)
+            shutil.copyfileobj(file, target, _UPLOAD_BYTES)
             target.close()
         except BaseException:
             target.discard()
-            target.closed = True  # closing it would put there what has come so far
+            target.closed = True  # closing it would upload what has been copied so far
             raise
         target.commit()
         self.fs.invalidate_cache()
 
     def write_json(self, path: str, values: Any) -> None:
-        """Write values as JSON with a fixed layout, so that equal values are equal bytes."""
+        """Write values as JSON in a fixed layout, so that equal values give equal bytes."""
         with self.writing(path) as file:
             file.write((json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode())
 
     def read_json(self, path: str) -> Any:
-        """The values of a JSON file, or None where it is missing or no JSON."""
+        """The values of a JSON file; None if it is missing or not JSON."""
         try:
             with self.fs.open(path, "rb") as file:
                 return json.load(file)
@@ -139,18 +157,22 @@ class DataFolder:
             return None
 
     def remove(self, path: str) -> None:
+        """Remove a file, if it exists."""
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(path)
 
     def sha256(self, path: str) -> str:
-        """SHA-256 of a file; see `sha256_of`."""
+        """SHA-256 of a file, hexadecimal; see `hashes.sha256_of`."""
         return sha256_of(self.fs, path)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for one run; a second run leaves with one sentence. Object stores are not locked.
+        """Lock the folder for one run, and remove the leftovers of runs that were killed.
 
-        Leftovers of a run that was killed are cleared away.
+        A folder on an object store is not locked.
+
+        Raises:
+            OutputError: Another run has locked the folder, or it cannot be written.
         """
         if not self.is_local:
             yield
@@ -165,6 +187,7 @@ class DataFolder:
             raise OutputError(f"cannot write to {self.root}: {error.strerror or error}") from error
         try:
             for leftover in Path(self.root).glob(f"*/**/.*{_PARTIAL}"):
+                _LOG.info("removing %s, which a run that was killed has left", leftover)
                 leftover.unlink(missing_ok=True)
             yield
         finally:

@@ -1,4 +1,7 @@
-"""SHA-256 of files, remembered while a file does not change."""
+"""SHA-256 of files, remembered as long as a file does not change.
+
+Whether output is done is decided by hashes of whole files, and a walk over years has hundreds of gigabytes of them.
+"""
 
 from __future__ import annotations
 

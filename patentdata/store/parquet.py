@@ -1,8 +1,9 @@
-"""Parquet files that say in their footer what made them, and prove that they are whole.
+"""Parquet files whose footer says what made them, and proves that they are whole.
 
-The footer holds the claim (stage, version, settings, fingerprints of the inputs), the report, the hash of the rows,
-and a seal: the SHA-256 of the whole file as it was before the seal took the place of 64 characters kept for it. A file
-is done when its claim equals what would be claimed now and the seal holds.
+The footer holds the provenance (stage, version, settings, fingerprints of the inputs), the report, the hash of the
+rows, and a seal: the SHA-256 of the whole file with 64 fixed characters in the place of the seal. A file is done if its
+provenance is the one that it would have if it were made now, and the seal is right. Times of files prove neither: they
+change when a folder is copied, and stay when a disk fails.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from patentdata.store.report import Report
 
 _KEY = "designclip"
 _SEAL = "designclip_sha256"
-_BLANK_SEAL = "unsealed" * 8  # stands in the file while it is hashed, so that the hash can stand in the file
+_BLANK_SEAL = "unsealed" * 8  # in the file while it is hashed; the hash then replaces it
 _FOOTER_TAIL_BYTES = 8  # the footer's length and the closing magic
 
 Rows = list[dict[str, Any]]
@@ -35,12 +36,12 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What makes a file what it is: equal claims make equal bytes.
+    """What makes a file what it is: equal provenance gives equal bytes.
 
     Attributes:
-        stage: The word of the stage.
-        version: The stage's `VERSION`, raised whenever its code gives other output.
-        config: The stage's settings as plain JSON values.
+        stage: Name of the stage.
+        version: Version of the stage, which is raised whenever its code gives other output.
+        config: Settings of the stage as plain JSON values.
         inputs: Name of each input → its fingerprint.
     """
 
@@ -51,10 +52,11 @@ class Provenance:
 
     @property
     def config_sha256(self) -> str:
+        """Hash of the settings, hexadecimal."""
         return _sha256_of_json(self.config)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values as they stand in the footer."""
+        """Plain values as the footer holds them."""
         return {
             "stage": self.stage,
             "version": self.version,
@@ -82,17 +84,27 @@ def write_table(
     path: str,
     schema: pa.Schema,
     batches: Iterable[Rows | pa.RecordBatch],
-    claim: Provenance,
+    provenance: Provenance,
     report: Report,
 ) -> str:
-    """Write rows as they come, one row group a batch, and return the file's fingerprint.
+    """Write rows as they are produced, one row group per batch.
 
-    The report is checked and put into the footer after the last batch, so a generator may fill it while it runs.
-    Equal batches, claims and reports give equal bytes. Binary columns are stored as they are, the others with zstd.
+    Equal batches, provenance and reports give equal bytes. Binary columns are not compressed; the others are.
+
+    Args:
+        folder: The data folder.
+        path: Path of the file in it.
+        schema: Schema of the rows.
+        batches: The rows.
+        provenance: What makes the file.
+        report: Checked, and written into the footer, after the last batch; the generator of batches may fill it.
+
+    Returns:
+        The file's fingerprint.
 
     Raises:
         ReconciliationError: The report does not balance; nothing is written.
-        OutputError: The file system refuses; nothing is left behind.
+        OutputError: The file system refuses to write; no part of the file is left.
     """
     binary = {name for name in schema.names if pa.types.is_binary(schema.field(name).type)}
     leaves = _leaves(schema)
@@ -108,19 +120,17 @@ def write_table(
             write_page_checksum=True,
         )
         try:
+            # The rows, hashed as they pass.
             for batch in batches:
-                if isinstance(batch, pa.RecordBatch):
-                    batch = pa.Table.from_batches([batch], schema)
-                elif batch:
-                    batch = pa.Table.from_pylist(batch, schema)
-                if len(batch):
-                    writer.write_table(batch, row_group_size=len(batch))
+                _write_batch(writer, schema, batch)
+            # The footer, with a blank seal; the position of the seal is found in the bytes written from here on.
             report.check()
-            made = {**claim.to_dict(), "rows_sha256": sink.digest.hexdigest(), "report": report.to_dict()}
+            made = {**provenance.to_dict(), "rows_sha256": sink.digest.hexdigest(), "report": report.to_dict()}
             writer.add_key_value_metadata({_KEY: json.dumps(made, ensure_ascii=False), _SEAL: _BLANK_SEAL})
-            sink.keep_the_rest()
+            sink.remember_from_here()
         finally:
             writer.close()
+        # The hash of all that was written replaces the blank seal.
         seal, seal_at = sink.digest.hexdigest(), sink.position_of(_BLANK_SEAL.encode())
         file.seek(seal_at)
         file.write(seal.encode())
@@ -129,8 +139,16 @@ def write_table(
     return _fingerprint(made)
 
 
+def _write_batch(writer: pq.ParquetWriter, schema: pa.Schema, batch: Rows | pa.RecordBatch) -> None:
+    """Write a batch as one row group; an empty one is left out."""
+    is_arrow = isinstance(batch, pa.RecordBatch)
+    table = pa.Table.from_batches([batch], schema) if is_arrow else pa.Table.from_pylist(batch, schema)
+    if len(table):
+        writer.write_table(table, row_group_size=len(table))
+
+
 def read_provenance(folder: DataFolder, path: str) -> dict[str, Any] | None:
-    """What the footer says made the file, and its seal; None where it is missing, cut short, or not one of ours."""
+    """What a file's footer says about how it was made; None if the file is missing, cut short, or not one of ours."""
     if not folder.exists(path):
         return None
     try:
@@ -149,39 +167,43 @@ def read_provenance(folder: DataFolder, path: str) -> dict[str, Any] | None:
 
 
 def is_intact(folder: DataFolder, path: str, made: Mapping[str, Any] | None) -> bool:
-    """Whether every byte of the file is the one that was sealed."""
+    """Whether every byte of a file is the one that was sealed, by what `read_provenance` returned of it."""
     if made is None:
         return False
     return sha256_of(folder.fs, path, blank=(made["seal_at"], _BLANK_SEAL.encode())) == made["seal"]
 
 
-def is_done(folder: DataFolder, path: str, claim: Provenance) -> bool:
-    """Whether the file is there, whole, and made by exactly this claim."""
+def is_done(folder: DataFolder, path: str, provenance: Provenance) -> bool:
+    """Whether a file exists, is whole, and has exactly this provenance."""
     made = read_provenance(folder, path)
-    if made is None or any(made.get(key) != value for key, value in claim.to_dict().items()):
+    if made is None or any(made.get(key) != value for key, value in provenance.to_dict().items()):
         return False
     return is_intact(folder, path, made)
 
 
 def read_report(folder: DataFolder, path: str) -> Report:
-    """The report in a finished file's footer; raises OutputError where there is none."""
+    """The report in the footer of a finished file. Raises OutputError if the file is missing or damaged."""
     return Report.from_dict(_made(folder, path)["report"])
 
 
 def fingerprint(folder: DataFolder, path: str) -> str:
-    """Fingerprint of a finished file, from its footer: over its claim and its rows. Raises OutputError."""
+    """Fingerprint of a finished file, over its provenance and its rows. Raises OutputError if it is damaged."""
     return _fingerprint(_made(folder, path))
 
 
 def open_table(folder: DataFolder, path: str) -> pq.ParquetFile:
-    """Open a finished file; damaged pages raise as they are read. Close it, or use it as a context manager."""
+    """Open a finished file, as a context manager; damaged pages raise an error when they are read.
+
+    Raises:
+        OutputError: The file is missing, or is not a Parquet file.
+    """
     if not folder.exists(path):
-        raise OutputError(f"{path} is not there; run the stage that writes it")
+        raise OutputError(f"{path} does not exist; run the stage that writes it")
     try:
         source = path if folder.is_local else folder.open(path)
         return pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False)
     except pa.ArrowException as error:
-        raise OutputError(f"{path} is no Parquet file ({error}); delete it and run again") from error
+        raise OutputError(f"{path} is not a Parquet file ({error}); delete it and run again") from error
 
 
 def describe_schema(schema: pa.Schema) -> list[tuple[str, str, str]]:
@@ -203,6 +225,7 @@ def _describe(item: pa.Field, name: str, rows: list[tuple[str, str, str]]) -> No
 
 
 def _made(folder: DataFolder, path: str) -> dict[str, Any]:
+    """What the footer of a finished file says. Raises OutputError if the file is missing or damaged."""
     made = read_provenance(folder, path)
     if made is None or not is_intact(folder, path, made):
         raise OutputError(f"{path} is missing or damaged; run again to rebuild it")
@@ -226,7 +249,7 @@ def _leaves(schema: pa.Schema) -> list[str]:
 
 
 class _HashingSink:
-    """A file for pyarrow to write into, which hashes what passes through."""
+    """A file that pyarrow writes to, which hashes what is written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -237,13 +260,13 @@ class _HashingSink:
         self.closed = False
         self.mode = "wb"
 
-    def keep_the_rest(self) -> None:
-        """Remember what is written from here on, for `position_of`."""
+    def remember_from_here(self) -> None:
+        """Remember what is written from now on, for `position_of`."""
         self._rest, self._rest_at = bytearray(), self.num_bytes
 
     def position_of(self, needle: bytes) -> int:
-        """Where in the file the one occurrence of `needle` in the rest stands."""
-        assert self._rest is not None and self._rest.count(needle) == 1, "the blank seal must stand in the footer once"
+        """Position in the file of the one occurrence of `needle` in what was remembered."""
+        assert self._rest is not None and self._rest.count(needle) == 1, "the footer must hold the blank seal once"
         return self._rest_at + self._rest.find(needle)
 
     def write(self, data: bytes | memoryview) -> int:
@@ -261,4 +284,4 @@ class _HashingSink:
         self._file.flush()
 
     def close(self) -> None:
-        """Left to the owner of the file."""
+        """Does nothing: the owner of the file closes it."""

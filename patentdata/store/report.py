@@ -1,7 +1,8 @@
-"""The account of one stage: what came in, what went out, and why the rest did not.
+"""What one stage did: how much came in, how much went out, and why the rest did not.
 
-A `Report` holds one `Tally` for each unit the stage counts ("members", "grants", "sheets", "figures", …). In each,
-`num_in == num_out + sum(dropped)`; `Report.check` raises where that does not hold, and runs whenever a file is written.
+A `Report` holds one `Tally` for each unit that the stage counts ("members", "grants", "sheets", "figures", …). In each,
+`num_in == num_out + sum(dropped)`. `Report.check` raises if that does not hold, and is called whenever a file is
+written, so that nothing can be lost silently.
 """
 
 from __future__ import annotations
@@ -14,16 +15,29 @@ from patentdata.errors import ReconciliationError
 
 
 class Drop(NamedTuple):
-    """One thing left out."""
+    """One thing that was left out.
 
-    reason: str  # a word_in_snake_case, counted
-    subject: str  # which one: a patent number, a member, "D907292 sheet 3"
-    detail: str = ""  # one sentence more, where there is more to say
+    Attributes:
+        reason: The reason, a word_in_snake_case; drops are counted by it.
+        subject: What was left out: a patent number, a member, "D907292 sheet 3".
+        detail: One more sentence, if there is more to say.
+    """
+
+    reason: str
+    subject: str
+    detail: str = ""
 
 
 @dataclass
 class Tally:
-    """In, out and left out of one unit, each drop by name and reason."""
+    """How many of one unit came in, went out and were left out.
+
+    Attributes:
+        num_in: How many came in.
+        num_out: How many went out.
+        drops: Those left out because of a flaw, each with its name and reason.
+        left_out: Reason → how many were left out because they were never wanted.
+    """
 
     num_in: int = 0
     num_out: int = 0
@@ -31,32 +45,33 @@ class Tally:
     left_out: dict[str, int] = field(default_factory=dict)
 
     def leave_out(self, reason: str, num: int = 1) -> None:
-        """Count what was never wanted, such as the utility patents of a week: a reason without a name."""
+        """Count what was never wanted, such as the utility patents of a week, by its reason alone."""
         self.left_out[reason] = self.left_out.get(reason, 0) + num
 
     def drop(self, reason: str, subject: str, detail: str = "") -> None:
-        """Leave one out, with its reason."""
+        """Leave one out, with its name and reason."""
         self.drops.append(Drop(reason, subject, detail))
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Number left out by reason, in alphabetical order."""
+        """Reason → how many were left out, in alphabetical order."""
         return dict(sorted((Counter(drop.reason for drop in self.drops) + Counter(self.left_out)).items()))
 
     @property
     def is_balanced(self) -> bool:
+        """Whether all that came in either went out or was left out."""
         return self.num_in == self.num_out + len(self.drops) + sum(self.left_out.values())
 
 
 @dataclass
 class Report:
-    """What one stage did with one week, or one build.
+    """What one stage did with one week, or with one dataset.
 
     Attributes:
-        stage: The word of the stage, such as "views".
-        name: The week ("I20210105") or the build.
+        stage: Name of the stage, such as "views".
+        name: The week ("I20210105") or the dataset.
         tallies: Unit → `Tally`; the first one is the stage's main unit.
-        counts: Anything else worth a number, such as "flag_two_labels"; not part of the balance.
+        counts: Other counts, such as "flag_two_labels", which are not part of the balance.
     """
 
     stage: str
@@ -65,7 +80,7 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
 
     def tally(self, unit: str) -> Tally:
-        """The tally of `unit`, made at the first call."""
+        """The tally of a unit, which the first call creates."""
         return self.tallies.setdefault(unit, Tally())
 
     def count(self, what: str, num: int = 1) -> None:
@@ -73,7 +88,7 @@ class Report:
         self.counts[what] = self.counts.get(what, 0) + num
 
     def check(self) -> None:
-        """Raise `ReconciliationError` unless every unit is either out or dropped."""
+        """Raise ReconciliationError unless the tallies of all units balance."""
         for unit, tally in self.tallies.items():
             if not tally.is_balanced:
                 raise ReconciliationError(
@@ -101,7 +116,7 @@ class Report:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Report:
-        """The inverse of `to_dict`."""
+        """The report of which `to_dict` returned these values."""
         return cls(
             stage=values["stage"],
             name=values["name"],

@@ -1,6 +1,6 @@
 """The rows of every stage, as Arrow schemas whose fields say what they mean.
 
-`docs/data.md` is written from these schemas. Rows travel as plain dicts with exactly these keys.
+`docs/data.md` is written from these schemas. Within a stage, rows are plain dicts with exactly these keys.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ VIEWPOINTS = (
     "none",
 )
 
+_TEXT = pa.string()
+_TEXTS = pa.list_(_TEXT)
+_BOX = pa.list_(pa.int32())
+
 
 def _field(name: str, kind: pa.DataType, description: str) -> pa.Field:
     return pa.field(name, kind, metadata={"description": description})
 
-
-_TEXT = pa.string()
-_TEXTS = pa.list_(_TEXT)
-_BOX = pa.list_(pa.int32())
 
 FIGURE = pa.struct(
     [

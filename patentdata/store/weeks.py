@@ -1,4 +1,7 @@
-"""The weekly stages: the files of each week, which weeks there are, and the state of each."""
+"""The weekly stages: the files of each week, which weeks there are, and the state of each.
+
+The state is read from the files themselves; there is no database of what was done that could differ from them.
+"""
 
 from __future__ import annotations
 

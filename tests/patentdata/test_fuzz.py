@@ -1,8 +1,8 @@
-"""Whatever comes: archives, grants and sheets, changed in every way that may break a reader, end as rows or as reasons.
+"""Archives, grants and sheets, damaged in every way that may break a reader, become rows or counted reasons.
 
-Nothing but the project's own errors comes out, every report balances, and memory stays bounded. The cases are the same
-in every run; `DESIGNCLIP_FUZZ=50` tries fifty times as many, others each time. A case that hangs runs into the suite's
-own time limit.
+Only the project's own errors are raised, every report balances, and memory stays bounded. The cases are the same in
+every run; `DESIGNCLIP_FUZZ=50` tries fifty times as many, other ones each time. A case that hangs exceeds the time
+limit of the suite.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from tests.patentdata.archives.red_book import WEEK, packed, tar_of, zip_of
 from tests.patentdata.grants.grant_xml import grant_xml, patdoc_xml
 
 _TIMES = float(os.environ.get("DESIGNCLIP_FUZZ", "1"))
-_ROOM_BYTES = 3 << 30  # what any case may take beside what the tests have anyway
+_ROOM_BYTES = 3 << 30  # what a case may use in addition to what the tests use anyway
 
-# Small, so that a trap shows in little time.
+# Small, so that a ZIP bomb is found in little time.
 BOUNDS = ArchivesConfig(max_member_bytes=4 << 20, max_unpacked_bytes=16 << 20, max_entries=200)
 
 
 def cases(num: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Settings of one property: so many cases, the same ones in every ordinary run."""
+    """Settings of one property: `num` cases, the same ones in every ordinary run."""
     return settings(
         max_examples=max(1, round(num * _TIMES)),
         derandomize=_TIMES == 1,
@@ -57,7 +57,7 @@ def cases(num: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 @pytest.fixture(autouse=True, scope="module")
 def _bounded_memory() -> Iterator[None]:
-    """A case that takes too much memory fails, and does not take the machine's."""
+    """A case that needs too much memory fails, and does not use up the machine's."""
     here = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (here + _ROOM_BYTES, before[1]))
@@ -65,7 +65,7 @@ def _bounded_memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-# --- What is changed, and how -----------------------------------------------------------------------------------------
+# --- What is damaged, and how -----------------------------------------------------------------------------------------
 
 CONFIG = SpecimenConfig(num_patents=2, drawing_scale=0.3)
 PATENTS = [draw_patent(number, date="20240102", config=CONFIG) for number in (900_001, 900_002)]
@@ -102,7 +102,7 @@ _LENGTHS = st.sampled_from([1, 2, 4, 40, 512, 5000])
 
 @st.composite
 def damaged(draw: st.DrawFn, data: bytes, pieces: st.SearchStrategy[bytes] = _PIECES) -> bytes:
-    """Bytes with some of them written over, put in, cut out, repeated, exchanged, or cut off."""
+    """Bytes of which some are overwritten, inserted, removed, repeated, exchanged, or cut off."""
     changed = bytearray(data)
     for _ in range(draw(st.integers(1, 5))):
         at = draw(st.integers(0, max(len(changed) - 1, 0)))
@@ -151,7 +151,7 @@ _ENTITIES = st.integers(2, 12).map(
 
 @st.composite
 def documents(draw: st.DrawFn) -> bytes:
-    """Grant documents, damaged, in another encoding, or full of entities; sometimes several in one."""
+    """Grant documents that are damaged, in another encoding, or full of entities; sometimes several in one file."""
     parts = []
     for _ in range(draw(st.sampled_from([1, 1, 2, 3]))):
         data = draw(st.sampled_from(DOCUMENTS))
@@ -214,7 +214,7 @@ _TEXT = st.text(max_size=300) | st.lists(st.sampled_from(_PHRASES), max_size=60)
 
 @cases(2000)
 @given(paragraphs=st.lists(_TEXT, max_size=6), title=_TEXT, num_figures=st.none() | st.integers(0, 10**6))
-def test_any_description_of_drawings_is_matched_to_figures(paragraphs, title, num_figures):
+def test_any_description_of_drawings_is_read_as_figures(paragraphs, title, num_figures):
     figures, others = describe_figures(paragraphs, title=title, num_figures=num_figures)
     labels = [figure["label"] for figure in figures]
     assert len(labels) == len(set(labels))
@@ -225,7 +225,7 @@ def test_any_description_of_drawings_is_matched_to_figures(paragraphs, title, nu
 
 @cases(3000)
 @given(text=_TEXT | st.none())
-def test_any_printed_class_or_number_is_read_or_refused(text):
+def test_any_printed_class_or_number_is_read_or_is_none(text):
     for canonical in (canonical_uspc, canonical_locarno, canonical_patent_number):
         value = canonical(text)
         assert value is None or (isinstance(value, str) and value)
@@ -261,18 +261,18 @@ def unpack(data: bytes) -> None:
 
 @cases(1200)
 @given(data=st.data())
-def test_a_damaged_archive_is_kept_in_parts_or_refused_in_a_sentence(data):
+def test_a_damaged_archive_is_kept_in_part_or_refused_in_one_sentence(data):
     keep(data.draw(damaged(data.draw(st.sampled_from(ARCHIVES)))))
 
 
 @cases(400)
 @given(data=st.data())
-def test_an_archive_is_never_believed_because_of_its_first_bytes(data):
+def test_a_file_that_only_begins_like_an_archive_is_refused_or_dropped(data):
     start = data.draw(st.sampled_from([b"PK\x03\x04", b"PK\x05\x06", b"\0" * 512, b"\0" * 257 + b"ustar", b"", b"<"]))
     keep(start + data.draw(st.binary(max_size=3000)))
 
 
-# name, mode, size, time, type, name of a link, magic, device, prefix: where they stand in a header, and how long
+# name, mode, size, time, type, name of a link, magic, device, prefix: their positions in a header, and lengths
 _TAR_FIELDS = st.sampled_from(
     [(0, 100), (100, 8), (124, 12), (136, 12), (156, 1), (157, 100), (257, 8), (329, 8), (345, 155)]
 )
@@ -287,7 +287,7 @@ with tarfile.open(fileobj=io.BytesIO(ARCHIVES[0])) as _archive:
 
 @st.composite
 def odd_tars(draw: st.DrawFn) -> bytes:
-    """A tar with fields of its headers set to anything, their checksums made right again."""
+    """A tar with fields of its headers set to anything, and their checksums corrected."""
     data = bytearray(ARCHIVES[0])
     for _ in range(draw(st.integers(1, 3))):
         header = draw(_TAR_HEADERS)
@@ -302,7 +302,7 @@ def odd_tars(draw: st.DrawFn) -> bytes:
 
 @cases(600)
 @given(data=odd_tars())
-def test_a_tar_whose_headers_say_anything_is_read_or_refused(data):
+def test_a_tar_with_any_values_in_its_headers_is_read_or_refused(data):
     keep(data)
 
 
@@ -316,8 +316,8 @@ def odd_zips(draw: st.DrawFn, data: bytes) -> bytes:
     changed = bytearray(data)
     for _ in range(draw(st.integers(1, 4))):
         mark, size = draw(_ZIP_HEADERS)
-        places = [found.start() for found in re.finditer(re.escape(mark), data)]
-        at = places[draw(st.integers(0, len(places) - 1))] + draw(st.integers(4, size - 1))
+        positions = [found.start() for found in re.finditer(re.escape(mark), data)]
+        at = positions[draw(st.integers(0, len(positions) - 1))] + draw(st.integers(4, size - 1))
         value = struct.pack("<I", draw(_ANY_NUMBER))[: draw(st.sampled_from([1, 2, 4]))]
         changed[at : at + len(value)] = value
     return bytes(changed)
@@ -329,20 +329,20 @@ SMALL_ZIP = zip_of({f"{WEEK}/DESIGN/USD0900001-20240102.ZIP": SMALL_MEMBER})
 
 @cases(800)
 @given(data=odd_zips(SMALL_MEMBER))
-def test_a_member_whose_headers_say_anything_is_unpacked_or_refused(data):
+def test_a_member_with_any_values_in_its_headers_is_unpacked_or_refused(data):
     unpack(data)
     keep(tar_of({f"{WEEK}/DESIGN/USD0900001-20240102.ZIP": data}))
 
 
 @cases(400)
 @given(data=odd_zips(SMALL_ZIP))
-def test_a_zipped_week_whose_headers_say_anything_is_read_or_refused(data):
+def test_a_zipped_week_with_any_values_in_its_headers_is_read_or_refused(data):
     keep(data)
 
 
 @cases(300)
 @given(data=st.data())
-def test_a_loose_file_of_any_kind_gives_grants_or_a_sentence(data, tmp_path_factory):
+def test_a_damaged_loose_file_gives_grants_or_an_error_in_one_sentence(data, tmp_path_factory):
     whole = data.draw(st.sampled_from([*ARCHIVES, *MEMBERS.values(), zip_of({"ipg240102.xml": b"\n".join(DOCUMENTS)})]))
     folder = tmp_path_factory.mktemp("loose")
     path = folder / "file"
@@ -397,13 +397,13 @@ def odd_tiffs(draw: st.DrawFn) -> bytes:
 
 @cases(1000)
 @given(data=odd_tiffs())
-def test_a_sheet_whose_tags_say_anything_is_read_or_refused(data):
+def test_a_sheet_with_any_values_in_its_tags_is_read_or_refused(data):
     read(data)
 
 
 @st.composite
 def pages(draw: st.DrawFn) -> np.ndarray:
-    """Pages that are no drawings: noise, stripes, blocks, frames, and slices of a sheet in odd places."""
+    """Pages that are not drawings: noise, stripes, blocks and frames."""
     height, width = draw(st.integers(1, 500)), draw(st.integers(1, 500))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     page = np.full((height, width), 255, np.uint8)
@@ -424,7 +424,7 @@ def pages(draw: st.DrawFn) -> np.ndarray:
 
 @cases(120)
 @given(page=pages(), orientation=st.sampled_from([None, "landscape", "portrait", "sideways"]), label=_TEXT)
-def test_any_page_is_split_into_boxes_within_it(page, orientation, label):
+def test_any_page_is_split_into_boxes_inside_it(page, orientation, label):
     sheet = split_sheet(page, orientation=orientation, declared=[label, "1"])
     for figure in sheet.figures:
         for x0, y0, x1, y1 in filter(None, (figure.box, figure.label_box)):
@@ -447,7 +447,7 @@ def test_a_patent_whose_sheets_are_damaged_gives_views_and_counted_reasons(data)
     assert len({row["view_id"] for row in rows}) == len(rows)
 
 
-def test_every_specimen_is_sound_before_it_is_damaged():
+def test_every_specimen_can_be_read_before_it_is_damaged():
     for data in ARCHIVES:
         report, kept = Report("archives"), io.BytesIO()
         designs.keep_designs(io.BytesIO(data), kept, name="sound", config=BOUNDS, report=report)

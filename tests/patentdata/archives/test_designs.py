@@ -1,3 +1,5 @@
+"""Keeping the DESIGN members of weekly archives, sound and damaged, and reading them back."""
+
 import gzip
 import io
 import tarfile
@@ -64,7 +66,7 @@ def test_a_tar_and_a_zip_of_the_same_members_are_kept_as_the_same_bytes():
         (b"PK\x03\x04 but nothing behind it", "is cut short or damaged"),
     ],
 )
-def test_what_is_no_archive_is_refused_in_a_sentence(archive, sentence):
+def test_a_file_that_is_not_an_archive_is_an_error_in_one_sentence(archive, sentence):
     with pytest.raises(ArchiveError, match=rf"I20240102\.tar {sentence}.*(fetch it|run) again"):
         keep(archive)
 
@@ -87,7 +89,7 @@ def test_a_header_damaged_in_the_middle_is_not_taken_for_the_end():
         keep(bytes(archive))
 
 
-def test_a_member_that_claims_more_bytes_than_the_world_holds_does_not_keep_the_reader_busy():
+def test_a_member_whose_header_states_an_impossible_size_does_not_keep_the_reader_busy():
     archive = bytearray(tar_of({f"{WEEK}/UTIL0001/US11000001-20240102.ZIP": b"u", **dict([design()])}))
     archive[124:136] = b"\x80\x00" + b"\xff" * 10  # its size, as tars write large ones
     archive[148:156] = b" " * 8
@@ -104,7 +106,7 @@ def test_a_zip_cut_short_is_refused():
             keep(archive[:num_bytes])
 
 
-def test_a_zip_cut_right_behind_a_member_is_not_taken_for_that_member():
+def test_a_zip_cut_right_after_a_member_is_not_taken_for_that_member():
     name, data = design()
     archive = zip_of({name: data})
     with pytest.raises(ArchiveError, match="cut short"):
@@ -141,7 +143,7 @@ def _link(kind: bytes) -> tarfile.TarInfo:
         ),
     ],
 )
-def test_a_bad_member_is_dropped_with_its_reason_and_the_week_goes_on(name, content, reason):
+def test_a_bad_member_is_dropped_with_its_reason_and_the_others_are_kept(name, content, reason):
     good, last = design(900001), design(900003)
     archive = tar_of({good[0]: good[1], name: content, last[0]: last[1]})
     tar, report = keep(archive, ArchivesConfig(max_member_bytes=1_000_000))
@@ -149,7 +151,7 @@ def test_a_bad_member_is_dropped_with_its_reason_and_the_week_goes_on(name, cont
     assert report.tally("members").dropped == {reason: 1}
 
 
-def test_an_inner_zip_of_too_many_entries_is_dropped():
+def test_a_member_with_too_many_files_is_dropped():
     name, _ = design()
     archive = tar_of({name: packed({f"{i}.TIF": b"" for i in range(20)})})
     _, report = keep(archive, ArchivesConfig(max_entries=10))
@@ -183,7 +185,7 @@ class _LargeArchive(io.RawIOBase):
         return data
 
 
-def test_memory_stays_flat_however_long_the_archive():
+def test_memory_does_not_grow_with_the_length_of_the_archive():
     def peak(num_members: int) -> int:
         tracemalloc.start()
         _, report = keep(_LargeArchive(num_members, 1 << 20))
@@ -199,7 +201,7 @@ def test_memory_stays_flat_however_long_the_archive():
 @given(
     st.lists(st.tuples(st.integers(0, 12_000), st.binary(min_size=1, max_size=40)), max_size=6), st.integers(0, 12_000)
 )
-def test_damaged_bytes_end_in_a_report_or_an_archive_error_and_nothing_else(patches, length):
+def test_damaged_bytes_end_in_a_report_or_an_archive_error(patches, length):
     archive = bytearray(tar_of(dict([design(900001), design(900002)])))
     for at, data in patches:
         archive[at : at + len(data)] = data
@@ -209,7 +211,7 @@ def test_damaged_bytes_end_in_a_report_or_an_archive_error_and_nothing_else(patc
         assert "I20240102.tar" in str(error)
 
 
-def test_a_file_that_cannot_be_unpacked_is_empty_and_the_others_are_there():
+def test_a_file_that_cannot_be_unpacked_is_empty_and_the_others_are_unpacked():
     data = bytearray(packed({"a.XML": b"<a/>", "b.TIF": bytes(range(256)) * 20}))
     with zipfile.ZipFile(io.BytesIO(bytes(data))) as archive:
         start = archive.infolist()[1].header_offset + 60
@@ -217,14 +219,14 @@ def test_a_file_that_cannot_be_unpacked_is_empty_and_the_others_are_there():
     assert unpack_member(bytes(data), ArchivesConfig()) == {"a.XML": b"<a/>", "b.TIF": b""}
 
 
-def test_what_unpacks_without_a_bound_is_refused_before_it_is_unpacked():
+def test_a_compression_that_unpacks_without_a_bound_is_refused_before_it_is_unpacked():
     bomb = zip_of({"a.TIF": bytes(1 << 20)}, zipfile.ZIP_BZIP2)
     with pytest.raises(ArchiveError, match="compressed in another way than stored or deflated"):
         unpack_member(bomb, ArchivesConfig(max_unpacked_ratio=1e9))
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_member_compressed_in_an_unknown_way_is_dropped_and_the_week_goes_on(method):
+def test_a_member_compressed_in_an_unknown_way_is_dropped_and_the_others_are_kept(method):
     good, bad = design(900001), design(900002)
     archive = io.BytesIO(zip_of({good[0]: good[1]}))
     with zipfile.ZipFile(archive, "a") as appended:
@@ -234,13 +236,13 @@ def test_a_member_compressed_in_an_unknown_way_is_dropped_and_the_week_goes_on(m
     assert report.tally("members").dropped == {"broken_member": 1}
 
 
-def test_an_entry_without_a_name_harms_nothing():
+def test_an_entry_without_a_name_is_ignored():
     nameless = bytearray(zip_of({"x": b"", "a.XML": b"<a/>"}))
     directory = nameless.find(b"PK\x01\x02")
     nameless[directory + 46] = 0  # zipfile ends a name at its first zero byte
     assert unpack_member(bytes(nameless), ArchivesConfig()) == {"a.XML": b"<a/>"}
 
 
-def test_a_bound_of_nothing_is_refused():
+def test_a_bound_of_zero_is_refused():
     with pytest.raises(ValueError, match="max_entries is 0; it must be above 0"):
         ArchivesConfig(max_entries=0)

@@ -151,7 +151,7 @@ def test_the_key_is_read_from_the_environment_or_else_from_a_file(monkeypatch, t
     monkeypatch.delenv("ODP_API_KEY")
     assert read_key(config).reveal() == "from-the-file"
     path.write_text("two words\nof it")
-    with pytest.raises(SourceError, match="is no key: a key is one word"):
+    with pytest.raises(SourceError, match="is not a key: a key is one word"):
         read_key(config)
     path.unlink()
     with pytest.raises(SourceError, match=f"the portal needs a key: set ODP_API_KEY, or put the key into {path}"):
@@ -165,7 +165,7 @@ def test_a_key_is_neither_printed_nor_pickled():
 
 
 def test_a_key_is_sent_by_https_only():
-    with pytest.raises(ValueError, match="the key travels by https alone"):
+    with pytest.raises(ValueError, match="the key is only sent by https"):
         PortalConfig(url="http://portal.example/products")
 
 

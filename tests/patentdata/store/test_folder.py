@@ -1,4 +1,7 @@
+"""The data folder, and the hashes of its files."""
+
 import errno
+import hashlib
 import os
 import subprocess
 import sys
@@ -7,9 +10,10 @@ import pytest
 
 from patentdata.errors import OutputError
 from patentdata.store.folder import DataFolder
+from patentdata.store.hashes import mark_of, remember_sha256, sha256_of
 
 
-def test_a_file_appears_only_when_its_block_ends_well(tmp_path):
+def test_a_file_appears_only_if_its_block_ends_without_an_error(tmp_path):
     folder = DataFolder(tmp_path)
     path = folder.path("views", "x.parquet")
     with pytest.raises(KeyError), folder.writing(path) as file:
@@ -22,7 +26,7 @@ def test_a_file_appears_only_when_its_block_ends_well(tmp_path):
     assert folder.names("views") == ["x.parquet"]
 
 
-def test_a_full_disk_is_said_in_a_sentence_and_leaves_nothing(tmp_path):
+def test_a_full_disk_is_an_error_in_one_sentence_and_leaves_no_file(tmp_path):
     folder = DataFolder(tmp_path)
     with (
         pytest.raises(OutputError, match=r"cannot write .*x\.parquet: No space left on device"),
@@ -32,7 +36,7 @@ def test_a_full_disk_is_said_in_a_sentence_and_leaves_nothing(tmp_path):
     assert list((tmp_path / "views").iterdir()) == []
 
 
-def test_leftovers_of_a_killed_run_are_cleared_by_the_next(tmp_path):
+def test_leftovers_of_a_killed_run_are_removed_by_the_next(tmp_path):
     (tmp_path / "views").mkdir()
     leftover = tmp_path / "views" / ".x.parquet.partial"
     leftover.write_bytes(b"half")
@@ -40,7 +44,7 @@ def test_leftovers_of_a_killed_run_are_cleared_by_the_next(tmp_path):
         assert not leftover.exists()
 
 
-def test_a_second_run_on_the_same_folder_leaves_with_a_sentence(tmp_path):
+def test_a_second_run_on_the_same_folder_ends_with_an_error_in_one_sentence(tmp_path):
     code = f"from patentdata.store.folder import DataFolder\nwith DataFolder({str(tmp_path)!r}).locked(): pass"
     with DataFolder(tmp_path).locked():
         second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -58,8 +62,17 @@ def test_the_hash_of_a_file_follows_its_bytes(tmp_path):
     assert folder.sha256(str(path)) != first
 
 
-def test_without_a_cache_folder_hashes_are_still_right(tmp_path, monkeypatch):
+def test_hashes_are_right_without_a_cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("DESIGNCLIP_CACHE", str(tmp_path / "file"))
     (tmp_path / "file").write_bytes(b"one")
     folder = DataFolder(tmp_path)
     assert folder.sha256(str(tmp_path / "file")).startswith("7692c3ad")
+
+
+def test_a_file_changed_while_its_hash_was_computed_is_hashed_again(tmp_path):
+    fs, path = DataFolder(tmp_path).fs, tmp_path / "x"
+    path.write_bytes(b"one")
+    mark = mark_of(fs, str(path))
+    path.write_bytes(b"three")
+    remember_sha256(fs, str(path), "0" * 64, mark=mark)
+    assert sha256_of(fs, str(path)) == hashlib.sha256(b"three").hexdigest()

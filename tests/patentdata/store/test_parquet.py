@@ -1,3 +1,5 @@
+"""Parquet files that say what made them and whether they are whole."""
+
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,16 +21,18 @@ from patentdata.store.parquet import (
 )
 from patentdata.store.report import Report
 
-CLAIM = Provenance(stage="captions", version=1, config={"words": ("a", "b")}, inputs={"views": "f" * 64})
+PROVENANCE = Provenance(stage="captions", version=1, config={"words": ("a", "b")}, inputs={"views": "f" * 64})
 
 
 def rows(num=3):
     return [dict.fromkeys(schemas.CAPTIONS.names) | {"view_id": f"D1-{i}", "num_tokens": i} for i in range(num)]
 
 
-def written(folder, *, claim=CLAIM, batches=None, report=None):
+def written(folder, *, provenance=PROVENANCE, batches=None, report=None):
     path = folder.path("captions", "I20240102.parquet")
-    write_table(folder, path, schemas.CAPTIONS, batches or [rows()], claim, report or Report("captions", "I20240102"))
+    write_table(
+        folder, path, schemas.CAPTIONS, batches or [rows()], provenance, report or Report("captions", "I20240102")
+    )
     return path
 
 
@@ -37,23 +41,23 @@ def folder(request, tmp_path):
     return DataFolder(tmp_path / "data" if request.param == "local" else f"memory://{tmp_path.name}")
 
 
-def test_a_file_is_done_for_the_claim_that_made_it_and_for_no_other(folder):
+def test_a_file_is_done_for_its_own_provenance_and_for_no_other(folder):
     path = written(folder)
-    assert is_done(folder, path, CLAIM)
+    assert is_done(folder, path, PROVENANCE)
     for other in (
-        Provenance(stage="captions", version=2, config=CLAIM.config, inputs=CLAIM.inputs),
-        Provenance(stage="captions", version=1, config={"words": ("a",)}, inputs=CLAIM.inputs),
-        Provenance(stage="captions", version=1, config=CLAIM.config, inputs={"views": "0" * 64}),
+        Provenance(stage="captions", version=2, config=PROVENANCE.config, inputs=PROVENANCE.inputs),
+        Provenance(stage="captions", version=1, config={"words": ("a",)}, inputs=PROVENANCE.inputs),
+        Provenance(stage="captions", version=1, config=PROVENANCE.config, inputs={"views": "0" * 64}),
     ):
         assert not is_done(folder, path, other)
 
 
-def test_equal_rows_claims_and_reports_give_equal_bytes(folder):
+def test_equal_rows_provenance_and_reports_give_equal_bytes(folder):
     first = folder.fs.cat_file(written(folder))
     assert folder.fs.cat_file(written(folder)) == first
 
 
-def test_any_byte_changed_is_noticed(tmp_path):
+def test_a_change_of_any_byte_is_noticed(tmp_path):
     folder = DataFolder(tmp_path)
     path = written(folder)
     whole = Path(path).read_bytes()
@@ -61,26 +65,26 @@ def test_any_byte_changed_is_noticed(tmp_path):
         data = bytearray(whole)
         data[at] ^= 1
         Path(path).write_bytes(data)
-        assert not is_done(folder, path, CLAIM), at
+        assert not is_done(folder, path, PROVENANCE), at
     Path(path).write_bytes(whole)
-    assert is_done(folder, path, CLAIM)
+    assert is_done(folder, path, PROVENANCE)
 
 
-def test_a_file_is_plain_parquet_to_others(tmp_path):
+def test_other_programs_can_read_a_file(tmp_path):
     path = written(DataFolder(tmp_path))
     assert pq.read_table(path).column("view_id").to_pylist() == ["D1-0", "D1-1", "D1-2"]
 
 
-def test_a_file_written_again_by_others_is_not_taken_for_ours(tmp_path):
+def test_a_file_that_another_program_has_rewritten_is_not_done(tmp_path):
     folder = DataFolder(tmp_path)
     path = written(folder)
-    table = pq.read_table(path)  # keeps our footer's words
+    table = pq.read_table(path)  # keeps the metadata of our footer
     pq.write_table(table.slice(1), path)
-    assert not is_done(folder, path, CLAIM)
+    assert not is_done(folder, path, PROVENANCE)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"no parquet at all", b"PAR1" * 100])
-def test_garbage_is_not_done_and_is_named_when_asked_for(tmp_path, content):
+def test_reading_a_file_of_garbage_is_an_error_that_names_it(tmp_path, content):
     folder = DataFolder(tmp_path)
     path = written(folder)
     Path(path).write_bytes(content)
@@ -97,7 +101,7 @@ def test_a_report_that_does_not_balance_leaves_no_file(folder):
     assert folder.names("captions") == []
 
 
-def test_an_error_while_rows_are_made_leaves_no_file_and_the_old_one_untouched(folder):
+def test_an_error_while_rows_are_made_leaves_the_old_file_as_it_was(folder):
     path = written(folder)
     before = folder.fs.cat_file(path)
 
@@ -111,7 +115,7 @@ def test_an_error_while_rows_are_made_leaves_no_file_and_the_old_one_untouched(f
     assert folder.names("captions") == ["I20240102.parquet"]
 
 
-def test_the_report_filled_while_rows_are_written_stands_in_the_footer(folder):
+def test_a_report_filled_while_rows_are_written_is_in_the_footer(folder):
     report = Report("captions", "I20240102")
 
     def counted():
@@ -127,10 +131,10 @@ def test_the_report_filled_while_rows_are_written_stands_in_the_footer(folder):
         assert table.read().column("view_id").to_pylist() == ["D1-0", "D1-1", "D1-2"]
 
 
-def test_the_fingerprint_follows_settings_and_rows(folder):
+def test_the_fingerprint_depends_on_settings_and_rows(folder):
     first = fingerprint(folder, written(folder))
-    other = Provenance(stage="captions", version=1, config={}, inputs=CLAIM.inputs)
-    assert fingerprint(folder, written(folder, claim=other)) != first
+    other = Provenance(stage="captions", version=1, config={}, inputs=PROVENANCE.inputs)
+    assert fingerprint(folder, written(folder, provenance=other)) != first
     assert fingerprint(folder, written(folder, batches=[rows(2)])) != first
     assert fingerprint(folder, written(folder)) == first
 

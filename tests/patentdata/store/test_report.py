@@ -1,10 +1,12 @@
+"""The balance of a report."""
+
 import pytest
 
 from patentdata.errors import ReconciliationError
 from patentdata.store.report import Report
 
 
-def test_what_came_in_is_what_went_out_and_what_was_left_out():
+def test_a_report_balances_if_all_that_came_in_went_out_or_was_left_out():
     report = Report("views", "I20240102")
     tally = report.tally("sheets")
     tally.num_in, tally.num_out = 4, 1
@@ -14,14 +16,14 @@ def test_what_came_in_is_what_went_out_and_what_was_left_out():
     assert tally.dropped == {"not_wanted": 2, "sheet_without_ink": 1}
 
 
-def test_a_sheet_lost_in_silence_is_an_error_that_names_stage_and_week():
+def test_a_sheet_lost_without_a_reason_is_an_error_that_names_stage_and_week():
     report = Report("views", "I20240102")
     report.tally("sheets").num_in = 2
     with pytest.raises(ReconciliationError, match="views I20240102: 2 sheets came in, but 0 went out and 0 were"):
         report.check()
 
 
-def test_a_report_survives_json():
+def test_a_report_can_be_written_to_json_and_read_back():
     report = Report("views", "I20240102")
     report.tally("sheets").num_in = 2
     report.tally("sheets").drop("broken_sheet", "D900001 sheet 1", "not a TIFF")
