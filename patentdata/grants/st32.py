@@ -1,7 +1,7 @@
 """Fields of a grant from `PATDOC` documents, v2.5 (WIPO ST.32, 2002–2004).
 
 The tags are the INID codes of the printed page: B110 is the patent number, B540 the title. Every field has the name and
-the form that `st36` gives it, so that no later stage knows the two standards apart.
+the form that `st36` gives it, so that no later stage depends on the standard.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Stage grants: the patents of one kept archive as a table, one row a patent.
 
-A patent whose document is missing or broken is dropped with a reason and the week goes on; only a damaged archive stops
+A patent whose document is missing or broken is dropped with a reason and the week continues; only a damaged archive stops
 it.
 """
 
