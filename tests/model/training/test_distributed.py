@@ -24,7 +24,7 @@ from model.training.run.metrics import read_metrics
 from model.training.train import train
 from tests.model.training.learners import take_steps
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 VARIANTS = {
     "designclip": {},
     "class_first": {"sampler": "class", "text_dropout": 0.0},
