@@ -1,17 +1,54 @@
-"""Fixtures that more than one package needs."""
+"""Fixtures that more than one package needs, and which tests run in one worker.
+
+Most of the suite's time used to go into starting things. So a server is started once per test run, and everything that
+needs it runs in the same worker; all other tests of a file share a worker, and with it the fixtures of that file.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from patentdata.captions.vllm.server import Server, serving
-from tests.tiny_llava import TINY_SERVER, write_tiny_llava
+from tests.sharing import made_once
+
+if TYPE_CHECKING:
+    from flows.outcomes import WalkResult
+    from tests.caption_server import CaptionServer
+
+# Before torch and its kin are imported, here and in all child processes: models this small spend more time on handing
+# work between threads than on the work, and there are two workers on two cores.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[_name] = "1"
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Fixture that starts a server → group of the tests that use it. Groups are started in this order.
+_SERVERS = {"prefect_server": "prefect", "caption_server": "vllm", "cluster": "dask", "bucket": "s3"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests for pytest-xdist, mark as slow what needs a server, and put the longest groups first."""
+    groups = {}
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        server = next((group for fixture, group in _SERVERS.items() if fixture in fixtures), None)
+        if server is not None:
+            item.add_marker(pytest.mark.slow)
+        groups[item.nodeid] = server or item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(groups[item.nodeid]))
+    servers = list(dict.fromkeys(_SERVERS.values()))
+
+    def turn(item: pytest.Item) -> tuple[int, bool]:
+        group = groups[item.nodeid]
+        is_slow = item.get_closest_marker("slow") is not None
+        order = servers.index(group) if group in servers else len(servers) + (0 if is_slow else 1)
+        return order, item.get_closest_marker("last") is not None
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")
@@ -30,14 +67,39 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
+def drawn_weeks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two drawn weeks of four patents each, a tar and a ZIP; not to be written to."""
+    from tests.flows.walks import draw_archives
+
+    return made_once(tmp_path_factory, "weeks", lambda folder: draw_archives(folder, num_patents=4) and None)[0]
+
+
+@pytest.fixture(scope="session")
+def walked(drawn_weeks: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, WalkResult]:
+    """Data folder and result of an undisturbed walk over the drawn weeks, training included; not to be written to."""
+    from flows.refresh import refresh
+    from tests.flows.walks import small_walk, training_here
+
+    def walk(data_dir: Path) -> WalkResult:
+        with training_here():
+            return refresh.fn(small_walk(drawn_weeks, data_dir))
+
+    return made_once(tmp_path_factory, "walked", walk)
+
+
+@pytest.fixture(scope="session")
 def tiny_llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a LLaVA of random weights."""
     pytest.importorskip("vllm", reason="vLLM is not installed")
+    from tests.tiny_llava import write_tiny_llava
+
     return write_tiny_llava(tmp_path_factory.mktemp("model") / "tiny-llava")
 
 
 @pytest.fixture(scope="session")
-def caption_server(tiny_llava: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A real vLLM server on the CPU, one for all tests of a session; up after a minute or two."""
-    with serving(str(tiny_llava), None, TINY_SERVER, log_path=tmp_path_factory.mktemp("vllm") / "vllm.log") as server:
+def caption_server(tiny_llava: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CaptionServer]:
+    """A real vLLM server on the CPU, managed by a process of its own, one per test run; up after a minute."""
+    from tests.caption_server import owned_server
+
+    with owned_server(tiny_llava, tmp_path_factory.mktemp("vllm") / "vllm.log") as server:
         yield server

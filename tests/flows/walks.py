@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
+import io
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from flows.refresh import RefreshConfig
 from flows.weeks import WeeksConfig
+from model import child_process
 from model.evaluation.config import EvaluationConfig
 from model.training.config import TrainConfig
 from patentdata.dataset.splits import SplitConfig
@@ -40,6 +48,31 @@ def small_walk(source: Path | None, data_dir: Path | str, **weeks: object) -> Re
         training=BRIEF_TRAINING,
         evaluation=EvaluationConfig(tasks=("retrieval",), untrained=False, num_resamples=20, device="cpu"),
     )
+
+
+@contextlib.contextmanager
+def training_here() -> Iterator[None]:
+    """Train and evaluate in this process for the length of a block: a child spends ten seconds on importing torch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(child_process, "subprocess", SimpleNamespace(Popen=_CallHere, PIPE=None, STDOUT=None))
+        yield
+
+
+class _CallHere:
+    """Replaces `subprocess.Popen` for `python -m MODULE …`: calls the module's `main`, and has then ended."""
+
+    def __init__(self, command: list[str], **_: object) -> None:
+        _python, _option, module, *arguments = command
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            self._code = importlib.import_module(module).main(arguments)
+        self.stdout = io.StringIO(output.getvalue())
+
+    def poll(self) -> int:
+        return self._code
+
+    def wait(self) -> int:
+        return self._code
 
 
 def hashes(data_dir: Path) -> dict[str, str]:

@@ -27,6 +27,7 @@ from patentdata.captions.prompts import MAX_FUNCTION_CHARS, MAX_SHAPE_CHARS, VIE
 from patentdata.captions.vllm import server as server_module
 from patentdata.captions.vllm.server import Server, ServerError, server_command, serving
 from patentdata.errors import ConfigError
+from tests.caption_server import CaptionServer
 
 _STAND_IN = Path(__file__).with_name("stand_in_server.py")
 
@@ -196,18 +197,17 @@ from tests.tiny_llava import TINY_SERVER
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run in a shell that ignores Ctrl-C
 
-if sys.argv[2] == "stand-in":
-    server.server_command = lambda model, revision, port, config: [sys.executable, sys.argv[3], str(port), "healthy"]
-with server.serving(sys.argv[3], None, TINY_SERVER, log_path=Path(sys.argv[1])):
+server.server_command = lambda model, revision, port, config: [sys.executable, model, str(port), "healthy"]
+with server.serving(sys.argv[2], None, TINY_SERVER, log_path=Path(sys.argv[1])):
     print("up", flush=True)
     time.sleep(600)
 """
 
 
-def own_a_server(tmp_path: Path, kind: str, what: Path) -> subprocess.Popen[str]:
-    """Another process, with a managed server of its own."""
+def own_a_server(tmp_path: Path) -> subprocess.Popen[str]:
+    """Another process, with a managed stand-in of its own."""
     return subprocess.Popen(
-        [sys.executable, "-c", _OWNER, str(tmp_path / "vllm.log"), kind, str(what)],
+        [sys.executable, "-c", _OWNER, str(tmp_path / "vllm.log"), str(_STAND_IN)],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[4])},
         stdout=subprocess.PIPE,
         text=True,
@@ -216,7 +216,7 @@ def own_a_server(tmp_path: Path, kind: str, what: Path) -> subprocess.Popen[str]
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_server_and_its_children_die_with_their_owner_however_it_dies(tmp_path, number):
-    with own_a_server(tmp_path, "stand-in", _STAND_IN) as owner:
+    with own_a_server(tmp_path) as owner:
         assert owner.stdout is not None and owner.stdout.readline() == "up\n"
         family = psutil.Process(owner.pid)
         assert until(lambda: len(family.children(recursive=True)) == 3)
@@ -281,7 +281,7 @@ def test_without_vllm_the_error_says_what_to_install(monkeypatch, tmp_path):
 # With a real engine.
 
 
-def ask(server: Server, model: Path, seed: int) -> dict[str, Any]:
+def ask(server: CaptionServer, model: Path, seed: int) -> dict[str, Any]:
     """The model's completion for a picture of noise, with the schema of the default prompt."""
     picture = np.random.default_rng(seed).integers(0, 256, (56, 56), dtype=np.uint8)
     png = base64.b64encode(cv2.imencode(".png", picture)[1].tobytes()).decode()
@@ -315,19 +315,15 @@ def test_a_real_server_follows_the_schema_and_answers_equal_questions_equally(ca
     assert answers[0]["choices"][0]["message"] == answers[1]["choices"][0]["message"]
 
 
+@pytest.mark.last
+def test_a_real_engine_dies_with_its_owner(caption_server):
+    processes = caption_server.owner.children(recursive=True)
+    assert len(processes) >= 3  # supervisor, server, engine
+    caption_server.owner.kill()
+    assert until(lambda: are_gone(processes))
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_real_engine_dies_with_its_owner(tiny_llava, tmp_path):
-    (tmp_path / "vllm.log").touch()
-    with own_a_server(tmp_path, "real", tiny_llava) as owner:
-        assert until(lambda: "(EngineCore pid=" in (tmp_path / "vllm.log").read_text(), timeout_s=240)
-        processes = psutil.Process(owner.pid).children(recursive=True)
-        assert len(processes) >= 3  # supervisor, server, engine
-        owner.kill()
-        owner.wait()
-        assert until(lambda: are_gone(processes))
-
-
 @pytest.mark.timeout(600)
 def test_a_folder_that_is_not_a_model_is_reported_with_the_reason_that_vllm_gives(tmp_path):
     pytest.importorskip("vllm")
