@@ -1,7 +1,7 @@
 """Stage grants: the patents of one kept archive as a table, one row a patent.
 
-A patent whose document is missing or broken is dropped with a reason and the week continues; only a damaged archive stops
-it.
+A patent whose document is missing or broken is dropped with a reason and the week continues; only a damaged archive
+stops it.
 """
 
 from __future__ import annotations
