@@ -67,20 +67,20 @@ def measure(source: str) -> dict[str, object]:
                 num_patents += parse_archive(folder, archive.week).tally("grants").num_out
         # The dataset of all weeks.
         names = [archive.week for archive in weeks]
-        of_dataset, _ = timed(lambda: build_dataset(folder, names, DatasetConfig()))
+        dataset_s, _ = timed(lambda: build_dataset(folder, names, DatasetConfig()))
         views = [Path(table_path(folder, "views", week)) for week in names]
         rows = [pq.read_metadata(path).num_rows for path in views]
-        of_walk = sum(seconds.values())
+        walk_s = sum(seconds.values())
         return {
             "num_patents": num_patents,
             "num_sheets": num_sheets,
             "num_views": sum(rows[1:]),
             "ms_a_sheet": {stage: round(1000 * value / num_sheets, 2) for stage, value in seconds.items()},
-            "sheets_a_core_s": round(num_sheets / of_walk, 1),
-            "dataset_ms_a_view": round(1000 * of_dataset / sum(rows), 2),
+            "sheets_a_core_s": round(num_sheets / walk_s, 1),
+            "dataset_ms_a_view": round(1000 * dataset_s / sum(rows), 2),
             "views_a_sheet": round(sum(rows[1:]) / num_sheets, 2),
             "bytes_a_view": round(sum(path.stat().st_size for path in views) / sum(rows)),
-            "ratio": round(of_walk / seconds["views"], 3),
+            "ratio": round(walk_s / seconds["views"], 3),
         }
 
 

@@ -42,7 +42,7 @@ MEASURES = (*ACCURACIES, SAME_PATENT, *(f"text_{name}" for name in QUERIES))
 
 
 def measure(model_folder: Path | None, views: Views, *, architecture: str, device: torch.device, seed: int) -> Any:
-    """Name of a measure → (num_views,) values; None where it is not defined for a view.
+    """Name of a measure → (num_views,) values; None if it is not defined for a view.
 
     Args:
         model_folder: `model/` of a run; None for the architecture with fresh weights.

@@ -130,7 +130,7 @@ def find_atoms(half: np.ndarray, *, is_one_figure: bool = False) -> Atoms:
 
 
 def _has_outliers(boxes: np.ndarray) -> bool:
-    """Whether small atoms lie outside the box of the others."""
+    """Whether small atoms are outside the box of the others."""
     small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) <= _SPECK
     if small.all() or not small.any():
         return bool(small.any())
