@@ -49,7 +49,7 @@ def draw_recall_curves(curves: Mapping[str, Mapping[str, Mapping[str, list[float
         axes.set_title(textwrap.fill(title, _TITLE_CHARS), fontsize=10, color=INK, loc="left")
         axes.set_xlabel("k, of the whole gallery")
         axes.set_ylim(-2, 102)
-        plain(axes)
+        style_axes(axes)
     for axes in panels[len(curves) :]:
         axes.set_visible(False)
     panels[0].set_ylabel("queries answered in the first k, %")
@@ -97,7 +97,7 @@ def draw_classes(by_class: Mapping[str, Any]) -> bytes:
     axes.set_ylim(-8, 110)
     axes.set_xlabel("training views of the class (logarithmic from 1)")
     axes.set_ylabel("accuracy in %")
-    plain(axes)
+    style_axes(axes)
     return svg_of(figure)
 
 
@@ -145,11 +145,11 @@ def draw_loss_curve(metrics: Sequence[Mapping[str, Any]]) -> bytes:
     axes.set_ylabel("training loss")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=9)
-    plain(axes)
+    style_axes(axes)
     return svg_of(figure)
 
 
-def plain(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
     """Give a chart the common style: no box, light horizontal lines."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(MUTED)

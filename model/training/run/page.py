@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from model.charts import ACCENT, INK, MUTED, plain, svg_of
+from model.charts import ACCENT, INK, MUTED, style_axes, svg_of
 from model.files import write_text
 from model.pages import data_uri, page_environment, toml_table
 from model.training.run.folder import RunFolder
@@ -145,7 +145,7 @@ def draw_class_shares(shares: Sequence[dict[str, Any]]) -> bytes:
     axes.set_xlim(-0.7, len(shares) - 0.3)
     axes.set_ylabel("share in %")
     axes.legend(frameon=False, fontsize=9, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
-    plain(axes)
+    style_axes(axes)
     return svg_of(figure)
 
 
@@ -166,7 +166,7 @@ def _line(axes: Axes, rows: Sequence[dict[str, Any]], name: str, *, is_smoothed:
     if window > 1:
         axes.legend(frameon=False, fontsize=8, loc="lower right", ncols=2, bbox_to_anchor=(1, 0.97))
     axes.set_xlabel("step", fontsize=9)
-    plain(axes)
+    style_axes(axes)
 
 
 def _from_zero(axes: Axes) -> None:
