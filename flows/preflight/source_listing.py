@@ -106,32 +106,33 @@ def list_source(config: WeeksConfig, *, bytes_per_s: float | None = None) -> Sou
         offered = {archive.week: archive for archive in listed}
     kept = [week for week in kept_weeks(folder) if years is None or int(week[1:5]) in years]
     notes = {week: read_note(folder, week) or {} for week in kept}
+
     share = share_of_designs(notes)
     if config.archives.whole or (offered and all(archive.kind == "folder" for archive in offered.values())):
         share = Rate(1.0, "of an archive's bytes", "archives are read whole")
-    left = _downloads_left(config, offered.values())
+
+    downloads_left = _downloads_left(config, offered.values())
     weeks = []
     for week in sorted({*offered, *notes}):
         archive, note = offered.get(week), notes.get(week)
         state = _state_of(archive, note, config.archives)
-        to_fetch = 0
-        if archive is not None and state in ("missing", "changed"):
-            to_fetch = round(share.value * (archive.num_bytes or 0))
         weeks.append(
             WeekOffered(
                 week=week,
                 state=state,
                 file_name=archive.file_name if archive else None,
                 num_bytes=archive.num_bytes if archive else None,
-                num_bytes_to_fetch=to_fetch,
-                downloads_left=left.get(archive.file_name) if archive else None,
+                num_bytes_to_fetch=_num_bytes_to_fetch(archive, state, share),
+                downloads_left=downloads_left.get(archive.file_name) if archive else None,
                 num_numbers_missing=_numbers(note).get("num_missing"),
                 num_numbers_before=_numbers_between(notes.get(_week_before(week)), note),
             )
         )
-    speed = arrival_of(offered.values(), bytes_per_s)
     return SourceListing(
-        weeks=weeks, without_archive=_without_archive([week.week for week in weeks]), share=share, speed=speed
+        weeks=weeks,
+        without_archive=_without_archive([week.week for week in weeks]),
+        share=share,
+        speed=arrival_of(offered.values(), bytes_per_s),
     )
 
 
@@ -142,6 +143,12 @@ def _state_of(archive: WeeklyArchive | None, note: dict[str, Any] | None, config
     if note is None:
         return "missing"
     return "here" if is_kept(note, archive, config) else "changed"
+
+
+def _num_bytes_to_fetch(archive: WeeklyArchive | None, state: str, share: Rate) -> int:
+    if archive is None or state not in ("missing", "changed"):
+        return 0
+    return round(share.value * (archive.num_bytes or 0))
 
 
 def _downloads_left(config: WeeksConfig, offered: Iterable[WeeklyArchive]) -> dict[str, int]:

@@ -272,7 +272,7 @@ def test_weeks_shows_what_is_there_what_is_missing_and_what_it_would_cost(server
     )
     shown = designclip(*arguments).stdout
     assert "3 weeks, 1 of them here, 2 to fetch." in shown
-    assert "3 Tuesdays between have no archive, I20240109 to I20240130." in shown
+    assert "3 Tuesdays in between have no archive, I20240109 to I20240130." in shown
 
 
 def test_patent_numbers_missing_within_and_between_weeks_are_told(server, issues, tmp_path):

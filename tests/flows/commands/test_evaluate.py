@@ -67,7 +67,11 @@ def test_a_run_is_measured_under_every_name_it_goes_by(designclip, data_dir, mod
         (("-m", "small", "--tasks", "magic"), 2, "tasks is ('magic',); choose from retrieval, zero_shot, "),
         (("-m", "small", "--tasks", "retrieval,retrieval"), 2, "each at most once"),
         (("-m", "local-dir:{data}/nowhere"), 1, "{data}/nowhere: no open_clip_config.json there; name a folder"),
-        (("-m", "{data}/datasets"), 1, "holds open_clip_config.json; name a finished run or model"),
+        (
+            ("-m", "{data}/datasets"),
+            1,
+            "no open_clip_config.json in this folder or its model/; name a finished run or model",
+        ),
         (("-m", "small", "--dataset", "nowhere"), 1, "no such dataset folder; build the dataset first"),
         ((), 2, "Missing option '--model' / '-m'"),
     ],

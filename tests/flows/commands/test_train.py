@@ -98,7 +98,7 @@ def test_a_repository_without_an_owner_ends_with_2(designclip):
     code, _, err = designclip("push", "mine", "designs", "--dry-run")
 
     assert code == 2
-    assert "write OWNER/NAME" in err
+    assert "use OWNER/NAME" in err
 
 
 @pytest.mark.slow
