@@ -50,7 +50,7 @@ def reason_to_fetch(note: dict[str, Any] | None, archive: WeeklyArchive, config:
         return "its note does not say what it was kept from"
     if archive.kind == "folder":
         return None if _is_same_file(noted, archive) else "the file is another one than the one that was kept"
-    if noted["revision"] > archive.revision:  # a mirror behind the portal, or a listing that lost a row
+    if noted["revision"] > archive.revision:  # a mirror that is older than the portal, or a listing that lost a row
         return None
     if None not in (noted["sha256"], archive.listed_sha256) and noted["sha256"] != archive.listed_sha256:
         return "its source lists another hash"

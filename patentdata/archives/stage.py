@@ -67,7 +67,7 @@ def _keep(folder: DataFolder, archive: WeeklyArchive, config: ArchivesConfig, ac
             folder.writing(kept_path(folder, archive.week)) as out,
         ):
             num_bytes = _size_of(source)
-            # Reading may stop behind the designs only if the server and its listing agree about the size: otherwise the
+            # Reading may stop after the designs only if the server and its listing agree about the size: otherwise the
             # archive may be cut short, which shows at its end.
             is_size_certain = num_bytes is not None and is_same_size(num_bytes, archive.num_bytes)
             reading = keep_designs(
