@@ -75,6 +75,7 @@ def test_settings_that_cannot_be_used_end_with_2_and_one_sentence(designclip, da
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("child_processes")
 def test_a_setting_that_only_the_training_process_finds_wrong_ends_with_2_as_well(designclip, data_dir, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(data_dir))  # a broken package there hides the right one
     (data_dir / "mlflow.py").write_text("raise ImportError('not this one')\n")
