@@ -9,13 +9,20 @@ import threading
 
 
 def prepare_worker() -> None:
-    """Prepare a new worker process; to be called once, in it.
+    """Called once in a new worker.
 
-    Ctrl-C reaches every process of a terminal, so the worker ignores it: the process that started it stops it. If that
-    process is killed, the worker would wait for work for ever, or still write while the next run begins, so it ends at
-    once. Files appear whole or not at all, so nothing is lost.
+    Ctrl-C reaches every process of a terminal; the one that started this worker ends it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Have this process end as soon as the one that started it has ended; for children of `multiprocessing` alone.
+
+    If that one is killed, a worker would wait for work for ever, or write on while another run begins. Files appear
+    whole or not at all, so nothing is lost.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
