@@ -18,15 +18,12 @@ from flows.rebuild import RebuildConfig, rebuild
 from flows.refresh import refresh
 from flows.retrain import RetrainConfig, retrain
 from patentdata.errors import ConfigError
-from tasks.running.runners import WorkersConfig
-from tests.flows.walks import BRIEF_TRAINING, draw_archives, hashes, small_walk
-
-pytestmark = pytest.mark.timeout(900)  # torch starts in child processes, slowly on a busy machine
+from tests.flows.walks import BRIEF_TRAINING, hashes, small_walk
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory) -> Path:
-    return draw_archives(tmp_path_factory.mktemp("source"), num_patents=4)
+def source(drawn_weeks) -> Path:
+    return drawn_weeks
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +40,8 @@ def as_flow(flow_run) -> Path:
     return flow_run[0]
 
 
-def test_a_flow_and_a_plain_call_give_the_same_bytes(as_flow, source, tmp_path):
-    refresh.fn(small_walk(source, tmp_path, workers=WorkersConfig(kind="processes", num_workers=2)))
-    assert hashes(as_flow) == hashes(tmp_path)
+def test_a_flow_and_a_plain_call_give_the_same_bytes(as_flow, walked):
+    assert hashes(as_flow) == hashes(walked[0])
 
 
 def test_a_flow_run_leaves_one_task_run_a_week_and_stage_and_its_tables(flow_run):

@@ -63,6 +63,13 @@ def test_every_stage_passes_its_work_to_the_next(walked):
     assert (Path(result.run_dir) / "report.html").is_file()
 
 
+def test_worker_processes_give_the_bytes_of_threads(walked, source, tmp_path):
+    workers = WorkersConfig(kind="processes", num_workers=2)
+    outcomes = walk_weeks(weekly(source, tmp_path, workers=workers).weeks)
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert _stage_hashes(tmp_path) == _stage_hashes(walked[0])
+
+
 def test_a_second_run_does_no_work_and_changes_no_byte(copied, source):
     before, moments = hashes(copied), times(copied)
     refresh.fn(small_walk(source, copied))

@@ -1,29 +1,29 @@
 """The retraining: only when enough is new, measured beside the champion, decided and recorded."""
 
 import json
+import shutil
 
 import pytest
 
 from flows.retrain import RetrainConfig, retrain
 from flows.steps import freeze
-from flows.weeks import walk_weeks
 from model.evaluation.champion import ModelRegistry
 from patentdata.errors import ConfigError
 from patentdata.store.folder import DataFolder
 from tests.flows.test_cli import run
-from tests.flows.walks import BRIEF_TRAINING, WEEKS, draw_archives, hashes, small_walk
+from tests.flows.walks import BRIEF_TRAINING, WEEKS, hashes, small_walk
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def walked(tmp_path_factory):
-    """A data folder with two weeks walked and a dataset of the first alone."""
-    place = tmp_path_factory.mktemp("retrain")
-    config = small_walk(draw_archives(place / "source", num_patents=6), place / "data")
-    walk_weeks(config.weeks)
-    freeze(DataFolder(place / "data"), [WEEKS[0]], config.dataset)
-    return place / "data", config
+def grown_later(walked, tmp_path_factory):
+    """A data folder with two weeks walked and a dataset of the first alone, and the settings of the walk."""
+    data_dir = tmp_path_factory.mktemp("retrain") / "data"
+    shutil.copytree(walked[0], data_dir, ignore=shutil.ignore_patterns("datasets", "runs"))
+    config = small_walk(None, data_dir)
+    freeze(DataFolder(data_dir), [WEEKS[0]], config.dataset)
+    return data_dir, config
 
 
 def settings(data_dir, walk, **other) -> RetrainConfig:
@@ -31,30 +31,30 @@ def settings(data_dir, walk, **other) -> RetrainConfig:
 
 
 @pytest.fixture(scope="module")
-def first(walked):
-    return retrain.fn(settings(*walked))
+def first(grown_later):
+    return retrain.fn(settings(*grown_later))
 
 
 @pytest.fixture(scope="module")
-def grown(walked, first):
+def grown(grown_later, first):
     """The same dataset after another week came, retrained."""
-    data_dir, walk = walked
+    data_dir, walk = grown_later
     freeze(DataFolder(data_dir), list(WEEKS), walk.dataset)
     return retrain.fn(settings(data_dir, walk))
 
 
-def test_the_first_retraining_makes_the_champion(walked, first):
+def test_the_first_retraining_makes_the_champion(grown_later, first):
     assert first.state == "promoted" and "there was no champion before it" in first.why
     assert first.evaluation["tasks"]["retrieval"]["status"] == "measured"
 
 
-def test_the_same_dataset_again_trains_nothing(walked, first):
-    again = retrain.fn(settings(*walked))
+def test_the_same_dataset_again_trains_nothing(grown_later, first):
+    again = retrain.fn(settings(*grown_later))
     assert again.state == "nothing_new" and "fewer than 1; nothing was trained" in again.why
 
 
-def test_a_grown_dataset_is_trained_on_measured_beside_the_champion_and_decided(walked, first, grown):
-    data_dir, _ = walked
+def test_a_grown_dataset_is_trained_on_measured_beside_the_champion_and_decided(grown_later, first, grown):
+    data_dir, _ = grown_later
     assert grown.state in {"promoted", "refused"}
     assert grown.run_dir != first.run_dir and grown.decision.champion == first.decision.run
     assert grown.decision.test_set == first.decision.test_set
@@ -64,16 +64,16 @@ def test_a_grown_dataset_is_trained_on_measured_beside_the_champion_and_decided(
     assert grown.decision.is_promoted == (figure["difference"]["low"] > 0)
 
 
-def test_a_retraining_that_is_done_changes_nothing_and_says_the_same(walked, grown):
-    data_dir, walk = walked
+def test_a_retraining_that_is_done_changes_nothing_and_says_the_same(grown_later, grown):
+    data_dir, walk = grown_later
     before = hashes(data_dir)
     again = retrain.fn(settings(data_dir, walk, min_new_patents=0))
     assert (again.state, again.why) == (grown.state, grown.why)
     assert hashes(data_dir) == before
 
 
-def test_a_run_killed_before_its_decision_is_decided_by_the_next(walked, grown):
-    data_dir, walk = walked
+def test_a_run_killed_before_its_decision_is_decided_by_the_next(grown_later, grown):
+    data_dir, walk = grown_later
     record = data_dir / "models" / "champion.json"
     values = json.loads(record.read_text())
     record.write_text(json.dumps({**values, "history": values["history"][:1]}))
@@ -82,8 +82,8 @@ def test_a_run_killed_before_its_decision_is_decided_by_the_next(walked, grown):
     assert len(ModelRegistry(data_dir / "models").decisions) == 2
 
 
-def test_the_command_shows_champion_and_history(walked, first, grown, monkeypatch, capfd):
-    data_dir, _ = walked
+def test_the_command_shows_champion_and_history(grown_later, first, grown, monkeypatch, capfd):
+    data_dir, _ = grown_later
     code, out, _ = run(monkeypatch, capfd, "champion", "-d", data_dir, "--json")
     runs = [decision["run"] for decision in json.loads(out)["history"]]
     assert code == 0 and runs == [first.decision.run, grown.decision.run]
