@@ -5,11 +5,10 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -29,17 +28,20 @@ from patentdata.store.report import Report
 from patentdata.store.weeks import missing_weeks
 from tasks.running.progress import Listener, listening
 from tasks.running.runners import WorkersConfig
+from tests.flows import programs
 from tests.flows.test_cli import run
-from tests.flows.walks import WEEKS, draw_archives, hashes, times
+from tests.flows.walks import WEEKS, hashes, times
 from tests.patentdata.archives.portal_server import KEY, PortalServer, portal_of
 
 TODAY = datetime.date(2026, 11, 21)
 THREADS = WorkersConfig(kind="threads", num_workers=2)
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory) -> Path:
-    return draw_archives(tmp_path_factory.mktemp("source"), num_patents=3)
+def source(drawn_weeks) -> Path:
+    return drawn_weeks
 
 
 def config(source: Path, data_dir: Path, **settings: object) -> RebuildConfig:
@@ -59,8 +61,8 @@ def designclip(monkeypatch, capfd):
     return lambda *arguments: run(monkeypatch, capfd, *arguments)
 
 
-def arguments(source: Path, data_dir: Path, *more: object) -> tuple[object, ...]:
-    return "rebuild", "--years", "2024", "-s", source, "-d", data_dir, "--runner", "threads", *more
+def arguments(source: Path, data_dir: Path, *more: object, runner: str = "threads") -> tuple[object, ...]:
+    return "rebuild", "--years", "2024", "-s", source, "-d", data_dir, "--runner", runner, *more
 
 
 # --- The plan ---------------------------------------------------------------------------------------------------------
@@ -182,7 +184,7 @@ def test_a_plan_alone_ends_well(designclip, source, tmp_path):
 def test_with_yes_it_is_done_and_the_account_is_told(designclip, source, tmp_path, rebuilt):
     code, out, _ = designclip(*arguments(source, tmp_path / "data", "--yes", "--layout", "impact", "--json"))
     told = json.loads(out)
-    assert code == 0 and told["account"]["total"]["num_patents"] == 6
+    assert code == 0 and told["account"]["total"]["num_patents"] == 8
     assert told["layout_dir"] == f"{tmp_path}/data-impact"
     assert hashes(tmp_path / "data") == hashes(rebuilt[0])
     assert hashes(tmp_path / "data-impact") == hashes(Path(rebuilt[1].layout_dir))
@@ -275,10 +277,10 @@ def test_compare_tells_differences_from_a_table_and_writes_a_page(designclip, re
     theirs.write_text(text.replace("D0900002,", "D0999999,", 1))
     code, out, _ = designclip("compare", theirs, "-d", data_dir, "--out", tmp_path / "page.html", "--json")
     told = json.loads(out)
-    assert code == 0 and {column["equal"] for column in told["columns"].values()} == {5}
+    assert code == 0 and {column["equal"] for column in told["columns"].values()} == {7}
     assert "D0999999" in (tmp_path / "page.html").read_text()
     code, out, _ = designclip("compare", theirs, "-d", data_dir)
-    assert code == 0 and "6 rows of IMPACT, 6 patents here, 5 in both" in " ".join(out.split())
+    assert code == 0 and "8 rows of IMPACT, 8 patents here, 7 in both" in " ".join(out.split())
     theirs.write_text("no table")
     code, _, err = designclip("compare", theirs, "-d", data_dir)
     assert code == 2 and "is not a table of IMPACT" in err
@@ -294,57 +296,44 @@ _POINTS = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-@pytest.mark.parametrize("runner", ["processes", "threads"])
-@pytest.mark.parametrize("point", _POINTS)
-def test_stopped_anywhere_and_run_again_the_bytes_are_the_same(source, rebuilt, tmp_path, how, runner, point):
-    if how == signal.SIGKILL and runner == "threads":
-        pytest.skip("test_refresh.py kills the walk in threads")
-    walk = begun_and_seen_at(tmp_path / _POINTS[point], source, tmp_path / "data", runner)
-    workers = children_of(walk.pid)
-    walk.send_signal(how)
-    _, err = walk.communicate()
+# Every signal and every kind of worker; test_refresh.py kills the walk in threads.
+_STOPS = [
+    ("in the archives", signal.SIGTERM, "processes"),
+    ("in the archives", signal.SIGINT, "threads"),
+    ("in the views", signal.SIGINT, "processes"),
+    ("in the views", signal.SIGTERM, "threads"),
+    ("in IMPACT's layout", signal.SIGTERM, "threads"),
+    ("in IMPACT's layout", signal.SIGKILL, "processes"),
+]
+
+
+@pytest.mark.parametrize(("point", "how", "runner"), _STOPS)
+def test_stopped_anywhere_and_run_again_the_bytes_are_the_same(source, rebuilt, tmp_path, point, how, runner):
+    data_dir, log = tmp_path / "data", tmp_path / "log"
+    command = arguments(source, data_dir, "--workers", 2, "--layout", "impact", "--yes", runner=runner)
+    while (exit_code := _stopped_at(tmp_path / _POINTS[point], how, command, log)) == 0:
+        for folder in (data_dir, tmp_path / "data-impact"):
+            shutil.rmtree(folder)
     if how == signal.SIGKILL:
-        assert walk.returncode == -signal.SIGKILL
+        assert exit_code == -signal.SIGKILL
     else:
-        assert walk.returncode == 128 + how and err.endswith("stopped; run the same command again to resume\n")
-        assert "Traceback" not in err
-    wait_for_end(workers)
-    rebuild.fn(config(source, tmp_path / "data"))
-    assert hashes(tmp_path / "data") == hashes(rebuilt[0])
+        shown = log.read_text()
+        assert exit_code == 128 + how and shown.endswith("stopped; run the same command again to resume\n")
+        assert "Traceback" not in shown
+    rebuild.fn(config(source, data_dir))
+    assert hashes(data_dir) == hashes(rebuilt[0])
     assert hashes(tmp_path / "data-impact") == hashes(Path(rebuilt[1].layout_dir))
 
 
-def begun_and_seen_at(point: Path, source: Path, data_dir: Path, runner: str) -> subprocess.Popen[str]:
-    """A rebuild that has come to a point and goes on; one that was over before anyone looked is begun afresh."""
-    command = [sys.executable, "-m", "flows.cli", "rebuild", "--years", "2024", "-s", str(source), "--yes"]
-    command += ["-d", str(data_dir), "--layout", "impact", "--runner", runner, "--workers", "2"]
-    here = Path(__file__).parents[2]
-    while True:
-        walk = subprocess.Popen(command, cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        while walk.poll() is None and not point.exists():
+def _stopped_at(point: Path, how: signal.Signals, command: tuple[object, ...], log: Path) -> int | None:
+    """Run a command and signal it as soon as a file appears; its exit code, 0 if it was over before anyone looked."""
+    with programs.started(programs.designclip, *command, log=log) as process:
+        while process.is_alive() and not point.exists():
             time.sleep(0.002)
-        if walk.poll() is None:
-            return walk
-        assert walk.returncode == 0 and walk.stderr is not None, walk.stderr.read()
-        for folder in (data_dir, Path(f"{data_dir}-impact")):
-            shutil.rmtree(folder)
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def wait_for_end(pids: list[int]) -> None:
-    """Wait until the workers of a process that is gone are gone too; the suite's time limit ends one that never is."""
-    while any(is_running(pid) for pid in pids):
-        time.sleep(0.01)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False
+        workers = psutil.Process(process.pid).children() if process.is_alive() else []
+        if process.is_alive():
+            os.kill(process.pid, how)
+        process.join()
+        while any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers):
+            time.sleep(0.01)  # the suite's time limit ends a worker that never ends
+        return process.exitcode
