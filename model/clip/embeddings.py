@@ -6,9 +6,12 @@ Images and texts have separate files, so that changed captions do not recompute 
     FOLDER/DATASET-SPLIT-KIND.parquet          text, features; each distinct text once
     FOLDER/DATASET-SPLIT-classes.parquet       view_id, logits; if the model has a classification head
 
-FOLDER is `embeddings/` in the run folder of a model that was trained here, and `embeddings/NAME-FINGERPRINT/` in the
-dataset folder for any other model. The footer of a file says what it depends on; if that has changed, the file is
-computed again.
+FOLDER is `embeddings/` in the run folder of a model that was trained here, and `.embeddings/NAME-FINGERPRINT/` in the
+dataset folder for any other model: hidden, since `datasets.load_dataset` reads every visible Parquet file of a folder.
+The footer of a file says what it depends on; if that has changed, the file is computed again.
+
+Features that are not finite are an error here, where the model and the view or text are known. Anything computed from
+them would be wrong without a sign: comparisons with NaN are false.
 """
 
 from __future__ import annotations
@@ -31,12 +34,15 @@ from model.clip.loading import Clip
 from model.dataset.folder import Dataset
 from model.dataset.images import ImageReader
 from model.dataset.views import Views
+from model.errors import NonFiniteError
 from model.files import atomic_write, sha256_of_json
 from model.progress import Progress
 
 VERSION = 2  # raised when equal inputs would give other features
 _IDENTITY = b"designclip"
 _ROWS_A_GROUP = 8192
+_IN_DATASET, _IN_DATASET_BEFORE = ".embeddings", "embeddings"
+_NUM_NAMED = 3  # views or texts in an error message
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,18 +71,59 @@ def embeddings_folder(dataset: Dataset, *, run_dir: Path | None, name: str, fing
     if run_dir is not None:
         return run_dir / "embeddings"
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"
-    return dataset.folder / "embeddings" / f"{plain[:60]}-{fingerprint[:12]}"
+    return dataset.folder / _IN_DATASET / f"{plain[:60]}-{fingerprint[:12]}"
+
+
+def hide_older_embeddings(dataset: Dataset) -> None:
+    """Move the embeddings that earlier versions kept in a visible folder of the dataset into the hidden one.
+
+    As long as the visible folder exists, `datasets.load_dataset` cannot read the dataset.
+    """
+    before, now = dataset.folder / _IN_DATASET_BEFORE, dataset.folder / _IN_DATASET
+    if not before.is_dir() or now.exists():
+        return
+    try:
+        before.rename(now)
+    except OSError as error:  # such as a dataset that may only be read; its embeddings are computed again elsewhere
+        _LOG.warning("%s stays where it is: %s", before, error.strerror)
+    else:
+        _LOG.info("%s is now the hidden folder %s", before, now.name)
+
+
+def require_finite(features: np.ndarray, *, model: str, things: Sequence[str]) -> None:
+    """Raise NonFiniteError, naming the model and the first things concerned, if any value is NaN or infinite.
+
+    Args:
+        features: (num_things, …), one row a thing.
+        model: Display name of the model.
+        things: What the rows are of, such as "view D900001-1".
+    """
+    is_finite = np.isfinite(features).reshape(len(features), -1).all(axis=1)
+    if is_finite.all():
+        return
+    wrong = np.flatnonzero(~is_finite)
+    named = ", ".join(things[row] for row in wrong[:_NUM_NAMED]) + (", …" if len(wrong) > _NUM_NAMED else "")
+    raise NonFiniteError(
+        f"the model {model} returns values that are not finite for {len(wrong):,} of {len(features):,}: {named}; check "
+        "its weights, or train again with a lower learning_rate"
+    )
 
 
 @torch.inference_mode()
 def encode_images(clip: Clip, views: Views, *, batch_size: int, num_workers: int = 1) -> Iterator[np.ndarray]:
-    """Yield the model's own image features of all views, batch by batch: (at most batch_size, embed_dim) float32."""
+    """Yield the model's own image features of all views, batch by batch: (at most batch_size, embed_dim) float32.
+
+    Raises:
+        NonFiniteError: The features of a view are not finite.
+    """
     model: Any = clip.model.eval()
     device = model.logit_scale.device
     with contextlib.closing(ImageReader(views, clip.preprocess, num_workers=num_workers)) as reader:
         for first in range(0, len(views), batch_size):
-            images = reader.read(range(first, min(first + batch_size, len(views))))
-            yield model.encode_image(images.to(device)).float().cpu().numpy()
+            rows = range(first, min(first + batch_size, len(views)))
+            features = model.encode_image(reader.read(rows).to(device)).float().cpu().numpy()
+            require_finite(features, model=clip.name, things=[f"view {views.view_id(row)}" for row in rows])
+            yield features
 
 
 def embed_images(clip: Clip, views: Views, *, batch_size: int, num_workers: int = 1) -> np.ndarray:
@@ -87,18 +134,24 @@ def embed_images(clip: Clip, views: Views, *, batch_size: int, num_workers: int 
 
 @torch.inference_mode()
 def embed_texts(clip: Clip, texts: Sequence[str], *, batch_size: int, progress: Progress | None = None) -> np.ndarray:
-    """Text features: (num_texts, embed_dim) float32, unit length. Each distinct text is computed once."""
+    """Text features: (num_texts, embed_dim) float32, unit length. Each distinct text is computed once.
+
+    Raises:
+        NonFiniteError: The features of a text are not finite.
+    """
     model: Any = clip.model.eval()
     device = model.logit_scale.device
     distinct = list(dict.fromkeys(texts))
     parts = []
     for first in range(0, len(distinct), batch_size):
-        tokens = clip.tokenizer(distinct[first : first + batch_size]).to(device)
-        parts.append(model.encode_text(tokens, normalize=True).float().cpu())
+        batch = distinct[first : first + batch_size]
+        features = model.encode_text(clip.tokenizer(batch).to(device), normalize=True).float().cpu().numpy()
+        require_finite(features, model=clip.name, things=[f"the text {text[:60]!r}" for text in batch])
+        parts.append(features)
         if progress is not None:
             progress(min(first + batch_size, len(distinct)), len(distinct), {"doing": "texts"})
     index = {text: number for number, text in enumerate(distinct)}
-    return torch.cat(parts).numpy()[[index[text] for text in texts]]
+    return np.concatenate(parts)[[index[text] for text in texts]]
 
 
 def _to_unit_length(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -136,10 +189,10 @@ def image_features_of(
         num_done += len(part)
         if progress is not None:
             progress(num_done, len(views), {"doing": f"images of {views.split}"})
-    made = ImageFeatures(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
-    columns = {"view_id": list(views.view_ids), "features": _rows(made.features), "norm": made.norms}
+    computed = ImageFeatures(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
+    columns = {"view_id": list(views.view_ids), "features": _rows(computed.features), "norm": computed.norms}
     _write(path, pa.table(columns), identity)
-    return made
+    return computed
 
 
 def class_logits_of(
@@ -205,6 +258,10 @@ def _read(path: Path, identity: dict[str, Any], *, key: str, keys: Sequence[str]
         return None
     if table is None or table.column(key).to_pylist() != list(keys):
         _LOG.info("%s: computed again, the stored file is of another model, dataset or version", path.name)
+        return None
+    values = "logits" if "logits" in table.column_names else "features"
+    if not np.isfinite(_matrix(table.column(values))).all():
+        _LOG.info("%s: computed again, the stored values are not finite", path.name)
         return None
     _LOG.info("%s: stored features are used", path.name)
     return table

@@ -32,12 +32,14 @@ class Clip:
         tokenizer: Texts → (num_texts, context_length) int64.
         model_cfg: open_clip's description of the architecture.
         preprocess: How an image becomes the model's input.
+        name: Display name, for messages; without a path.
     """
 
     model: torch.nn.Module
     tokenizer: Callable[[list[str]], torch.Tensor]
     model_cfg: dict[str, Any]
     preprocess: Preprocess
+    name: str
 
 
 @functools.cache
@@ -135,7 +137,9 @@ def load_clip(
         tokenizer = open_clip.get_tokenizer(source.name)
     except (RuntimeError, OSError, ValueError) as error:
         raise ArchitectureError(f"{source.name}: open_clip cannot load it: {_first_line(error)}") from error
-    return Clip(model=model, tokenizer=tokenizer, model_cfg=model_cfg, preprocess=_preprocess(model))
+    return Clip(
+        model=model, tokenizer=tokenizer, model_cfg=model_cfg, preprocess=_preprocess(model), name=source.label
+    )
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ from model.clip.source import CONFIG_NAME, WEIGHTS_NAME
 from model.errors import ArchitectureError, ConfigError, ModelError
 from model.files import read_json
 
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _REQUIRED = (CONFIG_NAME, WEIGHTS_NAME, "README.md")
 
 
@@ -37,8 +35,7 @@ def push_model(folder: Path, repository: str, *, is_private: bool = False, is_dr
         ArchitectureError: The model in the folder is incomplete or missing.
         PushError: The hub cannot be reached or rejects the model.
     """
-    if not _REPOSITORY.fullmatch(repository):
-        raise ConfigError(f"{repository!r} is not a repository name; use OWNER/NAME, such as my-team/designclip")
+    _check_repository(repository)
     model = folder / "model" if (folder / "model" / CONFIG_NAME).is_file() else folder
     missing = [name for name in _REQUIRED if not (model / name).is_file()]
     if missing:
@@ -49,6 +46,22 @@ def push_model(folder: Path, repository: str, *, is_private: bool = False, is_dr
     files["README.md"] = len(card.encode())
     address = None if is_dry_run else _upload(model, repository, list(files), card, is_private=is_private)
     return {"repository": repository, "files": files, "address": address}
+
+
+def _check_repository(repository: str) -> None:
+    """Raise ConfigError unless the hub accepts the name, by the hub's own rule; a dry run is refused as well."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ConfigError(
+            f"{repository!r} is not a repository name: {reason}; use OWNER/NAME, such as my-team/designclip"
+        ) from None
+    if "/" not in repository:
+        raise ConfigError(f"{repository!r} has no owner; use OWNER/NAME, such as my-team/designclip")
 
 
 def render_results(evaluation: dict[str, Any] | None) -> str:

@@ -6,6 +6,7 @@ pairs word by word; captions are plain ASCII with few distinct words, so the rep
 
 from __future__ import annotations
 
+import bisect
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,26 @@ def fast_tokenizer(tokenizer: Any) -> Tokenizer:
     if not is_plain or getattr(tokenizer.clean_fn, "__name__", "") != "_clean_lower":
         return tokenizer  # type: ignore[no-any-return]
     return _WordTokens(tokenizer)
+
+
+def num_words_read(tokenizer: Tokenizer, text: str) -> int:
+    """Number of words of a text that fit into the tokenizer's context; the last one may fit only in part.
+
+    Tokenizers cut a longer text without a word. They differ in what they add and normalise, so the limit is found from
+    outside: the context is full if further words change no token, and then it ends in the first word after which
+    nothing changes.
+
+    Args:
+        tokenizer: Texts → (num_texts, context_length) int64, cut to the context.
+        text: Words separated by single blanks.
+    """
+    words = text.split()
+    whole = tokenizer([text])
+    if not torch.equal(tokenizer([f"{text} a b c"]), whole):
+        return len(words)
+    return bisect.bisect_left(
+        range(1, len(words)), True, key=lambda num: torch.equal(tokenizer([" ".join(words[:num])]), whole)
+    ) + 1
 
 
 class _WordTokens:

@@ -30,7 +30,7 @@ from model.files import atomic_write, exclusive_lock, read_json, sha256_of_file,
 from model.progress import Progress
 from model.settings import RESULT_UNTOUCHED, Config, require
 
-VERSION = 1  # raised when equal inputs would give other files
+VERSION = 2  # raised when equal inputs would give other files
 KIND = "deep_patent"
 MISSING, UNREADABLE, LISTED_TWICE, ALSO_A_QUERY = "missing_image", "unreadable_image", "listed_twice", "also_a_query"
 _IDENTITY = b"designclip"

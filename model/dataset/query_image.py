@@ -22,6 +22,11 @@ MAX_BYTES = 32 << 20
 _MAX_PIXELS = 60_000_000
 _INK_BELOW = 250  # the threshold the dataset's images were made with: scanned white is rarely pure
 _WHITE = 255
+_DARK_BELOW = 128
+_BORDER_SHARE = 0.02  # of the shorter side: what counts as the border of a picture
+_OVERSHOOT = 0.05  # share of white by which resampled values may lie outside the range
+_BIT_DEPTHS = (1, 2, 4, 6, 8, 10, 12, 14, 16)
+TURNED_OVER = "the image shows light lines on dark paper, so it was inverted"
 
 
 class QueryError(ConfigError):
@@ -54,7 +59,20 @@ class QueryImageConfig:
         )
 
 
-def read_query_file(path: Path, config: QueryImageConfig) -> np.ndarray:
+@dataclass(frozen=True)
+class QueryImage:
+    """An image in the form of the dataset's images.
+
+    Attributes:
+        pixels: (size_px, size_px) uint8, 0 is ink and 255 is paper.
+        remarks: What was changed beyond size and position, one clause each, for the user to read.
+    """
+
+    pixels: np.ndarray
+    remarks: tuple[str, ...] = ()
+
+
+def read_query_file(path: Path, config: QueryImageConfig) -> QueryImage:
     """Read a query image from a file; see `read_query_image`. Raises QueryError."""
     try:
         with path.open("rb") as file:
@@ -67,22 +85,48 @@ def read_query_file(path: Path, config: QueryImageConfig) -> np.ndarray:
         raise QueryError(f"{path}: {error}") from None
 
 
-def read_query_image(data: bytes, config: QueryImageConfig) -> np.ndarray:
-    """An image in the form of the dataset's images: (size_px, size_px) uint8, 0 is ink and 255 is paper.
+def read_query_image(data: bytes, config: QueryImageConfig) -> QueryImage:
+    """An image in the form of the dataset's images.
 
     The image is rotated as its EXIF data say, composited on white if it is transparent, converted to grey, cropped to
-    its ink, scaled by area and centred on a white square. Of a TIFF with several pages the first one is used.
+    its ink, scaled by area and centred on a white square. Light lines on dark or transparent paper are inverted first,
+    since the model has only seen dark lines on white. Of a TIFF with several pages the first one is used.
 
     Raises:
         QueryError: Not a TIFF, PNG or JPEG, damaged, too large, or without ink.
     """
     if len(data) > MAX_BYTES:
         raise QueryError(f"the image has more than {MAX_BYTES >> 20} MiB; make it smaller")
-    page = decode_picture(data)
+    grey, alpha = _decode(data)
+    page = _on_white(grey, alpha)
+    is_inverted = _is_light_on_transparent(grey, alpha) or _is_light_on_dark(page)
+    if is_inverted:
+        page = _WHITE - _on_black(grey, alpha)
     left, top, width, height = cv2.boundingRect((page < _INK_BELOW).view(np.uint8))
-    if not width:
+    if not width or page.min() == page.max():
         raise QueryError("the image is blank; choose one with a drawing on it")
-    return fit_square(page[top : top + height, left : left + width], config)
+    pixels = fit_square(page[top : top + height, left : left + width], config)
+    return QueryImage(pixels, (TURNED_OVER,) if is_inverted else ())
+
+
+def _is_light_on_dark(page: np.ndarray) -> bool:
+    """True if most of a page and most of its border are dark: (height_px, width_px) uint8.
+
+    The border alone does not decide: a drawing on white paper may have a black frame.
+    """
+    width = max(1, round(_BORDER_SHARE * min(page.shape)))
+    is_dark = page < _DARK_BELOW
+    is_border = np.ones(page.shape, bool)
+    is_border[width:-width, width:-width] = False
+    return bool(is_dark.mean() > 0.5 and is_dark[is_border].mean() > 0.5 and not is_dark.all())
+
+
+def _is_light_on_transparent(grey: np.ndarray, alpha: np.ndarray | None) -> bool:
+    """True if a drawing on transparent paper has light lines, which would disappear on white."""
+    if alpha is None or (alpha >= _DARK_BELOW).mean() > 0.5:  # mostly opaque: the paper is part of the picture
+        return False
+    has_dark = bool((_on_white(grey, alpha) < _DARK_BELOW).any())
+    return not has_dark and bool((_on_black(grey, alpha) >= _DARK_BELOW).any())
 
 
 def fit_square(drawing: np.ndarray, config: QueryImageConfig) -> np.ndarray:
@@ -99,12 +143,18 @@ def fit_square(drawing: np.ndarray, config: QueryImageConfig) -> np.ndarray:
 
 
 def decode_picture(data: bytes) -> np.ndarray:
-    """Grey pixels of a TIFF, PNG or JPEG: (height_px, width_px) uint8.
-
-    The size in pixels is checked before anything is decoded, since a small file can hold a huge image.
+    """Grey pixels of a TIFF, PNG or JPEG, on white if it is transparent: (height_px, width_px) uint8.
 
     Raises:
         QueryError: Not a TIFF, PNG or JPEG, damaged, or too large.
+    """
+    return _on_white(*_decode(data))
+
+
+def _decode(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
+    """Grey pixels and opacity, None if all is opaque: (height_px, width_px) uint8 each.
+
+    The size in pixels is checked before anything is decoded, since a small file can hold a huge image.
     """
     try:
         with warnings.catch_warnings():
@@ -113,7 +163,7 @@ def decode_picture(data: bytes) -> np.ndarray:
                 width, height = image.size
                 if width * height > _MAX_PIXELS:
                     raise QueryError(f"the image has {width} × {height} px; at most {_MAX_PIXELS:,} pixels are read")
-                return _grey(ImageOps.exif_transpose(image))
+                return _grey_and_alpha(ImageOps.exif_transpose(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise QueryError(f"the image is too large; at most {_MAX_PIXELS:,} pixels are read") from None
     except QueryError:
@@ -122,14 +172,38 @@ def decode_picture(data: bytes) -> np.ndarray:
         raise QueryError("the image cannot be read; choose a TIFF, PNG or JPEG file") from None
 
 
-def _grey(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith(("I", "F")):  # 16 bits and more
-        values = np.asarray(image, np.float32)
-        top = max(float(values.max(initial=0)), 255.0)
-        return np.clip(values * (_WHITE / (65_535.0 if top > _WHITE else 255.0)), 0, _WHITE).astype(np.uint8)
+def _grey_and_alpha(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    if image.mode.startswith(("I", "F")):  # more than 8 bits, or fractions
+        return _to_8_bits(np.asarray(image, np.float32)), None
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        paper.alpha_composite(image)
-        image = paper
-    return np.asarray(image.convert("L"))
+        colours = image.convert("RGBA")
+        # Not RGBA to L at once, which Pillow computes from colours that full transparency may have left undefined.
+        return _to_8_bits(np.asarray(colours.convert("RGB").convert("L"))), np.asarray(colours.getchannel("A"))
+    return _to_8_bits(np.asarray(image.convert("L"))), None
+
+
+def _to_8_bits(values: np.ndarray) -> np.ndarray:
+    """Grey values of any depth as uint8, white at 255.
+
+    A file does not say how many of its bits are used: scanners write 12 bits into 16, programs write fractions of 1
+    into floats, and masks are 0 and 1. White is therefore the least bit depth that the brightest pixel fits in; without
+    this, such an image would be read as black.
+
+    Raises:
+        QueryError: Values are negative, not numbers, or above 16 bits.
+    """
+    darkest, brightest = float(values.min(initial=0)), float(values.max(initial=0))
+    whites = [2**depth - 1 for depth in _BIT_DEPTHS if brightest <= (2**depth - 1) * (1 + _OVERSHOOT)]
+    if not (whites and darkest >= -_OVERSHOOT * whites[0]):  # false for values that are not numbers, too
+        raise QueryError("the image has values outside 0 to 65535; save it as 8-bit grey or colour")
+    if values.dtype == np.uint8 and whites[0] == _WHITE:
+        return values
+    return np.clip(np.rint(values * (_WHITE / whites[0])), 0, _WHITE).astype(np.uint8)
+
+
+def _on_white(grey: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    return grey if alpha is None else _WHITE - cv2.multiply(_WHITE - grey, alpha, scale=1 / _WHITE)
+
+
+def _on_black(grey: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    return grey if alpha is None else cv2.multiply(grey, alpha, scale=1 / _WHITE)

@@ -74,18 +74,18 @@ def check_step(
     """
     loss, norm = values["loss"], values["grad_norm"]
     if not (math.isfinite(loss) and math.isfinite(norm)):
-        trouble = f"loss {loss:g}, gradient norm {norm:g}"
+        reason = f"loss {loss:g}, gradient norm {norm:g}"
     elif watch.diverges(loss):
-        trouble = f"the loss diverges, {loss:.3g} where its median was {watch.median:.3g},"
+        reason = f"the loss diverges, {loss:.3g} where its median was {watch.median:.3g},"
     else:
         return
     ids = [views.view_id(int(row)) for row in plan.rows]
     others = [] if plan.other_rows is None else [views.view_id(int(row)) for row in plan.other_rows]
     if writes:
         values_of_batch = {"view_ids": ids, "other_view_ids": others, "texts": plan.texts}
-        write_json(run.failed_batch, {"step": step, "trouble": trouble.rstrip(","), **values_of_batch})
+        write_json(run.failed_batch, {"step": step, "trouble": reason.rstrip(","), **values_of_batch})
     raise TrainingError(
-        f"step {step}: {trouble} on the views {', '.join(ids[:_NUM_NAMED])}, … ({run.failed_batch.name} lists all); "
+        f"step {step}: {reason} on the views {', '.join(ids[:_NUM_NAMED])}, … ({run.failed_batch.name} lists all); "
         "lower learning_rate, or set max_grad_norm"
     )
 

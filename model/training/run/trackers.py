@@ -67,6 +67,7 @@ def open_tracker(
 
 
 def _import(module: str, package: str) -> Any:
+    """Import a module, or raise ConfigError with the package to install."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

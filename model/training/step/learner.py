@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from peft.tuners.lora import LoraModel
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -122,22 +123,7 @@ class Learner:
         self.processes = processes
         model: Any = clip.model
         self.device: torch.device = model.logit_scale.device
-        # The model itself: parameters of the loss, memory layout, and which weights are trained.
-        if config.loss == "siglip":
-            _initialise_siglip(clip)
-        if has_convolutions(model):
-            model.to(memory_format=torch.channels_last)
-        self._lora = None
-        if config.lora_rank:
-            self._lora = add_lora(
-                model,
-                rank=config.lora_rank,
-                alpha=config.lora_alpha,
-                dropout=config.lora_dropout,
-                frozen=config.frozen_towers,
-            )
-            model.to(self.device)
-        freeze_towers(model, config.frozen_towers)
+        self._lora = _prepare_model(clip, config)
         if processes.num > 1 and self.device.type == "cuda" and has_batch_norm(model):
             nn.SyncBatchNorm.convert_sync_batchnorm(model)
         # What is added to the model: head and ArcFace loss.
@@ -273,6 +259,32 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+
+
+def _prepare_model(clip: Clip, config: TrainConfig) -> LoraModel | None:
+    """Give a model the parameters of its loss, its memory layout, and the weights that are trained.
+
+    Returns:
+        The model with its LoRA adapters, for `merge_lora`; None without adapters.
+    """
+    model: Any = clip.model
+    device = model.logit_scale.device
+    if config.loss == "siglip":
+        _initialise_siglip(clip)
+    if has_convolutions(model):
+        model.to(memory_format=torch.channels_last)
+    lora = None
+    if config.lora_rank:
+        lora = add_lora(
+            model,
+            rank=config.lora_rank,
+            alpha=config.lora_alpha,
+            dropout=config.lora_dropout,
+            frozen=config.frozen_towers,
+        )
+        model.to(device)
+    freeze_towers(model, config.frozen_towers)
+    return lora
 
 
 def _arcface(clip: Clip, config: TrainConfig, num_patents: int) -> nn.Module:

@@ -82,11 +82,11 @@ def test_stored_image_features_are_used_until_their_inputs_change(clip, views, t
 
 
 def test_features_times_norms_are_the_output_of_the_model(clip, views, tmp_path):
-    made = image_features_of(tmp_path / "f", views, identity={}, load=lambda: clip, batch_size=16, num_workers=1)
-    reader_rows = embed_images(clip, views, batch_size=16)
+    computed = image_features_of(tmp_path / "f", views, identity={}, load=lambda: clip, batch_size=16, num_workers=1)
+    normalised = embed_images(clip, views, batch_size=16)
 
-    np.testing.assert_allclose(made.features, reader_rows, atol=1e-6)
-    assert (made.norms > 0).all() and not np.allclose(made.norms, 1)
+    np.testing.assert_allclose(computed.features, normalised, atol=1e-6)
+    assert (computed.norms > 0).all() and not np.allclose(computed.norms, 1)
 
 
 def test_new_texts_are_computed_and_known_ones_are_not(clip, tmp_path):

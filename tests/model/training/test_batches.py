@@ -89,9 +89,9 @@ def test_without_the_multi_view_term_no_second_view_is_read(views, clip, micro_c
 @pytest.mark.parametrize(("dropout", "low", "high"), [(0.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.5, 0.35, 0.65)])
 def test_the_head_does_not_see_the_requested_share_of_the_texts(views, clip, micro_config, dropout, low, high):
     stream = BatchStream(views, dataclasses.replace(micro_config, text_dropout=dropout, multi_view_weight=0.0))
-    seen = torch.cat([read(stream, clip, step).sees_text for step in range(25)])
+    sees_text = torch.cat([read(stream, clip, step).sees_text for step in range(25)])
 
-    assert low <= seen.float().mean() <= high
+    assert low <= sees_text.float().mean() <= high
 
 
 def test_the_concatenated_parts_of_all_processes_are_the_batch(views, clip, micro_config):

@@ -33,7 +33,7 @@ from tests.model.dataset.drawings import draw_dataset, draw_rows, write_dataset
 
 
 class StoppedError(Exception):
-    """Raised where a process would end."""
+    """Raised at the point where a process would end."""
 
 
 def stop_after(num_steps):

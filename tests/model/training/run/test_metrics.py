@@ -30,14 +30,14 @@ def check(stream, folder, values, watch=None):
 
 
 @pytest.mark.parametrize(
-    ("values", "trouble"),
+    ("values", "reason"),
     [
         ({"loss": float("nan"), "grad_norm": 1.0}, "loss nan, gradient norm 1"),
         ({"loss": 1.0, "grad_norm": float("inf")}, "loss 1, gradient norm inf"),
     ],
 )
-def test_the_error_for_a_non_finite_loss_or_gradient_names_the_step_and_the_batch(stream, tmp_path, values, trouble):
-    with pytest.raises(TrainingError, match=rf"^step 3: {trouble} on the views D\d+-\d, .*failed_batch.json lists all"):
+def test_the_error_for_a_non_finite_loss_or_gradient_names_the_step_and_the_batch(stream, tmp_path, values, reason):
+    with pytest.raises(TrainingError, match=rf"^step 3: {reason} on the views D\d+-\d, .*failed_batch.json lists all"):
         check(stream, tmp_path, values)
 
     written = json.loads((tmp_path / "failed_batch.json").read_text())
