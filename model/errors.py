@@ -17,6 +17,13 @@ class ArchitectureError(ModelError):
     """open_clip does not know a model or cannot load it; the message names similar ones."""
 
 
+class NonFiniteError(ModelError):
+    """Features or scores are not finite numbers; the message names the model and the view or text.
+
+    Comparisons with NaN are false, so that a metric would count such an answer as right or leave it out.
+    """
+
+
 class DeviceError(ModelError):
     """The requested device is not available."""
 
