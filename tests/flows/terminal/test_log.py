@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import io
 import logging
+import multiprocessing
 
 import pytest
 from rich.console import Console
 
 from flows.preflight import status
 from flows.terminal import bars, log
+from patentdata.worker import prepare_worker
 from tests.flows.command_line import run
 
 _LOG = logging.getLogger("patentdata.archives.kept")
@@ -62,6 +65,24 @@ def test_an_exception_is_a_sentence_and_its_traceback_comes_with_verbose(capfd, 
     err = capfd.readouterr().err
     assert "error: I20210105 grants failed" in err and "ValueError: no such class" in err
     assert ("Traceback" in err) == verbose
+
+
+def log_in_worker(num: int) -> None:
+    """What a worker process logs."""
+    _LOG.info("decision %d", num)
+    _LOG.warning("%s", "ä long warning " * 1_000)
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_records_of_worker_processes_are_printed_by_the_command(capfd, verbose):
+    with log.log_on_terminal(verbose=verbose):
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(2, mp_context=context, initializer=prepare_worker) as workers:
+            list(workers.map(log_in_worker, range(20)))
+    lines = capfd.readouterr().err.splitlines()
+    assert sum("warning: ä long warning" in line for line in lines) == 20
+    decisions = {line.partition(" ")[2] for line in lines if "decision" in line}
+    assert decisions == ({f"decision {num}" for num in range(20)} if verbose else set())
 
 
 def test_a_line_of_the_log_is_printed_whole_above_the_progress_bars(monkeypatch):
