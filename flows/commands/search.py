@@ -76,6 +76,8 @@ def search(
     if as_json:
         return output.show_json(found.to_dict())
     _show(found)
+    for remark in found.remarks:
+        output.say(remark)
     if html is not None:
         output.say(f"open {html.resolve()}")
 

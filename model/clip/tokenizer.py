@@ -45,9 +45,12 @@ def num_words_read(tokenizer: Tokenizer, text: str) -> int:
     whole = tokenizer([text])
     if not torch.equal(tokenizer([f"{text} a b c"]), whole):
         return len(words)
-    return bisect.bisect_left(
-        range(1, len(words)), True, key=lambda num: torch.equal(tokenizer([" ".join(words[:num])]), whole)
-    ) + 1
+    return (
+        bisect.bisect_left(
+            range(1, len(words)), True, key=lambda num: torch.equal(tokenizer([" ".join(words[:num])]), whole)
+        )
+        + 1
+    )
 
 
 class _WordTokens:

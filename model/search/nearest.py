@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from model.errors import ConfigError
+from model.errors import ConfigError, NonFiniteError
 from model.files import atomic_write, read_json, write_json
 
 _LOG = logging.getLogger(__name__)
@@ -42,6 +42,9 @@ class Nearest:
             query: (embed_dim,) float32, unit length.
             k: Number of rows to find; fewer are found if fewer are allowed.
             allowed: (num_rows,) bool; None allows all rows.
+
+        Raises:
+            NonFiniteError: A score is NaN.
         """
         scores = np.concatenate([part @ query for part in self.parts])
         rows = np.arange(self.num_rows) if allowed is None else np.flatnonzero(allowed)
@@ -66,12 +69,17 @@ class Nearest:
 def highest(scores: np.ndarray, k: int) -> np.ndarray:
     """Indices of the `k` highest scores, the highest first; equal scores in their order.
 
+    Raises:
+        NonFiniteError: A score is NaN, which has no order.
+
     >>> highest(np.array([0.1, 0.5, 0.3, 0.5]), 3)
     array([1, 3, 2])
     """
     k = min(k, len(scores))
     if k <= 0:
         return np.empty(0, np.int64)
+    if np.isnan(scores.max()):
+        raise NonFiniteError("the scores of a search are not numbers (NaN); check the weights of the model")
     least = np.partition(scores, len(scores) - k)[len(scores) - k]
     indices = np.flatnonzero(scores >= least)
     return indices[np.lexsort((indices, -scores[indices]))[:k]]
@@ -141,6 +149,8 @@ class Approximate:
         """Like `Nearest.search`, but some of the nearest rows may be missed."""
         import faiss
 
+        if not np.isfinite(query).all():  # FAISS would find nothing and say nothing
+            raise NonFiniteError("the features of the query are not finite; check the weights of the model")
         # If few rows are allowed, exact search is as fast, and the searched lists would contain too few of them.
         if allowed is not None and allowed.sum() * 4 <= self.exact.num_rows:
             return self.exact.search(query, k, allowed)

@@ -60,12 +60,14 @@ class Found:
         picture: (height_px, width_px) uint8, the query's image as it was compared; None for words.
         search: The model and the gallery that answered.
         hits: The views found, the nearest first.
+        remarks: What was changed in the query before it was compared, one clause each.
     """
 
     query: Query
     picture: np.ndarray | None
     search: Search
     hits: list[Hit]
+    remarks: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The results as JSON values."""
@@ -75,6 +77,7 @@ class Found:
             "dataset": self.search.gallery.dataset.name,
             "num_views": len(self.search.gallery),
             "search": self.search.method,
+            "remarks": list(self.remarks),
             "hits": [hit.to_dict() for hit in self.hits],
         }
 
@@ -82,7 +85,10 @@ class Found:
         """Write the results as one HTML page with their pictures."""
         query = self.query.name if self.query.image is None else self.query.image.name
         filters = describe_filters(self.query.filters)
-        write_text(path, render_results(self.search, self.hits, query=query, picture=self.picture, filters=filters))
+        page = render_results(
+            self.search, self.hits, query=query, picture=self.picture, filters=filters, remarks=self.remarks
+        )
+        write_text(path, page)
 
 
 def find_views(
@@ -106,15 +112,15 @@ def find_views(
         QueryError: The image cannot be read.
         ArchitectureError, DatasetError, DeviceError: The model, the dataset or the device cannot be used.
     """
-    picture = None
+    image = None
     if query.image is not None:
-        picture = read_query_file(query.image, QueryImageConfig.of_dataset(open_dataset(dataset_dir)))
+        image = read_query_file(query.image, QueryImageConfig.of_dataset(open_dataset(dataset_dir)))
     search = open_search(model, dataset_dir, config, progress=progress)
-    if picture is not None:
-        hits = search.by_image(picture, query.k, query.filters, a_patent_once=query.a_patent_once)
-    else:
-        hits = search.by_text(query.name, query.k, query.filters, a_patent_once=query.a_patent_once)
-    return Found(query=query, picture=picture, search=search, hits=hits)
+    if image is not None:
+        hits = search.by_image(image.pixels, query.k, query.filters, a_patent_once=query.a_patent_once)
+        return Found(query=query, picture=image.pixels, search=search, hits=hits, remarks=image.remarks)
+    hits = search.by_text(query.name, query.k, query.filters, a_patent_once=query.a_patent_once)
+    return Found(query=query, picture=None, search=search, hits=hits, remarks=search.remarks_on(query.text or ""))
 
 
 def describe_filters(filters: Filters) -> str:

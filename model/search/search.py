@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import torch
 
-from model.clip.embeddings import embeddings_folder
+from model.clip.embeddings import embeddings_folder, hide_older_embeddings, require_finite
 from model.clip.encoder import Encoder, find_encoder
 from model.clip.loading import choose_device
+from model.clip.tokenizer import num_words_read
 from model.dataset.folder import open_dataset
 from model.dataset.images import normalise, resize
 from model.dataset.query_image import QueryError, QueryImageConfig
@@ -91,19 +92,40 @@ class Search:
         return f"Approximate search: of the 20 nearest views it finds {recall}, measured against exact search."
 
     def by_text(self, text: str, k: int, filters: Filters | None = None, *, a_patent_once: bool = False) -> list[Hit]:
-        """The `k` views nearest to a text. Raises QueryError if the text is empty."""
+        """The `k` views nearest to a text; words beyond the model's context are ignored, see `remarks_on`.
+
+        Raises:
+            QueryError: The text is empty.
+            NonFiniteError: The model's features of the text are not finite.
+        """
         return self._find(self.encoder.query_features([check_text(text)])[0], k, filters, a_patent_once)
+
+    def remarks_on(self, text: str) -> tuple[str, ...]:
+        """A clause that says how much of a text the model reads; none if it reads all of it."""
+        words = text.split()
+        num_read = num_words_read(self.encoder.load().tokenizer, check_text(text))
+        if num_read >= len(words):
+            return ()
+        return (
+            f'the model reads only the first {num_read:,} of {len(words):,} words, up to "{words[num_read - 1][:40]}"; '
+            "shorten the query, or put what matters first",
+        )
 
     @torch.inference_mode()
     def by_image(
         self, image: np.ndarray, k: int, filters: Filters | None = None, *, a_patent_once: bool = False
     ) -> list[Hit]:
-        """The `k` views nearest to an image, (size_px, size_px) uint8 from `query_image.read_query_image`."""
+        """The `k` views nearest to an image: (size_px, size_px) uint8, the pixels of a `QueryImage`.
+
+        Raises:
+            NonFiniteError: The model's features of the image are not finite.
+        """
         clip = self.encoder.load()
         model: Any = clip.model.eval()
         pixels = normalise(resize(image, clip.preprocess.size_px)[None], clip.preprocess)
-        feature = model.encode_image(pixels.to(self.encoder.device), normalize=True).float().cpu().numpy()[0]
-        return self._find(feature, k, filters, a_patent_once)
+        feature = model.encode_image(pixels.to(self.encoder.device), normalize=True).float().cpu().numpy()
+        require_finite(feature, model=clip.name, things=["the query image"])
+        return self._find(feature[0], k, filters, a_patent_once)
 
     def by_view(self, row: int, k: int, filters: Filters | None = None, *, a_patent_once: bool = False) -> list[Hit]:
         """The `k` views nearest to a view of the gallery, without those of its own patent."""
@@ -171,6 +193,7 @@ def open_search(
     """
     config = config or SearchConfig()
     gallery = Gallery(open_dataset(dataset_dir))
+    hide_older_embeddings(gallery.dataset)
     encoder = find_encoder(
         model,
         choose_device(config.device),
@@ -216,7 +239,15 @@ def _approximate(exact: Nearest, encoder: Encoder, gallery: Gallery, config: Sea
     return approximate(exact, probes, settings, path=path, identity=identity)
 
 
-def render_results(search: Search, hits: Sequence[Hit], *, query: str, picture: np.ndarray | None, filters: str) -> str:
+def render_results(
+    search: Search,
+    hits: Sequence[Hit],
+    *,
+    query: str,
+    picture: np.ndarray | None,
+    filters: str,
+    remarks: Sequence[str] = (),
+) -> str:
     """One self-contained HTML page of results.
 
     Args:
@@ -225,6 +256,7 @@ def render_results(search: Search, hits: Sequence[Hit], *, query: str, picture: 
         query: The query in words, for the heading.
         picture: (height_px, width_px) uint8 that was searched with; None for a search with words.
         filters: The filters in words; empty without filters.
+        remarks: What was changed in the query, one clause each.
     """
     environment = page_environment(Path(__file__).parent)
     environment.filters["picture_uri"] = lambda row: data_uri("image/jpeg", search.gallery.jpeg(row))
@@ -232,6 +264,7 @@ def render_results(search: Search, hits: Sequence[Hit], *, query: str, picture: 
         query=query,
         picture=None if picture is None else data_uri("image/png", cv2.imencode(".png", picture)[1].tobytes()),
         filters=filters,
+        remarks=remarks,
         hits=hits,
         search=search,
     )

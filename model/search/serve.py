@@ -22,7 +22,7 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from model.dataset.query_image import MAX_BYTES, QueryError, read_query_image
-from model.errors import ConfigError, ModelError
+from model.errors import ConfigError, ModelError, NonFiniteError
 from model.pages import page_environment
 from model.search.gallery import Filters, GalleryView, Hit
 from model.search.search import MAX_QUERY_CHARS, Search
@@ -190,6 +190,7 @@ class _Pages:
         form = Form.of(request)
         hits: list[Hit] | None = None
         sentence, like = "", None
+        remarks: tuple[str, ...] = ()
         try:
             filters, k = form.filters(), form.num_results(self._config.num_results)
             if form.view:
@@ -200,9 +201,11 @@ class _Pages:
                 hits = self._locked(lambda: self._search.by_view(row, k, filters, a_patent_once=form.a_patent_once))
             elif form.q.strip():
                 hits = self._locked(lambda: self._search.by_text(form.q, k, filters, a_patent_once=form.a_patent_once))
-        except QueryError as error:
+                remarks = self._search.remarks_on(form.q)
+        except (QueryError, NonFiniteError) as error:
             sentence = str(error)
-        return self._page("home", form, status=400 if sentence else 200, hits=hits, sentence=sentence, like=like)
+        status = 400 if sentence else 200
+        return self._page("home", form, status=status, hits=hits, sentence=sentence, remarks=remarks, like=like)
 
     async def by_image(self, request: Request) -> Response:
         """The results for the image in the body of the request, as a fragment of the page."""
@@ -252,14 +255,13 @@ class _Pages:
     def _find_by_image(self, data: bytes, form: Form) -> Response:
         try:
             filters, k = form.filters(), form.num_results(self._config.num_results)
+            image = read_query_image(data, self._search.image)
             hits = self._locked(
-                lambda: self._search.by_image(
-                    read_query_image(data, self._search.image), k, filters, a_patent_once=form.a_patent_once
-                )
+                lambda: self._search.by_image(image.pixels, k, filters, a_patent_once=form.a_patent_once)
             )
-        except QueryError as error:
+        except (QueryError, NonFiniteError) as error:
             return self._fragment([], str(error), status=400)
-        return self._fragment(hits, "", status=200)
+        return self._fragment(hits, "", status=200, remarks=image.remarks)
 
     def _locked(self, search: Callable[[], list[Hit]]) -> list[Hit]:
         with self._lock:
@@ -278,10 +280,10 @@ class _Pages:
                 raise _TooLargeError
         return bytes(data)
 
-    def _fragment(self, hits: list[Hit], sentence: str, *, status: int) -> Response:
+    def _fragment(self, hits: list[Hit], sentence: str, *, status: int, remarks: tuple[str, ...] = ()) -> Response:
         """The part of the page that shows results or an error, for a script that inserts it."""
         headers = {**_HEADERS, **_NO_STORE, **_policy("")}
-        return HTMLResponse(str(self._results(hits, sentence)), status_code=status, headers=headers)
+        return HTMLResponse(str(self._results(hits, sentence, remarks)), status_code=status, headers=headers)
 
     def _page(self, kind: str, form: Form, *, status: int = 200, **values: Any) -> Response:
         """A whole page: kind is "home", "patent" or "missing"."""
@@ -295,7 +297,16 @@ class _Pages:
             num_results=self._config.num_results,
             max_results=_MAX_PAGE_RESULTS,
             max_upload_mb=self._config.max_upload_mb,
-            **{"hits": None, "sentence": "", "like": None, "views": [], "here": [], "elsewhere": [], **values},
+            **{
+                "hits": None,
+                "sentence": "",
+                "remarks": (),
+                "like": None,
+                "views": [],
+                "here": [],
+                "elsewhere": [],
+                **values,
+            },
         )
         return HTMLResponse(html, status_code=status, headers={**_HEADERS, **_NO_STORE, **_policy(nonce)})
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.clip.tokenizer import fast_tokenizer
+from model.clip.tokenizer import fast_tokenizer, num_words_read
 
 ORIGINAL = open_clip.get_tokenizer("ViT-B-32")
 FAST = fast_tokenizer(ORIGINAL)
@@ -47,3 +47,18 @@ def test_a_tokenizer_of_another_kind_is_returned_unchanged():
 
     assert fast_tokenizer(canonical) is canonical
     assert fast_tokenizer(len) is len
+
+
+@pytest.mark.parametrize(
+    ("text", "num_read"),
+    [
+        ("chair", 1),
+        ("a chair with legs", 4),  # fills the context of four words exactly
+        ("a chair with four legs", 4),
+        ("a chair " * 50, 4),
+        ("a chair with unquestionableness", 4),  # the last word fits in part
+        ("", 0),
+    ],
+)
+def test_the_words_that_fit_into_the_context_are_counted(text, num_read):
+    assert num_words_read(SHORT, text) == num_read

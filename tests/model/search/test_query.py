@@ -69,5 +69,17 @@ def test_a_picture_that_cannot_be_read_is_refused_before_the_gallery_is_opened(m
         find_views(Query(image=tmp_path / "nowhere.png"), "any", dataset_dir, _CONFIG)
 
 
+def test_what_was_changed_in_the_query_is_said_in_the_results_and_on_the_page(model_dir, dataset_dir, tmp_path):
+    page = np.zeros((100, 120), np.uint8)
+    page[40:44, 30:90] = 255
+    Image.fromarray(page).save(tmp_path / "negative.png")
+    inverted = find_views(Query(image=tmp_path / "negative.png"), model_dir, dataset_dir, _CONFIG)
+    shortened = find_views(Query(text="circle " * 40), model_dir, dataset_dir, _CONFIG)
+    assert inverted.to_dict()["remarks"] == ["the image shows light lines on dark paper, so it was inverted"]
+    assert "reads only the first 14 of 40 words" in shortened.remarks[0]
+    inverted.write_page(tmp_path / "found.html")
+    assert "The image shows light lines on dark paper, so it was inverted." in (tmp_path / "found.html").read_text()
+
+
 def test_without_filters_there_is_nothing_to_describe():
     assert describe_filters(Filters()) == ""

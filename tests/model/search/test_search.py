@@ -12,11 +12,12 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
+from PIL import Image, ImageOps
 
 from model.dataset.folder import open_dataset
 from model.dataset.query_image import QueryError, QueryImageConfig, read_query_file, read_query_image
-from model.errors import ConfigError, DatasetError
+from model.errors import ConfigError, DatasetError, NonFiniteError
 from model.search import nearest
 from model.search.gallery import Filters, Gallery
 from model.search.nearest import Approximate, ApproximateConfig, Nearest, Probes, approximate, highest
@@ -74,6 +75,37 @@ def test_a_text_finds_the_views_with_the_highest_scores_in_order(search):
     assert [hit.view.row for hit in hits] == np.argsort(-scores, kind="stable")[:7].tolist()
     assert [hit.rank for hit in hits] == list(range(1, 8))
     assert [hit.score for hit in hits] == pytest.approx(np.sort(scores)[::-1][:7].tolist())
+
+
+def test_a_text_longer_than_the_context_is_answered_with_a_remark(search):
+    words = ["circle"] * 14  # the model reads 16 tokens, two of which mark start and end
+    assert search.remarks_on(" ".join(words)) == () and search.remarks_on("a  large\n circle") == ()
+    (remark,) = search.remarks_on(" ".join([*words, "star", "lamp"]))
+    assert remark.startswith('the model reads only the first 14 of 16 words, up to "circle"; shorten the query')
+
+
+def test_a_query_whose_features_are_not_finite_is_refused_with_the_name_of_the_model(search, monkeypatch):
+    clip = search.encoder.load()
+    image = read_query_image(encode(drawing()), search.image).pixels
+    for name in ("encode_text", "encode_image"):
+        monkeypatch.setattr(clip.model, name, lambda *_, **__: torch.full((1, 16), torch.nan))
+    with pytest.raises(
+        NonFiniteError, match=rf"the model {search.encoder.name} returns .* for 1 of 1: the text 'a circle'"
+    ):
+        search.by_text("a circle", 5)
+    with pytest.raises(NonFiniteError, match=r"returns .* for 1 of 1: the query image; check its weights"):
+        search.by_image(image, 5)
+
+
+def test_scores_that_are_not_numbers_are_refused():
+    features = unit(50)
+    query = features[0].copy()
+    query[3] = np.nan
+    exact = Nearest([features])
+    with pytest.raises(NonFiniteError, match="scores of a search are not numbers"):
+        exact.search(query, 3)
+    with pytest.raises(NonFiniteError, match="features of the query are not finite"):
+        Approximate(exact, None, 1, {}).search(query, 3)
 
 
 def test_all_splits_are_searched(search):
@@ -151,7 +183,7 @@ def test_views_like_a_view_are_of_other_patents(search):
 
 def test_a_picture_finds_the_view_it_shows(search):
     jpeg = search.gallery.jpeg(7)
-    hits = search.by_image(read_query_image(jpeg, search.image), 40)
+    hits = search.by_image(read_query_image(jpeg, search.image).pixels, 40)
     assert hits[0].score > 0.9 and len(hits) == 40
 
 
@@ -192,7 +224,7 @@ def test_invalid_queries_are_refused_in_one_sentence(search, dataset_dir, model_
 
 
 def test_the_page_of_results_is_self_contained_and_escaped(search):
-    image = read_query_image(encode(drawing()), search.image)
+    image = read_query_image(encode(drawing()), search.image).pixels
     page = render_results(search, search.by_text("x", 40), query=HOSTILE, picture=image, filters="class D7")
     assert "<script" not in page and page.count('src="data:image/jpeg;base64,') == 40
     assert re.findall(r'(?:src|href)="(?!data:)[^"]*"', page) == []
@@ -292,7 +324,7 @@ def test_a_large_gallery_is_searched_approximately_and_the_sentence_says_so(mode
 
 def test_a_query_picture_is_prepared_like_the_images_of_the_dataset():
     sheet = drawing((500, 300)).convert("1")
-    mine = read_query_image(encode(sheet), QueryImageConfig())
+    mine = read_query_image(encode(sheet), QueryImageConfig()).pixels
     jpeg = training_image(encode(sheet), TrainingImageConfig(jpeg_quality=100))
     theirs = np.asarray(Image.open(io.BytesIO(jpeg)))
     assert mine.shape == theirs.shape and np.abs(mine.astype(int) - theirs).max() <= 6
@@ -307,7 +339,7 @@ def test_query_pictures_use_the_image_settings_of_the_dataset(dataset_dir, tmp_p
     (copy / "dataset.json").write_text(json.dumps(values))
     config = QueryImageConfig.of_dataset(open_dataset(copy))
     assert (config.size_px, config.margin_share, config.max_enlargement) == (128, 0.1, 2.0)
-    assert read_query_image(encode(drawing()), config).shape == (128, 128)
+    assert read_query_image(encode(drawing()), config).pixels.shape == (128, 128)
 
 
 @pytest.mark.parametrize(
@@ -331,17 +363,83 @@ def test_pictures_of_every_format_become_the_same_drawing(kind, mode, settings):
     else:
         image = drawing().convert(mode)
     found = read_query_image(encode(image, kind, **settings), QueryImageConfig())
-    plain = read_query_image(encode(drawing()), QueryImageConfig())
-    assert found.dtype == np.uint8 and np.abs(found.astype(int) - plain).mean() < 12
+    assert found.remarks == () and found.pixels.dtype == np.uint8 and difference(found.pixels) < 12
+
+
+def difference(pixels: np.ndarray) -> float:
+    """Mean difference from the drawing as an 8-bit image."""
+    plain = read_query_image(encode(drawing()), QueryImageConfig()).pixels
+    return float(np.abs(pixels.astype(int) - plain).mean())
+
+
+@pytest.mark.parametrize("white", [1.0, 1.02, 255.0, 65_535.0])
+def test_white_of_a_float_image_is_found_from_its_values(white):
+    image = Image.fromarray(np.asarray(drawing(), np.float32) * (white / 255))
+    assert difference(read_query_image(encode(image, "TIFF"), QueryImageConfig()).pixels) < 2
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("num_bits", [10, 12, 14, 16])
+def test_white_of_a_16_bit_image_is_that_of_the_bits_it_uses(kind, num_bits):
+    image = Image.fromarray((np.asarray(drawing(), np.uint16) // 255) * (2**num_bits - 1))
+    assert difference(read_query_image(encode(image, kind), QueryImageConfig()).pixels) < 2
+
+
+@pytest.mark.parametrize("num_bits", [1, 4])
+def test_an_8_bit_image_that_uses_few_bits_is_read_as_a_drawing_too(num_bits):
+    """A mask of 0 and 1, and what is left of 12 bits in a 16-bit colour image."""
+    image = Image.fromarray(np.asarray(drawing()) // 255 * np.uint8(2**num_bits - 1))
+    assert difference(read_query_image(encode(image), QueryImageConfig()).pixels) < 2
+
+
+@pytest.mark.parametrize("values", [np.nan, -1.0, 1e6])
+def test_values_without_a_known_white_are_refused(values):
+    image = np.full((50, 50), 1.0, np.float32)
+    image[10:20, 10:20] = values
+    with pytest.raises(QueryError, match="values outside 0 to 65535; save it as 8-bit grey or colour"):
+        read_query_image(encode(Image.fromarray(image), "TIFF"), QueryImageConfig())
+
+
+def white_on_transparent() -> Image.Image:
+    ink = np.asarray(drawing()) == 0
+    return Image.fromarray(np.dstack([np.where(ink, 240, 0)] * 3 + [np.where(ink, 255, 0)]).astype(np.uint8), "RGBA")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        ImageOps.invert(drawing()),
+        ImageOps.invert(drawing()).convert("RGBA"),
+        Image.fromarray(255 * np.uint16(257) - np.asarray(drawing()).astype(np.uint16) * 257),
+        white_on_transparent(),
+    ],
+    ids=["grey", "opaque colour", "16 bits", "transparent"],
+)
+def test_light_lines_on_dark_or_transparent_paper_are_inverted_and_it_is_said(image):
+    found = read_query_image(encode(image), QueryImageConfig())
+    assert difference(found.pixels) < 12
+    assert found.remarks == ("the image shows light lines on dark paper, so it was inverted",)
+
+
+def test_a_dark_drawing_with_a_frame_on_white_paper_is_not_inverted():
+    image = drawing()
+    image.paste(0, (60, 40, 240, 180))
+    framed = ImageOps.expand(image, border=6, fill=0)
+    found = read_query_image(encode(framed), QueryImageConfig())
+    assert found.remarks == () and found.pixels[128, 128] == 0 and (found.pixels[20:236, 20] == 255).sum() > 20
+
+
+def test_opaque_white_paper_with_a_transparent_margin_is_not_inverted():
+    image = ImageOps.expand(drawing().convert("RGBA"), border=200, fill=(0, 0, 0, 0))
+    found = read_query_image(encode(image), QueryImageConfig())
+    assert found.remarks == () and difference(found.pixels) < 12
 
 
 def test_transparent_pixels_become_paper():
     image = Image.new("RGBA", (300, 200), (0, 0, 0, 0))
     image.paste((0, 0, 0, 255), (100, 60, 180, 64))
     image.paste((0, 0, 0, 255), (100, 60, 104, 150))
-    assert (
-        read_query_image(encode(image), QueryImageConfig()) == read_query_image(encode(drawing()), QueryImageConfig())
-    ).all()
+    assert difference(read_query_image(encode(image), QueryImageConfig()).pixels) == 0
 
 
 def _bomb() -> bytes:
@@ -360,6 +458,8 @@ def _bomb() -> bytes:
         (encode(drawing())[:-200], "the image cannot be read"),
         (encode(drawing(), "GIF"), "the image cannot be read"),
         (encode(Image.new("L", (50, 50), 255)), "the image is blank"),
+        (encode(Image.new("L", (50, 50), 0)), "the image is blank"),
+        (encode(Image.new("RGBA", (50, 50), (0, 0, 0, 0))), "the image is blank"),
         (_bomb(), "the image is too large|60000 × 60000 px; at most"),
         (b"\x89PNG" + bytes(33 << 20), "more than 32 MiB; make it smaller"),
     ],
