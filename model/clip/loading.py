@@ -137,9 +137,7 @@ def load_clip(
         tokenizer = open_clip.get_tokenizer(source.name)
     except (RuntimeError, OSError, ValueError) as error:
         raise ArchitectureError(f"{source.name}: open_clip cannot load it: {_first_line(error)}") from error
-    return Clip(
-        model=model, tokenizer=tokenizer, model_cfg=model_cfg, preprocess=_preprocess(model), name=source.label
-    )
+    return Clip(model=model, tokenizer=tokenizer, model_cfg=model_cfg, preprocess=_preprocess(model), name=source.label)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from model.clip.embeddings import hide_older_embeddings
 from model.clip.encoder import Encoder, find_encoder
 from model.clip.loading import choose_device
 from model.dataset.folder import open_dataset
@@ -80,6 +81,7 @@ def evaluate(
     """
     config = config or EvaluationConfig()
     dataset = open_dataset(dataset_dir)
+    hide_older_embeddings(dataset)
     encoders = _find_encoders(model, config, progress)
     against = encoders.get(AGAINST)
     encoder = encoders[MODEL]

@@ -7,6 +7,9 @@ different float32 sums.
 
 Ranks are found by counting the candidates that score higher; only the right candidates of a query are sorted. This is
 faster than sorting the gallery for each query, and needs no memory beyond one chunk of scores.
+
+Scores that are NaN or infinite are refused. Every comparison with NaN is false, so no wrong candidate would rank before
+a right one, and a model that returns nothing but NaN would be perfect.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+
+from model.errors import NonFiniteError
 
 TIE_RULE = "a wrong candidate whose score ties with a right one is ranked before it"
 TIE_TOLERANCE = 1e-6
@@ -164,6 +169,9 @@ def best_ranks(
 
     Returns:
         (num_queries,) int64 from 1; 0 for a query without a right candidate.
+
+    Raises:
+        NonFiniteError: A score is NaN or infinite.
     """
     ranks = np.zeros(len(answers), dtype=np.int64)
     for first, last in _chunks(len(answers), num_candidates, max_chunk_mb):
@@ -173,7 +181,8 @@ def best_ranks(
         best = best.scatter_reduce(0, rows, right, "amax")
         # In place, and as float32: a sum of ones is exact up to 2^24 candidates, and faster than a sum of booleans.
         num_not_worse = similarity.ge_((best - tie_tolerance).unsqueeze(1)).sum(dim=1).long()
-        ranks[first:last] = np.where(torch.isfinite(best).cpu().numpy(), 1 + num_not_worse.cpu().numpy(), 0)
+        is_answered = torch.bincount(rows, minlength=last - first) > 0
+        ranks[first:last] = np.where(is_answered.cpu().numpy(), 1 + num_not_worse.cpu().numpy(), 0)
     return ranks
 
 
@@ -187,7 +196,7 @@ def all_ranks(
 ) -> Ranks:
     """Rank of every right candidate: its rank among the right ones, plus the number of wrong ones not worse than it.
 
-    The arguments are those of `best_ranks`.
+    The arguments, and what is raised, are those of `best_ranks`.
     """
     parts, sizes = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for first, last in _chunks(len(answers), num_candidates, max_chunk_mb):
@@ -223,7 +232,13 @@ def _take_right(similarity: torch.Tensor, answers: Answers, first: int, last: in
 
     In `similarity` their scores, and those of the queries themselves, become -inf, so that only wrong candidates are
     counted afterwards.
+
+    Raises:
+        NonFiniteError: A score is NaN or infinite.
     """
+    if similarity.numel() and not bool(similarity.amax().isfinite()):  # the maximum of anything and NaN is NaN
+        query = first + int((~similarity.isfinite()).any(dim=1).nonzero()[0])
+        raise NonFiniteError(f"query {query + 1:,} has scores that are not finite (NaN or infinite); check the model")
     rows, columns = (torch.from_numpy(indices).to(similarity.device) for indices in answers.pairs(first, last))
     right = similarity[rows, columns]
     similarity[rows, columns] = -torch.inf

@@ -11,6 +11,7 @@ import numpy as np
 from model.dataset.classes import LOCARNO, USPC, ClassTable
 from model.dataset.columns import read_columns
 from model.dataset.views import Views
+from model.errors import NonFiniteError
 from model.evaluation.context import EvaluationContext
 from model.evaluation.measures.metrics import TIE_TOLERANCE
 from model.evaluation.measures.result_table import Row, tabulate
@@ -62,16 +63,36 @@ def class_indices(views: Views, scheme: str) -> np.ndarray:
 
 
 def ranks_of_truth(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(num_views,) rank of each view's own class, ties against it; `scores` is (num_views, num_classes)."""
+    """(num_views,) rank of each view's own class, ties against it; `scores` is (num_views, num_classes).
+
+    Raises:
+        NonFiniteError: A score is NaN. A score of -inf is one: that of a class unknown to the classifier.
+    """
+    refuse_nan(scores)
     own = scores[np.arange(len(truth)), truth]
     return (scores >= (own - TIE_TOLERANCE)[:, None]).sum(axis=1)
 
 
 def predicted_classes(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(num_views,) index of the class predicted for each view; if scores are tied, a wrong one."""
+    """(num_views,) index of the class predicted for each view; if scores are tied, a wrong one.
+
+    Raises:
+        NonFiniteError: A score is NaN.
+    """
+    refuse_nan(scores)
     lowered = scores.copy()
     lowered[np.arange(len(truth)), truth] -= TIE_TOLERANCE
     return lowered.argmax(axis=1)
+
+
+def refuse_nan(scores: np.ndarray) -> None:
+    """Raise NonFiniteError if one of (num_views, num_classes) scores is NaN, which no class could be compared with."""
+    wrong = np.isnan(scores).any(axis=1)
+    if wrong.any():
+        raise NonFiniteError(
+            f"{int(wrong.sum()):,} of {len(scores):,} views have class scores that are not numbers (NaN); the first is "
+            f"number {int(wrong.argmax()) + 1:,}"
+        )
 
 
 def accuracy_table(

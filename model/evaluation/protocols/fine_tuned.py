@@ -11,6 +11,7 @@ import contextlib
 import numpy as np
 import torch
 
+from model.clip.embeddings import require_finite
 from model.clip.encoder import Encoder
 from model.clip.heads import ClipWithHead
 from model.clip.saved_head import load_classifier, read_class_table
@@ -77,8 +78,11 @@ def _classify(context: EvaluationContext, encoder: Encoder, table: ClassTable) -
     parts = []
     with contextlib.closing(ImageReader(context.views, clip.preprocess, num_workers=config.num_workers)) as reader:
         for first in range(0, num_views, config.batch_size):
-            images = reader.read(range(first, min(first + config.batch_size, num_views)))
-            parts.append(model.classify(images.to(context.device)).float().cpu().numpy())
+            rows = range(first, min(first + config.batch_size, num_views))
+            logits = model.classify(reader.read(rows).to(context.device)).float().cpu().numpy()
+            names = [f"view {context.views.view_id(row)}" for row in rows]
+            require_finite(logits, model=f"{encoder.name}, its classification head", things=names)
+            parts.append(logits)
             if context.progress is not None:
                 context.progress(min(first + config.batch_size, num_views), num_views, {"doing": "classes of images"})
     return np.concatenate(parts)

@@ -16,6 +16,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from model.errors import NonFiniteError
 from model.evaluation.context import EvaluationContext, TaskResult
 from model.evaluation.measures.result_table import MODEL
 from model.evaluation.protocols.classification import (
@@ -161,7 +162,13 @@ def _fit_and_held_out(
 
 
 def fit(features: np.ndarray, truth: np.ndarray, strength: float) -> tuple[LogisticRegression, bool]:
-    """Multinomial logistic regression by L-BFGS, and whether it converged."""
+    """Multinomial logistic regression by L-BFGS, and whether it converged.
+
+    Raises:
+        NonFiniteError: A feature is NaN or infinite.
+    """
+    if not np.isfinite(features).all():
+        raise NonFiniteError("the linear probe has features that are not finite to learn from; check the model")
     model = LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -5,16 +5,25 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
-from model.clip.embeddings import embed_images, embed_texts, embeddings_folder, image_features_of, text_features_of
+from model.clip.embeddings import (
+    embed_images,
+    embed_texts,
+    embeddings_folder,
+    hide_older_embeddings,
+    image_features_of,
+    text_features_of,
+)
 from model.clip.encoder import find_encoder
 from model.clip.loading import load_clip
 from model.clip.source import ModelSource
 from model.dataset.folder import open_dataset
 from model.dataset.views import read_views
+from model.errors import NonFiniteError
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +137,70 @@ def test_features_are_stored_in_the_run_or_for_any_other_model_in_the_dataset_fo
 
     assert embeddings_folder(dataset, run_dir=tmp_path, **terms) == tmp_path / "embeddings"
     in_dataset = embeddings_folder(dataset, run_dir=None, **terms)
-    assert in_dataset == dataset.folder / "embeddings" / "hf-hub-some-model-abcdef012345"
+    assert in_dataset == dataset.folder / ".embeddings" / "hf-hub-some-model-abcdef012345"
+
+
+def test_embeddings_of_an_earlier_version_move_into_the_hidden_folder(dataset, tmp_path):
+    dataset = dataclasses.replace(dataset, folder=tmp_path)
+    (tmp_path / "embeddings" / "one").mkdir(parents=True)
+    hide_older_embeddings(dataset)
+    assert [path.name for path in tmp_path.iterdir()] == [".embeddings"] and (tmp_path / ".embeddings/one").is_dir()
+    (tmp_path / "embeddings").mkdir()
+    hide_older_embeddings(dataset)  # what is there already stays
+    assert (tmp_path / ".embeddings/one").is_dir()
+
+
+class Broken(torch.nn.Module):
+    """A model that returns one wrong value for each image or text whose number is given."""
+
+    def __init__(self, wrong: dict[int, float]) -> None:
+        super().__init__()
+        self.logit_scale = torch.nn.Parameter(torch.zeros(()))
+        self.wrong = wrong
+        self.num_seen = 0
+
+    def encode_image(self, images):
+        features = torch.ones(len(images), 4)
+        for row in range(len(images)):
+            features[row, 1] = self.wrong.get(self.num_seen + row, 1.0)
+        self.num_seen += len(images)
+        return features
+
+    def encode_text(self, tokens, normalize):
+        return self.encode_image(tokens)
+
+
+def broken(clip, wrong):
+    return dataclasses.replace(clip, model=Broken(wrong), name="shaky")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_image_features_that_are_not_finite_are_refused_with_model_and_view_and_nothing_is_stored(
+    clip, views, tmp_path, value
+):
+    terms = {"identity": {}, "batch_size": 4, "num_workers": 1}
+    message = rf"the model shaky returns values that are not finite for 1 of 4: view {views.view_id(6)}; check"
+    with pytest.raises(NonFiniteError, match=message):
+        image_features_of(tmp_path / "f", views, load=lambda: broken(clip, {6: value}), **terms)
+    assert not (tmp_path / "f").exists()
+
+
+def test_text_features_that_are_not_finite_are_refused_with_model_and_text(clip):
+    with pytest.raises(NonFiniteError, match=r"the model shaky returns .* for 1 of 2: the text 'a lamp'; check"):
+        embed_texts(broken(clip, {1: float("nan")}), ["a chair", "a lamp", "a chair"], batch_size=2)
+
+
+def test_stored_features_that_are_not_finite_are_computed_again(clip, views, tmp_path):
+    terms = {"identity": {"model": "a"}, "batch_size": 8, "num_workers": 1}
+    good = image_features_of(tmp_path / "f", views, load=lambda: clip, **terms)
+    table = pq.read_table(tmp_path / "f")
+    values = np.concatenate(table.column("features").to_pylist()).astype(np.float32)
+    values[3] = np.nan
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(values), 16)
+    pq.write_table(table.set_column(1, "features", rows).replace_schema_metadata(table.schema.metadata), tmp_path / "f")
+
+    again = image_features_of(tmp_path / "f", views, load=lambda: clip, **terms)
+    np.testing.assert_array_equal(again.features, good.features)
 
 
 def test_a_rebuilt_dataset_is_embedded_again(micro_clip, dataset, views):

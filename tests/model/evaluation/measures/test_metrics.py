@@ -13,6 +13,7 @@ from torchmetrics.functional.retrieval import (
     retrieval_reciprocal_rank,
 )
 
+from model.errors import NonFiniteError
 from model.evaluation.measures.metrics import (
     Answers,
     all_ranks,
@@ -177,3 +178,17 @@ def test_recall_leaves_out_queries_without_a_right_candidate():
     assert [recall_at_k(ranks, k) for k in (1, 5, 10)] == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert median_rank(ranks) == 2
     assert recall_at_k(np.array([0]), 5) == median_rank(np.array([])) == 0.0
+
+
+@pytest.mark.parametrize("rank", [best_ranks, all_ranks])
+@pytest.mark.parametrize("of", ["queries", "gallery"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_scores_that_are_not_finite_have_no_rank(rank, of, value):
+    """Comparisons with NaN are false, so that a model that returns NaN would rank first everywhere."""
+    queries, gallery, query_groups, gallery_groups = random_features(0)
+    answers = Answers.by_group(query_groups, gallery_groups)
+    (queries if of == "queries" else gallery)[7] = value
+    first = 8 if of == "queries" else 1
+
+    with pytest.raises(NonFiniteError, match=rf"^query {first} has scores that are not finite"):
+        rank(scores_of(queries, gallery), answers, 60)

@@ -9,6 +9,7 @@ import torch
 
 from model.dataset.classes import USPC
 from model.dataset.folder import open_dataset
+from model.errors import NonFiniteError
 from model.evaluation.config import EvaluationConfig
 from model.evaluation.context import MODEL, EvaluationContext
 from model.evaluation.protocols import linear_probe, zero_shot
@@ -172,3 +173,23 @@ def test_a_class_without_training_views_is_never_predicted(tmp_path):
     confusion = np.array(result.by_class["uspc"]["confusion"])
     assert confusion[:, 8].sum() == 0 and confusion[8].sum() == 1
     assert result.settings["uspc"][MODEL]["chosen_on"] == "a fifth of the training patents"
+
+
+@pytest.mark.parametrize("count", [ranks_of_truth, predicted_classes])
+def test_class_scores_that_are_not_numbers_are_refused(count):
+    scores = np.array([[0.5, 0.1], [0.2, np.nan], [np.nan, np.nan]])
+
+    with pytest.raises(NonFiniteError, match=r"2 of 3 views have class scores .*; the first is number 2"):
+        count(scores, np.array([0, 0, 1]))
+    assert ranks_of_truth(np.array([[-np.inf, 0.1]]), np.array([0])).tolist() == [2]  # an unknown class is no NaN
+
+
+@pytest.mark.parametrize("module", [zero_shot, linear_probe])
+@pytest.mark.parametrize("wrong_classes", [("D1", "D2", "D3"), ("D1",)])
+def test_a_model_that_returns_nan_is_not_scored(tmp_path, module, wrong_classes):
+    encoder = FeaturesOfClasses(
+        lambda code: np.full(4, np.nan) if code in wrong_classes else np.ones(4), lambda text: np.ones(4)
+    )
+
+    with pytest.raises(NonFiniteError, match=r"not numbers|not finite"):
+        module.measure(context_of(tmp_path / "shapes", SPLITS, encoder))
