@@ -60,8 +60,8 @@ def _check_repository(repository: str) -> None:
         raise ConfigError(
             f"{repository!r} is not a repository name: {reason}; use OWNER/NAME, such as my-team/designclip"
         ) from None
-    if "/" not in repository:
-        raise ConfigError(f"{repository!r} has no owner; use OWNER/NAME, such as my-team/designclip")
+    if "/" not in repository or not repository.isascii():
+        raise ConfigError(f"{repository!r} is not a repository name; use OWNER/NAME, such as my-team/designclip")
 
 
 def render_results(evaluation: dict[str, Any] | None) -> str:

@@ -90,10 +90,16 @@ def test_a_rejected_token_is_reported_in_one_sentence_without_the_token(run, hub
     assert "hf_wrong" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["designs", "no name/designs", "a/b/c", "team/", "/designs"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("designs", "no name/designs", "a/b/c", "team/", "/designs", "tëam/designs"),
+        *("-team/designs", "team/designs.", "te--am/designs", "team/designs.git", f"team/{'x' * 97}"),
+    ],
+)
 @pytest.mark.parametrize("is_dry_run", [True, False])
 def test_an_invalid_repository_name_is_refused_before_the_hub_is_contacted(run, hub, name, is_dry_run):
-    with pytest.raises(ConfigError, match=r"is not a repository name; use OWNER/NAME, such as my-team/designclip"):
+    with pytest.raises(ConfigError, match=r"is not a repository name.*; use OWNER/NAME, such as my-team/designclip"):
         push_model(run, name, is_dry_run=is_dry_run)
     assert hub.created == []
 
