@@ -61,11 +61,12 @@ def split_folder(
 
     Yields:
         One dict for each sheet: `patent`, `sheet`, `file`, `width`, `height`, `rotation_cw_to_upright` and `figures`,
-        each with `label`, `label_box`, `figure_box`, `score` and `flags`. A file that cannot be read is dropped.
+        each with `label`, `label_box`, `figure_box`, `score` and `flags`. A file that cannot be read, or that has no
+        ink, is dropped. Companions that macOS adds to files ("._NAME", "__MACOSX") are not sheets.
     """
     report = Report("views") if report is None else report
     tally = report.tally("sheets")
-    files = [path for path in Path(folder).rglob("*") if path.suffix.lower() in (".tif", ".tiff") and path.is_file()]
+    files = [path for path in Path(folder).rglob("*") if _is_sheet(path.relative_to(folder)) and path.is_file()]
     files.sort(key=lambda path: (path.name, path))
     for num_done, path in enumerate(files, 1):
         tally.num_in += 1
@@ -74,10 +75,20 @@ def split_folder(
         except SheetError as error:
             tally.drop("broken_sheet", path.name, str(error))
         else:
-            tally.num_out += 1
-            yield _line(path.name, page.shape, split_sheet(page, config=config))
+            split = split_sheet(page, config=config)
+            if split.figures:
+                tally.num_out += 1
+                yield _line(path.name, page.shape, split)
+            else:
+                tally.drop("sheet_without_ink", path.name)
         if progress is not None:
             progress(num_done, len(files))
+
+
+def _is_sheet(path: Path) -> bool:
+    """Whether a path within the folder is named as a TIFF, and is not a companion that macOS adds to one."""
+    is_companion = path.name.startswith("._") or "__MACOSX" in path.parts
+    return path.suffix.lower() in (".tif", ".tiff") and not is_companion
 
 
 def _line(file_name: str, shape: tuple[int, ...], sheet: SplitSheet) -> dict[str, Any]:

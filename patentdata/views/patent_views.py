@@ -19,7 +19,7 @@ from patentdata.store.report import Report
 from patentdata.views.front_page import Silhouette, copied_figures, silhouette
 from patentdata.views.grouping import group_ink
 from patentdata.views.labels.labels import normalised
-from patentdata.views.sheets import read_sheet, to_png
+from patentdata.views.sheets import is_inverted, read_sheet, to_png
 from patentdata.views.splitting import (
     DEFAULT_CONFIG,
     Split,
@@ -42,7 +42,7 @@ __all__ = [
     "split_sheet",
 ]
 
-VERSION = 2  # to be raised when equal sheets give other views
+VERSION = 3  # to be raised when equal sheets give other views
 _PX_PER_MM = 300 / 25.4  # drawings are published at 300 dpi
 _SIZE_TOLERANCE_PX = 3.5
 SHEET_FILE = re.compile(r"(?P<patent>(?:US)?D0*(?P<number>\d+))(?:-\d{8})?-D(?P<sheet>\d{5})\.TIFF?$", re.IGNORECASE)
@@ -107,12 +107,12 @@ class _PatentSplitter:
             if number in numbers:
                 tally.drop("repeated_sheet", file_name, "another file of this patent bears the same sheet number")
                 continue
-            numbers.add(number)
             try:
                 page = read_sheet(data, name=file_name, max_pixels=self.config.max_pixels)
             except SheetError as error:
                 tally.drop("broken_sheet", file_name, str(error))
                 continue
+            numbers.add(number)  # of files with one number, the first that can be read is the sheet
             self._compare_size(file_name, page)
             # The front page is kept for the end: which figures it copies is known only when all of them are cut out.
             if number == 0:
@@ -235,6 +235,8 @@ class _PatentSplitter:
         if front is None:
             return []
         file_name, page = front
+        is_turned_over = is_inverted(page)
+        page = ~page if is_turned_over else page
         tally = self.report.tally("front_pages")
         groups = group_ink(page, []).groups
         if not groups:
@@ -244,6 +246,7 @@ class _PatentSplitter:
         copied = [rows[index]["view_id"] for index in copied_figures(page, silhouettes)]
         flags = () if copied else ("copies_no_figure",)
         whole = SplitFigure(label=None, label_box=None, box=groups[0].box, score=1.0 if copied else 0.5, flags=flags)
+        flags += ("inverted_sheet",) if is_turned_over else ()
         row = self._row(
             f"{self.number}-0",
             0,

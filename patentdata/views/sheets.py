@@ -1,4 +1,8 @@
-"""Drawing sheets as arrays: reads untrusted bytes, turns pages and boxes, writes PNG."""
+"""Drawing sheets as arrays: reads untrusted bytes, turns pages and boxes, writes PNG.
+
+Published sheets are black on white with 1 bit a pixel. Others, scanned in grey or drawn in colour, are reduced to ink
+and paper by a threshold of their own, so that light lines are kept: half as far from the paper as their lightest lines.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +14,26 @@ import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from patentdata.errors import SheetError
+from patentdata.views.fax import DamagedStripError, read_group_4
 
 INK, PAPER = 0, 255
 MAX_PIXELS = 64_000_000  # eight times the largest sheet seen in the Red Book (2452 × 3080)
 MAX_BYTES = 64 * 1024 * 1024
-_INK_THRESHOLD = 128  # grey levels below this are ink, on the rare sheet that is not 1-bit
+_MAX_INK_CONTRAST = 128  # pixels that differ more than this from the paper are ink on every sheet
+_MIN_INK_CONTRAST = 10  # pixels that differ less than this from the paper are paper on every sheet: noise, a watermark
+_MIN_LINE_CONTRAST = 24  # the centre of a line differs at least this much from the paper; less is noise of scanning
+_LIGHT_LINES = 0.02  # share of the line centres that are allowed to be lighter than the lightest lines
+_MAX_DIRECTORIES = 16  # of a TIFF; sheets have one, and perhaps a thumbnail
+_REDUCED = 1  # bit of the tag NewSubfileType of a thumbnail
+_NEW_SUBFILE_TYPE = 254
+_MIN_INVERTED_INK, _INVERTED_RIM_PX = 0.5, 4  # share of ink of a sheet of white lines, and width of its black rim
 _TURNS = {0: None, 90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 _PNG_LEVEL = 6  # level 9 makes files 7 % smaller and takes seven times as long
 _TIFF_MARKS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
 def read_sheet(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The one page of a TIFF.
+    """The page of a TIFF; a thumbnail in the same file is passed over.
 
     Args:
         data: The file's bytes, which are not trusted: the size in the header is checked before any pixel is decoded.
@@ -32,7 +44,7 @@ def read_sheet(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> np.nd
         (height_px, width_px) uint8, 0 is ink and 255 is paper.
 
     Raises:
-        SheetError: The bytes are not a TIFF of one page, are damaged, or exceed the bounds.
+        SheetError: The bytes are not a TIFF, it has several full pages, is damaged, or exceeds the bounds.
     """
     if len(data) > MAX_BYTES:
         raise SheetError(f"{name}: {len(data)} bytes; a drawing sheet has at most {MAX_BYTES}")
@@ -42,14 +54,16 @@ def read_sheet(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> np.nd
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd tags and of size; the size is checked here
             with TiffImagePlugin.TiffImageFile(io.BytesIO(data)) as image:
+                _seek_page(image, name)
                 width, height = image.size
                 if width * height > max_pixels:
                     raise SheetError(f"{name}: {width} × {height} pixels; at most {max_pixels} are read")
-                if image.n_frames != 1:
-                    raise SheetError(f"{name}: {image.n_frames} pages in one TIFF; a sheet has one")
-                return _to_page(image)
+                page = read_group_4(data, image)
+                return _to_page(image) if page is None else page
     except SheetError:
         raise
+    except DamagedStripError as error:
+        raise SheetError(f"{name}: damaged TIFF ({error})") from error
     except (
         OSError,
         ValueError,
@@ -66,23 +80,86 @@ def read_sheet(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> np.nd
         raise SheetError(f"{name}: damaged TIFF ({error})") from error
 
 
+def _seek_page(image: TiffImagePlugin.TiffImageFile, name: str) -> None:
+    """Go to the first directory of a TIFF that is not a thumbnail: neither said to be one, nor half the size or less.
+
+    Raises:
+        SheetError: There are several such directories.
+    """
+    sizes, is_reduced = [], []
+    try:
+        while len(sizes) < _MAX_DIRECTORIES:
+            image.seek(len(sizes))
+            sizes.append(image.size)
+            is_reduced.append(bool(int(image.tag_v2.get(_NEW_SUBFILE_TYPE, 0)) & _REDUCED))
+    except EOFError:
+        pass
+    largest = max(width * height for width, height in sizes)
+    pages = [
+        index
+        for index, (width, height) in enumerate(sizes)
+        if 4 * width * height > largest and not (is_reduced[index] and not all(is_reduced))
+    ]
+    if len(pages) != 1:
+        raise SheetError(f"{name}: {len(pages)} pages in one TIFF; a sheet has one")
+    image.seek(pages[0])
+
+
 def _to_page(image: Image.Image) -> np.ndarray:
     """Decode an image and reduce it to ink and paper."""
     if image.mode == "1":
-        # unpacked by Pillow to 0 and 255, which takes half the time of converting the image first
         return np.frombuffer(image.tobytes("raw", "L"), np.uint8).reshape(image.height, image.width)
     if image.mode in ("I;16", "I;16B", "I", "F"):
-        grey = np.asarray(image, dtype=np.float64)
-        return (
-            np.where(grey < grey.max() / 2, INK, PAPER).astype(np.uint8)
-            if grey.max() > 0
-            else np.zeros(grey.shape, np.uint8)
-        )
-    if image.mode in ("RGBA", "LA", "PA"):
-        ground = Image.new("RGBA", image.size, (PAPER, PAPER, PAPER, 255))
-        ground.alpha_composite(image.convert("RGBA"))
-        image = ground
-    return np.where(np.asarray(image.convert("L")) < _INK_THRESHOLD, INK, PAPER).astype(np.uint8)
+        levels = np.asarray(image, dtype=np.float64)
+        # scanners that deliver 10 or 12 bits leave the upper ones of 16 unused
+        levels = (levels * (255 / levels.max()) if levels.max() > 0 else levels)[..., None]
+    else:
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            ground = Image.new("RGBA", image.size, (PAPER, PAPER, PAPER, 255))
+            ground.alpha_composite(image.convert("RGBA"))
+            image = ground
+        is_grey = image.mode in ("L", "LA")
+        levels = np.asarray(image.convert("L" if is_grey else "RGB")).reshape(image.height, image.width, -1)
+    contrast = _contrast(levels)
+    return np.where(contrast > _ink_contrast(contrast), INK, PAPER).astype(np.uint8)
+
+
+def _contrast(levels: np.ndarray) -> np.ndarray:
+    """How far each pixel differs from the paper in the channel in which it differs most.
+
+    Args:
+        levels: (height_px, width_px, num_channels), 0 to 255.
+
+    Returns:
+        (height_px, width_px) uint8. The paper is the most frequent of the lighter levels of each channel.
+    """
+    levels = np.clip(levels, 0, 255).astype(np.uint8)
+    channels = [levels[..., index] for index in range(levels.shape[2])]
+    papers = []
+    for channel in channels:
+        counts = np.bincount(channel.ravel(), minlength=256)
+        counts[:128] *= not counts[128:].any()
+        papers.append(int(counts.argmax()))
+    return np.max([cv2.absdiff(channel, float(paper)) for channel, paper in zip(channels, papers, strict=True)], axis=0)
+
+
+def _ink_contrast(contrast: np.ndarray) -> int:
+    """The threshold of a sheet: pixels that differ more from the paper are ink."""
+    is_centre = (contrast == cv2.dilate(contrast, np.ones((3, 3), np.uint8))) & (contrast >= _MIN_LINE_CONTRAST)
+    centres = contrast[is_centre]
+    if not len(centres):
+        return _MAX_INK_CONTRAST
+    lightest = float(np.quantile(centres, _LIGHT_LINES))
+    return int(np.clip(lightest / 2, _MIN_INK_CONTRAST, _MAX_INK_CONTRAST - 1))
+
+
+def is_inverted(page: np.ndarray) -> bool:
+    """Whether a page of ink (0) and paper (255) shows white lines on black: mostly ink, all of its rim, but not all."""
+    rim = _INVERTED_RIM_PX
+    if min(page.shape) <= 2 * rim or (page == INK).mean() <= _MIN_INVERTED_INK:
+        return False
+    inner = page[rim:-rim, rim:-rim]
+    return bool(inner.any()) and cv2.countNonZero(page) == cv2.countNonZero(inner)
 
 
 def turn(page: np.ndarray, rotation_cw: int) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 from patentdata.views.grouping import CELL, Box, Group, group_ink
 from patentdata.views.ink import SCALE, Ink, find_ink, with_joined_pieces
 from patentdata.views.labels.labels import Label, LabelSearch, find_labels, normalised
-from patentdata.views.sheets import MAX_PIXELS, PAPER, turn, turn_box
+from patentdata.views.sheets import MAX_PIXELS, PAPER, is_inverted, turn, turn_box
 
 _MIN_CONFIDENCE = 0.6  # a label is flagged if the least certain character of its number has less
 _TRUST = {  # flag → factor of the score
@@ -29,6 +29,7 @@ _TRUST = {  # flag → factor of the score
     "undeclared_label": 0.5,
     "inferred_label": 0.6,
     "repeated_label": 0.5,
+    "inverted_sheet": 0.8,
 }
 _JOINED_READINGS = 12  # lines read again, with their pieces joined, if no label was found
 _MORE_STRANGERS = 8  # lines read in search of another label if a figure is in separate parts
@@ -116,7 +117,14 @@ def split_sheet(
 
 
 def split_page(page: np.ndarray, orientation: str | None, declared: Sequence[str] | None, config: ViewsConfig) -> Split:
-    """As `split_sheet`, with what is needed to cut the views out."""
+    """As `split_sheet`, with what is needed to cut the views out.
+
+    A sheet of white lines on black is turned over first, and its figures are flagged.
+    """
+    if is_inverted(page):
+        split = split_page(~page, orientation, declared, config)
+        figures = tuple(_with_flag(figure, "inverted_sheet") for figure in split.sheet.figures)
+        return replace(split, sheet=replace(split.sheet, figures=figures))
     known = frozenset(map(normalised, declared or ()))
     ink, labels, rotation_cw = _labels(page, config.search)
     if rotation_cw is None:
@@ -233,6 +241,11 @@ def _score(label: Label | None, flags: set[str]) -> float:
     for flag in flags:
         score *= _TRUST[flag]
     return round(score, 4)
+
+
+def _with_flag(figure: SplitFigure, flag: str) -> SplitFigure:
+    flags = {*figure.flags, flag}
+    return replace(figure, flags=tuple(sorted(flags)), score=score_with(figure, flags))
 
 
 def score_with(figure: SplitFigure, flags: set[str]) -> float:

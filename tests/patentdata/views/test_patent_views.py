@@ -116,6 +116,40 @@ def test_of_two_files_with_one_sheet_number_the_second_is_dropped():
     assert report.tally("sheets").dropped == {"repeated_sheet": len(again) - 1}
 
 
+def test_of_two_files_with_one_sheet_number_the_first_that_can_be_read_counts():
+    drawn, report = specimen(), Report("views")
+    copies = {f"copy of {name}": b"cut" for name in drawn.sheets}
+    rows = views_of(drawn, report, drawings={**copies, **drawn.sheets})
+    report.check()
+    assert [row["view_id"] for row in rows] == [row["view_id"] for row in views_of(drawn)]
+    assert report.tally("sheets").dropped == {"broken_sheet": len(copies) - 1}
+
+
+def test_of_files_with_one_sheet_number_the_first_readable_one_counts():
+    drawn, report = specimen(), Report("views")
+    broken = {name.lower(): b"no drawing" for name in drawn.sheets}
+    rows = views_of(drawn, report, drawings={**broken, **drawn.sheets})
+    report.check()
+    assert [row["view_id"] for row in rows] == [row["view_id"] for row in views_of(drawn)]
+    assert report.tally("sheets").dropped == {"broken_sheet": len(broken) - 1}
+
+
+def inverted(data):
+    stream = io.BytesIO()
+    Image.fromarray(255 - read_sheet(data, name="sheet")).convert("1").save(stream, "TIFF", compression="group4")
+    return stream.getvalue()
+
+
+def test_sheets_of_white_lines_on_black_are_turned_over_and_flagged():
+    drawn = specimen()
+    rows = views_of(drawn, drawings={name: inverted(data) for name, data in drawn.sheets.items()})
+    plain = views_of(drawn)
+    assert [(row["view_id"], row["image"]) for row in rows] == [(row["view_id"], row["image"]) for row in plain]
+    for row, usual in zip(rows, plain, strict=True):
+        assert set(row["flags"]) == {*usual["flags"], "inverted_sheet"}
+        assert row["score"] < usual["score"]
+
+
 def test_a_drawing_whose_size_is_not_that_in_the_grant_is_counted():
     drawn, right, wrong = specimen(), Report("views"), Report("views")
     views_of(drawn, right)
@@ -175,17 +209,19 @@ def test_any_page_can_be_split(page):
         assert 0 <= figure.score <= 1
 
 
-def test_a_folder_is_split_in_order_of_names_and_a_broken_file_is_dropped(tmp_path):
+def test_a_folder_is_split_in_order_of_names_and_files_that_are_broken_or_blank_are_dropped(tmp_path):
     drawn, report = specimen(), Report("views")
     sheets = [(name.rsplit("/")[-1], data) for name, data in drawn.sheets.items() if sheet_number(name)]
     for name, data in reversed(sheets):
         (tmp_path / name).write_bytes(data)
     (tmp_path / "A-D00001.TIF").write_bytes(b"II*\x00 and no more")
+    Image.new("1", (300, 200), 1).save(tmp_path / "B-D00001.TIF", compression="group4")
+    (tmp_path / "._A-D00001.TIF").write_bytes(b"\x00\x05\x16\x07")
     (tmp_path / "notes.txt").write_text("no sheet")
     lines = list(split_folder(tmp_path, report=report))
     assert [line["file"] for line in lines] == [name for name, _ in sheets]
     assert [line["sheet"] for line in lines] == list(range(1, len(sheets) + 1))
-    assert report.tally("sheets").dropped == {"broken_sheet": 1}
+    assert report.tally("sheets").dropped == {"broken_sheet": 1, "sheet_without_ink": 1}
     report.check()
 
 
