@@ -4,6 +4,10 @@ An archive comes from outside, so nothing in it is trusted: its first bytes say 
 used as paths, sizes are bounded, and members are read as a stream, one at a time. Reading can stop at the end of the
 DESIGN tree, which is a small part of a week; whether all of the tree was there is then judged by the run of its patent
 numbers.
+
+What counts as a design is decided by the name of the member, "USD0900001-20240102.ZIP", and not by the folder alone:
+weeks that were packed again often lack the folders. A week of which nothing was kept is an error that says what is in
+it, since an empty week that counts as done would never be looked at again.
 """
 
 from __future__ import annotations
@@ -13,26 +17,30 @@ import itertools
 import re
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from patentdata.archives.members import (
-    COMPRESSIONS,
     READ_ERRORS,
     HashingSource,
     Member,
+    compression_of,
+    is_companion,
     is_folder,
+    normalised_name,
     read_members,
     shown_name,
 )
 from patentdata.errors import ArchiveError
-from patentdata.store.report import Report, Tally
+from patentdata.store.report import Report
 
 _DESIGN_NAME = re.compile(r"(USD[A-Z]?([0-9]{1,12})-[0-9]{8})\.ZIP", re.IGNORECASE)
 _MOST_NAMED = 100  # missing numbers that are named; the others are counted
 _MAX_XML_BYTES = 64 << 20
+_MOST_SHOWN = 3  # names and details in the message about a week of which nothing was kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,21 +121,52 @@ class NumberRun:
         }
 
 
+@dataclass
+class Contents:
+    """What an archive holds, in few words.
+
+    >>> contents = Contents()
+    >>> for name in ("I20240102/UTIL01/a.ZIP", "I20240102/UTIL01/b.ZIP", "readme.txt"):
+    ...     contents.add(name)
+    >>> print(contents)
+    3 members, 2 in I20240102/UTIL01, 1 at the top: I20240102/UTIL01/a.ZIP, I20240102/UTIL01/b.ZIP, readme.txt
+    """
+
+    num_in_folder: Counter[str] = field(default_factory=Counter)
+    first_names: list[str] = field(default_factory=list)
+
+    def add(self, name: str) -> None:
+        """Count a member by its topmost two folders, and remember its name if it is one of the first."""
+        self.num_in_folder["/".join(name.split("/")[:-1][:2])] += 1
+        if len(self.first_names) < _MOST_SHOWN:
+            self.first_names.append(shown_name(name))
+
+    def __str__(self) -> str:
+        most = self.num_in_folder.most_common(_MOST_SHOWN)
+        folders = [f"{num:,} in {shown_name(folder)}" if folder else f"{num:,} at the top" for folder, num in most]
+        num_others = len(self.num_in_folder) - len(most)
+        folders += [f"and {num_others:,} more folders"] if num_others else []
+        names = ", ".join(self.first_names) + (", …" if self.num_in_folder.total() > len(self.first_names) else "")
+        return f"{self.num_in_folder.total():,} members, {', '.join(folders)}: {names}"
+
+
 @dataclass(frozen=True)
 class Reading:
     """How an archive was read.
 
     Attributes:
         sha256: Hash of all bytes of the archive, hexadecimal; None if not all were read.
-        num_bytes: How many bytes of a tar were read; None for a ZIP.
+        num_bytes: How many bytes of a tar were read; None for a ZIP, also for one that holds a tar.
         ended_at: Where reading ended: "end mark" (of a tar), "directory" (of a ZIP) or "end of DESIGN".
         run: The patent numbers found.
+        contents: What the archive holds.
     """
 
     sha256: str | None
     num_bytes: int | None
     ended_at: str
     run: NumberRun
+    contents: Contents
 
 
 def keep_designs(
@@ -146,14 +185,14 @@ def keep_designs(
         out: Where the tar is written. Its headers have no times or owners: equal members give equal bytes.
         name: What to call the archive in messages.
         config: Bounds.
-        report: Counts the "members".
+        report: Counts the "members", and "companions_in_members", which a system added to members that are kept.
         hash_all: Read every byte, and hash the archive. If not, a tar is read to the end of its DESIGN tree (to its own
             end if too many numbers are missing by then), and of a ZIP only the DESIGN members and the directory.
 
     Raises:
         ArchiveError: Not an archive, or one cut short. A bad member is no error: it is dropped, and reading continues.
     """
-    hashing, run, tally = HashingSource(source), NumberRun(), report.tally("members")
+    hashing, run, contents, tally = HashingSource(source), NumberRun(), Contents(), report.tally("members")
     keys: set[str] = set()  # of the members kept so far
     is_cut = False
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.USTAR_FORMAT) as kept:
@@ -166,28 +205,52 @@ def keep_designs(
                 is_cut = True
                 break
             tally.num_in += 1
-            if reason:
+            contents.add(member.name)
+            if is_companion(member.name):
+                tally.leave_out("companion_file")
+            elif reason:
                 tally.drop(reason, shown_name(member.name))
             elif is_of_other_tree:
                 tally.leave_out(f"not_a_design_{tree.lower()}")
             else:
-                _keep_design(member, kept, keys, run, tally, config)
+                _keep_design(member, kept, keys, run, report, config)
     if not tally.num_in:
         raise ArchiveError(f"{name} holds nothing; fetch it again")
-    return _reading_of(hashing, run, is_cut=is_cut, hash_all=hash_all)
+    return _reading_of(hashing, run, contents, is_cut=is_cut, hash_all=hash_all)
+
+
+def require_kept(report: Report, contents: Contents, name: str) -> None:
+    """Raise ArchiveError if no member of an archive was kept; the message says what the archive holds.
+
+    Args:
+        report: What `keep_designs` counted.
+        contents: What it found.
+        name: What to call the archive in the message.
+    """
+    tally = report.tally("members")
+    if tally.num_out:
+        return
+    reasons = ", ".join(f"{num:,} {reason}" for reason, num in tally.dropped.items())
+    details = "; ".join(list(dict.fromkeys(drop.detail for drop in tally.drops if drop.detail))[:_MOST_SHOWN])
+    advice = details or "a week holds DESIGN/USD0900001-20240102.ZIP and others of that kind, in a tar or ZIP"
+    raise ArchiveError(f"{name}: none of its members was kept ({reasons}); it holds {contents}; {advice}")
 
 
 def _keep_design(
-    member: Member, kept: tarfile.TarFile, keys: set[str], run: NumberRun, tally: Tally, config: ArchivesConfig
+    member: Member, kept: tarfile.TarFile, keys: set[str], run: NumberRun, report: Report, config: ArchivesConfig
 ) -> None:
     """Copy a member of the DESIGN tree into the tar, or drop it with its reason; either way its number is noted."""
+    tally = report.tally("members")
     file_name = PurePosixPath(member.name).name
     if match := _DESIGN_NAME.fullmatch(file_name):
         run.numbers.add(int(match[2]))
-    reason, data = _admit(member, keys, config)
-    if reason:
-        tally.drop(reason, shown_name(member.name))
+    admission = _admit(member, keys, config)
+    if admission.reason:
+        tally.drop(admission.reason, shown_name(member.name), admission.detail)
         return
+    if admission.num_companions:
+        report.count("companions_in_members", admission.num_companions)
+    data = admission.data
     info = tarfile.TarInfo(f"DESIGN/{file_name}")
     info.size = len(data)
     kept.addfile(info, io.BytesIO(data))
@@ -195,14 +258,13 @@ def _keep_design(
     tally.num_out += 1
 
 
-def _reading_of(hashing: HashingSource, run: NumberRun, *, is_cut: bool, hash_all: bool) -> Reading:
+def _reading_of(hashing: HashingSource, run: NumberRun, contents: Contents, *, is_cut: bool, hash_all: bool) -> Reading:
     """How an archive was read whose members have all been seen, or which was cut after its DESIGN tree."""
-    if is_cut:
-        return Reading(None, hashing.num_bytes, "end of DESIGN", run)
-    ended_at = "directory" if hashing.is_zip else "end mark"
-    if hashing.is_zip and not hash_all:
-        return Reading(None, None, ended_at, run)
-    return Reading(hashing.finish(), None if hashing.is_zip else hashing.num_bytes, ended_at, run)
+    sha256 = None
+    if not is_cut and (hash_all or not hashing.is_zip):
+        sha256 = hashing.finish()
+    ended_at = "end of DESIGN" if is_cut else "directory" if hashing.is_zip else "end mark"
+    return Reading(sha256, None if hashing.is_zip else hashing.num_bytes, ended_at, run, contents)
 
 
 def read_kept(archive: BinaryIO) -> list[tuple[str, Callable[[], bytes]]]:
@@ -232,7 +294,8 @@ def read_kept(archive: BinaryIO) -> list[tuple[str, Callable[[], bytes]]]:
 def unpack_member(data: bytes, config: ArchivesConfig, *, endings: tuple[str, ...] = ("",)) -> dict[str, bytes]:
     """Files of one member by their names without folders, in the member's order.
 
-    A second file of the same name keeps its folders in its name. A file that cannot be unpacked is empty.
+    A second file of the same name keeps its folders in its name. A file that cannot be unpacked is empty. Companion
+    files of macOS and Windows are left out.
 
     Args:
         data: The member, a ZIP.
@@ -250,14 +313,16 @@ def unpack_member(data: bytes, config: ArchivesConfig, *, endings: tuple[str, ..
     with packed:
         if _is_beyond_bounds(packed, len(data), config):
             raise ArchiveError("unpacks to more than the bounds allow")
-        if _is_oddly_compressed(packed):
-            raise ArchiveError("compressed in another way than stored or deflated")
+        if method := _odd_compression(packed):
+            raise ArchiveError(f"compressed in another way than stored or deflated: {method}")
         for info in packed.infolist():
-            file_name = PurePosixPath(info.filename.replace("\\", "/")).name
+            file_name = PurePosixPath(normalised_name(info.filename)).name
             if is_folder(info) or not file_name.lower().endswith(endings) or not file_name:
                 continue
+            if is_companion(info.filename):
+                continue
             if file_name in files:  # in another folder of the member: it keeps its whole name, and is counted later
-                file_name = shown_name(info.filename)
+                file_name = shown_name(normalised_name(info.filename))
             try:
                 files[file_name] = packed.read(info)
             except READ_ERRORS:
@@ -265,12 +330,22 @@ def unpack_member(data: bytes, config: ArchivesConfig, *, endings: tuple[str, ..
     return files
 
 
-def read_grant_document(member: bytes) -> tuple[str, bytes]:
-    """Name and bytes of the one XML document of a member. Raises ArchiveError if there is not exactly one to read."""
+def read_grant_document(member: bytes, stem: str = "") -> tuple[str, bytes]:
+    """Name and bytes of the XML document of a member: the only one, or of several the one named as the member.
+
+    Args:
+        member: The member, a ZIP.
+        stem: Its name without ending, "USD0907292-20210105"; empty if it is not known.
+
+    Raises:
+        ArchiveError: There is no such document, or it cannot be read.
+    """
     documents = unpack_member(member, ArchivesConfig(), endings=(".xml",))
-    if len(documents) != 1:
-        raise ArchiveError(f"{len(documents)} XML documents in the member, expected 1")
-    ((name, xml),) = documents.items()
+    named = [name for name in documents if _key_of(name) == stem.upper()]
+    if len(documents) != 1 and not named:
+        raise ArchiveError(f"{len(documents)} XML documents in the member, expected 1 or one named as the member")
+    name = named[0] if named else next(iter(documents))
+    xml = documents[name]
     if not xml or len(xml) > _MAX_XML_BYTES:
         raise ArchiveError(f"{name} cannot be unpacked or is beyond {_MAX_XML_BYTES >> 20} MiB")
     return name, xml
@@ -288,30 +363,54 @@ def _reason_to_distrust(member: Member) -> str:
     return "" if member.is_plain_file else "not_a_plain_file"
 
 
-def _admit(member: Member, keys: set[str], config: ArchivesConfig) -> tuple[str, bytes]:
-    """The reason to drop a member of the DESIGN tree, or "" and its bytes.
+class _Admission(NamedTuple):
+    """Whether a member of the DESIGN tree is kept.
+
+    Attributes:
+        reason: Why it is dropped; empty if it is kept.
+        detail: One more sentence on the reason; may be empty.
+        data: Its bytes, if it is kept.
+        num_companions: Files within it that macOS or Windows added, if it is kept.
+    """
+
+    reason: str
+    detail: str = ""
+    data: bytes = b""
+    num_companions: int = 0
+
+
+def _admit(member: Member, keys: set[str], config: ArchivesConfig) -> _Admission:
+    """Decide about a member of the DESIGN tree, and read it if its name and size allow.
 
     Args:
         member: The member.
         keys: Keys of the members kept so far.
         config: Bounds.
     """
-    if not _DESIGN_NAME.fullmatch(PurePosixPath(member.name).name):
-        return "unexpected_name", b""
+    path = PurePosixPath(member.name)
+    if not _DESIGN_NAME.fullmatch(path.name):
+        if _DESIGN_NAME.fullmatch(f"{path.parent.name}.ZIP"):
+            return _Admission("unpacked_member", f"pack the files of each patent into a ZIP, {path.parent.name}.ZIP")
+        return _Admission("unexpected_name")
     if _key_of(member.name) in keys:
-        return "duplicate_member", b""
+        return _Admission("duplicate_member")
     if member.num_bytes > config.max_member_bytes:
-        return "member_too_large", b""
+        return _Admission("member_too_large")
+    if member.unreadable:
+        return _Admission("unknown_compression", member.unreadable)
     data = member.read()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as packed:
             if _is_beyond_bounds(packed, len(data), config):
-                return "unpacks_beyond_bounds", b""
-            if _is_oddly_compressed(packed):
-                return "unknown_compression", b""
-            return ("", data) if packed.infolist() else ("empty_member", b"")
+                return _Admission("unpacks_beyond_bounds")
+            if method := _odd_compression(packed):
+                return _Admission("unknown_compression", method)
+            num_companions = sum(is_companion(info.filename) for info in packed.infolist())
+            if num_companions == len(packed.infolist()):
+                return _Admission("empty_member")
+            return _Admission("", data=data, num_companions=num_companions)
     except READ_ERRORS:
-        return "broken_member", b""
+        return _Admission("broken_member")
 
 
 def _is_beyond_bounds(packed: zipfile.ZipFile, num_bytes: int, config: ArchivesConfig) -> bool:
@@ -324,26 +423,33 @@ def _is_beyond_bounds(packed: zipfile.ZipFile, num_bytes: int, config: ArchivesC
     )
 
 
-def _is_oddly_compressed(packed: zipfile.ZipFile) -> bool:
-    """Whether a file is compressed in a way that cannot be unpacked within bounds."""
-    return any(info.compress_type not in COMPRESSIONS for info in packed.infolist())
+def _odd_compression(packed: zipfile.ZipFile) -> str:
+    """How a file is compressed that cannot be unpacked within bounds, as a sentence; empty if there is none."""
+    return next(filter(None, map(compression_of, packed.infolist())), "")
 
 
 def _tree_of(name: str) -> str:
-    """The tree that a member is in: "DESIGN", "UTIL", "PLANT", …; "SUPP" for all of the supplementary tree."""
-    parts = [part for part in name.replace("\\", "/").upper().split("/") if part not in ("", ".")]
-    folders = parts[:-1]
+    """The tree that a member is in: "DESIGN", "UTIL", "PLANT", …; "SUPP" for all of the supplementary tree.
+
+    A member that is named as a design is in "DESIGN" whatever its folder, and so are the files of one that was
+    unpacked.
+
+    Args:
+        name: Name of the member, as `normalised_name` spells it.
+    """
+    *folders, file_name = name.upper().split("/")
     if any(part.endswith("-SUPP") for part in folders):
         return "SUPP"
-    if "DESIGN" in folders:
+    if "DESIGN" in folders or _DESIGN_NAME.fullmatch(file_name):
+        return "DESIGN"
+    if folders and _DESIGN_NAME.fullmatch(f"{folders[-1]}.ZIP"):
         return "DESIGN"
     return re.sub(r"[^A-Z]", "", folders[1]) or "OTHER" if len(folders) > 1 else "OTHER"
 
 
 def _is_safe_name(name: str) -> bool:
     """Whether a name, taken as a path, would stay within the folder that it is relative to."""
-    parts = name.replace("\\", "/").split("/")
-    return not (name.startswith(("/", "\\")) or ".." in parts or re.match(r"^[A-Za-z]:", name) or "\0" in name)
+    return not (name.startswith("/") or ".." in name.split("/") or re.match(r"^[A-Za-z]:", name) or "\0" in name)
 
 
 def _key_of(name: str) -> str:

@@ -13,9 +13,11 @@ from patentdata.archives.designs import ArchivesConfig
 from patentdata.archives.weekly_archive import WeeklyArchive
 from patentdata.errors import SourceError
 from patentdata.store.parquet import Provenance, to_json_values
+from patentdata.store.report import Report
 
-ARCHIVES_VERSION = 1
+ARCHIVES_VERSION = 2
 
+_BEFORE_REPACKED = 1  # the last version that read no archives packed again by hand
 _STATED = {"file_name", "revision", "num_bytes", "sha256"}
 
 
@@ -43,7 +45,7 @@ def reason_to_fetch(note: dict[str, Any] | None, archive: WeeklyArchive, config:
     """
     if note is None:
         return "it is not kept yet"
-    if note.get("made") != provenance_of(config).to_dict():
+    if not _is_made_alike(note, config):
         return "it was kept by another version of the stage or with other bounds"
     noted, complete = note.get("source"), note.get("complete")
     if not isinstance(noted, dict) or not noted.keys() >= _STATED:
@@ -59,6 +61,21 @@ def reason_to_fetch(note: dict[str, Any] | None, archive: WeeklyArchive, config:
     if config.whole and isinstance(complete, dict) and complete.get("read_to") == "end of DESIGN":
         return "it was read to the end of its designs, and is to be read whole"
     return None
+
+
+def _is_made_alike(note: dict[str, Any], config: ArchivesConfig) -> bool:
+    """Whether this version of the stage, with these bounds, would keep the same members as the one that wrote a note.
+
+    Version 2 keeps members that version 1 did not know by their names: with backslashes, without the DESIGN folder, or
+    in a tar within another archive. A week in which version 1 met none of these is the same in both, and hundreds of
+    them must not be fetched again.
+    """
+    made = provenance_of(config).to_dict()
+    if note.get("made") != made | {"version": _BEFORE_REPACKED}:
+        return note.get("made") == made
+    tally = Report.from_dict(note["report"]).tally("members")
+    has_unknown_names = "unexpected_name" in tally.dropped or "not_a_design_other" in tally.left_out
+    return not has_unknown_names
 
 
 def _is_same_file(noted: dict[str, Any], archive: WeeklyArchive) -> bool:

@@ -2,6 +2,10 @@
 
 A tar is read as a stream, from front to back; a ZIP by its directory, which is at its end. The readers of the standard
 library take an archive that was cut short for a shorter one, so its end is checked here.
+
+Archives that were packed again by hand spell the names in other ways, wrap the tar in a ZIP, or add files of the
+system that packed them. Names are therefore normalised here, once, so that everything after it sees one spelling; and
+a tar within a ZIP is read through as if it were the archive.
 """
 
 from __future__ import annotations
@@ -23,6 +27,20 @@ _END_OF_TAR_BYTES = 2 * _BLOCK
 _COPY_BYTES = 1 << 20
 _LONGEST_ZIP_END_BYTES = 22 + 0xFFFF  # the end record and the longest comment
 _MOST_EMPTY_READS = 100
+_MOST_INNER_RATIO = 200.0  # of a tar within a ZIP to its packed size; what it holds is packed already
+_FREE_INNER_BYTES = 64 << 20  # a small tar, which is mostly padding, may be packed more densely
+
+_METHOD_NAMES = {  # by the specification of ZIP, APPNOTE 4.4.5
+    1: "Shrink",
+    6: "Implode",
+    9: "Deflate64",
+    12: "BZIP2",
+    14: "LZMA",
+    93: "zstd",
+    95: "XZ",
+    98: "PPMd",
+}
+_COMPANION_NAMES = (".ds_store", "thumbs.db", "desktop.ini")
 
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound on what one call returns
 READ_ERRORS = (
@@ -42,12 +60,13 @@ class Member:
     """One entry of an archive.
 
     Attributes:
-        name: Name with folders, as the archive spells it.
+        name: Name with folders, as `normalised_name` spells it.
         num_bytes: Size that the archive states.
         is_plain_file: Whether it is neither a folder, a link or a device, nor encrypted.
         is_folder: Whether it is a folder.
         read: Returns the bytes; to be called before the next member is asked for.
         is_streamed: Whether all members before it had to be read to reach it, as in a tar.
+        unreadable: Why its bytes cannot be read, as a sentence; empty if they can.
     """
 
     name: str
@@ -56,11 +75,45 @@ class Member:
     is_folder: bool
     read: Callable[[], bytes]
     is_streamed: bool = False
+    unreadable: str = ""
+
+
+def normalised_name(name: str) -> str:
+    """A name within an archive with "/" between its folders and without "." or empty parts; a root stays.
+
+    >>> normalised_name(".\\I20240102\\DESIGN//USD0900001-20240102.ZIP"), normalised_name("/a/./b/")
+    ('I20240102/DESIGN/USD0900001-20240102.ZIP', '/a/b')
+    """
+    slashed = name.replace("\\", "/")
+    parts = "/".join(part for part in slashed.split("/") if part not in ("", "."))
+    return f"/{parts}" if slashed.startswith("/") else parts
+
+
+def is_companion(name: str) -> bool:
+    """Whether a name is that of a file which macOS or Windows adds to what it packs, and nobody published.
+
+    >>> is_companion("__MACOSX/a/b.TIF"), is_companion("a/._b.TIF"), is_companion("a/b.TIF")
+    (True, True, False)
+    """
+    *folders, file_name = normalised_name(name).split("/")
+    return "__MACOSX" in folders or file_name.startswith("._") or file_name.lower() in _COMPANION_NAMES
+
+
+def compression_of(info: zipfile.ZipInfo) -> str:
+    """The method by which an entry is compressed, if it cannot be unpacked here, as a sentence; empty if it can.
+
+    >>> info = zipfile.ZipInfo("a"); info.compress_type = 9; compression_of(info)
+    'compressed by Deflate64 (method 9); repack it with the method Deflate'
+    """
+    if info.compress_type in COMPRESSIONS:
+        return ""
+    name = _METHOD_NAMES.get(info.compress_type, "an unknown way")
+    return f"compressed by {name} (method {info.compress_type}); repack it with the method Deflate"
 
 
 def is_folder(info: zipfile.ZipInfo) -> bool:
     """Whether an entry is a folder; `ZipInfo.is_dir` raises for an entry without a name."""
-    return info.filename.endswith("/")
+    return info.filename.endswith(("/", "\\"))
 
 
 def read_members(source: HashingSource, name: str) -> Iterator[Member]:
@@ -77,7 +130,7 @@ def read_members(source: HashingSource, name: str) -> Iterator[Member]:
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         source.is_zip = True
         yield from _zip_members(source, name)
-    elif head[257:262] == b"ustar" or _is_old_tar(head):
+    elif is_tar(head):
         yield from _tar_members(source, name)
     elif not head:
         raise ArchiveError(f"{name} is empty; fetch it again")
@@ -91,12 +144,17 @@ def read_members(source: HashingSource, name: str) -> Iterator[Member]:
         raise ArchiveError(f"{name} is neither a tar nor a ZIP; fetch it again")
 
 
-def _tar_members(source: HashingSource, name: str) -> Iterator[Member]:
+def _tar_members(source: HashingSource, name: str, *, is_inner: bool = False) -> Iterator[Member]:
+    """The members of a tar, and those of a tar within it; one that is `is_inner` itself is not looked into further."""
     try:
         with tarfile.open(fileobj=source, mode="r|", bufsize=64 * _BLOCK) as archive:  # type: ignore[call-overload]
             for info in archive:
+                inner = None if is_inner else _inner_tar(archive, info)
+                if inner is not None:
+                    yield from _tar_members(inner, f"{name}!{shown_name(normalised_name(info.name))}", is_inner=True)
+                    continue
                 yield Member(
-                    name=info.name,
+                    name=normalised_name(info.name),
                     num_bytes=info.size,
                     is_plain_file=info.isreg(),
                     is_folder=info.isdir(),
@@ -114,6 +172,13 @@ def _tar_members(source: HashingSource, name: str) -> Iterator[Member]:
         raise ArchiveError(f"{name} is cut short: it lacks the end mark of a tar; fetch it again")
 
 
+def _inner_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> HashingSource | None:
+    """A tar within a tar, to be read through as a stream; None if the member is not named as one."""
+    if not info.isreg() or not info.name.lower().endswith(".tar") or is_companion(info.name):
+        return None
+    return HashingSource(archive.extractfile(info))  # type: ignore[arg-type]
+
+
 def _read_exactly(archive: tarfile.TarFile, info: tarfile.TarInfo, name: str) -> bytes:
     """The bytes of a tar's member; fewer than its header states are an error."""
     try:
@@ -128,17 +193,40 @@ def _zip_members(source: HashingSource, name: str) -> Iterator[Member]:
             if not _is_whole_zip(source.seekable_file(), archive):
                 raise ArchiveError(f"{name} is cut short: it lacks the directory at its end; fetch it again")
             for info in archive.infolist():
+                if _is_inner_tar(archive, info):
+                    yield from _inner_members(archive, info, name)
+                    continue
                 mode = info.external_attr >> 16
                 is_special = bool(mode) and (mode & 0o170000) not in (0, 0o100000, 0o040000)
                 yield Member(
-                    name=info.filename,
+                    name=normalised_name(info.filename),
                     num_bytes=info.file_size,
                     is_plain_file=not is_special and not is_folder(info) and not info.flag_bits & 0x1,
                     is_folder=is_folder(info),
                     read=functools.partial(_read_or_empty, archive, info),
+                    unreadable=compression_of(info),
                 )
     except READ_ERRORS as error:
         raise ArchiveError(f"{name} is cut short or damaged ({error}); fetch it again") from error
+
+
+def _is_inner_tar(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
+    """Whether an entry of a ZIP is a tar that can be read through as a stream, by its name, size and first bytes."""
+    if not info.filename.lower().endswith(".tar") or is_companion(info.filename):
+        return False
+    if info.compress_type not in COMPRESSIONS or info.flag_bits & 0x1:
+        return False
+    if info.file_size > max(info.compress_size * _MOST_INNER_RATIO, _FREE_INNER_BYTES):
+        return False
+    with archive.open(info) as file:
+        return is_tar(file.read(_BLOCK))
+
+
+def _inner_members(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Iterator[Member]:
+    """The members of a tar within a ZIP, of which nothing is written anywhere."""
+    with archive.open(info) as file:
+        inner_name = f"{name}!{shown_name(normalised_name(info.filename))}"
+        yield from _tar_members(HashingSource(file), inner_name, is_inner=True)  # type: ignore[arg-type]
 
 
 def _is_whole_zip(file: BinaryIO, archive: zipfile.ZipFile) -> bool:
@@ -162,8 +250,10 @@ def _read_or_empty(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         return b""
 
 
-def _is_old_tar(head: bytes) -> bool:
-    """Whether a file begins with a header of a tar from before the "ustar" mark."""
+def is_tar(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is a tar, also one from before the "ustar" mark."""
+    if head[257:262] == b"ustar":
+        return True
     try:
         tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
     except tarfile.HeaderError:

@@ -6,7 +6,7 @@ import io
 import logging
 from typing import Any
 
-from patentdata.archives.designs import ArchivesConfig, Reading, keep_designs
+from patentdata.archives.designs import ArchivesConfig, Reading, keep_designs, require_kept
 from patentdata.archives.kept import provenance_of, reason_to_fetch
 from patentdata.archives.remote_file import RemoteFile
 from patentdata.archives.sources import USUAL_ACCESS, AccessConfig, open_archive, relisted
@@ -37,7 +37,7 @@ def keep_archive(
         The report of the week, which counts "members".
 
     Raises:
-        ArchiveError: Not an archive, or one cut short.
+        ArchiveError: Not an archive, one cut short, or one of which no member was kept.
         SourceError: The source cannot be read.
         OutputError: The data folder cannot be written.
     """
@@ -78,6 +78,7 @@ def _keep(folder: DataFolder, archive: WeeklyArchive, config: ArchivesConfig, ac
                 report=report,
                 hash_all=config.whole or archive.kind == "folder" or not is_size_certain,
             )
+            require_kept(report, reading.contents, archive.file_name)
             if None not in (reading.sha256, archive.listed_sha256) and reading.sha256 != archive.listed_sha256:
                 raise ArchiveError(f"{archive.file_name} has another hash than its source lists; fetch it again")
     except OSError as error:

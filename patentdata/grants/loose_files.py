@@ -106,11 +106,10 @@ def _grants_of_archive(file: BinaryIO, name: str, report: Report) -> Iterator[di
         designs.keep_designs(file, kept, name=name, config=config, report=report)
         kept.seek(0)
         for stem, read in designs.read_kept(kept):
-            documents = designs.unpack_member(read(), config, endings=(".xml",))
-            for file_name, data in (documents or {"no document": b""}).items():
-                source = f"{name}!{stem}/{file_name}"
-                if data:
-                    yield from parsing.read_grants(data, name=source, report=report)
-                else:
-                    report.tally("documents").num_in += 1
-                    report.tally("documents").drop("broken_member", source)
+            try:
+                file_name, data = designs.read_grant_document(read(), stem)
+            except ArchiveError as error:
+                report.tally("documents").num_in += 1
+                report.tally("documents").drop("broken_member", f"{name}!{stem}", str(error))
+                continue
+            yield from parsing.read_grants(data, name=f"{name}!{stem}/{file_name}", report=report)

@@ -47,7 +47,7 @@ def parse_archive(folder: DataFolder, week: str) -> Report:
         for stem, read in designs.read_kept(archive):
             tally.num_in += 1
             try:
-                file_name, xml = read_grant_document(read())
+                file_name, xml = read_grant_document(read(), stem)
                 rows.append(parsing.parse_grant(xml, source_archive=week, source_member=f"{stem}/{file_name}"))
                 tally.num_out += 1
             except (ArchiveError, GrantParseError) as error:

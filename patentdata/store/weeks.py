@@ -131,11 +131,15 @@ def require_done(folder: DataFolder, stage: str, week: str) -> None:
 
 
 def read_note(folder: DataFolder, week: str) -> dict[str, Any] | None:
-    """The note next to a kept tar; None unless the tar has the size that is noted. The tar itself is not read."""
+    """The note next to a kept tar; None unless the tar has the size that is noted. The tar itself is not read.
+
+    The note of a tar without members is none either: such a week is wrong, and has to be fetched again.
+    """
     note = folder.read_json(note_path(folder, week))
     try:
         is_there = folder.fs.size(kept_path(folder, week)) == note["kept"]["num_bytes"]
-        return note if is_there and {"made", "source", "report"} <= note.keys() else None
+        has_members = note["report"]["tallies"]["members"]["num_out"] > 0
+        return note if is_there and has_members and {"made", "source", "report"} <= note.keys() else None
     except (OSError, TypeError, KeyError, AttributeError):
         return None
 

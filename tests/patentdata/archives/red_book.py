@@ -47,3 +47,14 @@ def zip_of(members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> by
         for name, data in members.items():
             archive.writestr(zipfile.ZipInfo(name), data, method)
     return out.getvalue()
+
+
+def with_method(archive: bytes, method: int, *, of: str) -> bytes:
+    """A ZIP whose headers say that one entry is compressed by another method; its data stay as they are."""
+    changed = bytearray(archive)
+    for signature, method_at, name_at in ((b"PK\x03\x04", 8, 30), (b"PK\x01\x02", 10, 46)):
+        at = changed.find(signature)
+        while changed[at + name_at : at + name_at + len(of)] != of.encode():
+            at = changed.find(signature, at + 1)
+        changed[at + method_at : at + method_at + 2] = method.to_bytes(2, "little")
+    return bytes(changed)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from patentdata.archives.designs import ArchivesConfig, keep_designs, read_kept, unpack_member
 from patentdata.errors import ArchiveError
 from patentdata.store.report import Report
-from tests.patentdata.archives.red_book import WEEK, design, packed, tar_of, zip_of
+from tests.patentdata.archives.red_book import WEEK, design, packed, tar_of, with_method, zip_of
 
 
 def keep(archive: bytes | io.RawIOBase, config: ArchivesConfig | None = None) -> tuple[bytes, Report]:
@@ -225,15 +225,16 @@ def test_a_compression_that_unpacks_without_a_bound_is_refused_before_it_is_unpa
         unpack_member(bomb, ArchivesConfig(max_unpacked_ratio=1e9))
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_member_compressed_in_an_unknown_way_is_dropped_and_the_others_are_kept(method):
+@pytest.mark.parametrize(
+    ("method", "name"), [(zipfile.ZIP_BZIP2, "BZIP2"), (zipfile.ZIP_LZMA, "LZMA"), (9, "Deflate64"), (93, "zstd")]
+)
+def test_a_member_compressed_in_an_unknown_way_is_dropped_with_the_method_and_the_others_are_kept(method, name):
     good, bad = design(900001), design(900002)
-    archive = io.BytesIO(zip_of({good[0]: good[1]}))
-    with zipfile.ZipFile(archive, "a") as appended:
-        appended.writestr(bad[0], bad[1], method)
-    tar, report = keep(archive.getvalue())
+    tar, report = keep(with_method(zip_of(dict([good, bad])), method, of=bad[0]))
     assert list(kept_members(tar)) == ["USD0900001-20240102"]
-    assert report.tally("members").dropped == {"broken_member": 1}
+    (drop,) = report.tally("members").drops
+    assert (drop.reason, drop.subject) == ("unknown_compression", bad[0])
+    assert drop.detail == f"compressed by {name} (method {method}); repack it with the method Deflate"
 
 
 def test_an_entry_without_a_name_is_ignored():
