@@ -107,7 +107,7 @@ def retrain(config: RetrainConfig) -> RetrainResult:
         trained, measured = train_and_measure(folder, config.dataset, run_dir, config.training, config.evaluation)
         upload(run_dir, folder, "runs", run_name)
         publish([], measured)
-        result = _decide(registry, dataset, run_dir, config)
+        result = _decide(registry, dataset, run_dir, config, measured["model"]["fingerprint"])
         result.training, result.evaluation = trained, measured
         upload(run_dir, folder, "runs", run_name)  # with its measure on the frozen test set
         upload(models_dir, folder, "models")
@@ -130,10 +130,20 @@ def _nothing_new(registry: ModelRegistry, dataset: Dataset, run_dir: Path, min_n
     )
 
 
-def _decide(registry: ModelRegistry, dataset: Dataset, run_dir: Path, config: RetrainConfig) -> RetrainResult:
-    """Measure a finished run and the champion on the frozen test set, and promote or refuse it."""
+def _decide(
+    registry: ModelRegistry, dataset: Dataset, run_dir: Path, config: RetrainConfig, fingerprint: str
+) -> RetrainResult:
+    """Measure a finished run and the champion on the frozen test set, and promote or refuse it.
+
+    A model that was decided on is not measured again: its gate/ holds what the decision was taken on, and a champion
+    would be compared with itself.
+    """
     test_set = registry.freeze_test_set(dataset)
     champion = registry.champion
+    if (last := registry.last_decision_on(fingerprint, test_set, config.metric)) is not None:
+        return RetrainResult("promoted" if last.is_promoted else "refused", last.why, str(run_dir), last)
+    if champion is not None and champion.fingerprint == fingerprint:
+        return RetrainResult("champion", f"{run_dir.name} is the champion already", str(run_dir), champion)
     against = str(registry.model_of(champion)) if champion else None
     task = config.metric.partition("/")[0]
     listener().on_evaluation("the frozen test set")
@@ -144,11 +154,6 @@ def _decide(registry: ModelRegistry, dataset: Dataset, run_dir: Path, config: Re
         out_dir=run_dir / "gate",
         config=replace(config.evaluation, tasks=(task,), split="test", against=against),
     )
-    fingerprint = results["model"]["fingerprint"]
-    if (last := registry.last_decision_on(fingerprint, test_set, config.metric)) is not None:
-        return RetrainResult("promoted" if last.is_promoted else "refused", last.why, str(run_dir), last)
-    if champion is not None and champion.fingerprint == fingerprint:
-        return RetrainResult("champion", f"{run_dir.name} is the champion already", str(run_dir), champion)
     decision = registry.decide(
         results,
         run_dir=run_dir,
