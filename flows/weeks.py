@@ -6,7 +6,7 @@ import collections
 import logging
 import queue
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from prefect import Task
@@ -21,6 +21,7 @@ from patentdata.archives.sources import AccessConfig, list_weeks
 from patentdata.archives.weekly_archive import WeeklyArchive
 from patentdata.captions.config import CaptionsConfig
 from patentdata.errors import ConfigError, PatentDataError, SourceError
+from patentdata.grants.config import GrantsConfig
 from patentdata.store.folder import DataFolder
 from patentdata.store.report import Report
 from patentdata.store.weeks import WEEKLY_STAGES, kept_weeks, read_note
@@ -57,6 +58,7 @@ class WeeksConfig:
         archives: Bounds on members, and how far an archive is read.
         portal: Where the portal is and what it allows; its key is no setting.
         downloads: How patient a download is.
+        grants: Which patents are left out.
         views: How sheets are split.
         captions: How captions are made, and by what.
         workers: Where the work runs; changes no byte of the output.
@@ -69,6 +71,7 @@ class WeeksConfig:
     archives: ArchivesConfig = ArchivesConfig()
     portal: PortalConfig = PortalConfig()
     downloads: DownloadsConfig = DownloadsConfig()
+    grants: GrantsConfig = GrantsConfig()
     views: ViewsConfig = ViewsConfig()
     captions: CaptionsConfig = CaptionsConfig()
     workers: WorkersConfig = WorkersConfig()
@@ -99,6 +102,7 @@ def walk_weeks(config: WeeksConfig, folder: DataFolder | None = None) -> list[We
     Raises:
         SourceError: There is no week to walk.
     """
+    config = replace(config, grants=config.grants.without_file())
     folder = folder or DataFolder(config.data_dir)
     offered = {week.week: week for week in _offered(config)}
     kept = [week for week in kept_weeks(folder) if not config.years or int(week[1:5]) in config.years]
@@ -129,7 +133,7 @@ def _offered(config: WeeksConfig) -> list[WeeklyArchive]:
 def _steps(config: WeeksConfig, folder: DataFolder, week: str, archive: WeeklyArchive | None) -> Iterator[Step]:
     steps = [
         Step("archives", keep_archive, {"archive": archive, "config": config.archives, "access": config.access}),
-        Step("grants", parse_archive, {"week": week}),
+        Step("grants", parse_archive, {"week": week, "config": config.grants}),
         Step("views", split_archive, {"week": week, "config": config.views}),
         Step("captions", caption_views, {"week": week, "config": config.captions}),
     ]

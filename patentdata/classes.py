@@ -8,6 +8,7 @@ are removed, so every function takes the text exactly as it is in the document.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 USPC_TITLES: dict[str, str] = {
@@ -103,8 +104,10 @@ _WRITTEN_OUT = re.compile(r"\s*([A-Z]{0,3})\s*(\d{1,3})\s*/\s*([A-Z]*\s*\d[\d.]*
 # Class and subclass have three columns each, padded with blanks on the left. The extension follows: digits after the
 # decimal point, or letters. A misplaced blank (" D5 57") is common among further classes.
 _FIXED_CLASS = re.compile(r"(?:D ?[1-9]\d?| D[1-9]| {0,2}[1-9]\d{0,2}|[A-Z]{3})$")
-_SUBCLASS = re.compile(r"(?:[A-Z]{0,2}[1-9]\d{0,2}|[1-9]\d{0,2}[A-Z]{0,2}|DIG)$")
+_SUBCLASS = re.compile(r"(?:[A-Z]{0,2}[1-9]\d{0,2}|[1-9]\d{0,2}[A-Z]{0,2}|DIG|FOR)$")
 _EXTENSION = re.compile(r"\d*[A-Z]{0,3}$")
+# A class of one digit may have a zero in place of its blank, and then a blank before its subclass as well: "D02 750".
+_ZERO_PADDED = re.compile(r"^\s*D0([1-9])(?: +(?=\d{3}$))?")
 # The field of search also holds international classes, in the same columns: "A43B 1314" is A43B 13/14.
 _INTERNATIONAL = re.compile(r"([A-H]\d\d[A-Z])\s*(\d{1,3}?)\s*(\d{2,5})$")
 
@@ -115,14 +118,14 @@ def canonical_uspc(printed: str | None) -> str | None:
 
     A range is written with both ends in full: "D14/485-D14/495" for "D14485-495".
 
-    >>> [canonical_uspc(text) for text in ("D 2840", "D28 40", "D26  2", "D14138AD", "428156")]
-    ['D2/840', 'D28/40', 'D26/2', 'D14/138AD', '428/156']
+    >>> [canonical_uspc(text) for text in ("D 2840", "D28 40", "D07511", "D14138AD", "455FOR 121")]
+    ['D2/840', 'D28/40', 'D7/511', 'D14/138AD', '455/FOR121']
     """
     if (common := _COMMON.match(printed or "")) and (
         (name := common[1].replace(" ", "")) in USPC_TITLES or name.isdigit()
     ):
         return f"{name}/{common[2].lstrip()}{'.' + common[3] if common[3] else ''}"
-    text = (printed or "").strip("\r\n\t").rstrip().upper()
+    text = _ZERO_PADDED.sub(r"D \1", (printed or "").strip("\r\n\t").rstrip().upper())
     if not text.strip():
         return None
     if "/" in text:
@@ -136,6 +139,17 @@ def canonical_uspc(printed: str | None) -> str | None:
     uspc_class, subclass = start.split("/")
     end = _complete_range_end(_from_fixed_width("  1" + last.rjust(3)), subclass)
     return f"{start}-{uspc_class}/{end}" if end else start
+
+
+def read_symbols(texts: Iterable[str | None], canonical: Callable[[str | None], str | None]) -> tuple[list[str], int]:
+    """The symbols in canonical form, and the number of those that are printed but cannot be read.
+
+    >>> read_symbols(["D 2840", " ", "2/84-0/1"], canonical_locarno)
+    ([], 2)
+    """
+    printed = [text for text in texts if text and text.strip()]
+    symbols = [symbol for symbol in map(canonical, printed) if symbol]
+    return symbols, len(printed) - len(symbols)
 
 
 def uspc_design_class(uspc: str | None) -> str | None:
@@ -186,7 +200,7 @@ def _split_columns(text: str) -> str | None:
 
 def _dotted(subclass: str, extension: str) -> str:
     """The extension with its decimal point: ".1", "AD", ".1R"."""
-    return f".{extension}" if extension[:1].isdigit() and subclass != "DIG" else extension
+    return f".{extension}" if extension[:1].isdigit() and subclass not in {"DIG", "FOR"} else extension
 
 
 def _complete_range_end(end: str | None, start: str) -> str | None:
@@ -238,3 +252,14 @@ def canonical_patent_number(printed: str | None) -> str | None:
         return text
     series = "D" if match[1] == "DES" else match[1] or ""
     return series + match[2].replace(",", "")
+
+
+def cited_patent_number(printed: str | None, kind: str | None) -> str | None:
+    """The canonical number of a cited US patent; kind "S" makes a bare number that of a design.
+
+    >>> cited_patent_number("0447022", "S"), cited_patent_number("4621424", "A"), cited_patent_number("2011/0232101", "S")
+    ('D447022', '4621424', '2011/0232101')
+    """
+    number = canonical_patent_number(printed)
+    is_of_design = number is not None and number.isdigit() and (kind or "").strip().upper() in {"S", "S1"}
+    return f"D{number}" if is_of_design else number

@@ -38,6 +38,13 @@ Prefect = Annotated[
     bool, typer.Option("--prefect", help="Run as a Prefect flow: same work, same bytes, and a record of the run.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(help="Patent to leave out, such as a withdrawn one: D907292 or USD0907292S1; repeatable."),
+]
+ExcludeFile = Annotated[
+    str | None, typer.Option(help="Text file of patent numbers to leave out; what follows a # is a comment.")
+]
 DatasetName = Annotated[str, typer.Option("--dataset", help="Name of the dataset under datasets/.")]
 RunName = Annotated[str, typer.Option("--run", help="Name of the run under runs/; default: the dataset's name.")]
 
@@ -77,6 +84,8 @@ class WalkOptions:
 
     data_dir: DataDir
     source: Source = None
+    exclude: Exclude = None
+    exclude_file: ExcludeFile = None
     workers: Workers = 0
     kind: Annotated[str, typer.Option("--runner", help="Where weeks run: processes, threads, or dask.")] = "processes"
     dask_address: Annotated[
@@ -103,6 +112,8 @@ class WalkOptions:
             weeks["source"] = self.source
         if years:
             weeks["years"] = parse_years(years)
+        if excluded := exclusions(self.exclude, self.exclude_file, weeks.get("grants", {})):
+            weeks["grants"] = excluded
         weeks["captions"] = captions.settings(weeks.get("captions", {}))
         workers = {"kind": self.kind, "num_workers": self.workers, "dask_address": self.dask_address}
         weeks["workers"] = weeks.get("workers", {}) | workers
@@ -110,6 +121,16 @@ class WalkOptions:
         if not training:
             values["training"] = None
         return values
+
+
+def exclusions(exclude: list[str] | None, exclude_file: str | None, from_file: dict[str, Any]) -> dict[str, Any]:
+    """Settings of grants: numbers of the command line join those of a settings file, a file replaces that file."""
+    settings = dict(from_file)
+    if exclude:
+        settings["exclude"] = [*settings.get("exclude", ()), *exclude]
+    if exclude_file is not None:
+        settings["exclude_file"] = exclude_file
+    return settings
 
 
 def run_flow(flow: Flow[..., Any], config: Any, prefect: bool) -> Any:

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import ConfigFile, DataDir, Json, Workers, Years, walk_stage
+from flows.commands.options import (
+    ConfigFile,
+    DataDir,
+    Exclude,
+    ExcludeFile,
+    Json,
+    Workers,
+    Years,
+    exclusions,
+    walk_stage,
+)
 from flows.commands.settings import build, read_toml
 from flows.terminal import bars, output, tables
 
@@ -21,6 +31,8 @@ def grants(
     data_dir: Annotated[
         str | None, typer.Option("--data-dir", "-d", help="Instead: every kept week of this data folder.")
     ] = None,
+    exclude: Exclude = None,
+    exclude_file: ExcludeFile = None,
     years: Years = "",
     workers: Workers = 0,
     as_json: Json = False,
@@ -29,13 +41,23 @@ def grants(
 
     Examples: `designclip grants ipg210105.xml --out grants.parquet`, `designclip grants -d data`
     """
+    settings = exclusions(exclude, exclude_file, {})
     if data_dir is not None:
-        return walk_stage("grants", data_dir, years, workers, as_json)
+        return walk_stage("grants", data_dir, years, workers, as_json, settings={"grants": settings})
     if not files or out is None:
         raise typer.BadParameter("name FILES and --out, or --data-dir")
+    from patentdata.errors import GrantParseError
+    from patentdata.grants.config import GrantsConfig
     from patentdata.grants.loose_files import write_grants
 
-    tables.show_reports([write_grants(files, out)], as_json)
+    report = write_grants(files, out, build(GrantsConfig, settings))
+    tables.show_reports([report], as_json)
+    tally = report.tally("documents")
+    if not tally.num_out:
+        first = next((f"; {drop.detail}" for drop in tally.drops if drop.detail), "")
+        raise GrantParseError(
+            f"no grant in {', '.join(file.name for file in files)}: {tally.dropped or 'empty'}{first}"
+        )
 
 
 @app.command()

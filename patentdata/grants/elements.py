@@ -91,6 +91,21 @@ def parse_count(printed_count: str | None, *, maximum: int = 1_000_000) -> int |
     return int(text) if int(text) <= maximum else None
 
 
+_LEAD_OF_CLAIM = re.compile(
+    r"\W*(?:(?:I|we|what is|the invention|it is|having (?:thus )?described)\b[^:]{0,80}?)?\bclaim(?:ed|s)?(?: is| as)?\s*[:;,.—–-]*\s*",
+    re.IGNORECASE,
+)
+
+
+def is_lead_of_claim(text: str) -> bool:
+    """Whether a text only leads to the claim that follows it: "We claim:", "What is claimed is:", "CLAIM".
+
+    >>> is_lead_of_claim("I claim:"), is_lead_of_claim("The ornamental design for a chair, as shown.")
+    (True, False)
+    """
+    return _LEAD_OF_CLAIM.fullmatch(text) is not None
+
+
 _MM_PER_UNIT = {"mm": 1.0, "": 1.0, "cm": 10.0, "in": 25.4}
 _LENGTH = re.compile(r"\s*([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(mm|cm|in|)\s*$")
 

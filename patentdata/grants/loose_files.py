@@ -7,9 +7,10 @@ file is read.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -18,6 +19,7 @@ from patentdata.archives.designs import ArchivesConfig
 from patentdata.archives.members import READ_ERRORS
 from patentdata.errors import ArchiveError, ConfigError
 from patentdata.grants import parsing
+from patentdata.grants.config import GrantsConfig
 from patentdata.grants.stage import GRANTS_VERSION
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
@@ -27,20 +29,34 @@ from patentdata.store.report import Report
 from patentdata.store.weeks import in_groups
 
 _ZIP_START = b"PK\x03\x04"
+_GZIP_START = b"\x1f\x8b"
 _USTAR_OFFSET = 257
+_OTHER_FORMATS = {
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ\0": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
+    b"Rar!": "a RAR archive",
+    b"%PDF": "a PDF",
+    b"II*\0": "a TIFF drawing",
+    b"MM\0*": "a TIFF drawing",
+    b"PAR1": "a Parquet table",
+}
+"""First bytes of files that hold no grants as they are → what they are."""
 
 
-def write_grants(files: Sequence[Path], out: Path) -> Report:
+def write_grants(files: Sequence[Path], out: Path, config: GrantsConfig = GrantsConfig()) -> Report:
     """Parse the grants of files, in the order given, into one Parquet file of `schemas.GRANTS`.
 
-    A file may be one document, a concatenated weekly file, a ZIP of either, a Red Book member, or a weekly archive; its
-    first bytes say which.
+    A file may be one document, a concatenated weekly file, a ZIP of either, a Red Book member, or a weekly archive, and
+    each of them may be compressed with gzip; its first bytes say which. The report of files without any grant has
+    `num_out` 0; the table is then empty.
 
     Returns:
         The report, with the tally "documents", and "members" for weekly archives.
 
     Raises:
-        ConfigError: A file does not exist.
+        ConfigError: A file does not exist, or the file of excluded numbers cannot be read.
         ArchiveError: An archive is cut short or damaged.
         OutputError: The Parquet file cannot be written.
     """
@@ -50,23 +66,52 @@ def write_grants(files: Sequence[Path], out: Path) -> Report:
     folder = DataFolder(out.resolve().parent)
     inputs = {f"{i} {path.name}": sha256_of(folder.fs, str(path.resolve())) for i, path in enumerate(files)}
     report = Report("grants", out.name)
-    provenance = Provenance(stage="grants", version=GRANTS_VERSION, inputs=inputs)
-    rows = (row for path in files for row in _grants_of(path, report))
+    excluded = config.excluded
+    settings = {"exclude": sorted(excluded)} if excluded else {}
+    provenance = Provenance(stage="grants", version=GRANTS_VERSION, config=settings, inputs=inputs)
+    report.tally("documents")  # so that it is in the report of files without documents
+    rows = _without(excluded, (row for path in files for row in _grants_of_path(path, report)), report)
     write_table(folder, folder.path(out.name), schemas.GRANTS, in_groups(rows), provenance, report)
     return report
 
 
-def _grants_of(path: Path, report: Report) -> Iterator[dict[str, Any]]:
-    """Rows of one file of any kind."""
-    with path.open("rb") as file:
-        head = file.read(_USTAR_OFFSET + 5)
-        file.seek(0)
-        if head.startswith(_ZIP_START) and _holds_documents(file, path.name):
-            yield from _grants_of_zip(file, path.name, report)
-        elif head.startswith(_ZIP_START) or head[_USTAR_OFFSET:] == b"ustar":
-            yield from _grants_of_archive(file, path.name, report)
+def _without(excluded: Container[str], rows: Iterable[dict[str, Any]], report: Report) -> Iterator[dict[str, Any]]:
+    """The rows of patents that are not excluded; the others are counted as dropped."""
+    tally = report.tally("documents")
+    for row in rows:
+        if row["patent_number"] in excluded:
+            tally.num_out -= 1
+            tally.drop("excluded", row["patent_number"])
         else:
-            yield from parsing.read_grants(file, name=path.name, report=report)
+            yield row
+
+
+def _grants_of_path(path: Path, report: Report) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as file:
+        if file.read(len(_GZIP_START)) == _GZIP_START:
+            file.seek(0)
+            with _unpacking(path.name), gzip.open(file) as unpacked:
+                yield from _grants_of(cast(BinaryIO, unpacked), path.name.removesuffix(".gz"), report)
+        else:
+            yield from _grants_of(file, path.name, report)
+
+
+def _grants_of(file: BinaryIO, name: str, report: Report) -> Iterator[dict[str, Any]]:
+    """Rows of one file of any kind."""
+    file.seek(0)
+    head = file.read(_USTAR_OFFSET + 5)
+    file.seek(0)
+    other = next((kind for start, kind in _OTHER_FORMATS.items() if head.startswith(start)), None)
+    if other is not None:
+        tally = report.tally("documents")
+        tally.num_in += 1
+        tally.drop("other_format", name, f"{name} is {other}; unpack it, or name the XML of its grants")
+    elif head.startswith(_ZIP_START) and _holds_documents(file, name):
+        yield from _grants_of_zip(file, name, report)
+    elif head.startswith(_ZIP_START) or head[_USTAR_OFFSET:] == b"ustar":
+        yield from _grants_of_archive(file, name, report)
+    else:
+        yield from parsing.read_grants(file, name=name, report=report)
 
 
 def _holds_documents(file: BinaryIO, name: str) -> bool:

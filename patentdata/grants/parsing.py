@@ -13,7 +13,9 @@ without, and how a document that does not become a row is counted.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -33,10 +35,11 @@ from patentdata.store.report import Report
 from patentdata.store.schemas import GRANTS
 
 _KEYS = GRANTS.names
+_LOG = logging.getLogger(__name__)
 _DESIGN_NUMBER = re.compile(r"D[1-9]\d*$")
 
 
-def parse_grant(xml: bytes, *, source_archive: str, source_member: str) -> dict[str, Any]:
+def parse_grant(xml: bytes, *, source_archive: str, source_member: str, report: Report | None = None) -> dict[str, Any]:
     """One row of `schemas.GRANTS` from one design document, v2.5 or v4.0–v4.7.
 
     Patent number, grant date and title are required; any other field that is missing or unreadable is null or empty.
@@ -45,6 +48,7 @@ def parse_grant(xml: bytes, *, source_archive: str, source_member: str) -> dict[
         xml: The document's bytes as published.
         source_archive: Archive or file that the document is from, such as "I20210105".
         source_member: Where it is in there: the name of a member, or "byte 12345".
+        report: Counts what had to be repaired ("repaired_ampersand") and what could not be read ("unreadable_class").
 
     Raises:
         NotADesignError: The document is a grant of another kind, or not a grant.
@@ -52,7 +56,7 @@ def parse_grant(xml: bytes, *, source_archive: str, source_member: str) -> dict[
             with "ARCHIVE!MEMBER:" and `reason` is the word by which the document is counted.
     """
     source = f"{source_archive}!{source_member}"
-    root = parse_document(xml, source=source)
+    root, repairs = parse_document(xml, source=source)
     standard = {"us-patent-grant": st36, "PATDOC": st32}.get(root.tag)
     if standard is None:
         kind = "sequence_cwu" if root.tag == "sequence-cwu" else "other_root"
@@ -71,6 +75,11 @@ def parse_grant(xml: bytes, *, source_archive: str, source_member: str) -> dict[
     fields["figures"], fields["other_paragraphs"] = describe_figures(
         paragraphs, title=fields["title"], num_figures=fields["num_figures"]
     )
+    if repairs:
+        _LOG.info("%s: read after repairs: %s", source, ", ".join(f"{num} {what}" for what, num in repairs.items()))
+    for what, num in (repairs + Counter({"unreadable_class": fields.pop("num_unreadable_classes")})).items():
+        if report is not None:
+            report.count(what, num)
     fields["source_archive"] = source_archive
     fields["source_member"] = source_member
     fields["xml_sha256"] = hashlib.sha256(xml).hexdigest()
@@ -95,7 +104,7 @@ def read_grants(
         tally.num_in += 1
         member = f"byte {offset}"
         try:
-            row = _parse_bounded(data, name, member, max_document_bytes)
+            row = _parse_bounded(data, name, member, max_document_bytes, report)
         except DocumentError as error:
             number = printed_number(data)
             tally.drop(error.reason, f"{number} ({member})" if number else member, str(error))
@@ -104,14 +113,14 @@ def read_grants(
             yield row
 
 
-def _parse_bounded(data: bytes, name: str, member: str, max_bytes: int) -> dict[str, Any]:
+def _parse_bounded(data: bytes, name: str, member: str, max_bytes: int, report: Report) -> dict[str, Any]:
     """`parse_grant`, but a document that is too large or clearly not a design is refused before it is parsed."""
     kind = document_kind(data)
     if kind not in {"design", "unknown", "other_root"}:
         raise NotADesignError(kind, f"{name}!{member}: a document of kind {kind} is no design")
     if len(data) > max_bytes:
         raise DocumentError("too_large", f"{name}!{member}: the document is larger than {max_bytes} bytes")
-    return parse_grant(data, source_archive=name, source_member=member)
+    return parse_grant(data, source_archive=name, source_member=member, report=report)
 
 
 _PRINTED_NUMBER = re.compile(

@@ -10,7 +10,14 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from patentdata.classes import canonical_locarno, canonical_patent_number, canonical_uspc, uspc_design_class
+from patentdata.classes import (
+    canonical_locarno,
+    canonical_patent_number,
+    canonical_uspc,
+    cited_patent_number,
+    read_symbols,
+    uspc_design_class,
+)
 from patentdata.grants.elements import (
     Element,
     children,
@@ -50,8 +57,8 @@ _RELATIONS = {
 def read_fields(root: Element) -> dict[str, Any]:
     """Every field of `schemas.GRANTS` that the document itself holds, by its name there.
 
-    In addition `application_type`, which v2.5 does not have, and `paragraphs`, those of the description of drawings.
-    A missing field is None or empty.
+    In addition `application_type`, which v2.5 does not have, `paragraphs`, those of the description of drawings, and
+    `num_unreadable_classes`. A missing field is None or empty.
     """
     top = children(root)
     groups = top.get("SDOBI")
@@ -60,7 +67,11 @@ def read_fields(root: Element) -> dict[str, Any]:
     locarno = children(bib.get("B510"))
     national = children(bib.get("B520"))
     counts = children(bib.get("B590"))
-    uspc = canonical_uspc(_printed_code(national.get("B521")))
+    uspc_main, num_no_uspc = read_symbols([_printed_code(national.get("B521"))], canonical_uspc)
+    uspc = uspc_main[0] if uspc_main else None
+    uspc_further, num_no_further = read_symbols(map(_printed_code, each(bib.get("B520"), "B522")), canonical_uspc)
+    searched = map(_printed_code, each(bib.get("B580"), "B582", "B583US"))
+    field_of_search, num_no_field = read_symbols(searched, canonical_uspc)
     return {
         "application_type": None,
         "patent_number": canonical_patent_number(text.get("B110")),
@@ -76,10 +87,9 @@ def read_fields(root: Element) -> dict[str, Any]:
         "locarno_further": _present(canonical_locarno(text_of(code)) for code in each(bib.get("B510"), "B512")),
         "uspc": uspc,
         "uspc_class": uspc_design_class(uspc),
-        "uspc_further": _present(canonical_uspc(_printed_code(code)) for code in each(bib.get("B520"), "B522")),
-        "field_of_search": _present(
-            canonical_uspc(_printed_code(code)) for code in each(bib.get("B580"), "B582", "B583US")
-        ),
+        "uspc_further": uspc_further,
+        "field_of_search": field_of_search,
+        "num_unreadable_classes": num_no_uspc + num_no_further + num_no_field,
         "claim": _claim(top.get("SDOCL")),
         "num_sheets": parse_count(text_of(counts.get("B595"))),
         "num_figures": parse_count(text_of(counts.get("B596"))),
@@ -165,8 +175,8 @@ def _citation(citation: Element) -> dict[str, str | None]:
             document = {tag: text_of(element) for tag, element in children(pieces.get("DOC")).items()}
             row["country"] = document.get("CTRY") or "US"
             number = document.get("DNUM")
-            row["number"] = canonical_patent_number(number) if row["country"] == "US" else number
             row["kind"], row["date"] = document.get("KIND"), document.get("DATE")
+            row["number"] = cited_patent_number(number, row["kind"]) if row["country"] == "US" else number
             row["name"] = _name(_texts_of_party(pieces["PARTY-US"])) if "PARTY-US" in pieces else None
             row["uspc"] = canonical_uspc(_printed_code(pieces.get("PNC")))
     return row

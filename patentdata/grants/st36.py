@@ -11,11 +11,19 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
-from patentdata.classes import canonical_locarno, canonical_patent_number, canonical_uspc, uspc_design_class
+from patentdata.classes import (
+    canonical_locarno,
+    canonical_patent_number,
+    canonical_uspc,
+    cited_patent_number,
+    read_symbols,
+    uspc_design_class,
+)
 from patentdata.grants.elements import (
     Element,
     children,
     each,
+    is_lead_of_claim,
     parse_count,
     parse_date,
     parse_length_mm,
@@ -50,16 +58,17 @@ _BLANK_CITATION: dict[str, str | None] = dict.fromkeys([field.name for field in 
 def read_fields(root: Element) -> dict[str, Any]:
     """Every field of `schemas.GRANTS` that the document itself holds, by its name there.
 
-    In addition `application_type` ("design") and `paragraphs`, those of the description of drawings. A missing field is
-    None or empty.
+    In addition `application_type` ("design"), `paragraphs`, those of the description of drawings, and
+    `num_unreadable_classes`. A missing field is None or empty.
     """
     top = children(root)
     bib = children(top.get("us-bibliographic-data-grant"))
     publication = texts_by_tag(bib.get("publication-reference"))
     application = texts_by_tag(bib.get("application-reference"))
     reference = bib.get("application-reference")
-    locarno, locarno_further = _classes(bib.get("classification-locarno"), canonical_locarno)
-    uspc, uspc_further = _classes(bib.get("classification-national"), canonical_uspc)
+    locarno, locarno_further, num_no_locarno = _classes(bib.get("classification-locarno"), canonical_locarno)
+    uspc, uspc_further, num_no_uspc = _classes(bib.get("classification-national"), canonical_uspc)
+    field_of_search, num_no_field = _field_of_search(bib)
     counts = texts_by_tag(bib.get("figures"))
     return {
         "application_type": reference.get("appl-type") if reference is not None else None,
@@ -77,7 +86,8 @@ def read_fields(root: Element) -> dict[str, Any]:
         "uspc": uspc,
         "uspc_class": uspc_design_class(uspc),
         "uspc_further": uspc_further,
-        "field_of_search": _field_of_search(bib),
+        "field_of_search": field_of_search,
+        "num_unreadable_classes": num_no_locarno + num_no_uspc + num_no_field,
         "claim": _claim(top.get("claims")),
         "num_sheets": parse_count(counts.get("number-of-drawing-sheets")),
         "num_figures": parse_count(counts.get("number-of-figures")),
@@ -92,26 +102,33 @@ def read_fields(root: Element) -> dict[str, Any]:
     }
 
 
-def _classes(element: Element | None, canonical: Callable[[str | None], str | None]) -> tuple[str | None, list[str]]:
-    """The main class and the further classes, in canonical form."""
-    main = next((canonical(printed(child)) for child in each(element, "main-classification")), None)
-    further = (canonical(printed(child)) for child in each(element, "further-classification"))
-    return main, [symbol for symbol in further if symbol]
+def _classes(
+    element: Element | None, canonical: Callable[[str | None], str | None]
+) -> tuple[str | None, list[str], int]:
+    """The main class and the further classes, in canonical form, and the number of classes that cannot be read."""
+    main, num_no_main = read_symbols([printed(next(each(element, "main-classification"), None))], canonical)
+    further, num_no_further = read_symbols(map(printed, each(element, "further-classification")), canonical)
+    return (main[0] if main else None), further, num_no_main + num_no_further
 
 
-def _field_of_search(bib: dict[str, Element]) -> list[str]:
+def _field_of_search(bib: dict[str, Element]) -> tuple[list[str], int]:
+    """The symbols of the field of search, and the number of those that cannot be read."""
     field = bib.get("us-field-of-classification-search", bib.get("field-of-search"))
-    symbols = (
-        canonical_uspc(printed(part))
+    texts = (
+        printed(part)
         for national in each(field, "classification-national")
         for part in national.iterchildren("main-classification", "further-classification")
     )
-    return [symbol for symbol in symbols if symbol]
+    return read_symbols(texts, canonical_uspc)
 
 
 def _claim(claims: Element | None) -> str | None:
-    claim = next(each(claims, "claim"), None)
-    return text_of(children(claim).get("claim-text", claim))
+    """The claim, without its lead ("We claim:") if that has a <claim-text> or a <claim> of its own."""
+    for claim in each(claims, "claim"):
+        texts = [text_of(part) for part in each(claim, "claim-text")] or [text_of(claim)]
+        if found := [text for text in texts if text and not is_lead_of_claim(text)]:
+            return " ".join(found)
+    return None
 
 
 def _paragraphs(description: Element | None) -> list[str]:
@@ -202,7 +219,7 @@ def _make_canonical(citation: dict[str, str | None]) -> None:
     if citation["text"] is not None:
         citation.update(dict.fromkeys(("country", "number", "kind", "date", "name")))
     elif country is None or country == "US":
-        citation["number"] = canonical_patent_number(citation["number"])
+        citation["number"] = cited_patent_number(citation["number"], citation["kind"])
     for key in ("kind", "date", "name"):
         if text := citation[key]:
             citation[key] = text.strip() or None

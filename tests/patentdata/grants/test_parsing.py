@@ -128,10 +128,12 @@ def test_a_weekly_file_gives_every_design_and_counts_the_other_documents():
     untitled = grant_xml(number="D0900002", title="")
     unknown = grant_xml(number="D0900003", claim="&nosuch;")
     rows, report = read(utility + sequence + grant_xml() + untitled + unknown + patdoc_xml())
-    assert [row["patent_number"] for row in rows] == ["D900001", "D456589"]
+    assert [row["patent_number"] for row in rows] == ["D900001", "D900003", "D456589"]
+    assert rows[1]["claim"] == "&nosuch;"
+    assert report.counts == {"unknown_entity": 1}
     tally = report.tally("documents")
-    assert (tally.num_in, tally.num_out) == (6, 2)
-    assert tally.dropped == {"no_title": 1, "sequence_cwu": 1, "undeclared_entity": 1, "utility": 1}
+    assert (tally.num_in, tally.num_out) == (6, 3)
+    assert tally.dropped == {"no_title": 1, "sequence_cwu": 1, "utility": 1}
     offset = len(utility + sequence + grant_xml())
     assert [drop.subject for drop in tally.drops][2] == f"D900002 (byte {offset})"
 
