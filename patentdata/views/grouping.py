@@ -32,6 +32,7 @@ _SPECK = 6  # largest side of ink that is a speck if it is alone, cells
 _NEVER_CUT = 3.0  # cells; gaps up to this width are never cut
 _MAX_CLUSTERS = 12  # all ways to cut between them are tried, so their number has to be bounded
 _MIN_CLUSTER = 0.05  # share of the sheet's longer side; smaller clusters join their nearest neighbour
+_LINE = 3  # largest width of a straight line, cells
 _OVERLAP_COST = 0.3  # for a figure wholly inside the box of another, as a share of the sheet's longer side
 _APART = 0.02  # least gap between separate parts, as a share of the sheet's longer side
 _PART = 0.06  # least side of a part that counts, as a share of the sheet's longer side
@@ -198,6 +199,12 @@ def group_ink(
     label_boxes = np.asarray(labels, np.float64) / CELL
     partition = _cheapest_partition(atoms, label_boxes)
     flags: tuple[str, ...] = ()
+    # A label that a leader marks as a call-out explains a missing figure better than narrow gaps and cuts do.
+    if len(partition.parts) < len(labels) and suspects:
+        call_out = _call_out(atoms, label_boxes, partition.cost, suspects)
+        if call_out is not None:
+            groups = [_group(page, atoms, members, label, flags) for label, members in partition.parts]
+            return Grouping(groups=groups, call_out=call_out)
     # As long as a label has no figure: allow small clusters, then narrow gaps, then cut through the ink itself.
     if len(partition.parts) < len(labels):
         partition = _cheapest_partition(atoms, label_boxes, min_cluster=0.0)
@@ -328,6 +335,7 @@ def _clusters(atoms: Atoms, never_cut: float, min_cluster: float) -> tuple[np.nd
             sets.join(a, b)
         else:
             waiting.append((a, b, gap))
+    _join_lines_within(sets, len(atoms.boxes))
     roots = {sets.root(i) for i in range(len(atoms.boxes))}
     while len(roots) > _MAX_CLUSTERS and waiting:
         a, b, _ = waiting.pop(0)
@@ -342,6 +350,19 @@ def _clusters(atoms: Atoms, never_cut: float, min_cluster: float) -> tuple[np.nd
         if a != b:
             links.append((int(clusters[a]), int(clusters[b]), gap))
     return clusters, _tree(links)
+
+
+def _join_lines_within(sets: _DisjointSets, num_atoms: int) -> None:
+    """Join every set that is a straight line within the box of another set to that set: a line there is no figure."""
+    roots = np.array(sorted({sets.root(i) for i in range(num_atoms)}))
+    boxes = sets.boxes[roots]
+    sides = boxes[:, 2:] - boxes[:, :2]
+    for line in np.flatnonzero(sides.min(axis=1) <= _LINE):
+        around = (boxes[:, :2] <= boxes[line, :2]).all(axis=1) & (boxes[:, 2:] >= boxes[line, 2:]).all(axis=1)
+        around &= sides.min(axis=1) > _LINE
+        if around.any():
+            smallest = np.where(around, sides.prod(axis=1), np.iinfo(np.int64).max).argmin()
+            sets.join(sets.root(int(roots[smallest])), sets.root(int(roots[line])))
 
 
 def _tree(links: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:

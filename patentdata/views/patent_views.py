@@ -244,7 +244,7 @@ class _PatentSplitter:
             return []
         tally.num_out += 1
         copied = [rows[index]["view_id"] for index in copied_figures(page, silhouettes)]
-        flags = () if copied else ("copies_no_figure",)
+        flags: tuple[str, ...] = () if copied else ("copies_no_figure",)
         whole = SplitFigure(label=None, label_box=None, box=groups[0].box, score=1.0 if copied else 0.5, flags=flags)
         flags += ("inverted_sheet",) if is_turned_over else ()
         row = self._row(

@@ -86,7 +86,8 @@ def _seek_page(image: TiffImagePlugin.TiffImageFile, name: str) -> None:
     Raises:
         SheetError: There are several such directories.
     """
-    sizes, is_reduced = [], []
+    sizes: list[tuple[int, int]] = []
+    is_reduced: list[bool] = []
     try:
         while len(sizes) < _MAX_DIRECTORIES:
             image.seek(len(sizes))
@@ -140,7 +141,12 @@ def _contrast(levels: np.ndarray) -> np.ndarray:
         counts = np.bincount(channel.ravel(), minlength=256)
         counts[:128] *= not counts[128:].any()
         papers.append(int(counts.argmax()))
-    return np.max([cv2.absdiff(channel, float(paper)) for channel, paper in zip(channels, papers, strict=True)], axis=0)
+    differences = [
+        np.abs(channel.astype(np.int16) - paper).astype(np.uint8)
+        for channel, paper in zip(channels, papers, strict=True)
+    ]
+    contrast: np.ndarray = np.max(differences, axis=0)
+    return contrast
 
 
 def _ink_contrast(contrast: np.ndarray) -> int:

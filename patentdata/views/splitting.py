@@ -16,6 +16,7 @@ import numpy as np
 from patentdata.views.grouping import CELL, Box, Group, group_ink
 from patentdata.views.ink import SCALE, Ink, find_ink, with_joined_pieces
 from patentdata.views.labels.labels import Label, LabelSearch, find_labels, normalised
+from patentdata.views.labels.leaders import has_leader
 from patentdata.views.sheets import MAX_PIXELS, PAPER, is_inverted, turn, turn_box
 
 _MIN_CONFIDENCE = 0.6  # a label is flagged if the least certain character of its number has less
@@ -33,7 +34,6 @@ _TRUST = {  # flag → factor of the score
 }
 _JOINED_READINGS = 12  # lines read again, with their pieces joined, if no label was found
 _MORE_STRANGERS = 8  # lines read in search of another label if a figure is in separate parts
-_MIN_LEADER = 0.002  # a label with at least this share of other ink around it may be a call-out with its leader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +177,7 @@ def _split_by(
     suspects = [
         index
         for index, label in enumerate(labels)
-        if label.foreign > _MIN_LEADER or (known and normalised(label.number) not in known)
+        if has_leader(ink, label.box, label.members, label.height) or (known and normalised(label.number) not in known)
     ]
     grouping = group_ink(upright, upright_boxes, turn(half, rotation_cw), suspects)
     groups = [grouping.groups[index] for index in reading_order([group.box for group in grouping.groups])]

@@ -8,14 +8,14 @@ resemble it. A reading that is doubtful is repeated with more care.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from patentdata.views.ink import SCALE, Ink
-from patentdata.views.labels.lettering import Line, find_lines, shortened
+from patentdata.views.labels.lettering import Line, find_lines, line_of, number_after, shortened
 from patentdata.views.labels.recogniser import Reading, read_line
 from patentdata.views.sheets import PAPER
 
@@ -25,7 +25,7 @@ _LIKE_FIG = ("PIG", "EIG", "JIG", "TIG", "IG")
 _LIKE_DIGIT = str.maketrans("OoIlL|!QDSZB", "001111100528")
 _LABEL = re.compile(
     r"^[^A-Za-z0-9]*(?P<word>[A-Za-z1|!/\\][A-Za-z1|!/\\60]{1,7}?)s?[^A-Za-z0-9]*"
-    r"(?P<number>[0-9OoIlS|][0-9OoIlSZB|]{0,2})(?P<suffix>-?[A-Za-z]?(?:\([A-Za-z0-9]{1,2}\))?['’′\"]{0,3})[^A-Za-z0-9]*$"
+    r"(?P<number>[0-9OoIlS|][0-9OoIlSZB|]{0,2}(?:[.–—-][0-9]{1,2})?)(?P<suffix>-?[A-Za-z]?(?:\([A-Za-z0-9]{1,2}\))?['’′\"]{0,3})[^A-Za-z0-9]*$"
 )
 _LIKELY = 0.8  # lines up to this unlikeliness are always read: 19 of 20 labels, and one other line in six sheets
 _UNLIKELY = 2.5  # lines beyond this are not read once a label is found
@@ -37,9 +37,14 @@ _NARROW = 2.2  # width divided by height; narrower pictures are read with care a
 _MIN_UNUSUAL_CONFIDENCE = 0.6  # of a label that is upside down or turned the unusual way
 _MIN_WORD, _MIN_WORD_CONFIDENCE = 3, 0.7  # letters and confidence of text that shows the orientation of a sheet
 _SOME_TEXT = 8  # letters of such text without which the orientation is unknown
-_LABEL_WITHIN = re.compile(r"F\s?[I1l|]\s?G(?:URE)?[\s.,-]*[0-9]{1,3}", re.IGNORECASE)
+_LABEL_WITHIN = re.compile(r"F\s?[I1l|]\s?G(?:URE)?[\s.,-]*[0-9]{1,3}(?:[.-][0-9]{1,2})?", re.IGNORECASE)
 _MAX_STRAY = 3  # characters before or after a label that were read from the drawing
 _WORD_ALONE = re.compile(r"^[^A-Za-z0-9]*(?P<word>[A-Za-z1|!/\\]{3,7})[^A-Za-z0-9]*$")
+_NUMBER_ALONE = re.compile(
+    r"^[^A-Za-z0-9]*(?P<number>[0-9OoIlS|][0-9OoIlSZB|]{0,2}(?:[.-][0-9]{1,2})?)(?P<suffix>[A-Za-z]?)[^A-Za-z0-9]*$"
+)
+_MIN_NUMBER_CONFIDENCE = 0.5  # of a number that is read without its word
+_MIN_ALIKE = 0.6  # ratio of heights of two labels in the same lettering
 _HAGUE = re.compile(r"^[^A-Za-z0-9]*(?P<number>[0-9]{1,2}\.[0-9]{1,2})\.?$")
 
 
@@ -48,13 +53,14 @@ class Label:
     """A figure label on a sheet.
 
     Attributes:
-        number: "3", "2A", "1(a)", or "1.1" of a Hague design; None for the word "FIGURE" alone.
+        number: "3", "2A", "1(a)", "1-2", or "1.1" of a Hague design; None for the word "FIGURE" alone.
         box: x0, y0, x1, y1 in half-resolution pixels of the sheet as published.
         members: Indices of the components of the sheet's `Ink` that are its letters.
         rotation_cw: Degrees clockwise that turn the lettering upright.
         confidence: Confidence of the least certain character, 0 to 1.
         foreign: Share of the margin around it that is other ink, 0 to 1.
         text: The text as read.
+        is_bare: Whether it is a number such as "1.1" without the word FIG.
     """
 
     number: str | None
@@ -64,6 +70,7 @@ class Label:
     confidence: float
     foreign: float
     text: str
+    is_bare: bool = False
 
     @property
     def height(self) -> int:
@@ -72,15 +79,15 @@ class Label:
 
 
 def normalised(label: str | None) -> str | None:
-    """A label in the form in which labels are compared: only capitals, digits and points.
+    """A label in the form in which labels are compared: only capitals, digits, points and hyphens between digits.
 
-    >>> normalised("Fig. 2a"), normalised("1(a)"), normalised("FIGURE")
-    ('2A', '1A', None)
+    >>> normalised("Fig. 2a"), normalised("1(a)"), normalised("1-2"), normalised("FIGURE")
+    ('2A', '1A', '1-2', None)
     """
     if label is None:
         return None
     bare = re.sub(r"^\W*(FIGURES?|FIGS?)(?![A-Z])", "", label.upper())
-    return re.sub(r"[^0-9A-Z.]", "", bare).strip(".") or None
+    return re.sub(r"(?<![0-9])-|-(?![0-9])|[^0-9A-Z.-]", "", bare).strip(".") or None
 
 
 class ParsedLabel(NamedTuple):
@@ -103,7 +110,7 @@ def parse_label(text: str) -> ParsedLabel | None:
         return ParsedLabel(match["number"], "hague", *match.span("number"))
     if (match := _LABEL.match(bare)) and _is_figure_word(match["word"]):
         suffix = match["suffix"].replace("’", "'").replace("′", "'").lstrip("-")
-        number = match["number"].translate(_LIKE_DIGIT) + suffix
+        number = re.sub("[–—]", "-", match["number"].translate(_LIKE_DIGIT)) + suffix
         return ParsedLabel(number, "figure", match.start("number"), match.end("suffix"))
     if (match := _WORD_ALONE.match(bare)) and _is_figure_word(match["word"], is_exact=True):
         return ParsedLabel(None, "word", 0, len(bare))
@@ -199,7 +206,7 @@ def find_labels(page: np.ndarray, ink: Ink, search: LabelSearch = LabelSearch())
             if label is not None and label.number is not None and label.confidence > _MIN_UNUSUAL_CONFIDENCE:
                 found.append(label)
     # The labels tell the orientation; failing that, the direction with more text does.
-    labels = _prevailing(found or words)
+    labels = _prevailing(found + [_with_number(page, ink, word) for word in words])
     if labels:
         return labels, labels[0].rotation_cw
     if max(text_lengths.values()) < _SOME_TEXT or text_lengths[0] == text_lengths[90]:
@@ -288,6 +295,7 @@ def _as_label(reading: Reading, line: Line, rotation_cw: int) -> Label | None:
         confidence=confidence,
         foreign=line.foreign,
         text=reading.text,
+        is_bare=parsed.kind == "hague",
     )
 
 
@@ -329,11 +337,43 @@ def _picture(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int) -> np.nda
     return np.ascontiguousarray(np.rot90(picture, -(rotation_cw // 90)))
 
 
+def _with_number(page: np.ndarray, ink: Ink, word: Label) -> Label:
+    """The word FIGURE together with the number next to it, however small; the word alone if there is none.
+
+    In slanted and flourished scripts the word may be several times as high as its number, so that the two do not form a
+    line of lettering.
+    """
+    members = number_after(ink, word.box, word.rotation_cw)
+    if members is None:
+        return word
+    line = line_of(ink, members, is_turned=word.rotation_cw in (90, 270))
+    reading = read_line(_framed(_picture(page, ink, line, word.rotation_cw)))
+    match = _NUMBER_ALONE.match(re.sub(r"\s+", "", reading.text))
+    if match is None or min(reading.confidences) < _MIN_NUMBER_CONFIDENCE:
+        return word
+    x0, y0, x1, y1 = word.box
+    return replace(
+        word,
+        number=match["number"].translate(_LIKE_DIGIT) + match["suffix"],
+        box=(min(x0, line.box[0]), min(y0, line.box[1]), max(x1, line.box[2]), max(y1, line.box[3])),
+        members=np.union1d(word.members, members),
+        confidence=min(reading.confidences),
+        text=f"{word.text} {reading.text}",
+    )
+
+
+def _framed(picture: np.ndarray) -> np.ndarray:
+    """A picture with paper on both sides, as the recogniser expects around a single digit."""
+    side = picture.shape[0] // 2
+    return cv2.copyMakeBorder(picture, 0, 0, side, side, cv2.BORDER_CONSTANT, value=PAPER)
+
+
 def _prevailing(labels: list[Label]) -> list[Label]:
     """The labels that read in the prevailing direction, one for each number.
 
-    Numbers after FIG. take precedence over bare Hague numbers, and numbers over the word FIGURE alone. Of several
-    labels with one number, the one with less other ink around it is kept, then the taller, then the more certain one.
+    Numbers after FIG. take precedence over bare Hague numbers. Each word FIGURE whose number was not read is a label,
+    so that two figures whose numbers are illegible do not become one. Of several labels with one number, the one with
+    less other ink around it is kept, then the taller, then the more certain one.
     """
     if not labels:
         return []
@@ -342,11 +382,21 @@ def _prevailing(labels: list[Label]) -> list[Label]:
         weights[label.rotation_cw] = weights.get(label.rotation_cw, 0.0) + label.confidence
     rotation_cw = max(weights, key=lambda rotation: weights[rotation])
     same = [label for label in labels if label.rotation_cw == rotation_cw]
-    if any(label.number is not None and "." not in label.number for label in same):
-        same = [label for label in same if label.number is None or "." not in label.number]
-    if any(label.number is not None for label in same):
-        same = [label for label in same if label.number is not None]
-    best: dict[str | None, Label] = {}
+    if any(label.number is not None and not label.is_bare for label in same):
+        same = [label for label in same if not label.is_bare]
+    best: dict[str, Label] = {}
     for label in sorted(same, key=lambda label: (label.foreign > 0.03, -label.height, -label.confidence)):
-        best.setdefault(normalised(label.number), label)
-    return list(best.values())
+        if (number := normalised(label.number)) is not None:
+            best.setdefault(number, label)
+    return list(best.values()) + _without_number(same, list(best.values()))
+
+
+def _without_number(labels: list[Label], numbered: list[Label]) -> list[Label]:
+    """Those of `labels` that are the word FIGURE alone, in the lettering of the numbered ones if there are any."""
+    kept: list[Label] = []
+    for label in labels:
+        if label.number is not None or any(_overlaps(label.box, other.box) for other in numbered + kept):
+            continue
+        if all(_MIN_ALIKE < label.height / other.height < 1 / _MIN_ALIKE for other in numbered):
+            kept.append(label)
+    return kept

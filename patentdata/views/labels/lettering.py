@@ -18,6 +18,8 @@ _MAX_LETTERS = 3000  # of more components only the largest are kept: most are ha
 _LETTER_GAP = 1.0  # widest gap to the next letter of a word, in letter heights
 _WORD_GAP = 3.6  # widest gap from "FIG." to its number, in letter heights
 _MAX_NUMBER_WIDTH = 2.3  # of a number such as "12A", in letter heights; wider words are labels by themselves
+_MIN_NUMBER_HEIGHT, _MAX_NUMBER_HEIGHT = 0.2, 1.3  # of a number after a word in script, as a share of the word's height
+_MAX_DIGITS = 5  # components of such a number
 _MIN_ASPECT, _MAX_ASPECT = 1.2, 9.0  # width divided by height of a label, from "1.1" to "FIGURE 12A"
 
 
@@ -64,7 +66,7 @@ def find_lines(ink: Ink, *, is_turned: bool) -> list[Line]:
     aspects = (outlines[:, 2] - outlines[:, 0]) / (outlines[:, 3] - outlines[:, 1])
     fits = (aspects >= _MIN_ASPECT) & (aspects <= _MAX_ASPECT)
     fits &= (aspects >= 2) | (np.array([len(members) for members in lines]) > 1)
-    return [_line(ink, lines[index], is_turned) for index in np.flatnonzero(fits)]
+    return [line_of(ink, lines[index], is_turned) for index in np.flatnonzero(fits)]
 
 
 def shortened(ink: Ink, line: Line, low: float, high: float) -> Line | None:
@@ -76,10 +78,57 @@ def shortened(ink: Ink, line: Line, low: float, high: float) -> Line | None:
     middle = (boxes[:, [0, 1]] + boxes[:, [2, 3]]) / 2
     share = (line.box[3] - middle[:, 1] if line.is_turned else middle[:, 0] - line.box[0]) / line.width
     members = line.members[(share > low) & (share < high)]
-    return _line(ink, members, line.is_turned) if 0 < len(members) < len(line.members) else None
+    return line_of(ink, members, line.is_turned) if 0 < len(members) < len(line.members) else None
 
 
-def _line(ink: Ink, members: np.ndarray, is_turned: bool) -> Line:
+def number_after(ink: Ink, word: tuple[int, int, int, int], rotation_cw: int) -> np.ndarray | None:
+    """The components of the number that follows a word, at any height from a fifth of the word's up.
+
+    Args:
+        ink: Components of the sheet.
+        word: Box of the word in half-resolution pixels.
+        rotation_cw: Degrees clockwise that turn the word upright.
+
+    Returns:
+        Their indices in reading order, or None if no ink of that size follows.
+    """
+    boxes = _upright(np.vstack([ink.boxes, word]), rotation_cw)
+    boxes, (_, y0, x1, y1) = boxes[:-1], boxes[-1]
+    height = y1 - y0
+    own_width, own_height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    fits = (own_height >= max(_MIN_HEIGHT, _MIN_NUMBER_HEIGHT * height)) & (own_height <= _MAX_NUMBER_HEIGHT * height)
+    fits &= (own_width <= 1.5 * own_height) & (boxes[:, 0] >= x1 - 0.1 * height)
+    middle = (boxes[:, 1] + boxes[:, 3]) / 2
+    fits &= (middle > y0) & (middle < y1) & (boxes[:, 0] <= x1 + (_WORD_GAP + 2) * height)
+    members: list[int] = []
+    end, max_gap, size = x1, _WORD_GAP * height, 0
+    candidates = np.flatnonzero(fits)
+    for index in candidates[np.argsort(boxes[candidates, 0], kind="stable")]:
+        if boxes[index, 0] - end > max_gap or (size and not 1 / 1.7 < own_height[index] / size < 1.7):
+            break
+        members.append(int(index))
+        end, size = int(boxes[index, 2]), int(own_height[index])
+        max_gap = _LETTER_GAP * size
+    return np.array(members) if 0 < len(members) <= _MAX_DIGITS else None
+
+
+def _upright(boxes: np.ndarray, rotation_cw: int) -> np.ndarray:
+    """Boxes turned clockwise about the origin, so that text of that rotation runs from left to right."""
+    x0, y0, x1, y1 = boxes.T
+    match rotation_cw:
+        case 90:
+            turned = (-y1, x0, -y0, x1)
+        case 180:
+            turned = (-x1, -y1, -x0, -y0)
+        case 270:
+            turned = (y0, -x1, y1, -x0)
+        case _:
+            turned = (x0, y0, x1, y1)
+    return np.stack(turned, axis=1)
+
+
+def line_of(ink: Ink, members: np.ndarray, is_turned: bool) -> Line:
+    """The line that consists of the components `members`."""
     x0, y0 = (int(side) for side in ink.boxes[members, :2].min(axis=0))
     x1, y1 = (int(side) for side in ink.boxes[members, 2:].max(axis=0))
     box = (x0, y0, x1, y1)
