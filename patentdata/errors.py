@@ -21,6 +21,10 @@ class SourceDownError(SourceError):
     """A source that gives no file at present: it cannot be reached, is out of order, or refuses the key."""
 
 
+class SourceClosedError(SourceDownError):
+    """A source that asks to be left alone for longer than a run waits; asking it for other files is of no use."""
+
+
 class SourceChangedError(SourceError):
     """A file that a source listed is gone, or has been replaced; the source has to be listed again."""
 

@@ -23,7 +23,7 @@ import stamina
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from patentdata.errors import SourceDownError, SourceError
+from patentdata.errors import SourceClosedError, SourceDownError, SourceError
 
 ResultT = TypeVar("ResultT")
 
@@ -41,7 +41,8 @@ class DownloadsConfig:
         wait_initial_s: Wait before the second try, in seconds; it doubles from try to try.
         wait_max_s: Longest wait between two tries, in seconds.
         wait_jitter_s: Largest random time that is added to a wait, in seconds.
-        wait_429_s: Least wait after "too many requests", in seconds, if the server does not say how long.
+        wait_429_s: Least wait after the first "too many requests", in seconds; it doubles with each that follows.
+        max_429: How many "too many requests" in a row end the source for this run.
         connect_timeout_s: Longest wait for a connection, in seconds.
         read_timeout_s: Longest wait for the next bytes, in seconds; the portal may take minutes to begin.
         max_ranges: Range requests for one ZIP after which it is fetched whole.
@@ -56,13 +57,14 @@ class DownloadsConfig:
     wait_max_s: float = 60.0
     wait_jitter_s: float = 1.0
     wait_429_s: float = 5.0
+    max_429: int = 5
     connect_timeout_s: float = 30.0
     read_timeout_s: float = 600.0
     max_ranges: int = 8
     receive_buffer_bytes: int = 256 << 10
 
     def __post_init__(self) -> None:
-        for name in ("attempts", "patience_s", "connect_timeout_s", "read_timeout_s", "max_ranges"):
+        for name in ("attempts", "patience_s", "max_429", "connect_timeout_s", "read_timeout_s", "max_ranges"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
         for name in ("wait_initial_s", "wait_max_s", "wait_jitter_s", "wait_429_s", "receive_buffer_bytes"):
@@ -88,22 +90,30 @@ class InterruptionError(SourceError):
         self.wait_s = wait_s
 
     def __reduce__(self) -> tuple[type[InterruptionError], tuple[str, float]]:
-        return InterruptionError, (str(self), self.wait_s)
+        return type(self), (str(self), self.wait_s)
+
+
+class TooManyRequestsError(InterruptionError):
+    """A server refuses requests because there were too many (429); asking it further makes it worse."""
 
 
 def with_retries(config: DownloadsConfig, action: Callable[[], ResultT]) -> ResultT:
     """The result of an action, which is tried again after each `InterruptionError` as the settings say.
 
     Raises:
-        SourceDownError: No try succeeded; the sentence is that of the last one.
+        SourceDownError: No try succeeded; the sentence is that of the last one. If the server asks to wait for longer
+            than the settings allow, or keeps answering 429, it is a SourceClosedError.
     """
+    num_tries = num_429 = 0
 
     def wait_s(error: Exception) -> bool | float:
-        if not isinstance(error, InterruptionError) or error.wait_s > config.patience_s:
+        if not isinstance(error, InterruptionError) or error.wait_s > config.patience_s or num_429 >= config.max_429:
             return False
-        return error.wait_s + random.uniform(0, config.wait_jitter_s) if error.wait_s else True
+        least_s = error.wait_s
+        if isinstance(error, TooManyRequestsError):
+            least_s = max(least_s, config.wait_429_s * 2.0 ** (num_429 - 1))
+        return least_s + random.uniform(0, config.wait_jitter_s) if least_s else True
 
-    num_tries = 0
     try:
         for attempt in stamina.retry_context(
             on=wait_s,
@@ -118,15 +128,30 @@ def with_retries(config: DownloadsConfig, action: Callable[[], ResultT]) -> Resu
                 try:
                     return action()
                 except InterruptionError as error:
+                    num_429 = num_429 + 1 if isinstance(error, TooManyRequestsError) else 0
                     _LOG.info("try %d of %d failed: %s", num_tries, config.attempts, error)
                     raise
     except InterruptionError as error:
         if error.wait_s > config.patience_s:
-            outcome = f"it asks to wait {error.wait_s:.0f} s"
-        else:
-            outcome = f"given up after {num_tries} tries" if num_tries > 1 else "not tried again"
-        raise SourceDownError(f"{error}; {outcome}, run again later") from None
+            raise SourceClosedError(
+                f"{error}; it asks to wait {shown_duration(error.wait_s)}, run again later"
+            ) from None
+        outcome = f"given up after {num_tries} tries" if num_tries > 1 else "not tried again"
+        kind = SourceClosedError if num_429 >= config.max_429 else SourceDownError
+        raise kind(f"{error}; {outcome}, run again later") from None
     raise AssertionError("unreachable")
+
+
+def shown_duration(seconds: float) -> str:
+    """A duration in the unit in which a person would state it.
+
+    >>> shown_duration(5000), shown_duration(14_400), shown_duration(86_400), shown_duration(216_000)
+    ('5000 s', '4 hours', '1 day', '2.5 days')
+    """
+    if seconds < 7_200:
+        return f"{seconds:.0f} s"
+    unit, num = ("hour", seconds / 3_600) if seconds < 86_400 else ("day", seconds / 86_400)
+    return f"{round(num, 1):g} {unit}{'' if round(num, 1) == 1 else 's'}"
 
 
 class SmallBufferAdapter(HTTPAdapter):
@@ -224,7 +249,7 @@ def raise_if_transient(response: requests.Response, *, who: str, name: str, conf
     status = response.status_code
     if status == 429:
         wait_s = max(retry_after_s(response.headers) or 0.0, config.wait_429_s)
-        raise InterruptionError(f"{who} received too many requests (429), the last for {name}", wait_s)
+        raise TooManyRequestsError(f"{who} received too many requests (429), the last for {name}", wait_s)
     if status == 408 or status >= 500:
         raise InterruptionError(f"{who} is out of order ({status}) for {name}", retry_after_s(response.headers) or 0.0)
 

@@ -2,7 +2,8 @@
 
 A week that cannot be fetched stops no other: the next one is tried. But if several in a row fail for a reason that is
 the source's or the disk's and not the week's, the rest would fare no better, and hundreds of weeks must not each be
-waited for. That is decided once for all weeks of a run; the next run begins afresh.
+waited for. A source that has refused further requests is not asked again at all. That is decided once for all weeks of
+a run; the next run begins afresh.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable
 
 from patentdata.archives.sources import AccessConfig
 from patentdata.archives.weekly_archive import WeeklyArchive
-from patentdata.errors import OutputError, SourceDownError
+from patentdata.errors import OutputError, SourceClosedError, SourceDownError
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,10 +58,10 @@ class FetchQueue:
             self._num_failed += 1
         elif error is None:
             self._num_failed = 0
-        if self._num_failed >= _FAILURES_IN_A_ROW:
+        if stop_reason := self._reason_to_stop(error):
             if self.stop_reason is None:
-                _LOG.info("no more archives are fetched in this run: %d consecutive weeks failed", self._num_failed)
-            self.stop_reason = f"skipped: {self._num_failed} consecutive weeks failed, the last one: {error}"
+                _LOG.info("no more archives are fetched in this run; %s", stop_reason)
+            self.stop_reason = stop_reason
             weeks = list(self._waiting)
             self._waiting.clear()
             return weeks
@@ -68,6 +69,14 @@ class FetchQueue:
             return [self._waiting.popleft()]  # takes the slot that has become free
         self._num_free += 1
         return []
+
+    def _reason_to_stop(self, error: Exception | None) -> str:
+        """Why no more archives are fetched now that a fetch has ended, as a sentence; empty if more are."""
+        if isinstance(error, SourceClosedError):
+            return f"skipped: the source accepts no further requests at present: {error}"
+        if self._num_failed >= _FAILURES_IN_A_ROW:
+            return f"skipped: {self._num_failed} consecutive weeks failed, the last one: {error}"
+        return ""
 
     def access(self, usual: AccessConfig) -> AccessConfig:
         """How the next archive is accessed: as usual, or with little patience if the fetch before it failed."""

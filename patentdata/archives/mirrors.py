@@ -41,6 +41,8 @@ LISTING_NAMES = ("SHA256SUMS", "index.json", "weeks.txt")
 _LISTING_ENDINGS = (".json", ".txt", "sums")
 _MOST_LISTING_BYTES = 16 << 20
 _REQUESTS_AT_ONCE = 8
+_MOST_YEARS = 200
+_YEAR_FOLDER = re.compile(r"(?:.*[^0-9])?(?:19|20)[0-9]{2}(?:[^0-9].*)?")
 
 
 def list_mirror(url: str, *, config: DownloadsConfig, wanted: Callable[[str], bool]) -> list[ListedFile]:
@@ -59,12 +61,24 @@ def list_mirror(url: str, *, config: DownloadsConfig, wanted: Callable[[str], bo
     is_listing = urlsplit(url).path.lower().endswith(_LISTING_ENDINGS)
     folder = url if is_listing or urlsplit(url).path.endswith("/") else _with_slash(url)
     for address in [folder] if is_listing else [folder, *(urljoin(folder, name) for name in LISTING_NAMES)]:
-        page = with_retries(config, lambda address=address: _page(session, address, config))  # type: ignore[misc]
-        listed = {file.url: file for file in _read_listing(page, address) if wanted(file.name)}
+        page = with_retries(config, functools.partial(_page, session, address, config))
+        pages = {address: page}
+        for of_year in _year_folders(page, address):
+            pages[of_year] = with_retries(config, functools.partial(_page, session, of_year, config))
+        listed = {file.url: file for at, text in pages.items() for file in _read_listing(text, at) if wanted(file.name)}
         if listed:
             return _with_headers(session, listed.values(), config)
     hint = "" if is_listing else f"; put one of {', '.join(LISTING_NAMES)} there, or name the listing itself as source"
     raise SourceError(f"nothing at {shown_url(url)} lists weekly archives such as I20210105.tar{hint}")
+
+
+def is_year_folder(name: str) -> bool:
+    """Whether a folder, by its name, holds the weeks of a year.
+
+    >>> is_year_folder("2024"), is_year_folder("grants-2024"), is_year_folder("I20240102"), is_year_folder("old")
+    (True, True, False, False)
+    """
+    return _YEAR_FOLDER.fullmatch(name) is not None
 
 
 def open_mirrored(file: ListedFile, *, config: DownloadsConfig, to_end: bool = False) -> RemoteFile:
@@ -100,7 +114,12 @@ def _page(session: requests.Session, url: str, config: DownloadsConfig) -> bytes
         if response.status_code != 200:
             raise _error_of(response, url, name, config)
         try:
-            return response.raw.read(_MOST_LISTING_BYTES, decode_content=True)
+            page = response.raw.read(_MOST_LISTING_BYTES + 1, decode_content=True)
+            if len(page) <= _MOST_LISTING_BYTES:
+                return page
+            failure = SourceError(
+                f"{name} is larger than {_MOST_LISTING_BYTES >> 20} MiB; name a shorter one as source"
+            )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             failure = InterruptionError(f"the connection was cut within {name} ({type(error).__name__})")
     raise failure
@@ -141,9 +160,7 @@ def _read_listing(page: bytes, url: str) -> Iterator[ListedFile]:
     text = page.decode("utf-8", "replace").lstrip("\ufeff")
     head = text.lstrip()[:1]
     if head == "<":
-        with contextlib.suppress(etree.ParserError, ValueError):
-            for link in lxml.html.document_fromstring(page).iter("a"):
-                yield _linked(link.get("href", ""), url)
+        yield from (_linked(link, url) for link in _links(page))
     elif head in ("{", "["):
         with contextlib.suppress(ValueError, RecursionError):
             yield from _in_json(json.loads(text), url)
@@ -153,6 +170,32 @@ def _read_listing(page: bytes, url: str) -> Iterator[ListedFile]:
             if words and not words[0].startswith("#"):
                 is_hashed = len(words) > 1 and re.fullmatch(r"[0-9a-fA-F]{64}", words[0])
                 yield replace(_linked(words[-1].lstrip("*"), url), sha256=words[0].lower() if is_hashed else None)
+
+
+def _links(page: bytes) -> Iterator[str]:
+    """The addresses that an HTML page links to, as it spells them."""
+    with contextlib.suppress(etree.ParserError, ValueError):
+        for link in lxml.html.document_fromstring(page).iter("a"):
+            yield link.get("href", "")
+
+
+def _year_folders(page: bytes, url: str) -> list[str]:
+    """The folders of years directly below the address of an index page, as that page links to them.
+
+    Raises SourceError if there are more than a server could have.
+    """
+    if page.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"<":
+        return []
+    addresses: dict[str, None] = {}
+    for link in _links(page):
+        with contextlib.suppress(ValueError):
+            address = urljoin(url, link)
+            name = address.removeprefix(url).removesuffix("/")
+            if address == f"{url}{name}/" and "/" not in name and is_year_folder(unquote(name)):
+                addresses[address] = None
+    if len(addresses) > _MOST_YEARS:
+        raise SourceError(f"{shown_url(url)} has {len(addresses):,} folders of years; name one of them as source")
+    return list(addresses)
 
 
 def _in_json(value: Any, url: str) -> Iterator[ListedFile]:

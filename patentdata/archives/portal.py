@@ -6,6 +6,7 @@ to the portal's own host only; it never gets into settings, messages, records or
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import datetime
 import json
@@ -13,7 +14,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ from patentdata.errors import SourceChangedError, SourceDownError, SourceError
 PRODUCT = "PTGRDT"
 KEY_VARIABLE = "ODP_API_KEY"
 _KEY_PAGE = "https://data.uspto.gov/apis/getting-started"
+_QUOTES = "\"'`‘’“”„«»"
+_MOST_KEY_FILE_BYTES = 4096
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MOST_LISTING_BYTES = 64 << 20
 _DAYS_AROUND = datetime.timedelta(days=7)  # the listed date of a file sometimes differs from that of its week
@@ -100,23 +103,69 @@ def read_key(config: PortalConfig) -> ApiKey:
     Raises:
         SourceError: There is none, it cannot be read, or it does not have the form of a key.
     """
-    where, text = KEY_VARIABLE, os.environ.get(KEY_VARIABLE, "").strip()
+    where, text = KEY_VARIABLE, _stripped(os.environ.get(KEY_VARIABLE, ""))
     if not text:
-        where = str(config.key_path)
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                text = config.key_path.read_text(encoding="ascii", errors="replace").strip()
-            except FileNotFoundError:
-                raise
-            except OSError as error:
-                raise SourceError(f"cannot read the key file {where}: {error.strerror}") from error
+        where, text = str(config.key_path), _read_key_file(config.key_path)
     if not text:
         raise SourceError(
             f"the portal needs a key: set {KEY_VARIABLE}, or put the key into {where}; {_KEY_PAGE} gives one"
         )
+    if text[0] in _QUOTES or text[-1] in _QUOTES:
+        raise SourceError(f"the key in {where} is in quotes; remove them")
+    if re.match(r"(?:(?:export|set|setx)\s+)?[\w$:-]+\s*[=:]\s*[^\s=]", text, re.IGNORECASE):
+        raise SourceError(f"{where} holds a name and a key; leave the key alone, without what is before it")
     if not re.fullmatch(r"[!-~]{1,512}", text):
         raise SourceError(f"the content of {where} is not a key: a key is one word of ASCII characters")
     return ApiKey(text)
+
+
+def _read_key_file(path: Path) -> str:
+    """The text of a key file, in UTF-8 or, as editors of Windows write it, in UTF-16; empty if there is no file."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MOST_KEY_FILE_BYTES)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise SourceError(f"cannot read the key file {path}: {error.strerror}") from error
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    return _stripped(data.decode(encoding, errors="replace"))
+
+
+def _stripped(text: str) -> str:
+    """Text without white space and byte order marks at its ends."""
+    return text.strip("\ufeff \t\r\n\v\f")
+
+
+@dataclass(frozen=True, eq=False)
+class PortalListing(Sequence[ListedFile]):
+    """The files that the portal lists of a product.
+
+    Attributes:
+        product: Identifier of the product.
+        files: Its files, in the portal's order.
+        num_counted: How many there are: the portal's own count, or the rows it sent if those are more.
+    """
+
+    product: str
+    files: list[ListedFile]
+    num_counted: int
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.files[index]
+
+    @property
+    def problem(self) -> str:
+        """What is missing, as a sentence; empty if nothing is."""
+        if self.num_counted <= len(self.files):
+            return ""
+        return (
+            f"the portal counts {self.num_counted} files of {self.product} and lists {len(self.files)} that can be "
+            "read, so weeks may be missing; run again later"
+        )
 
 
 class Portal:
@@ -140,7 +189,7 @@ class Portal:
 
     def list_files(
         self, product: str = PRODUCT, *, dates: tuple[datetime.date, datetime.date] | None = None
-    ) -> list[ListedFile]:
+    ) -> PortalListing:
         """All files of a product, in the portal's order.
 
         Args:
@@ -153,10 +202,10 @@ class Portal:
             parameters = {"fileDataFromDate": str(first), "fileDataToDate": str(last)} | parameters
         name, url = f"the listing of {product}", f"{self._config.url}/{quote(product)}"
 
-        def ask() -> list[ListedFile]:
+        def ask() -> PortalListing:
             with self._limits.turn(), self._request(url, name, parameters) as response:
                 if response.status_code == 404 and dates is not None:
-                    return []  # "No matching records found"
+                    return PortalListing(product, [], 0)  # "No matching records found"
                 self._check(response, name)
                 return parse_listing(_json_of(response, name, self._who), product)
 
@@ -278,8 +327,9 @@ class Portal:
             )
         if status == 403:
             raise SourceDownError(
-                f"{self._who} refuses the key for {name} (403): it is invalid, has expired or was blocked; "
-                f"{_KEY_PAGE} gives a new one"
+                f"{self._who} refuses the key for {name} (403): it is invalid, has expired or was blocked, or it "
+                "is new, since a new key takes a while to be accepted; try again in an hour, or get another key at "
+                f"{_KEY_PAGE}"
             )
         if status in (404, 410):
             raise SourceChangedError(
@@ -305,11 +355,11 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def parse_listing(answer: Any, product: str = PRODUCT) -> list[ListedFile]:
-    """All files of a product in the portal's answer, in its order.
+def parse_listing(answer: Any, product: str = PRODUCT) -> PortalListing:
+    """All files of a product in the portal's answer, in its order; if some are missing, that is also logged.
 
     Bags may be objects, lists, or lists of lists; names may differ in case and between Uri, URI and Url; a number may
-    be text or a float. A row without a name or an address is left out, as are rows of other products.
+    be text or a float. A row without a name or an address cannot be read; rows of other products are left out.
 
     >>> row = {"fileName": "I20210105.tar", "fileDownloadUri": "https://host/I20210105.tar", "fileSize": "3.7e9"}
     >>> [(file.name, file.num_bytes) for file in parse_listing({"productFileBag": {"fileDataBag": [[row]]}})]
@@ -319,11 +369,12 @@ def parse_listing(answer: Any, product: str = PRODUCT) -> list[ListedFile]:
     num_counted = 0
     for bag in _bags(answer, "productfilebag", product):
         rows = [row for row in _objects(bag.get("filedatabag")) if row]
-        num_counted += _whole_number(bag.get("count")) or len(rows)
+        num_counted += max(_whole_number(bag.get("count")) or 0, len(rows))
         files += [file for row in rows if (file := _listed(row)) is not None]
-    if num_counted > len(files):
-        _LOG.warning("the portal counts %d files of %s and lists %d", num_counted, product, len(files))
-    return files
+    listing = PortalListing(product, files, num_counted)
+    if listing.problem:
+        _LOG.warning("%s", listing.problem)
+    return listing
 
 
 def _bags(value: Any, wanted: str, product: str) -> Iterator[dict[str, Any]]:

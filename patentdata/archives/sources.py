@@ -2,7 +2,8 @@
 
 A source is the Open Data Portal (`portal`, or `portal:PTGRDT` with the product's name), a mirror on the web, or a
 folder: a local path or any fsspec address. Names are read, never guessed: the extension of a week follows no rule, and
-a re-issue `_r1` replaces the issue before it.
+a re-issue `_r1` replaces the issue before it. Folders and mirrors may keep the weeks of each year in a folder of its
+own. What a source has and cannot give is returned with the weeks, so that a run can end by saying so.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-import fsspec
+from fsspec import AbstractFileSystem
 
 from patentdata.archives.downloads import DownloadsConfig
-from patentdata.archives.mirrors import list_mirror, open_mirrored
+from patentdata.archives.mirrors import is_year_folder, list_mirror, open_mirrored
 from patentdata.archives.portal import PRODUCT, Portal, PortalConfig
 from patentdata.archives.weekly_archive import ListedFile, WeeklyArchive
 from patentdata.errors import SourceError
-from patentdata.store.weeks import parse_archive_name
+from patentdata.store.folder import refuse_escapes, resolve
+from patentdata.store.weeks import is_week, parse_archive_name
 
 _PORTAL_SOURCE = re.compile(r"portal(?::([A-Za-z0-9_-]+))?", re.IGNORECASE)
 _STORE_BLOCK_BYTES = 4 << 20  # read ahead on an object store
@@ -42,10 +44,28 @@ class AccessConfig:
 USUAL_ACCESS = AccessConfig()
 
 
+@dataclass(frozen=True, kw_only=True)
+class SourceWeeks:
+    """What a source offers.
+
+    Attributes:
+        weeks: Its weekly archives in order of date, the newest issue of each.
+        problems: What it has beyond these and cannot give, each as a sentence.
+    """
+
+    weeks: list[WeeklyArchive]
+    problems: tuple[str, ...] = ()
+
+
 def list_weeks(
     source: str, *, years: Iterable[int] | None = None, access: AccessConfig = USUAL_ACCESS
 ) -> list[WeeklyArchive]:
-    """The weeks of a source in order of date, the newest issue of each.
+    """The weeks of `read_source`, without its problems; the arguments and errors are the same."""
+    return read_source(source, years=years, access=access).weeks
+
+
+def read_source(source: str, *, years: Iterable[int] | None = None, access: AccessConfig = USUAL_ACCESS) -> SourceWeeks:
+    """The weeks of a source in order of date, the newest issue of each, and what it cannot give.
 
     Args:
         source: "portal", "portal:PRODUCT", the address of a mirror, or a folder: a path or an fsspec address.
@@ -54,21 +74,29 @@ def list_weeks(
 
     Raises:
         SourceError: The source cannot be listed, or holds no weekly archive.
+        ConfigError: The source is a `file://` address with escapes such as %20.
     """
     source, wanted = str(source), None if years is None else set(years)
+    problems: list[str] = []
     if match := _PORTAL_SOURCE.fullmatch(source):
         dates = (datetime.date(min(wanted), 1, 1), datetime.date(max(wanted), 12, 31)) if wanted else None
-        weeks = _list_portal(match[1] or PRODUCT, dates, access)
+        weeks = _list_portal(match[1] or PRODUCT, dates, access, problems)
         if not weeks and dates is None:
             raise SourceError(f"{source} lists no weekly archive; the product of the Grant Red Book is {PRODUCT}")
     elif source.lower().startswith(("http://", "https://")):
         listed = list_mirror(source, config=access.downloads, wanted=lambda name: parse_archive_name(name) is not None)
         weeks = _newest_issues(_archives(listed))
     else:
-        weeks = _newest_issues(_archives(_list_folder(source)))
+        listed, unpacked = _list_folder(source)
+        weeks = _newest_issues(_archives(listed))
         if not weeks:
-            raise SourceError(f"{source} holds no weekly archive; their names look like I20210105.tar or I20210209.ZIP")
-    return [week for week in weeks if wanted is None or week.date.year in wanted]
+            raise SourceError(_no_archive_in(source, unpacked))
+        unpacked = {week: path for week, path in unpacked.items() if week not in {archive.week for archive in weeks}}
+        problems += [
+            _unpacked(week, path) for week, path in unpacked.items() if wanted is None or _year(week) in wanted
+        ]
+    weeks = [week for week in weeks if wanted is None or week.date.year in wanted]
+    return SourceWeeks(weeks=weeks, problems=tuple(problems))
 
 
 def open_archive(archive: WeeklyArchive, access: AccessConfig = USUAL_ACCESS, *, to_end: bool = False) -> BinaryIO:
@@ -88,7 +116,7 @@ def open_archive(archive: WeeklyArchive, access: AccessConfig = USUAL_ACCESS, *,
     if archive.kind == "mirror":
         return open_mirrored(listed, config=access.downloads, to_end=to_end)  # type: ignore[return-value]
     try:
-        fs, path = fsspec.core.url_to_fs(archive.url)
+        fs, path = resolve(archive.url)
         return fs.open(path, "rb", **({"block_size": _STORE_BLOCK_BYTES} if archive.kind == "store" else {}))
     except OSError as error:
         raise SourceError(f"cannot read {archive.url}: {error.strerror or error}") from error
@@ -101,37 +129,91 @@ def relisted(archive: WeeklyArchive, access: AccessConfig = USUAL_ACCESS) -> Wee
     """
     if archive.product is None:
         return archive
-    weeks = _list_portal(archive.product, (archive.date, archive.date), access)
+    weeks = _list_portal(archive.product, (archive.date, archive.date), access, problems=[])
     return next((week for week in weeks if week.week == archive.week), None)
 
 
 def _list_portal(
-    product: str, dates: tuple[datetime.date, datetime.date] | None, access: AccessConfig
+    product: str, dates: tuple[datetime.date, datetime.date] | None, access: AccessConfig, problems: list[str]
 ) -> list[WeeklyArchive]:
-    """The weeks of a product of the portal, of about these dates (both included); None for all."""
+    """The weeks of a product of the portal, of about these dates (both included); None for all.
+
+    What the listing lacks is added to `problems`.
+    """
     listed = Portal(access.portal, access.downloads).list_files(product.upper(), dates=dates)
+    if listed.problem:
+        problems.append(listed.problem)
     return _newest_issues(_archives(listed, product.upper()))
 
 
-def _list_folder(source: str) -> list[ListedFile]:
-    fs, root = fsspec.core.url_to_fs(str(source))
+def _list_folder(source: str) -> tuple[list[ListedFile], dict[str, str]]:
+    """Weekly archives in a folder and in its folders of years, and the unpacked weeks there, week → path."""
+    refuse_escapes(source)
+    fs, root = resolve(source)
+    entries = _entries(fs, root, source)
+    for entry in list(entries):
+        if is_year_folder(_name_of(entry)) and fs.isdir(entry["name"]):
+            entries += _entries(fs, entry["name"], source)
+    listed: list[ListedFile] = []
+    unpacked: dict[str, str] = {}
+    if week := _unpacked_week(root, [_name_of(entry) for entry in entries]):
+        unpacked[week] = root
+    for entry in entries:
+        name, path = _name_of(entry), entry["name"]
+        if parse_archive_name(name) and fs.isfile(path):
+            listed.append(
+                ListedFile(
+                    name=name,
+                    url=fs.unstrip_protocol(path),
+                    num_bytes=entry.get("size"),
+                    modified=_modified_of(entry),
+                    etag=entry.get("ETag"),
+                )
+            )
+        elif (parsed := parse_archive_name(name) or parse_archive_name(f"{name}.tar")) and fs.isdir(path):
+            unpacked[parsed[0]] = path
+    return listed, unpacked
+
+
+def _entries(fs: AbstractFileSystem, path: str, source: str) -> list[dict[str, Any]]:
+    """What a folder holds, as its file system describes it. Raises SourceError."""
     try:
-        entries = fs.ls(root, detail=True)
+        return list(fs.ls(path, detail=True))
     except FileNotFoundError:
         raise SourceError(f"no folder {source}; name one that holds weekly archives such as I20210105.tar") from None
     except OSError as error:
         raise SourceError(f"cannot list {source}: {error.strerror or error}") from error
-    return [
-        ListedFile(
-            name=entry["name"].rsplit("/", 1)[-1],
-            url=fs.unstrip_protocol(entry["name"]),
-            num_bytes=entry.get("size"),
-            modified=_modified_of(entry),
-            etag=entry.get("ETag"),
-        )
-        for entry in entries
-        if parse_archive_name(entry["name"].rsplit("/", 1)[-1]) and fs.isfile(entry["name"])
-    ]
+
+
+def _name_of(entry: dict[str, Any]) -> str:
+    return entry["name"].rstrip("/").rsplit("/", 1)[-1]
+
+
+def _unpacked_week(root: str, names: list[str]) -> str | None:
+    """The week that a folder itself is, if it is an unpacked archive: by its own name or by the DESIGN folder in it."""
+    name = root.rstrip("/").rsplit("/", 1)[-1]
+    if parsed := parse_archive_name(f"{name}.tar"):
+        return parsed[0]
+    return name if "DESIGN" in names else None
+
+
+def _unpacked(week: str, path: str) -> str:
+    """What to do about a week that was unpacked."""
+    return f"{week} is unpacked in {path}, which is not read; pack it with tar -cf {week}.tar -C {path} ."
+
+
+def _no_archive_in(source: str, unpacked: dict[str, str]) -> str:
+    """Why a folder gives no week."""
+    if unpacked:
+        sentences = [_unpacked(week, path) for week, path in unpacked.items()]
+        more = f" (and {len(unpacked) - 1:,} more weeks like it)" if len(unpacked) > 1 else ""
+        return f"{source} holds no weekly archive: {sentences[0]}{more}, and name the folder of the tars as source"
+    return f"{source} holds no weekly archive; their names look like I20210105.tar or I20210209.ZIP"
+
+
+def _year(week: str) -> int:
+    """The year of a week, "I20210105"; 0 for a folder that is not named as one, which belongs to no year."""
+    return int(week[1:5]) if is_week(week) else 0
 
 
 def _modified_of(entry: dict[str, Any]) -> str | None:

@@ -10,10 +10,9 @@ import datetime
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
-
 from patentdata.archives.downloads import shown_url
 from patentdata.errors import SourceError
+from patentdata.store.folder import resolve
 from patentdata.store.hashes import mark_of, remember_sha256, sha256_of
 
 _SIZE_ROUNDING = 1e-6  # sizes have been seen rounded to a float's seven digits
@@ -117,7 +116,7 @@ class WeeklyArchive:
         Raises:
             SourceError: The archive cannot be read.
         """
-        fs, path = fsspec.core.url_to_fs(self.url)
+        fs, path = resolve(self.url)
         try:
             return sha256_of(fs, path)
         except OSError as error:
@@ -125,7 +124,7 @@ class WeeklyArchive:
 
     def mark(self) -> str:
         """The file system's own mark of the archive's present content. Raises OSError."""
-        return mark_of(*fsspec.core.url_to_fs(self.url))
+        return mark_of(*resolve(self.url))
 
     def remember_sha256(self, sha256: str, mark: str) -> None:
         """Remember the hash of an archive just read whole, so that `sha256` need not read it again.
@@ -134,7 +133,7 @@ class WeeklyArchive:
             sha256: The hash, hexadecimal.
             mark: The archive's mark from before it was read.
         """
-        fs, path = fsspec.core.url_to_fs(self.url)
+        fs, path = resolve(self.url)
         remember_sha256(fs, path, sha256, mark=mark)
 
 

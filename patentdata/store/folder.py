@@ -16,19 +16,43 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import unquote
 
 import filelock
 import fsspec
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from patentdata.errors import OutputError
+from patentdata.errors import ConfigError, OutputError
 from patentdata.store.hashes import cache_folder, sha256_of
 
 _LOG = logging.getLogger(__name__)
 
 _PARTIAL = ".partial"
+_LOCAL_SCHEMES = ("file://", "local://")
 _REFUSALS_TO_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR}
 _UPLOAD_BYTES = 64 << 20
+
+
+def resolve(address: str) -> tuple[AbstractFileSystem, str]:
+    """File system and path of an address, as fsspec has them; a path on this machine is taken literally.
+
+    fsspec takes "::" in any address for a chain of file systems, so that it would read `out/x::y` as `out/x`.
+
+    >>> resolve("/data/x::y")[1], resolve("file:///data/a%20b")[1]
+    ('/data/x::y', '/data/a%20b')
+    """
+    if "://" not in address or address.startswith(_LOCAL_SCHEMES):
+        fs = fsspec.filesystem("file")
+        return fs, fs._strip_protocol(address)
+    return fsspec.core.url_to_fs(address)
+
+
+def refuse_escapes(address: str) -> None:
+    """Raise ConfigError for a `file://` address with escapes such as %20, which would be taken literally."""
+    path = address.partition("://")[2]
+    if address.startswith(_LOCAL_SCHEMES) and unquote(path) != path:
+        raise ConfigError(f"{address} has escapes such as %20; write the path itself, {unquote(path)}")
 
 
 class DataFolder:
@@ -36,6 +60,9 @@ class DataFolder:
 
     Args:
         url: `./data`, `s3://bucket/prefix`, or any other fsspec address. The folder is made at the first write.
+
+    Raises:
+        ConfigError: A `file://` address with escapes such as %20.
 
     Attributes:
         url: The address given.
@@ -48,7 +75,8 @@ class DataFolder:
 
     def __init__(self, url: str | Path) -> None:
         self.url = str(url)
-        self.fs, root = fsspec.core.url_to_fs(self.url)
+        refuse_escapes(self.url)
+        self.fs, root = resolve(self.url)
         self.root: str = root.rstrip("/") or "/"
 
     @property

@@ -90,6 +90,7 @@ class PortalServer:
         takes_ranges: Whether the store understands Range.
         states_etag: Whether the store states entity tags.
         redirects: Whether the portal redirects to the store; if not, it sends the file itself.
+        has_years: Whether the index of the mirror links to a folder for each year.
         valid_s: How long a signed address is valid, in seconds.
         window: How many files are granted in how many seconds; more are answered with 429.
         asked: Every request so far.
@@ -109,6 +110,7 @@ class PortalServer:
         self.key: str | None = KEY
         self.takes_ranges = self.states_etag = True
         self.redirects = True
+        self.has_years = False
         self.valid_s = 120.0  # the portal's own are valid for 5 s, too little on a busy machine; see `Fault.expired`
         self.window: tuple[int, float] | None = None
         self.asked: list[Asked] = []
@@ -242,8 +244,13 @@ class PortalServer:
 
     def _answer_as_store(self, request: BaseHTTPRequestHandler, headers: Mapping[str, str], fault: Fault) -> None:
         parts = urlsplit(request.path)
-        if parts.path == "/mirror/":
-            links = "".join(f'<a href="{name}">{name}</a>\n' for name in sorted(self.files))
+        if parts.path.startswith("/mirror/") and parts.path.endswith("/"):
+            linked = sorted(self.files)
+            if self.has_years:
+                year = parts.path.removeprefix("/mirror/").rstrip("/")
+                years = [*sorted({f"{name[1:5]}/" for name in self.files}), "../", "old/"]
+                linked = [name for name in linked if name[1:5] == year] if year else years
+            links = "".join(f'<a href="{name}">{name}</a>\n' for name in linked)
             return _send(request, 200, f"<html><pre>{links}</pre></html>".encode(), {"Content-Type": "text/html"})
         name = parts.path.rpartition("/")[2]
         if parts.path.startswith("/signed/"):

@@ -18,7 +18,7 @@ from patentdata.archives.downloads import DownloadsConfig, shown_url
 from patentdata.archives.remote_file import in_progress
 from patentdata.archives.sources import AccessConfig, list_weeks, open_archive
 from patentdata.archives.stage import keep_archive
-from patentdata.errors import ArchiveError, OutputError, SourceError
+from patentdata.errors import ArchiveError, OutputError, SourceClosedError, SourceError
 from patentdata.store.folder import DataFolder
 from tests.patentdata.archives.portal_server import BRISK, KEY, Fault, PortalServer, access_to, listed, opened
 from tests.patentdata.archives.red_book import WEEK, design, packed, tar_of, zip_of
@@ -279,6 +279,7 @@ def test_a_week_is_fetched_in_spite_of_a_transient_failure(server, tmp_path, kep
         (Fault(status=503), r"is out of order \(503\) for I20240102\.tar; given up after 5 tries, run again later"),
         (Fault(status=429), r"received too many requests \(429\), the last for I20240102\.tar; given up after 5 tries"),
         (Fault(status=429, headers={"Retry-After": "5000"}), r"\(429\).*; it asks to wait 5000 s, run again later"),
+        (Fault(status=429, headers={"Retry-After": "172800"}), r"\(429\).*; it asks to wait 2 days, run again later"),
         (Fault(cut_after=0), r"the connection was cut within I20240102\.tar.*; given up after 5 tries"),
         (
             Fault(expired=True),
@@ -308,6 +309,18 @@ def test_retry_after_is_waited_for(server, monkeypatch):
     assert open_archive(archive, access_to(server)).read() == TAR
     first, second, third = (wait for wait in waits if wait)
     assert first == 7.0 and BRISK.wait_429_s <= second < 1 and third < 1
+
+
+def test_after_each_refusal_the_wait_is_longer_and_after_a_few_the_source_is_left_alone(server, monkeypatch):
+    waits: list[float] = []
+    monkeypatch.setattr("tenacity.nap.time.sleep", waits.append)
+    archive, patience = listed(server), dataclasses.replace(BRISK, attempts=20, wait_429_s=0.1, max_429=4)
+    server.portal_faults.extend([Fault(status=429)] * 20)
+    access = dataclasses.replace(access_to(server), downloads=patience)
+    with pytest.raises(SourceClosedError, match=r"received too many requests \(429\).*; given up after 4 tries"):
+        open_archive(archive, access).read()
+    assert [round(wait, 3) for wait in waits if wait] == [0.1, 0.2, 0.4]
+    assert len(server.portal_faults) == 20 - 4
 
 
 @pytest.mark.parametrize("at", ["portal", "store"])

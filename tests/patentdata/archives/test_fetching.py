@@ -6,7 +6,7 @@ from patentdata.archives.downloads import DownloadsConfig
 from patentdata.archives.fetching import FetchQueue, num_at_once
 from patentdata.archives.sources import AccessConfig
 from patentdata.archives.weekly_archive import WeeklyArchive
-from patentdata.errors import ArchiveError, OutputError, SourceDownError
+from patentdata.errors import ArchiveError, OutputError, SourceClosedError, SourceDownError
 
 ARCHIVE = WeeklyArchive(week="I20240102", revision=0, file_name="I20240102.tar", url="https://host/I20240102.tar")
 DOWN = SourceDownError("the host is out of order (503) for I20240102.tar; given up after 2 tries, run again later")
@@ -28,6 +28,14 @@ def test_after_five_failures_in_a_row_nothing_more_is_fetched_and_a_sentence_say
     assert fetch_queue.stop_reason is None
     assert fetch_queue.ended(error) == ["f", "g", "h"]
     assert fetch_queue.stop_reason == f"skipped: 5 consecutive weeks failed, the last one: {error}"
+
+
+def test_a_source_that_refuses_further_requests_is_not_asked_again():
+    fetch_queue = FetchQueue(1)
+    assert [fetch_queue.begins(week) for week in "abc"] == [True, False, False]
+    closed = SourceClosedError("the portal received too many requests (429); it asks to wait 2 days, run again later")
+    assert fetch_queue.ended(closed) == ["b", "c"]
+    assert fetch_queue.stop_reason == f"skipped: the source accepts no further requests at present: {closed}"
 
 
 def test_a_week_fetched_in_between_ends_the_row_and_a_broken_archive_does_not_count():

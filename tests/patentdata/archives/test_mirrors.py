@@ -118,3 +118,16 @@ def test_the_note_of_a_mirrored_week_holds_no_password(server, tmp_path):
         keep_archive(DataFolder(tmp_path), week, ArchivesConfig(), ACCESS)
     assert not any(b"secret" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert all("authorization" in asked.headers for asked in server.asked)
+
+
+def test_the_weeks_of_a_mirror_with_folders_of_years_are_those_of_all_of_them(server):
+    server.files["I20230103.tar"], server.has_years = TAR, True
+    assert weeks_of(f"{server.store_url}/mirror/") == [("I20230103.tar", len(TAR)), *WEEKS]
+    assert not any(asked.path.endswith("/old/") for asked in server.asked)
+
+
+def test_a_listing_that_is_too_long_to_be_read_whole_is_refused(server, monkeypatch):
+    monkeypatch.setattr("patentdata.archives.mirrors._MOST_LISTING_BYTES", 100)
+    server.files["weeks.txt"] = b"I20240102.tar\n" * 20
+    with pytest.raises(SourceError, match=r"the listing .*weeks\.txt is larger than .*; name a shorter one as source"):
+        list_weeks(f"{server.store_url}/bare/weeks.txt", access=ACCESS)

@@ -15,7 +15,7 @@ import pytest
 
 from patentdata.archives.portal import ApiKey, Portal, PortalConfig, parse_listing, read_key
 from patentdata.archives.portal_limits import Limits, LimitsConfig
-from patentdata.archives.sources import AccessConfig, list_weeks, open_archive, relisted
+from patentdata.archives.sources import AccessConfig, list_weeks, open_archive, read_source, relisted
 from patentdata.errors import SourceChangedError, SourceError
 from tests.patentdata.archives.portal_server import (
     BRISK,
@@ -98,9 +98,35 @@ def test_times_are_read_in_either_spelling():
     assert len({file.released for file in parse_listing({"productFileBag": {"fileDataBag": rows}})}) == 1
 
 
-def test_a_listing_shorter_than_its_count_is_logged(caplog):
-    parse_listing({"productFileBag": {"count": 3, "fileDataBag": [row("a.tar")]}})
-    assert "counts 3 files of PTGRDT and lists 1" in caplog.text
+@pytest.mark.parametrize(
+    ("bag", "problem"),
+    [
+        (
+            {"count": 3, "fileDataBag": [row("a.tar")]},
+            "the portal counts 3 files of PTGRDT and lists 1 that can be read",
+        ),
+        ({"fileDataBag": [row("a.tar"), {"fileName": "b.tar"}]}, "the portal counts 2 files of PTGRDT and lists 1"),
+        (
+            {"count": 1, "fileDataBag": [row("a.tar"), {"fileSize": 7}]},
+            "the portal counts 2 files of PTGRDT and lists 1",
+        ),
+        ({"count": 1, "fileDataBag": [row("a.tar")]}, ""),
+    ],
+)
+def test_a_listing_that_is_shorter_than_its_count_or_has_unreadable_rows_is_a_problem_and_logged(caplog, bag, problem):
+    listing = parse_listing({"productFileBag": bag})
+    assert [file.name for file in listing] == ["a.tar"]
+    assert listing.problem.startswith(problem) and bool(listing.problem) is bool(problem)
+    assert problem in caplog.text and len(caplog.records) == bool(problem)
+
+
+def test_what_a_listing_lacks_is_returned_with_its_weeks(server):
+    server.count = 5
+    listing = read_source("portal", access=access_to(server))
+    assert [week.week for week in listing.weeks] == [WEEK]
+    assert listing.problems == (
+        "the portal counts 5 files of PTGRDT and lists 1 that can be read, so weeks may be missing; run again later",
+    )
 
 
 @pytest.mark.real
@@ -156,6 +182,46 @@ def test_the_key_is_read_from_the_environment_or_else_from_a_file(monkeypatch, t
     path.unlink()
     with pytest.raises(SourceError, match=f"the portal needs a key: set ODP_API_KEY, or put the key into {path}"):
         read_key(config)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_key_file_may_be_written_by_an_editor_of_windows(monkeypatch, tmp_path, encoding):
+    monkeypatch.delenv("ODP_API_KEY")
+    (tmp_path / "key").write_bytes("abcdef0123456789\r\n".encode(encoding))
+    assert read_key(PortalConfig(key_file=tmp_path / "key")).reveal() == "abcdef0123456789"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('"abcdef"', "the key in ODP_API_KEY is in quotes; remove them"),
+        ("'abcdef'", "is in quotes"),
+        ("“abcdef”", "is in quotes"),
+        ("KEY=abcdef", "ODP_API_KEY holds a name and a key; leave the key alone"),
+        ("export ODP_API_KEY=abcdef", "holds a name and a key"),
+        ("X-API-KEY: abcdef", "holds a name and a key"),
+    ],
+)
+def test_a_key_with_quotes_or_a_name_is_refused(monkeypatch, text, sentence):
+    monkeypatch.setenv("ODP_API_KEY", text)
+    with pytest.raises(SourceError, match=sentence):
+        read_key(PortalConfig())
+
+
+def test_a_key_may_end_like_base64(monkeypatch):
+    monkeypatch.setenv("ODP_API_KEY", "abcdef==")
+    assert read_key(PortalConfig()).reveal() == "abcdef=="
+
+
+@pytest.mark.real
+def test_the_key_files_of_the_cases_are_read_or_refused(monkeypatch, real_data):
+    folder = real_data.parent / "cases" / "21-key-file-with-bom"
+    if not folder.is_dir():
+        pytest.skip(f"no cases at {folder.parent}")
+    monkeypatch.delenv("ODP_API_KEY")
+    assert read_key(PortalConfig(key_file=folder / "bom")).reveal() == "abcdef0123456789"
+    with pytest.raises(SourceError, match=r"the key in .*quoted is in quotes; remove them"):
+        read_key(PortalConfig(key_file=folder / "quoted"))
 
 
 def test_a_key_is_neither_printed_nor_pickled():
@@ -224,7 +290,11 @@ def test_the_debug_log_of_a_download_shows_neither_key_nor_signature(server, cap
     ("status", "body", "sentence"),
     [
         (401, b'{"message":"Unauthorized"}', r"one without a key \(401\); check ODP_API_KEY"),
-        (403, b'{"code": 403, "error": "Forbidden"}', r"refuses the key .* \(403\): it is invalid, has expired"),
+        (
+            403,
+            b'{"code": 403, "error": "Forbidden"}',
+            r"\(403\): it is invalid, has expired .* a new key takes a while",
+        ),
         (404, b"{}", r"does not have .* \(404\): it was withdrawn or re-issued"),
         (400, b'{"errorDetails": "Invalid request"}', r"does not understand .* \(400: Invalid request\)"),
         (301, b"", r"has moved .* \(301\)"),

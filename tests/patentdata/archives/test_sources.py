@@ -2,8 +2,8 @@
 
 import pytest
 
-from patentdata.archives.sources import list_weeks
-from patentdata.errors import SourceError
+from patentdata.archives.sources import list_weeks, open_archive, read_source
+from patentdata.errors import ConfigError, SourceError
 from patentdata.store.weeks import parse_archive_name
 
 
@@ -54,3 +54,68 @@ def test_a_folder_without_archives_is_an_error_that_names_it(tmp_path):
 def test_a_folder_that_does_not_exist_is_an_error_that_names_it(tmp_path):
     with pytest.raises(SourceError, match=r"no folder .*nowhere"):
         list_weeks(str(tmp_path / "nowhere"))
+
+
+# --- Folders of years, unpacked weeks, and names that fsspec reads otherwise ------------------------------------------
+
+
+def test_weeks_in_folders_of_years_are_listed_and_those_in_other_folders_are_not(tmp_path):
+    for folder in ("2021", "grants-2022", "old"):
+        (tmp_path / folder).mkdir()
+    folder_of(tmp_path / "2021", "I20210105.tar")
+    folder_of(tmp_path / "grants-2022", "I20220104.tar")
+    folder_of(tmp_path / "old", "I20200107.tar")
+    source = folder_of(tmp_path, "I20230103.tar")
+    assert [week.week for week in list_weeks(source)] == ["I20210105", "I20220104", "I20230103"]
+    assert [week.week for week in list_weeks(source, years=[2022])] == ["I20220104"]
+
+
+def test_an_unpacked_week_is_a_problem_unless_its_archive_is_there_too(tmp_path):
+    source = folder_of(tmp_path, "I20210105.tar")
+    for week in ("I20210105", "I20210112"):
+        (tmp_path / week / "DESIGN").mkdir(parents=True)
+    listing = read_source(source)
+    assert [week.week for week in listing.weeks] == ["I20210105"]
+    (problem,) = listing.problems
+    folder = f"{tmp_path}/I20210112"
+    assert (
+        problem
+        == f"I20210112 is unpacked in {folder}, which is not read; pack it with tar -cf I20210112.tar -C {folder} ."
+    )
+    assert read_source(source, years=[2022]).problems == ()
+
+
+@pytest.mark.parametrize("source", [".", "I20210105"])
+def test_a_source_of_unpacked_weeks_alone_is_an_error_that_says_how_to_pack_them(tmp_path, source):
+    (tmp_path / "I20210105" / "DESIGN").mkdir(parents=True)
+    with pytest.raises(
+        SourceError, match=r"holds no weekly archive: I20210105 is unpacked in .*; pack it with tar -cf"
+    ):
+        list_weeks(str(tmp_path / source))
+
+
+@pytest.mark.parametrize("name", ["x::o", "a%20b", "file::x", "#1?", "s3:x"])
+def test_the_path_of_a_local_source_is_taken_literally(tmp_path, name):
+    (tmp_path / name).mkdir()
+    source = folder_of(tmp_path / name, "I20210105.tar")
+    (archive,) = list_weeks(source)
+    with open_archive(archive) as file:
+        assert file.read() == b"x"
+    assert archive.url == f"file://{tmp_path}/{name}/I20210105.tar" and len(archive.sha256()) == 64
+
+
+def test_a_source_with_escapes_in_a_file_address_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"file:///data/a%20b has escapes such as %20; write the path itself, /data/a b"
+    ):
+        list_weeks("file:///data/a%20b")
+
+
+@pytest.mark.real
+def test_the_folders_of_the_cases_are_read_or_named(real_data):
+    cases = real_data.parent / "cases" / "26-years-and-unpacked-weeks"
+    if not cases.is_dir():
+        pytest.skip(f"no cases at {cases}")
+    assert [week.week for week in list_weeks(str(cases / "years"))] == ["I20240102"]
+    with pytest.raises(SourceError, match=r"I20240102 is unpacked in .*; pack it with tar -cf I20240102\.tar"):
+        list_weeks(str(cases / "unpacked"))

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from patentdata.errors import OutputError
+from patentdata.errors import ConfigError, OutputError
 from patentdata.store.folder import DataFolder
 from patentdata.store.hashes import mark_of, remember_sha256, sha256_of
 
@@ -76,3 +76,17 @@ def test_a_file_changed_while_its_hash_was_computed_is_hashed_again(tmp_path):
     path.write_bytes(b"three")
     remember_sha256(fs, str(path), "0" * 64, mark=mark)
     assert sha256_of(fs, str(path)) == hashlib.sha256(b"three").hexdigest()
+
+
+@pytest.mark.parametrize("name", ["x::o", "a%20b", "simplecache::x", "~"])
+def test_a_local_path_is_taken_literally(tmp_path, name):
+    folder = DataFolder(f"{tmp_path}/{name}")
+    folder.write_json(folder.path("grants", "a.json"), 1)
+    assert (tmp_path / name / "grants" / "a.json").read_text() == "1\n"
+
+
+def test_a_file_address_with_escapes_is_refused():
+    with pytest.raises(
+        ConfigError, match="file:///data/a%20b has escapes such as %20; write the path itself, /data/a b"
+    ):
+        DataFolder("file:///data/a%20b")
