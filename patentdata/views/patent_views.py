@@ -18,7 +18,7 @@ from patentdata.errors import SheetError
 from patentdata.store.report import Report
 from patentdata.views.front_page import Silhouette, copied_figures, silhouette
 from patentdata.views.grouping import group_ink
-from patentdata.views.labels.labels import normalised
+from patentdata.views.labels.labels import is_merged, normalised
 from patentdata.views.sheets import is_inverted, read_sheet, to_png
 from patentdata.views.splitting import (
     DEFAULT_CONFIG,
@@ -174,14 +174,16 @@ class _PatentSplitter:
         Figures without a declared label are paired in order with the declared labels that no figure has, if there are
         equally many of both.
         """
-        read = [normalised(figure.label) for figure in figures]
+        read = self._unmerged([normalised(figure.label) for figure in figures])
         unused = [label for label in self.declared if normalised(label) not in read]
         unnamed = [index for index, label in enumerate(read) if label not in self.figures]
         inferred = dict(zip(unnamed, unused, strict=True)) if len(unused) == len(unnamed) else {}
         labels: list[tuple[str | None, set[str]]] = []
         for index, (figure, label) in enumerate(zip(figures, read, strict=True)):
             flags = set(figure.flags)
-            if label in self.figures:
+            if label in self.figures and label != normalised(figure.label):
+                labels.append((self.figures[label]["label"], flags | {"inferred_label"}))
+            elif label in self.figures:
                 labels.append((self.figures[label]["label"], flags))
             elif index in inferred:
                 is_sole = len(self.declared) == 1 and label is None  # its label is "FIGURE", or missing
@@ -190,6 +192,31 @@ class _PatentSplitter:
             else:
                 labels.append((figure.label, flags | ({"undeclared_label"} if label else set())))
         return labels
+
+    def _unmerged(self, read: Sequence[str | None]) -> list[str | None]:
+        """The labels in order, with those corrected whose equal digits were merged: "5" between "54" and "56" is "55".
+
+        Corrected is a label that is not declared or was read twice, to a declared one that was not read, if that is the
+        one that follows or precedes the label of a neighbouring figure.
+        """
+        order = [normalised(figure["label"]) for figure in self.grant["figures"]]
+        corrected = list(read)
+        for index, label in enumerate(read):
+            if label in self.figures and corrected.count(label) == 1:
+                continue
+            neighbours = [(index - 1, 1), (index + 1, -1)]
+            expected = [
+                order[order.index(read[other]) + step]
+                for other, step in neighbours
+                if 0 <= other < len(read)
+                and read[other] in self.figures
+                and 0 <= order.index(read[other]) + step < len(order)
+            ]
+            for candidate in expected:
+                if candidate not in corrected and is_merged(label, candidate):
+                    corrected[index] = candidate
+                    break
+        return corrected
 
     def _row(
         self,

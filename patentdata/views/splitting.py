@@ -126,12 +126,12 @@ def split_page(page: np.ndarray, orientation: str | None, declared: Sequence[str
         figures = tuple(_with_flag(figure, "inverted_sheet") for figure in split.sheet.figures)
         return replace(split, sheet=replace(split.sheet, figures=figures))
     known = frozenset(map(normalised, declared or ()))
-    ink, labels, rotation_cw = _labels(page, config.search)
+    ink, labels, rotation_cw = _labels(page, config.search, known)
     if rotation_cw is None:
         rotation_cw = 90 if orientation == "landscape" else 0
     split = _without_call_outs(page, ink, labels, rotation_cw, known)
     if labels and any(group.num_parts > 1 for group in split.groups):
-        more, _ = find_labels(page, ink, replace(config.search, is_thorough=True, max_strangers=_MORE_STRANGERS))
+        more, _ = find_labels(page, ink, replace(config.search, is_thorough=True, max_strangers=_MORE_STRANGERS), known)
         if len(more) > len(labels):
             split = _without_call_outs(page, ink, more, more[0].rotation_cw, known)
     return split
@@ -148,16 +148,16 @@ def _without_call_outs(
     return split
 
 
-def _labels(page: np.ndarray, search: LabelSearch) -> tuple[Ink, list[Label], int | None]:
+def _labels(page: np.ndarray, search: LabelSearch, known: frozenset[str | None]) -> tuple[Ink, list[Label], int | None]:
     """The ink, its labels, and the degrees clockwise that turn the sheet upright (None if unknown).
 
     If no label is found, small pieces of ink are joined and searched again.
     """
     ink = find_ink(page)
-    labels, rotation_cw = find_labels(page, ink, search)
+    labels, rotation_cw = find_labels(page, ink, search, known)
     if not labels:
         joined = with_joined_pieces(ink)
-        labels, joined_cw = find_labels(page, joined, replace(search, max_readings=_JOINED_READINGS))
+        labels, joined_cw = find_labels(page, joined, replace(search, max_readings=_JOINED_READINGS), known)
         ink, rotation_cw = (joined, joined_cw) if labels else (ink, rotation_cw)
     return ink, labels, rotation_cw
 

@@ -8,6 +8,7 @@ resemble it. A reading that is doubtful is repeated with more care.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -29,6 +30,8 @@ _LABEL = re.compile(
 )
 _LIKELY = 0.8  # lines up to this unlikeliness are always read: 19 of 20 labels, and one other line in six sheets
 _UNLIKELY = 2.5  # lines beyond this are not read once a label is found
+_WIDER = 1.6  # how much a line is stretched whose digits may have been merged
+_MIN_DIGIT_HEIGHT = 0.6  # of a digit, as a share of the highest one of its number
 _SURE = 0.8  # a number read with this confidence is not read again
 _MIN_BARE_CONFIDENCE, _MAX_BARE_FOREIGN = 0.8, 0.03  # a bare "1.1" is a label only within these limits
 _MIN_LONE_CONFIDENCE, _MAX_LONE_CROWDING = 0.5, 0.01  # the limits of a bare "1.1" that has nothing near it
@@ -40,9 +43,6 @@ _SOME_TEXT = 8  # letters of such text without which the orientation is unknown
 _LABEL_WITHIN = re.compile(r"F\s?[I1l|]\s?G(?:URE)?[\s.,-]*[0-9]{1,3}(?:[.-][0-9]{1,2})?", re.IGNORECASE)
 _MAX_STRAY = 3  # characters before or after a label that were read from the drawing
 _WORD_ALONE = re.compile(r"^[^A-Za-z0-9]*(?P<word>[A-Za-z1|!/\\]{3,7})[^A-Za-z0-9]*$")
-_NUMBER_ALONE = re.compile(
-    r"^[^A-Za-z0-9]*(?P<number>[0-9OoIlS|][0-9OoIlSZB|]{0,2}(?:[.-][0-9]{1,2})?)(?P<suffix>[A-Za-z]?)[^A-Za-z0-9]*$"
-)
 _MIN_NUMBER_CONFIDENCE = 0.5  # of a number that is read without its word
 _MIN_ALIKE = 0.6  # ratio of heights of two labels in the same lettering
 _HAGUE = re.compile(r"^[^A-Za-z0-9]*(?P<number>[0-9]{1,2}\.[0-9]{1,2})\.?$")
@@ -111,6 +111,8 @@ def parse_label(text: str) -> ParsedLabel | None:
     if (match := _LABEL.match(bare)) and _is_figure_word(match["word"]):
         suffix = match["suffix"].replace("’", "'").replace("′", "'").lstrip("-")
         number = re.sub("[–—]", "-", match["number"].translate(_LIKE_DIGIT)) + suffix
+        if number == "0":  # no figure is numbered so; it is a ring or a blot behind the word
+            return ParsedLabel(None, "word", 0, len(bare))
         return ParsedLabel(number, "figure", match.start("number"), match.end("suffix"))
     if (match := _WORD_ALONE.match(bare)) and _is_figure_word(match["word"], is_exact=True):
         return ParsedLabel(None, "word", 0, len(bare))
@@ -156,7 +158,9 @@ class LabelSearch:
     is_thorough: bool = False
 
 
-def find_labels(page: np.ndarray, ink: Ink, search: LabelSearch = LabelSearch()) -> tuple[list[Label], int | None]:
+def find_labels(
+    page: np.ndarray, ink: Ink, search: LabelSearch = LabelSearch(), known: Collection[str | None] = ()
+) -> tuple[list[Label], int | None]:
     """Find the labels of a sheet, and how to turn it upright.
 
     Lines are read in order of likeliness. Once a label is found, unlikely lines are read only if they resemble it.
@@ -165,6 +169,7 @@ def find_labels(page: np.ndarray, ink: Ink, search: LabelSearch = LabelSearch())
         page: (height_px, width_px) uint8, 0 is ink.
         ink: Connected components of the page.
         search: Limits of the work.
+        known: Labels that the grant declares, normalised; a line that is read as another one is read again with care.
 
     Returns:
         Labels of the prevailing direction, and the degrees clockwise that turn the sheet upright. Without labels, the
@@ -190,9 +195,9 @@ def find_labels(page: np.ndarray, ink: Ink, search: LabelSearch = LabelSearch())
             num_strangers += 1
         num_read += 1
         rotation_cw = 90 if line.is_turned else 0
-        reading = _read(page, ink, line, rotation_cw)
+        reading = _read(page, ink, line, rotation_cw, known)
         if (within := _within(reading, ink, line)) is not None:
-            line, reading = within, _read(page, ink, within, rotation_cw)
+            line, reading = within, _read(page, ink, within, rotation_cw, known)
         text_lengths[rotation_cw] += _length_of_text(reading)
         if (label := _as_label(reading, line, rotation_cw)) is not None:
             (words if label.number is None else found).append(label)
@@ -267,15 +272,56 @@ def _unlikeliness(line: Line) -> float:
     return min(20 * line.foreign, 4.0) + min(8 * line.crowding, 1.0) + odd + shape
 
 
-def _read(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int) -> Reading:
-    """Read a line; if it may be a label but is in doubt, read it again with more care."""
+def _read(page: np.ndarray, ink: Ink, line: Line, rotation_cw: int, known: Collection[str | None] = ()) -> Reading:
+    """Read a line; if it may be a label but is in doubt, read it again with more care.
+
+    In doubt is a label with an uncertain number, with a number that is not among the `known` ones, or with more digits
+    on the sheet than were read.
+    """
     picture = _picture(page, ink, line, rotation_cw)
     if picture.shape[1] <= _NARROW * picture.shape[0]:
         return read_line(picture)
     reading = read_line(picture, is_quick=True)
-    if _is_doubtful(reading, parse_label(reading.text)):
+    parsed = parse_label(reading.text)
+    is_unknown = parsed is not None and bool(known) and normalised(parsed.number) not in known
+    if is_unknown or _is_doubtful(reading, parsed):
         reading = read_line(picture)
+        parsed = parse_label(reading.text)
+    if parsed is not None and _has_more_digits(ink, line, rotation_cw, reading, parsed):
+        wider = read_line(cv2.resize(picture, None, fx=_WIDER, fy=1.0, interpolation=cv2.INTER_LINEAR))
+        again = parse_label(wider.text)
+        if again is not None and is_merged(parsed.number, again.number):
+            return wider
     return reading
+
+
+def is_merged(read: str | None, number: str | None) -> bool:
+    """Whether `read` is `number` with equal neighbouring digits merged into one, as the recogniser sometimes does.
+
+    >>> is_merged("5", "55"), is_merged("10", "100"), is_merged("5", "5"), is_merged("5", "56")
+    (True, True, False, False)
+    """
+    if read is None or number is None or len(read) >= len(number):
+        return False
+    return re.sub(r"(.)\1+", r"\1", read) == re.sub(r"(.)\1+", r"\1", number)
+
+
+def _has_more_digits(ink: Ink, line: Line, rotation_cw: int, reading: Reading, parsed: ParsedLabel) -> bool:
+    """Whether there are more components of a digit's height where a number was read than digits were read."""
+    if parsed.kind != "figure" or parsed.number is None or not parsed.number.isdigit():
+        return False
+    positions = [
+        position for letter, position in zip(reading.text, reading.positions, strict=True) if not letter.isspace()
+    ]
+    if not 0 < parsed.start < len(positions):
+        return False
+    start = (positions[parsed.start - 1] + positions[parsed.start]) / 2
+    number = shortened(ink, line, start, 1.0) if rotation_cw in (0, 90) else None
+    if number is None:
+        return False
+    boxes = ink.boxes[number.members]
+    heights = boxes[:, 2] - boxes[:, 0] if line.is_turned else boxes[:, 3] - boxes[:, 1]
+    return int((heights >= _MIN_DIGIT_HEIGHT * heights.max()).sum()) > len(parsed.number)
 
 
 def _as_label(reading: Reading, line: Line, rotation_cw: int) -> Label | None:
@@ -347,25 +393,30 @@ def _with_number(page: np.ndarray, ink: Ink, word: Label) -> Label:
     if members is None:
         return word
     line = line_of(ink, members, is_turned=word.rotation_cw in (90, 270))
-    reading = read_line(_framed(_picture(page, ink, line, word.rotation_cw)))
-    match = _NUMBER_ALONE.match(re.sub(r"\s+", "", reading.text))
-    if match is None or min(reading.confidences) < _MIN_NUMBER_CONFIDENCE:
+    whole = line_of(ink, word.members, is_turned=line.is_turned)
+    pictures = [_picture(page, ink, part, word.rotation_cw) for part in (whole, line)]
+    reading = read_line(_levelled(*pictures))
+    parsed = parse_label(reading.text)
+    if parsed is None or parsed.number is None or _confidence(reading, parsed) < _MIN_NUMBER_CONFIDENCE:
         return word
     x0, y0, x1, y1 = word.box
     return replace(
         word,
-        number=match["number"].translate(_LIKE_DIGIT) + match["suffix"],
+        number=parsed.number,
         box=(min(x0, line.box[0]), min(y0, line.box[1]), max(x1, line.box[2]), max(y1, line.box[3])),
         members=np.union1d(word.members, members),
-        confidence=min(reading.confidences),
-        text=f"{word.text} {reading.text}",
+        confidence=_confidence(reading, parsed),
+        text=reading.text,
     )
 
 
-def _framed(picture: np.ndarray) -> np.ndarray:
-    """A picture with paper on both sides, as the recogniser expects around a single digit."""
-    side = picture.shape[0] // 2
-    return cv2.copyMakeBorder(picture, 0, 0, side, side, cv2.BORDER_CONSTANT, value=PAPER)
+def _levelled(word: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """A word and its number side by side in one picture, the word scaled to the height of the number."""
+    height = number.shape[0]
+    width = max(1, round(word.shape[1] * height / word.shape[0]))
+    scaled = cv2.resize(word, (width, height), interpolation=cv2.INTER_AREA)
+    gap = np.full((height, height // 3), PAPER, np.uint8)
+    return np.hstack([gap, scaled, gap, number, gap])
 
 
 def _prevailing(labels: list[Label]) -> list[Label]:

@@ -11,7 +11,7 @@ _WINDOW = 2.0  # how far around a label leaders are looked for, in letter height
 _MAX_GAP = 1.2  # from the label to the end of its leader
 _MIN_LENGTH = 0.8  # of the part of a leader within the window
 _RADIUS = 0.5  # of the circle around the end of the leader that it has to leave in one direction
-_MIN_AWAY = 0.5  # how far it gets away from the label on that way, as a share of the radius
+_MIN_AWAY = 0.3  # how far it gets away from the label on that way, as a share of the radius
 _MAX_THICKNESS = 6  # of a leader, half-resolution pixels
 _MAX_PIECES = 30  # around a label; with more of them it is inside a drawing
 

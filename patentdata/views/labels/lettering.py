@@ -19,6 +19,7 @@ _LETTER_GAP = 1.0  # widest gap to the next letter of a word, in letter heights
 _WORD_GAP = 3.6  # widest gap from "FIG." to its number, in letter heights
 _MAX_NUMBER_WIDTH = 2.3  # of a number such as "12A", in letter heights; wider words are labels by themselves
 _MIN_NUMBER_HEIGHT, _MAX_NUMBER_HEIGHT = 0.2, 1.3  # of a number after a word in script, as a share of the word's height
+_MAX_POINT_HEIGHT, _MAX_DIGIT_WIDTH = 0.35, 0.85  # less high and wider than this (in own heights) is a full stop
 _MAX_DIGITS = 5  # components of such a number
 _MIN_ASPECT, _MAX_ASPECT = 1.2, 9.0  # width divided by height of a label, from "1.1" to "FIGURE 12A"
 
@@ -98,6 +99,7 @@ def number_after(ink: Ink, word: tuple[int, int, int, int], rotation_cw: int) ->
     own_width, own_height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     fits = (own_height >= max(_MIN_HEIGHT, _MIN_NUMBER_HEIGHT * height)) & (own_height <= _MAX_NUMBER_HEIGHT * height)
     fits &= (own_width <= 1.5 * own_height) & (boxes[:, 0] >= x1 - 0.1 * height)
+    fits &= (own_height >= _MAX_POINT_HEIGHT * height) | (own_width <= _MAX_DIGIT_WIDTH * own_height)
     middle = (boxes[:, 1] + boxes[:, 3]) / 2
     fits &= (middle > y0) & (middle < y1) & (boxes[:, 0] <= x1 + (_WORD_GAP + 2) * height)
     members: list[int] = []

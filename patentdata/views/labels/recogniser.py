@@ -21,6 +21,7 @@ MODEL = "ch_PP-OCRv4_rec_infer.onnx"
 _CAREFUL = (48, 1.15)  # height in pixels that the model was trained on, and how much a line is stretched
 _QUICK = (32, 1.05)  # half the work, and as good on clear labels
 _MIN_WIDTH, _MAX_WIDTH = 32, 640
+_HALF_WIDTH = {code + 0xFEE0: code for code in range(ord("!"), ord("~") + 1)}  # full-width forms of ASCII characters
 _WIDTH_STEP = 8  # widths are multiples of this, since the model reads in steps of 8 pixels
 
 
@@ -61,7 +62,7 @@ def _collapse(probabilities: np.ndarray, alphabet: Sequence[str]) -> Reading:
     num_steps = len(best)
     starts = [i for i in range(num_steps) if best[i] and (i == 0 or best[i] != best[i - 1])]
     return Reading(
-        text="".join(alphabet[best[i]] for i in starts),
+        text="".join(alphabet[best[i]] for i in starts).translate(_HALF_WIDTH),
         confidences=tuple(float(probabilities[i, best[i]]) for i in starts),
         positions=tuple((i + 0.5) / num_steps for i in starts),
     )
