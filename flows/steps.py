@@ -32,10 +32,19 @@ def freeze(folder: DataFolder, weeks: list[str], config: DatasetConfig) -> Repor
 def train_and_measure(
     folder: DataFolder, dataset: str, run_dir: Path, training: TrainConfig, evaluation: EvaluationConfig
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Train a model on a dataset and measure it there: summary of the run, content of `evaluation.json`."""
+    """Train a model on a dataset and measure it there: summary of the run, content of `evaluation.json`.
+
+    A run with the same settings is replaced, since the dataset grows from week to week; it stays until the new one is
+    finished. A run with other settings may be somebody's work of days, and is refused.
+    """
     dataset_dir = local_copy(folder, "datasets", dataset)
     trained = call_task(
-        train_model, dataset_dir=dataset_dir, run_dir=run_dir, config=training, progress=listener().on_training
+        train_model,
+        dataset_dir=dataset_dir,
+        run_dir=run_dir,
+        config=training,
+        replace="same_settings",
+        progress=listener().on_training,
     )
     listener().on_evaluation(str(run_dir))
     measured = call_task(

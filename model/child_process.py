@@ -3,8 +3,8 @@
 Finished results are returned without starting a process: starting one takes seconds, checking the files does not.
 Therefore this module must not import torch.
 
-The child reports on its standard output: one JSON object a step, and {"summary": …} at the end. Any other line is kept
-for the error message.
+The child reports on its standard output: one JSON object a step, {"log": …} for what it logs, and {"summary": …} at the
+end. Any other line is kept for the error message.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from model.child_log import log_again
 from model.errors import ConfigError, ModelError, ProcessKilledError
 from model.evaluation.config import EvaluationConfig
 from model.evaluation.done import finished_evaluation
 from model.progress import Progress
 from model.training.config import TrainConfig
 from model.training.done import finished_training
+from model.training.run.folder import Replace
 
 _NUM_LAST_LINES = 20
 _BAD_ARGUMENTS = 2  # exit code of a child whose settings cannot be used
@@ -34,7 +36,12 @@ _LOG = logging.getLogger(__name__)
 
 
 def train_in_child(
-    dataset_dir: str | Path, run_dir: str | Path, config: TrainConfig, *, progress: Progress | None = None
+    dataset_dir: str | Path,
+    run_dir: str | Path,
+    config: TrainConfig,
+    *,
+    replace: Replace = "nothing",
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train in a child process and return the summary; a finished run is returned without one.
 
@@ -42,20 +49,21 @@ def train_in_child(
         dataset_dir: Folder of the dataset.
         run_dir: Folder of the run.
         config: How to train.
+        replace: Which other run in the folder may be replaced, once the new one is finished.
         progress: Called after each step with the steps done, the steps in all, and the step's metrics.
 
     Raises:
-        ConfigError: The child cannot use the settings.
+        ConfigError: The child cannot use the settings, or the folder holds another run that may not be replaced.
         ProcessKilledError: A signal ended the child.
         ModelError: The child failed; the message is its own error message, or its last lines if it left none.
     """
-    summary = finished_training(dataset_dir, run_dir, config)
+    summary = finished_training(dataset_dir, run_dir, config, replace=replace)
     if summary is not None:
         _LOG.info("%s: the training run is finished and intact, nothing to do", Path(run_dir).name)
         return summary
     with _settings_file(config) as settings:
         arguments = ["--dataset", str(dataset_dir), "--run-dir", str(run_dir), "--config", str(settings)]
-        return _run("model.training.train", arguments, progress)
+        return _run("model.training.train", [*arguments, "--replace", replace], progress)
 
 
 def evaluate_in_child(
@@ -137,7 +145,9 @@ def _follow(
             continue
         if not isinstance(values, dict):
             continue
-        if "summary" in values:
+        if "log" in values:
+            log_again(values["log"])
+        elif "summary" in values:
             summary = values["summary"]
         elif progress is not None and "step" in values:
             progress(values["step"], values["num_steps"], values)

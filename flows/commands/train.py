@@ -35,6 +35,13 @@ def train(
         list[str] | None,
         typer.Option("--set", help="One setting, such as num_steps=500; repeatable, overrides all others."),
     ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Replace another run of this name, with its evaluation, as soon as the new one is finished.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model on a frozen dataset, or resume a run that was stopped.
@@ -61,7 +68,9 @@ def train(
     dataset_dir = Path(dataset) if _is_folder(dataset) else Path(data_dir) / "datasets" / dataset
     run_dir = Path(data_dir) / "runs" / (run or dataset_dir.resolve().name)
     with Bars() as bars:
-        summary = train_in_child(dataset_dir, run_dir, train_config, progress=bars.on_training)
+        summary = train_in_child(
+            dataset_dir, run_dir, train_config, replace="any" if replace else "nothing", progress=bars.on_training
+        )
     show_training(summary, run_dir, as_json)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from model.child_log import log_to_stdout
 from model.clip.embeddings import hide_older_embeddings
 from model.clip.encoder import Encoder, find_encoder
 from model.clip.loading import choose_device
@@ -196,7 +197,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         config = EvaluationConfig.from_file(options.config)
-        results = evaluate(options.model, options.dataset, options.out, config, progress=progress)
+        with log_to_stdout():
+            results = evaluate(options.model, options.dataset, options.out, config, progress=progress)
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1

@@ -12,7 +12,7 @@ from model.clip.source import ModelSource, fingerprint_source
 from model.dataset.folder import Dataset, open_dataset
 from model.files import exclusive_lock
 from model.training.config import TrainConfig
-from model.training.run.folder import RunFolder
+from model.training.run.folder import Replace, RunFolder
 
 TRAINING_VERSION = 3  # raised when equal inputs would give other bytes
 
@@ -32,15 +32,19 @@ def training_identity(dataset: Dataset, config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def finished_training(dataset_dir: str | Path, run_dir: str | Path, config: TrainConfig) -> dict[str, Any] | None:
+def finished_training(
+    dataset_dir: str | Path, run_dir: str | Path, config: TrainConfig, *, replace: Replace = "nothing"
+) -> dict[str, Any] | None:
     """The summary of a finished and intact run; None if `model.training.train.train` would have to train.
 
     Raises:
         ModelError: The dataset or the model to start from does not exist.
+        ConfigError: The folder holds another run, and `replace` does not allow to replace it.
     """
     identity = training_identity(open_dataset(dataset_dir), config)
     run = RunFolder(Path(run_dir))
     if not run.folder.is_dir():
         return None
     with exclusive_lock(run.folder):
+        run.require_replaceable(identity, replace)
         return run.finished_summary(identity) if run.page.is_file() else None

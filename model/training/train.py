@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from model.child_log import log_to_stdout
 from model.clip.loading import choose_device
 from model.dataset.folder import Dataset, open_dataset
 from model.dataset.views import Views, read_views
@@ -32,7 +33,7 @@ from model.training.config import TrainConfig
 from model.training.distributed import Processes, join_processes, local_device, world_size
 from model.training.done import training_identity
 from model.training.loop import TrainingLoop
-from model.training.run.folder import RunFolder
+from model.training.run.folder import REPLACE_CHOICES, Replace, RunFolder
 from model.training.run.page import write_training_page
 from model.training.stop_signal import StopOnSignal
 
@@ -48,6 +49,7 @@ def train(
     run_dir: str | Path,
     config: TrainConfig,
     *,
+    replace: Replace = "nothing",
     progress: Progress | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
@@ -58,8 +60,10 @@ def train(
 
     Args:
         dataset_dir: Folder with `dataset.json` and its Parquet files.
-        run_dir: Folder of the run. Outputs of another dataset or config in it are removed first.
+        run_dir: Folder of the run.
         config: How to train.
+        replace: Which other run in the folder may be replaced. It stays as it is until the new one is finished, which
+            is trained in `.replacing/` next to it.
         progress: Called after each step with the steps done, the steps in all, and the step's metrics.
         should_stop: Called after each step; if it returns True, a checkpoint is written and the run stops.
 
@@ -67,6 +71,7 @@ def train(
         The summary, which is the content of `training.json`.
 
     Raises:
+        ConfigError: The folder holds another run, and `replace` does not allow to replace it.
         ModelError: The dataset, the model or the device cannot be used, or the loss is not finite or diverges.
         TrainingStoppedError: `should_stop` returned True before the last step.
     """
@@ -75,22 +80,46 @@ def train(
     run = RunFolder(Path(run_dir))
     device = local_device(choose_device(config.device))
     with join_processes(device) as processes, _locked_by_first(run, processes):
-        summary = processes.broadcast(run.finished_summary(identity) if processes.is_first else None)
+        work = _folder_to_train_in(run, identity, replace, processes)
+        summary = processes.broadcast(work.finished_summary(identity) if processes.is_first else None)
         if summary is None:
             views = _training_views(dataset, config)
             with reproducible(config.seed, device):
-                loop = TrainingLoop(run, BatchStream(views, config, processes), device)
+                loop = TrainingLoop(work, BatchStream(views, config, processes), device)
                 summary = loop.train(identity, progress, should_stop)
                 summary |= {"dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, **summary["dataset"]}}
                 if processes.is_first:
                     summary["model_files"] = loop.export(summary)
-                    write_json(run.summary, summary)
+                    write_json(work.summary, summary)
         elif processes.is_first:
             _LOG.info("%s: the training run is finished and intact, nothing to do", run.folder.name)
-        if processes.is_first and not run.page.is_file():
-            write_training_page(run, summary)
+        if processes.is_first and not work.page.is_file():
+            write_training_page(work, summary)
+        if processes.is_first and work != run:
+            run.adopt_replacement()
         processes.wait_for_all()
     return summary
+
+
+def _folder_to_train_in(run: RunFolder, identity: dict[str, Any], replace: Replace, processes: Processes) -> RunFolder:
+    """The folder of the run, or that of its replacement if another run is there. Raises ConfigError."""
+    found: tuple[bool, str] = (False, "")
+    if processes.is_first:
+        run.complete_replacement()
+        try:
+            run.require_replaceable(identity, replace)
+            found = (run.other_run(identity) is not None, "")
+        except ConfigError as error:
+            found = (False, str(error))
+    replaces, refusal = processes.broadcast(found)
+    if refusal:  # in every process, so that none waits for the others
+        raise ConfigError(refusal)
+    if not replaces:
+        return run
+    if processes.is_first:
+        run.replacement.folder.mkdir(parents=True, exist_ok=True)
+        _LOG.info("%s: another run is there, which stays until this one is finished", run.folder.name)
+    return run.replacement
 
 
 def _training_views(dataset: Dataset, config: TrainConfig) -> Views:
@@ -157,7 +186,7 @@ def read_config(path: Path | None) -> TrainConfig:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run training as a program, which prints one JSON line a step, then the summary, to stdout.
+    """Run training as a program, which prints one JSON line a step or log record, then the summary, to stdout.
 
     If the settings ask for several processes and torchrun has not started them, this process starts them and waits.
 
@@ -168,20 +197,33 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dataset", type=Path, required=True, help="folder with dataset.json")
     parser.add_argument("--run-dir", type=Path, required=True, help="folder of the run")
     parser.add_argument("--config", type=Path, help="TOML or JSON file of settings; without it, the defaults")
+    parser.add_argument("--replace", choices=REPLACE_CHOICES, default="nothing", help="which other run may be replaced")
     options = parser.parse_args(arguments)
     try:
         config = read_config(options.config)
         if world_size() == 1 and num_processes_requested(config) > 1:
-            given = {"--dataset": options.dataset, "--run-dir": options.run_dir, "--config": options.config}
+            given = {
+                "--dataset": options.dataset,
+                "--run-dir": options.run_dir,
+                "--config": options.config,
+                "--replace": options.replace,
+            }
             return run_processes(
                 num_processes_requested(config), [str(part) for pair in given.items() if pair[1] for part in pair]
             )
-        with StopOnSignal() as stop:
+        with log_to_stdout(), StopOnSignal() as stop:
 
             def report(step: int, num_steps: int, values: dict[str, Any]) -> None:
                 print(json.dumps(values | {"num_steps": num_steps}), flush=True)
 
-            summary = train(options.dataset, options.run_dir, config, progress=report, should_stop=stop.is_requested)
+            summary = train(
+                options.dataset,
+                options.run_dir,
+                config,
+                replace=options.replace,
+                progress=report,
+                should_stop=stop.is_requested,
+            )
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return _BAD_ARGUMENTS if isinstance(error, ConfigError) else _FAILED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -118,9 +119,14 @@ def test_other_settings_another_dataset_or_folder_are_left_to_a_process(
     other = draw_dataset(tmp_path / "other", train=2)
     for dataset, folder, seed in ((other, run, 0), (shapes, tmp_path / "new", 0), (shapes, run, 1)):
         with pytest.raises(StartedError):
-            train_in_child(dataset, folder, dataclasses.replace(micro_config, seed=seed))
+            train_in_child(dataset, folder, dataclasses.replace(micro_config, seed=seed), replace="any")
         with pytest.raises(StartedError):
             evaluate_in_child(run, dataset, folder, dataclasses.replace(EVALUATION, seed=seed))
+
+
+def test_a_run_is_not_replaced_unasked_and_no_process_is_started(shapes, run, micro_config, no_process):
+    with pytest.raises(ConfigError, match=r"^run is a finished run with seed 0, not 1; choose another name with --run"):
+        train_in_child(shapes, run, dataclasses.replace(micro_config, seed=1))
 
 
 @pytest.mark.parametrize("model", ["hf-hub:some/model", "ViT-B-32/openai"])
@@ -165,14 +171,18 @@ def run_instead(monkeypatch, program: str) -> None:
     )
 
 
-def test_the_summary_and_the_steps_of_a_process_reach_the_caller(shapes, tmp_path, micro_config, monkeypatch):
-    lines = ['{"step": 1, "num_steps": 2, "loss": 0.5}', "not JSON", "[1]", '{"summary": {"num_steps": 2}}']
+def test_the_summary_the_steps_and_the_log_of_a_process_reach_the_caller(
+    shapes, tmp_path, micro_config, monkeypatch, caplog
+):
+    logged = '{"log": {"name": "model.training", "level": 30, "message": "the tracker failed"}}'
+    lines = ['{"step": 1, "num_steps": 2, "loss": 0.5}', "not JSON", "[1]", logged, '{"summary": {"num_steps": 2}}']
     run_instead(monkeypatch, f"print(*{lines}, sep=chr(10))")
     steps = []
     summary = train_in_child(shapes, tmp_path / "new", micro_config, progress=lambda *step: steps.append(step))
 
     assert summary == {"num_steps": 2}
     assert steps == [(1, 2, {"step": 1, "num_steps": 2, "loss": 0.5})]
+    assert caplog.record_tuples == [("model.training", logging.WARNING, "the tracker failed")]
 
 
 @pytest.mark.parametrize(

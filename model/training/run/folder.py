@@ -6,22 +6,35 @@ checkpoints/     the latest states
 model/           the trained model, as stock open_clip loads it
 training.json    the summary; written last, so that it marks a finished run
 
+A folder that holds another run, finished or with checkpoints to resume from, is not overwritten: that may be days of
+work. If the caller allows it, the new run is trained in `.replacing/NAME` next to the folder, and takes its place when
+it is finished. What belonged to the old model, such as its evaluation and its embeddings, goes with it.
+
 These files are not part of the result: training.html, the page of the run; timings.jsonl, its speed and memory;
 tracking/, files of a tracker; failed_batch.json, the batch at which a run failed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
+from model.errors import ConfigError
 from model.files import atomic_write, hash_folder, read_json, remove, write_json
 from model.training.run.checkpoints import is_intact, list_checkpoints, remove_checkpoint
 
+Replace = Literal["nothing", "same_settings", "any"]
+"""Which other runs a new run may replace: none; those with the same settings on another dataset or version; or any."""
+
+REPLACE_CHOICES: tuple[Replace, ...] = get_args(Replace)
+
 _LOG = logging.getLogger(__name__)
+_ADOPTING = ".adopting"  # exists while a replacement moves in, after the old run was removed
+_NUM_NAMED = 3  # settings in an error message
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,60 @@ class RunFolder:
     @property
     def failed_batch(self) -> Path:
         return self.folder / "failed_batch.json"
+
+    @property
+    def replacement(self) -> RunFolder:
+        """The run that is trained to replace this one; it has the same name."""
+        return RunFolder(self.folder.parent / ".replacing" / self.folder.name)
+
+    def other_run(self, identity: dict[str, Any]) -> dict[str, Any] | None:
+        """The identity of a run in this folder that is worth keeping and is not the run of `identity`; else None.
+
+        Worth keeping is a finished run, or one with checkpoints.
+        """
+        earlier = [read_json(self.config), (read_json(self.summary) or {}).get("identity")]
+        known = [one for one in earlier if one is not None]
+        is_kept = self.summary.is_file() or bool(list_checkpoints(self.checkpoints))
+        return known[0] if is_kept and known and identity not in known else None
+
+    def require_replaceable(self, identity: dict[str, Any], replace: Replace) -> None:
+        """Raise ConfigError if this folder holds another run that must not be replaced by the run of `identity`."""
+        earlier = self.other_run(identity)
+        if earlier is None or replace == "any":
+            return
+        if replace == "same_settings" and earlier.get("config") == identity["config"]:
+            return
+        state = "a finished" if self.summary.is_file() else "an unfinished"
+        raise ConfigError(
+            f"{self.folder.name} is {state} run with {_differences(earlier, identity)}; choose another name with "
+            "--run, or train with --replace, which keeps it until the new run is finished"
+        )
+
+    def adopt_replacement(self) -> None:
+        """Remove this run and put its finished replacement in its place.
+
+        If this is interrupted, `complete_replacement` finishes it. The folder itself stays, since it may be locked.
+        """
+        marker = self.folder / _ADOPTING
+        if not marker.exists():
+            remove(self.summary)  # from here on, the old run does not count as finished
+            for path in list(self.folder.iterdir()):
+                remove(path)
+            marker.touch()
+        new = self.replacement
+        parts = list(new.folder.iterdir()) if new.folder.is_dir() else []
+        for path in sorted(parts, key=lambda path: path == new.summary):  # the summary last: it marks a finished run
+            path.replace(self.folder / path.name)
+        remove(new.folder)
+        with contextlib.suppress(OSError):  # other runs are being replaced
+            new.folder.parent.rmdir()
+        marker.unlink()
+        _LOG.info("%s: the earlier run was replaced by the new one", self.folder.name)
+
+    def complete_replacement(self) -> None:
+        """Finish a replacement that was interrupted while the new run moved in."""
+        if (self.folder / _ADOPTING).exists() or (not self.summary.exists() and self.replacement.summary.exists()):
+            self.adopt_replacement()
 
     def finished_summary(self, identity: dict[str, Any]) -> dict[str, Any] | None:
         """The summary if the run is finished, has this identity, and all its files are intact; else None."""
@@ -120,3 +187,18 @@ class RunFolder:
         if len(lines) > num_steps:
             with atomic_write(self.metrics) as temporary:
                 temporary.write_bytes(b"".join(lines[:num_steps]))
+
+
+def _differences(earlier: dict[str, Any], identity: dict[str, Any]) -> str:
+    """What an earlier run had otherwise, in words, such as "another dataset and batch_size 64, not 32"."""
+    found = []
+    if earlier.get("dataset_fingerprint") != identity["dataset_fingerprint"]:
+        found.append("another dataset")
+    before, now = earlier.get("config") or {}, identity["config"]
+    names = [name for name in now if before.get(name) != now[name]]
+    found += [f"{name} {before.get(name)}, not {now[name]}" for name in names[:_NUM_NAMED]]
+    if len(names) > _NUM_NAMED:
+        found.append(f"{len(names) - _NUM_NAMED} more other settings")
+    if not names and earlier.get("initial_weights") != identity["initial_weights"]:
+        found.append("other initial weights")
+    return " and ".join(found) or "another version of the training code"

@@ -1,13 +1,16 @@
 """Experiment trackers, which receive a run's metrics in addition to its own files.
 
-The run's `metrics.jsonl` is the record; a tracker gets the same values. Each package is imported only if it is used.
-The packages read addresses and keys from the environment themselves (WANDB_API_KEY, WANDB_MODE=offline,
-MLFLOW_TRACKING_URI, …); nothing here writes or prints them.
+The run's `metrics.jsonl` is the record; a tracker gets the same values. A tracker that fails once the run has started
+therefore costs a warning, never the run: its server may be down for an hour of a training of days.
+
+Each package is imported only if it is used. The packages read addresses and keys from the environment themselves
+(WANDB_API_KEY, WANDB_MODE=offline, MLFLOW_TRACKING_URI, …); nothing here writes or prints them.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -18,6 +21,7 @@ from model.errors import ConfigError, TrainingError
 from model.files import read_json, write_json
 
 _PROJECT = "designclip"
+_LOG = logging.getLogger(__name__)
 
 
 class Tracker(Protocol):
@@ -48,14 +52,14 @@ def open_tracker(
 
     Raises:
         ConfigError: The package is not installed.
-        TrainingError: The tracker cannot be reached or rejects the run.
+        TrainingError: The tracker cannot be reached or rejects the run. Nothing is lost yet, so this ends the run.
     """
     if name == "none":
         return None
     folder.mkdir(parents=True, exist_ok=True)
     start: Callable[..., Tracker] = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases, "mlflow": _MLflow}[name]
     try:
-        return start(folder, run_name=run_name, run_id=run_id, num_steps_done=num_steps_done, settings=settings)
+        tracker = start(folder, run_name=run_name, run_id=run_id, num_steps_done=num_steps_done, settings=settings)
     except (ConfigError, TrainingError):
         raise
     except Exception as error:  # three packages, each with its own family of errors
@@ -64,6 +68,36 @@ def open_tracker(
             f"the tracker {name} cannot start: {reason}; configure it as its documentation says, "
             'or set tracker = "none"'
         ) from error
+    return _UntilItFails(name, tracker)
+
+
+class _UntilItFails:
+    """A tracker that gets nothing more after its first failure, which is logged as a warning."""
+
+    def __init__(self, name: str, tracker: Tracker) -> None:
+        self._name = name
+        self._tracker: Tracker | None = tracker
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        self._call(f"at step {step}", lambda tracker: tracker.log(step, values))
+
+    def close(self) -> None:
+        self._call("at the end", lambda tracker: tracker.close())
+
+    def _call(self, when: str, call: Callable[[Tracker], None]) -> None:
+        if self._tracker is None:
+            return
+        try:
+            call(self._tracker)
+        except Exception as error:  # three packages, each with its own family of errors
+            self._tracker = None
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            _LOG.warning(
+                "the tracker %s failed %s and gets nothing more: %s; metrics.jsonl has every step",
+                self._name,
+                when,
+                reason,
+            )
 
 
 def _import(module: str, package: str) -> Any:

@@ -12,6 +12,7 @@ from torch import nn
 
 from model.errors import TrainingError
 
+_TEXT_PROJECTION = "text_projection"  # a parameter, or a layer in text towers with `proj_bias`, such as SigLIP's
 _COMMON = ("logit_scale", "logit_bias")  # weights that belong to neither tower
 
 
@@ -39,7 +40,8 @@ def add_lora(model: nn.Module, *, rank: int, alpha: int, dropout: float, frozen:
     Adapters are added to every linear layer and every ungrouped convolution that is called as a layer. In open_clip's
     transformers these are the two layers of each MLP and the patch embedding. Attention uses its weights without
     calling a layer, and peft's adapters for it add to the frozen weights and subtract again in each forward pass, so
-    that rounding would make them drift.
+    that rounding would make them drift. The projection of the text tower has no adapter: open_clip calls it only if
+    its type is exactly a linear layer, and multiplies by it otherwise.
 
     Args:
         model: open_clip model; changed in place.
@@ -77,7 +79,11 @@ def _layers_called(model: nn.Module) -> list[str]:
         if isinstance(module, nn.MultiheadAttention | AttentionPool2d)
         for inner, _ in module.named_modules()
     }
-    return [name for name, module in modules.items() if name not in uncalled and _supports_lora(module)]
+    return [
+        name
+        for name, module in modules.items()
+        if name not in uncalled and name.rpartition(".")[2] != _TEXT_PROJECTION and _supports_lora(module)
+    ]
 
 
 def _supports_lora(module: Any) -> bool:

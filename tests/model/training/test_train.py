@@ -23,7 +23,7 @@ from model.clip.source import ModelSource
 from model.dataset.folder import open_dataset
 from model.dataset.images import ImageReader
 from model.dataset.views import read_views
-from model.errors import DatasetError, TrainingError, TrainingStoppedError
+from model.errors import ConfigError, DatasetError, TrainingError, TrainingStoppedError
 from model.training.run.checkpoints import list_checkpoints
 from model.training.run.metrics import read_metrics
 from model.training.step.learner import Learner
@@ -172,17 +172,82 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before(shapes, tmp_path, mi
     assert bytes_of(tmp_path / "run") == bytes_of(uninterrupted)
 
 
-def test_another_config_or_dataset_restarts_the_run(shapes, tmp_path, micro_config, uninterrupted):
-    other_config = dataclasses.replace(micro_config, learning_rate=1e-3)
-    train(shapes, tmp_path / "run", other_config)
-    assert bytes_of(tmp_path / "run") != bytes_of(uninterrupted)
-    train(shapes, tmp_path / "run", micro_config)
-    assert bytes_of(tmp_path / "run") == bytes_of(uninterrupted)
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory) -> Path:
+    """A dataset of the same name with other patents."""
+    return draw_dataset(tmp_path_factory.mktemp("grown") / "shapes", train=10)
 
-    other = draw_dataset(tmp_path / "other", train=10)
-    summary = train(other, tmp_path / "run", micro_config)
+
+def test_a_finished_run_is_not_replaced_unasked(shapes, grown, micro_config, uninterrupted):
+    before = bytes_of(uninterrupted)
+    other = dataclasses.replace(micro_config, batch_size=4, seed=1, beta=0.5, learning_rate=1e-3)
+    for dataset, config, difference in (
+        (grown, micro_config, "another dataset"),
+        (shapes, dataclasses.replace(micro_config, batch_size=4), "batch_size 8, not 4"),
+        (grown, other, "another dataset and beta 1.2, not 0.5 and .* and 1 more other settings"),
+    ):
+        message = rf"^run is a finished run with {difference}; choose another name with --run, or train with --replace"
+        with pytest.raises(ConfigError, match=message):
+            train(dataset, uninterrupted, config, progress=stop_after(1))
+    with pytest.raises(ConfigError, match="batch_size 8, not 4"):
+        train(grown, uninterrupted, dataclasses.replace(micro_config, batch_size=4), replace="same_settings")
+    assert bytes_of(uninterrupted) == before
+
+
+def test_an_unfinished_run_with_checkpoints_is_not_replaced_unasked_and_one_without_is(
+    shapes, grown, tmp_path, micro_config
+):
+    with pytest.raises(StoppedError):
+        train(shapes, tmp_path / "run", micro_config, progress=stop_after(1))
+    with pytest.raises(StoppedError):  # no checkpoint yet, so nothing would be lost
+        train(grown, tmp_path / "run", micro_config, progress=stop_after(3))
+    with pytest.raises(ConfigError, match="run is an unfinished run with another dataset"):
+        train(shapes, tmp_path / "run", micro_config)
+
+
+@pytest.mark.parametrize("replace", ["same_settings", "any"])
+def test_a_run_that_is_replaced_stays_until_the_new_one_is_finished(
+    shapes, grown, tmp_path, micro_config, uninterrupted, replace
+):
+    (uninterrupted / "evaluation.json").write_text("{}")
+    (uninterrupted / "embeddings").mkdir()
+    before = bytes_of(uninterrupted)
+    with pytest.raises(StoppedError):
+        train(grown, uninterrupted, micro_config, replace=replace, progress=stop_after(3))
+    assert bytes_of(uninterrupted) == before
+    assert train(shapes, uninterrupted, micro_config)["stage"] == "training"  # still finished
+
+    steps = []
+    train(grown, uninterrupted, micro_config, replace=replace, progress=lambda step, *_: steps.append(step))
+    train(grown, tmp_path / "fresh" / "run", micro_config)
+    assert steps == [3, 4, 5, 6]  # resumed from its own checkpoint
+    assert bytes_of(uninterrupted) == bytes_of(tmp_path / "fresh" / "run")  # without the old evaluation
+    assert sorted(path.name for path in uninterrupted.parent.iterdir()) == ["run"]
+
+
+@pytest.mark.parametrize("num_renames", [0, 1, 4, 7])
+def test_a_replacement_that_is_interrupted_while_it_moves_in_is_completed(
+    grown, tmp_path, micro_config, uninterrupted, monkeypatch, num_renames
+):
+    rename, moved = Path.replace, []
+
+    def rename_some(path, target):
+        if path.parent.parent.name == ".replacing" and not path.name.startswith("."):  # moves in
+            if len(moved) == num_renames:
+                raise StoppedError
+            moved.append(path.name)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", rename_some)
+    with contextlib.suppress(StoppedError):
+        train(grown, uninterrupted, micro_config, replace="any")
+    assert len(moved) <= num_renames
+    monkeypatch.setattr(Path, "replace", rename)
+
+    summary = train(grown, uninterrupted, micro_config, progress=stop_after(1))
+    train(grown, tmp_path / "fresh" / "run", micro_config)
     assert summary["dataset"]["num_views"] == 20
-    assert len(read_metrics(tmp_path / "run" / "metrics.jsonl")) == 6
+    assert bytes_of(uninterrupted) == bytes_of(tmp_path / "fresh" / "run")
 
 
 def test_settings_that_only_change_speed_do_not_change_the_result(shapes, tmp_path, micro_config, uninterrupted):

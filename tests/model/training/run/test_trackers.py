@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 import pytest
 
 from model.errors import ConfigError, TrainingError
+from model.training.run import trackers
+from model.training.run.metrics import read_metrics
 from model.training.run.trackers import open_tracker
 from model.training.train import train
 
@@ -55,6 +58,48 @@ def test_wandb_works_offline_and_writes_into_the_run_folder(shapes, tmp_path, mi
     train(shapes, tmp_path / "run", dataclasses.replace(micro_config, tracker="wandb"))
 
     assert list((tmp_path / "run" / "tracking").glob("wandb/offline-run-*/*.wandb"))
+
+
+class FailingTracker:
+    """Fails from a step on, or when it is closed."""
+
+    def __init__(self, fails_at: int | None) -> None:
+        self.fails_at = fails_at
+        self.calls: list[int | str] = []
+
+    def log(self, step, values):
+        self.calls.append(step)
+        if step == self.fails_at:
+            raise ConnectionError("503: the server is down\nTraceback …")
+
+    def close(self):
+        self.calls.append("close")
+        if self.fails_at is None:
+            raise OSError("no space left on device")
+
+
+@pytest.mark.parametrize(
+    ("fails_at", "calls", "warning"),
+    [
+        (3, [1, 2, 3], "the tracker mlflow failed at step 3 and gets nothing more: 503: the server is down; metrics"),
+        (
+            None,
+            [1, 2, 3, 4, 5, 6, "close"],
+            "the tracker mlflow failed at the end and gets nothing more: no space left",
+        ),
+    ],
+)
+def test_a_tracker_that_fails_costs_a_warning_and_the_run_is_finished(
+    shapes, tmp_path, micro_config, monkeypatch, caplog, fails_at, calls, warning
+):
+    tracker = FailingTracker(fails_at)
+    monkeypatch.setattr(trackers, "_MLflow", lambda *_, **__: tracker)
+    summary = train(shapes, tmp_path / "run", dataclasses.replace(micro_config, tracker="mlflow"))
+
+    assert tracker.calls == calls
+    assert summary["num_steps"] == len(read_metrics(tmp_path / "run" / "metrics.jsonl")) == 6
+    (logged,) = [record for record in caplog.records if record.name == trackers.__name__]
+    assert logged.levelno == logging.WARNING and logged.getMessage().startswith(warning)
 
 
 def test_wandb_without_a_key_is_refused_before_the_first_step(tmp_path, monkeypatch):
