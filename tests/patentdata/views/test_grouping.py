@@ -74,3 +74,17 @@ def test_a_label_with_a_leader_is_a_call_out_if_the_sheet_is_better_explained_wi
     page[150:200, 298:302] = 0  # its leader
     grouping = group_ink(page, [(250, 800, 350, 840), (260, 100, 340, 140)], suspects=[1])
     assert grouping.call_out == 1
+
+
+def test_a_lone_line_inside_a_figure_is_not_a_figure():
+    page = drawn((100, 100, 700, 800))
+    page[300:600, 398:402] = 0
+    found = boxes_by_label(page, [(300, 850, 400, 890), (720, 400, 790, 440)])
+    assert (398, 300, 402, 600) not in found.values()
+
+
+def test_a_call_out_explains_a_missing_figure_better_than_a_cut_through_the_ink():
+    page = drawn((100, 100, 500, 800))
+    page[700:703, 500:600] = 0
+    grouping = group_ink(page, [(250, 850, 350, 890), (610, 680, 700, 720)], suspects=[1])
+    assert grouping.call_out == 1

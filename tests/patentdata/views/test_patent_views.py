@@ -11,11 +11,12 @@ from patentdata.grants.parsing import parse_grant
 from patentdata.specimens import HAZARDS, SpecimenConfig, draw_patent
 from patentdata.store import schemas
 from patentdata.store.report import Report
+from patentdata.views.grouping import group_ink
 from patentdata.views.labels.labels import normalised
 from patentdata.views.loose_sheets import split_folder
 from patentdata.views.patent_views import patent_views, sheet_number
 from patentdata.views.sheets import read_sheet
-from patentdata.views.splitting import ViewsConfig, reading_order, split_sheet
+from patentdata.views.splitting import Split, SplitFigure, SplitSheet, ViewsConfig, reading_order, split_sheet
 
 # The orientation of a sheet without a label can only be guessed; a sheet without ink has a test of its own.
 SPLITTABLE = [hazard for hazard in HAZARDS if hazard not in ("no_label", "blank_sheet")]
@@ -70,6 +71,41 @@ def test_every_declared_figure_is_found_and_named_after_its_label():
     expected = [f"{grant['patent_number']}-{figure['label']}" for figure in grant["figures"]]
     assert sorted(row["view_id"] for row in rows if not row["is_front_page"]) == sorted(expected)
     assert report.tally("figures").num_out == len(expected)
+
+
+def split_of(*labels):
+    """A sheet split into figures with these labels."""
+    page = np.zeros((40, 40), np.uint8)
+    (group,) = group_ink(page, []).groups
+    figures = tuple(
+        SplitFigure(label=label, label_box=None, box=(0, 0, 40, 40), score=1.0, flags=()) for label in labels
+    )
+    return Split(sheet=SplitSheet(rotation_cw=0, figures=figures), upright=page, groups=(group,) * len(labels))
+
+
+@pytest.mark.parametrize(
+    ("sheets", "expected"),
+    [
+        ([("5",), ("6",), ("54", "5"), ("56",)], ["5", "6", "54", "55", "56"]),
+        ([("54",), ("5",), ("56", "5")], ["54", "55", "56", "5"]),
+        ([("54", "7", "56")], ["54", "7", "56"]),
+    ],
+    ids=["read twice", "neighbours on other sheets", "another number"],
+)
+def test_a_number_whose_equal_digits_were_merged_is_corrected_by_its_neighbours_and_the_grant(
+    monkeypatch, sheets, expected
+):
+    drawn = specimen()
+    splits = iter([split_of(*labels) for labels in sheets])
+    monkeypatch.setattr("patentdata.views.patent_views.split_page", lambda *_: next(splits))
+    grant = parse_grant(drawn.xml, source_archive="I20240102", source_member=drawn.name)
+    figures = [grant["figures"][0] | {"label": str(number)} for number in (*range(1, 8), 54, 55, 56)]
+    file = next(name for name in drawn.sheets if sheet_number(name) == 1)
+    drawings = {file.replace("D00001", f"D0000{index}"): drawn.sheets[file] for index in range(1, len(sheets) + 1)}
+    rows = views_of(drawn, drawings=drawings, figures=figures)
+    assert [row["figure_label"] for row in rows] == expected
+    for row in rows:
+        assert ("inferred_label" in row["flags"]) == (row["figure_label"] == "55")
 
 
 def test_the_front_page_comes_first_and_says_what_it_copies():
@@ -270,3 +306,22 @@ def test_figures_are_read_in_rows_from_left_to_right(boxes):
 def test_reading_order_has_every_box_once_even_if_they_precede_each_other_in_a_cycle():
     cycle = [(0, 0, 300, 100), (100, 60, 200, 160), (0, 110, 110, 170)]
     assert sorted(reading_order(cycle)) == [0, 1, 2]
+
+
+CASES = {
+    1: ["1.7"],
+    2: ["8"],
+    4: ["5", "6"],
+    5: ["11", "12", "13", "14"],
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("number", CASES)
+def test_labels_that_people_met_in_the_field_are_read(real_data, number):
+    folder = real_data.parent / "cases" / "40-drawn-labels"
+    if not folder.is_dir():
+        pytest.skip("no folder of cases")
+    (file,) = folder.glob(f"*-D0000{number}.TIF")
+    split = split_sheet(read_sheet(file.read_bytes(), name=file.name))
+    assert sorted((figure.label for figure in split.figures), key=lambda label: float(label)) == CASES[number]
