@@ -257,8 +257,8 @@ def canonical_patent_number(printed: str | None) -> str | None:
 def cited_patent_number(printed: str | None, kind: str | None) -> str | None:
     """The canonical number of a cited US patent; kind "S" makes a bare number that of a design.
 
-    >>> cited_patent_number("0447022", "S"), cited_patent_number("4621424", "A"), cited_patent_number("2011/0232101", "S")
-    ('D447022', '4621424', '2011/0232101')
+    >>> cited_patent_number("0447022", "S"), cited_patent_number("4621424", "A")
+    ('D447022', '4621424')
     """
     number = canonical_patent_number(printed)
     is_of_design = number is not None and number.isdigit() and (kind or "").strip().upper() in {"S", "S1"}

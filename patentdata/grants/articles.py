@@ -13,8 +13,8 @@ _MAX_NUM_WORDS = 20
 
 # From the view to its article: "of a chair", ", taken along line 4-4 shown in FIG. 2, of the chair", "the chair".
 _BEFORE_ARTICLE = re.compile(
-    r"\s*[,(]?\s*(?:(?:FIGS?\.\s*\d|[\w\s,()-]){0,60}?\b)?(?:of|for|showing|illustrating|depicting)\s+"
-    r"|\s+(?=(?:an?|the)\s)",
+    r"\s+(?=(?:an?|the)\s)"
+    r"|\s*[,(]?\s*(?:(?:FIGS?\.\s*\d|[\w\s,()-]){0,60}?\b)?(?:of|for|showing|illustrating|depicting)\s+",
     re.IGNORECASE,
 )
 _SHOWS = re.compile(r"\s*[:.\-–—]?\s*(?:is|are|shows?|illustrates?|depicts?|represents?)\s+", re.IGNORECASE)
@@ -53,7 +53,7 @@ _ENDS_BEFORE = {
 }
 _NAMELESS = re.compile(
     r"(?:present\s+)?(?:invention|design|embodiments?|article|figures?|figs?|subject matter|same|line|lines?\s.*|it|"
-    r"them|views?|images?|portions?|area|claimed design|\W.*|\d.*)?",
+    r"them|views?|images?|portions?|area|claimed design|use|usage|\W.*|\d.*)?",
     re.IGNORECASE,
 )
 

@@ -153,22 +153,19 @@ def _documents_of(held: bytearray, offset: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _end_of_wrappers(held: bytearray) -> int:
-    """Offset after the start tags of unknown roots around a document; 0 if it is not wrapped.
-
-    A start tag is that of a wrapper if another document, or nothing, follows it.
-    """
+    """Offset after the start tags of unknown roots that a document, or nothing, follows; 0 if it is not wrapped."""
     start = 0
     for _ in range(_MOST_WRAPPERS):
-        tag = _START_TAG.match(held, _PROLOG.match(held, start).end())  # type: ignore[union-attr]
-        if tag is None or tag["name"] in _ROOTS or tag[0].endswith(b"/>"):
+        end_of_prolog = _PROLOG.match(held, start).end()  # type: ignore[union-attr]  # it matches anything
+        tag = _START_TAG.match(held, end_of_prolog)
+        if tag is None:
+            return start if end_of_prolog == len(held) else 0
+        if tag["name"] in _ROOTS:
             return start
-        inner = _PROLOG.match(held, tag.end()).end()  # type: ignore[union-attr]
-        following = _START_TAG.match(held, inner)
-        is_wrapper = inner == len(held) or (following is not None and following["name"] in _ROOTS)
-        if not is_wrapper:
-            return start
+        if tag[0].endswith(b"/>"):
+            return 0
         start = tag.end()
-    return start
+    return 0
 
 
 # --- Kinds ------------------------------------------------------------------------------------------------------------

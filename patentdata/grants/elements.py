@@ -92,7 +92,8 @@ def parse_count(printed_count: str | None, *, maximum: int = 1_000_000) -> int |
 
 
 _LEAD_OF_CLAIM = re.compile(
-    r"\W*(?:(?:I|we|what is|the invention|it is|having (?:thus )?described)\b[^:]{0,80}?)?\bclaim(?:ed|s)?(?: is| as)?\s*[:;,.—–-]*\s*",
+    r"\W*(?:(?:I|we|what|the invention|it|having (?:thus )?described)\b[^:]{0,80}?)?"
+    r"\bclaim(?:ed|s)?(?: is| as)?[\s:;,.—–-]*",
     re.IGNORECASE,
 )
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from patentdata.grants.references import find_references
+from patentdata.grants.references import find_references, has_hyphen_labels
 from patentdata.grants.viewpoints import read_viewpoint
 
 _SOLE = re.compile(
@@ -66,7 +66,10 @@ def describe_figures(
     [('1', 'front'), ('2', 'rear')]
     """
     texts = [" ".join(paragraph.split()) for paragraph in paragraphs]
-    declarations = [found for index, text in enumerate(texts) for found in _declarations(text, index)]
+    has_hyphens = has_hyphen_labels(texts)
+    declarations = [
+        found for index, text in enumerate(texts) for found in _declarations(text, index, has_hyphens=has_hyphens)
+    ]
     if not all(found.is_heading for found in declarations):
         declarations = [found for found in declarations if not found.is_heading]
     declarations = declarations or _sole_declarations(texts, num_figures)
@@ -108,9 +111,9 @@ def _figure(label: str, candidates: list[tuple[Declaration, int]], title: str) -
     }
 
 
-def _declarations(text: str, paragraph: int) -> Iterator[Declaration]:
+def _declarations(text: str, paragraph: int, *, has_hyphens: bool) -> Iterator[Declaration]:
     """The declarations of one paragraph, in order. Each ends where the next one starts."""
-    references = find_references(text[:_MAX_PARAGRAPH])
+    references = find_references(text[:_MAX_PARAGRAPH], has_hyphens=has_hyphens)
     is_aside = bool(references) and (references[0].is_mention or bool(text[: references[0].start].strip(" :.-")))
     ends = [reference.start for reference in references[1:]] + [len(text)]
     for position, (reference, end) in enumerate(zip(references, ends, strict=False)):

@@ -43,9 +43,10 @@ _OTHER_FORMATS = {
     b"PAR1": "a Parquet table",
 }
 """First bytes of files that hold no grants as they are → what they are."""
+_NO_EXCLUSIONS = GrantsConfig()
 
 
-def write_grants(files: Sequence[Path], out: Path, config: GrantsConfig = GrantsConfig()) -> Report:
+def write_grants(files: Sequence[Path], out: Path, config: GrantsConfig = _NO_EXCLUSIONS) -> Report:
     """Parse the grants of files, in the order given, into one Parquet file of `schemas.GRANTS`.
 
     A file may be one document, a concatenated weekly file, a ZIP of either, a Red Book member, or a weekly archive, and

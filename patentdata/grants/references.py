@@ -8,6 +8,7 @@ that real grants use; what it does not know is not a label.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -26,7 +27,11 @@ _AND = r"(?:,\s*(?:and|or|&)?|and/or|&|(?:and|or)(?=\s)|;(?=\s*FIG))"
 # is nearly always an article.
 _TO_LETTER = r"(?<=\S)[-‐‑–—][A-Za-z](?![A-Za-z])"
 _AND_LETTER = rf"{_AND}\s*(?-i:[B-Z])(?![A-Za-z])"
-_LIST = rf"{_PREFIXED}(?:{_TO_LETTER}|\s*{_AND_LETTER}|\s*(?:{_TO}|{_AND})\s*(?:{_PREFIXED}|{_BRACKETED}))*"
+# A label may end with a point before the next one: "FIG. 1.-FIG. 4. Reduced", "FIGS. 1. - 4. are". A "3D view" is none.
+_AFTER_POINT = rf"\.\s*(?:{_TO}|{_AND})\s*{_PREFIXED}(?=\s*(?:[.:;,)]|$)|\s+(?:is|are|shows?|illustrates?|depicts?)\b)"
+_LIST = (
+    rf"{_PREFIXED}(?:{_TO_LETTER}|\s*{_AND_LETTER}|\s*(?:{_TO}|{_AND})\s*(?:{_PREFIXED}|{_BRACKETED})|{_AFTER_POINT})*"
+)
 _REFERENCE = re.compile(rf"(?P<fig>{_FIG})\s*[-–—:.]?\s*(?P<list>{_LIST})", re.IGNORECASE)
 _HAGUE = re.compile(
     rf"(?<![\w.,/-])(?P<list>\d{{1,3}}\.\d{{1,3}}(?!\d)(?:\s*(?:{_TO}|{_AND})\s*\d{{1,3}}\.\d{{1,3}}(?!\d))*)"
@@ -39,8 +44,10 @@ _PIECE = re.compile(
     rf"(?P<to>{_TO})|(?P<and>{_AND})|(?P<label>{_PREFIXED})|(?P<part>{_BRACKETED}|[A-Za-z](?![A-Za-z]))", re.IGNORECASE
 )
 _PREFIX = re.compile(rf"{_FIG}\s*[-:.]?\s*", re.IGNORECASE)
+_HYPHEN_PAIR = re.compile(r"(?<![\w.-])(\d+)-(\d+)(?![\w.(-])")
+_ONE_RANGE = re.compile(r"\d+-\d+")
 _PARTS = re.compile(r"(?P<number>\d+(?:\.\d+)*)(?P<suffix>.*)$")
-_COUNTER = re.compile(r"(?P<stem>\(?|[A-Za-z]{1,2}-)(?P<at>[A-Za-z]?|\d{1,2})(?P<rest>\)?)$")
+_COUNTER = re.compile(r"(?P<stem>\(?|[A-Za-z]{0,2}-)(?P<at>[A-Za-z]?|\d{1,2})(?P<rest>\)?)$")
 
 # What may be between a reference and its description. A reference followed by anything else ("FIG. 2 embodiment",
 # "FIGS. 1 and 2 which") only mentions the figure.
@@ -76,9 +83,31 @@ class Reference(NamedTuple):
     is_mention: bool = False
 
 
+_SINGULAR_HYPHEN = re.compile(r"\bFIG(?:URE)?(?![A-Za-z])\.?\s*(\d{1,3})-(\d{1,2})(?![\w(]|\.\d)", re.IGNORECASE)
+
+
+def has_hyphen_labels(texts: Iterable[str]) -> bool:
+    """Whether the figures of a grant are labelled "1-1", "1-2", so that a hyphen is not the sign of a range.
+
+    One label can be read either way, so all that are printed decide: no range ends where it starts ("FIG. 1-1") or
+    before ("FIG. 2-1"), and of two ranges only one starts at 1 ("FIG. 1-2", "FIG. 1-3").
+
+    >>> has_hyphen_labels(["FIG. 1-1 is a top view;", "FIG. 1-2 is a side view."]), has_hyphen_labels(["FIG. 1-2 are"])
+    (True, False)
+    """
+    printed = {match.groups() for text in texts if "-" in text for match in _SINGULAR_HYPHEN.finditer(text)}
+    starts = [first for first, _ in printed]
+    return any(int(last) <= int(first) for first, last in printed) or len(starts) > len(set(starts))
+
+
 @lru_cache(maxsize=2**14)  # most paragraphs are like "FIG. 2 is a front view thereof;"
-def find_references(text: str) -> tuple[Reference, ...]:
-    """The references that begin a clause and are followed by what the figure shows, in order."""
+def find_references(text: str, *, has_hyphens: bool = False) -> tuple[Reference, ...]:
+    """The references that begin a clause and are followed by what the figure shows, in order.
+
+    Args:
+        text: A paragraph.
+        has_hyphens: Labels of this grant have hyphens; see `has_hyphen_labels`.
+    """
     if bare := _BARE.match(text):
         return (Reference((bare["list"] or bare["alone"],), 0, bare.end(), is_heading=True),)
     found: list[Reference] = []
@@ -91,7 +120,8 @@ def find_references(text: str) -> tuple[Reference, ...]:
         declares = _DECLARES.match(text, match.end()) is not None
         begins = _begins_clause(text, match.start()) or _follows_comma(text, match)
         if (declares or match.start() == 0) and begins:
-            labels = tuple(_expand(match["list"], is_plural=match["fig"].lower().rstrip(".").endswith("s")))
+            is_plural = match["fig"].lower().rstrip(".").endswith("s")
+            labels = tuple(_expand(match["list"], is_plural=is_plural, has_hyphens=has_hyphens))
             found.append(Reference(labels, match.start(), match.end(), is_mention=not declares))
     for match in _HAGUE.finditer(text) if _has_decimal(text) else ():
         start, end = match.span()
@@ -151,10 +181,12 @@ def expand_references(text: str) -> list[str]:
     return [bare["list"] or bare["alone"]] if bare else []
 
 
-def _expand(listed: str, *, is_plural: bool) -> list[str]:
+def _expand(listed: str, *, is_plural: bool, has_hyphens: bool = False) -> list[str]:
     """The labels of a printed list ("1, 2A-C and 4"), in order, without repeats."""
     if listed.isdigit():
         return [listed]
+    has_hyphens = has_hyphens or any(int(last) <= int(first) for first, last in _HYPHEN_PAIR.findall(listed))
+    is_one_range = is_plural and _ONE_RANGE.fullmatch(listed) is not None
     labels: list[str] = []
     is_range = False
     for match in _PIECE.finditer(listed):
@@ -166,7 +198,7 @@ def _expand(listed: str, *, is_plural: bool) -> list[str]:
             label = _PREFIX.sub("", match[0]).replace(" ", "")
             if match["part"] and labels:
                 label = _stem(labels[-1]) + label
-            ends = _hyphenated(label, is_plural=is_plural)
+            ends = [label] if has_hyphens and not is_one_range else _hyphenated(label, is_plural=is_plural)
             if is_range and labels:
                 ends = _range(labels[-1], ends[0]) + ends[1:]
             labels.extend(ends)

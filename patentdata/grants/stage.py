@@ -25,9 +25,10 @@ from patentdata.store.weeks import in_groups, kept_path, kept_sha256, table_path
 GRANTS_VERSION = 2  # raise it if equal documents give other rows
 
 _LOG = logging.getLogger(__name__)
+_NO_EXCLUSIONS = GrantsConfig()
 
 
-def parse_archive(folder: DataFolder, week: str, config: GrantsConfig = GrantsConfig()) -> Report:
+def parse_archive(folder: DataFolder, week: str, config: GrantsConfig = _NO_EXCLUSIONS) -> Report:
     """Write the table of a week's patents, one row a patent of the kept archive, in order of patent number.
 
     A table that these bytes, these settings and this version would give again is left as it is.

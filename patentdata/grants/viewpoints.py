@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from patentdata.grants.articles import name_article
+from patentdata.grants.misprints import misprints_of
 
 _MAX_SENTENCE = 1000  # characters read; a sentence names its view near its start
 
@@ -59,11 +60,11 @@ _DIRECTIONS = {
     "sides": "side",
     "lateral": "side",
     "end": "side",
+    "edge": "side",
 }
 _PERSPECTIVES = {
-    "perspective", "perspectives", "prospective", "persepctive", "perpsective", "perspecive", "perspectively",
-    "isometric", "axonometric", "trimetric", "dimetric", "oblique", "orthogonal-perspective", "three-quarter", "3d",
-    "three-dimensional",
+    "perspective", "perspectives", "prospective", "perspectively", "isometric", "axonometric", "trimetric", "dimetric",
+    "oblique", "orthogonal-perspective", "three-quarter", "3d", "three-dimensional",
 }  # fmt: skip
 _SECTIONS = {"section", "sections", "sectional", "sectioned", "cross-section", "cross-sectional", "crosssectional"}
 _SECTIONS |= {"cutaway", "cut-away", "crosssection"}
@@ -89,8 +90,24 @@ _VIEWPOINT_WORDS = (
     set(_DIRECTIONS) | _PERSPECTIVES | _SECTIONS | _DETAILS | _ENLARGED | _EXPLODED | _IN_USE | _PLANS | _ELEVATIONS
 )
 _PHRASE_WORDS = _VIEWPOINT_WORDS | _VIEWS | _FILLERS
+_MISPRINTED = (
+    _PERSPECTIVES | _SECTIONS | _EXPLODED | _ELEVATIONS | _VIEWS | {"environmental", "fragmentary", "enlarged"}
+)
+_MISPRINTED |= {"front", "rear", "left", "right", "bottom", "side", "underside"}
+_MISPRINTS = misprints_of(_MISPRINTED)
+# Misprints that are words themselves, and so count only before "view", and words in brackets there. What they are
+# replaced by has the same length, so that offsets stay.
+_BEFORE_VIEW = r"(?=\s+(?:elevation(?:al)?\s+|perspective\s+)?vi?ew?s?\b)"
+_PLAIN_VIEW = re.compile(rf"\bplain{_BEFORE_VIEW}")
+_FRONT_VIEW = re.compile(rf"(?:(?<= a )|^)(?:from|font){_BEFORE_VIEW}")
+_BRACKETED_VIEW = re.compile(rf"\(([\s\w,/-]{{1,30}})\){_BEFORE_VIEW}")
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z'’]*(?:[-‐‑][A-Za-z'’]+)*|\d+[A-Za-z]*|[^\sA-Za-z\d]")
 _HYPHEN = re.compile(r"[-‐‑]")
+_OWN_SIDE = re.compile(r"[a-z]+[-‐‑]sided?$")  # "palm-side": a side by the name of a part of the article
+# "front door view": words of the article between those that name the view
+_WITHIN_NAME = re.compile(
+    r"(?:\s+(?!(?:an?|the|of|in|is|are|as|for|from|with|showing|shows?|and|or|to|on)\b)[a-z]+){1,2}\s+"
+)
 _GLUE = {",", "-", "/", "–", "&", "‐", "‑", "+"}
 _CONJUNCTIONS = {"and", "or", ",", "in", "to"}
 _MAX_PHRASES = 8  # a sentence that has not named a view by then does not name one
@@ -107,12 +124,12 @@ _DECISIVE = _PERSPECTIVES | _SECTIONS | _DETAILS | _EXPLODED | _IN_USE | (_DIREC
 _BEFORE_BARE = re.compile(
     r"[\s:.,\-–—]*(?:(?:is|are|shows?|illustrates?|depicts?)\s+)?(?:an?\s+|the\s+)?", re.IGNORECASE
 )
-_AFTER_BARE = re.compile(r"\s*(?:$|[,;:.(\d]|of\b|thereof\b|showing\b|and\b|with\b|in\b)", re.IGNORECASE)
+_AFTER_BARE = re.compile(r"\s*(?:$|[,;:.(\d]|(?:of|thereof|showing|and|with|in|an?|the)\b)", re.IGNORECASE)
 
 # What follows a view and names its direction, its state or its part
 _SIDE_WORD = "|".join(sorted(_DIRECTIONS, key=len, reverse=True))
 _SIDE_RUN = rf"((?:{_SIDE_WORD})(?:(?:\s*[,/&-]\s*|\s+)(?:and\s+)?(?:the\s+)?(?:{_SIDE_WORD}))*)"
-_SIDE_RUN += r"(?:[\s-]+(?:hand|facing|surface|face|portion|perspective))*"
+_SIDE_RUN += r"(?:[\s-]+(?:hand|facing|surface|face|portion|perspective|panel|wall|half|exterior))*"
 _SIDE_RUN += r"(?=\s*(?:$|[,;:.)]|of\b|thereof\b|showing\b|and\b|as\b))"
 _SEEN_FROM = re.compile(
     rf"\b(?:from|of|showing|on|illustrating|depicting|toward)\s+(?:an?\s+|the\s+|its\s+|one\s+)?{_SIDE_RUN}",
@@ -121,7 +138,9 @@ _SEEN_FROM = re.compile(
 _OF_SIDE = re.compile(rf"\s+of\s+(?:the\s+|an?\s+|one\s+)?{_SIDE_RUN}", re.IGNORECASE)
 _SIDE_WORDS = re.compile(rf"\b(?:{_SIDE_WORD})\b", re.IGNORECASE)
 _USE = re.compile(
-    r"\b(?:in[ -]use|use state|state of use|being (?:used|worn)|in an environment|environmental)\b", re.IGNORECASE
+    r"\b(?:in[ -]use|us(?:e|age) state|(?:state|condition|view|manner|example|method) of us(?:e|age)|of usage|"
+    r"being (?:used|worn)|in an environment|environmental)\b",
+    re.IGNORECASE,
 )
 _PART = re.compile(r"\b(?:encircled|circled|circumscribed|inset|close-?up|enlarge[dr]?|magnified)\b", re.IGNORECASE)
 
@@ -185,9 +204,9 @@ def _main_phrase(text: str) -> _Phrase | None:
     "1.3 : Back" and "is a right side of an earphone" omit the word; "shows a left earphone" does not name a view.
     """
     phrases = _phrases(text)
-    for phrase in phrases:
+    for previous, phrase in zip([None, *phrases], phrases, strict=False):
         if phrase.names_view:
-            return phrase
+            return _with_words_of_article(previous, phrase, text)
     for phrase in phrases:
         if (
             phrase.names_viewpoint
@@ -198,20 +217,28 @@ def _main_phrase(text: str) -> _Phrase | None:
     return None
 
 
+def _with_words_of_article(previous: _Phrase | None, phrase: _Phrase, text: str) -> _Phrase:
+    """The phrase with the view words before the name of a part: "front" of "a front door view"."""
+    if previous is None or phrase.names_viewpoint or not previous.names_viewpoint:
+        return phrase
+    if _WITHIN_NAME.fullmatch(text[previous.end : phrase.start].lower()) is None:
+        return phrase
+    return _Phrase(previous.words + phrase.words, previous.start, phrase.end)
+
+
 def _phrases(text: str) -> list[_Phrase]:
     """Runs of view words in order, up to the end of the first run that contains the word "view"."""
     phrases: list[_Phrase] = []
     words: list[str] = []
     start = end = 0
-    lower = text.lower()
-    for match in _TOKEN.finditer(lower if len(lower) == len(text) else text):
+    for match in _TOKEN.finditer(_without_misprints(text)):
         token = match[0]
-        parts = (token,) if token in _PHRASE_WORDS else tuple(_HYPHEN.split(token)) if not token.isalpha() else None
-        is_word = parts is not None and _PHRASE_WORDS.issuperset(parts)
-        if is_word and not (words and words[-1] in _VIEWS and token in _CONJUNCTIONS):
+        parts = _view_words(token)
+        if parts and not (words and words[-1] in _VIEWS and token in _CONJUNCTIONS):
             start = start if words else match.start()
-            words.extend(parts)  # type: ignore[arg-type]
-            end = match.end()
+            words.extend(parts)
+            if token not in _CONJUNCTIONS:  # "Bottom Perspective, in condition of use" does not end with "in"
+                end = match.end()
         elif words and (token not in _GLUE or words[-1] in _VIEWS):
             phrases.append(_Phrase(tuple(words), start, end))  # "a left side view, the right side being ..." ends here
             words.clear()
@@ -222,6 +249,31 @@ def _phrases(text: str) -> list[_Phrase]:
     if words:
         phrases.append(_Phrase(tuple(words), start, end))
     return phrases
+
+
+def _without_misprints(text: str) -> str:
+    """The text in lower case and of equal length, with misprints that only their position before "view" gives away."""
+    lower = text.lower()
+    if len(lower) != len(text):  # a few letters of other scripts become longer
+        lower = text
+    if "plain" in lower:
+        lower = _PLAIN_VIEW.sub("plan ", lower)
+    if "from" in lower or "font" in lower:
+        lower = _FRONT_VIEW.sub("frnt", lower)
+    return _BRACKETED_VIEW.sub(r" \1 ", lower) if "(" in lower else lower
+
+
+def _view_words(token: str) -> tuple[str, ...]:
+    """The view words of a token: one, or both of "left-side"; none if it is another word."""
+    if token in _PHRASE_WORDS:
+        return (token,)
+    if token.isalpha():
+        meant = _MISPRINTS.get(token)
+        return (meant,) if meant else ()
+    parts = tuple(_HYPHEN.split(token))
+    if _PHRASE_WORDS.issuperset(parts):
+        return parts
+    return ("side",) if _OWN_SIDE.match(token) else ()
 
 
 def _words_of_figure(words: tuple[str, ...], index: int, num_figures: int) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ import tracemalloc
 import pytest
 
 from patentdata.grants.documents import document_kind, split_documents
+from patentdata.grants.parsing import printed_number, read_grants
+from patentdata.store.report import Report
 from tests.patentdata.grants.grant_xml import grant_xml, patdoc_xml
 
 DOCUMENT = b'<?xml version="1.0"?>\n<a>text</a>\n'
@@ -28,13 +30,51 @@ def test_byte_order_marks_and_blank_stretches_are_not_documents():
     assert list(split_documents(b"\n \n")) == []
 
 
+STRIPPED = grant_xml(number="D0900001").partition(b" [ ]>\n")[2]
+
+
+def split_numbers(data: bytes) -> list[str | None]:
+    return [printed_number(document) for _, document in split_documents(data)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        grant_xml().rstrip() + grant_xml().rstrip(),
+        grant_xml() + b"  \t" + grant_xml(),
+        b"\xef\xbb\xbf" + grant_xml().rstrip() + b"\xef\xbb\xbf" + grant_xml(),
+        STRIPPED + STRIPPED,
+        STRIPPED.rstrip() + STRIPPED,
+        grant_xml().partition(b"\n")[2] * 2,
+        b"<patents>\n" + STRIPPED + STRIPPED + b"</patents>\n",
+        b'<?xml version="1.0"?>\n<patents n="2"><week>' + STRIPPED + STRIPPED + b"</week></patents>",
+        b"<patents>\n" + grant_xml() + grant_xml() + b"</patents>",
+        patdoc_xml().rstrip().replace(b"D0456589", b"D0900001") + STRIPPED,
+    ],
+    ids=[
+        "joined", "indented", "joined with marks", "no declarations", "joined without declarations", "DOCTYPE only",
+        "wrapped", "wrapped twice", "wrapped with declarations", "two standards",
+    ],
+)  # fmt: skip
+def test_documents_are_told_apart_however_they_were_put_together(data):
+    assert split_numbers(data) == ["D900001", "D900001"]
+    rows = list(read_grants(data, name="week", report=Report("grants")))
+    assert [row["source_member"] for row in rows] == [f"byte {offset}" for offset, _ in split_documents(data)]
+
+
+@pytest.mark.parametrize("quoted", [b"<![CDATA[</a> <?xml version='1.0'?>]]>", b"<!-- x > <?xml version='1.0'?> -->"])
+def test_a_declaration_that_is_quoted_does_not_split_a_document(quoted):
+    data = b"<a>" + quoted + b"</a>\n"
+    assert list(split_documents(data)) == [(0, data)]
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1000])
 def test_documents_do_not_depend_on_the_sizes_in_which_a_file_is_read(chunk):
     class Slow(io.BytesIO):
         def read(self, size=-1):
             return super().read(chunk)
 
-    data = DOCUMENT * 3 + b"\xef\xbb\xbf" + DOCUMENT
+    data = DOCUMENT * 3 + b"\xef\xbb\xbf" + DOCUMENT + b"<PATDOC></PATDOC>" * 2 + b" <PATDOC/>"
     assert list(split_documents(Slow(data))) == list(split_documents(data))
 
 

@@ -96,3 +96,23 @@ def test_statements_separated_by_commas_declare_their_own_figures():
     figures, others = describe_figures([text], title="Lamp", num_figures=2)
     assert [(figure["label"], figure["viewpoint"]) for figure in figures] == [("1", "front"), ("2", "rear")]
     assert others == []
+
+
+@pytest.mark.parametrize(
+    ("references", "labels"),
+    [
+        (["FIG. 1-1", "FIG. 1-2", "FIG. 2-1", "FIG. 4"], ["1-1", "1-2", "2-1", "4"]),
+        (["FIG. 1-2", "FIG. 1-3"], ["1-2", "1-3"]),
+        (["FIG. 1-1", "FIGS. 2-4"], ["1-1", "2", "3", "4"]),
+        (["FIG. 1-2", "FIG. 3-4"], ["1", "2", "3", "4"]),
+        (["FIG. 1", "FIGS. 2-3"], ["1", "2", "3"]),
+    ],
+)
+def test_the_labels_of_a_grant_say_together_whether_a_hyphen_is_a_range(references, labels):
+    figures, _ = described(*(f"{reference} is a front view;" for reference in references))
+    assert list(figures) == labels
+
+
+def test_a_range_whose_labels_end_with_points_declares_every_figure():
+    figures, _ = described("FIGS. 1. - 4. are front, rear, left and right views of a chair.")
+    assert [figure["viewpoint"] for figure in figures.values()] == ["front", "rear", "left", "right"]

@@ -1,9 +1,11 @@
+import gzip
 import zipfile
 
 import pyarrow.parquet as pq
 import pytest
 
 from patentdata.errors import ArchiveError, ConfigError
+from patentdata.grants.config import GrantsConfig
 from patentdata.grants.loose_files import write_grants
 from patentdata.store import schemas
 from tests.patentdata.archives.red_book import WEEK, packed, tar_of, zip_of
@@ -40,6 +42,44 @@ def test_every_kind_of_file_gives_its_grants_in_the_order_of_the_arguments(tmp_p
     report = write_grants([tmp_path / name for name in contents], tmp_path / "out.parquet")
     assert numbers(tmp_path / "out.parquet")[:8] == [f"D90000{i}" for i in range(1, 9)]
     assert report.tally("documents").num_out == 9
+
+
+def test_files_compressed_with_gzip_are_read(tmp_path):
+    contents = {
+        "ipg240102.xml.gz": document(900001) + document(900002),
+        "I20240102.tar.gz": tar_of(dict([member(900003)])),
+        "ipg240109.zip.gz": zip_of({"ipg240109.xml": document(900004)}),
+    }
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(gzip.compress(data))
+    write_grants([tmp_path / name for name in contents], tmp_path / "out.parquet")
+    assert numbers(tmp_path / "out.parquet") == [f"D90000{i}" for i in range(1, 5)]
+
+
+def test_a_gzip_file_that_is_cut_short_is_named_in_the_error(tmp_path):
+    path = tmp_path / "ipg240102.xml.gz"
+    path.write_bytes(gzip.compress(document(900001))[:-20])
+    with pytest.raises(ArchiveError, match=r"ipg240102\.xml\.gz is cut short or damaged"):
+        write_grants([path], tmp_path / "out.parquet")
+
+
+@pytest.mark.parametrize(("start", "kind"), [(b"BZh91AY", "bzip2"), (b"\xfd7zXZ\0\0", "xz"), (b"%PDF-1.7", "a PDF")])
+def test_a_file_of_another_format_is_named_and_the_others_are_read(tmp_path, start, kind):
+    (tmp_path / "other").write_bytes(start + b"x" * 400)
+    (tmp_path / "single.xml").write_bytes(document(900001))
+    report = write_grants([tmp_path / "other", tmp_path / "single.xml"], tmp_path / "out.parquet")
+    (drop,) = report.tally("documents").drops
+    assert (drop.reason, drop.subject) == ("other_format", "other")
+    assert kind in drop.detail
+    assert numbers(tmp_path / "out.parquet") == ["D900001"]
+
+
+def test_excluded_patents_of_files_are_counted(tmp_path):
+    (tmp_path / "two.xml").write_bytes(document(900001) + document(900002))
+    config = GrantsConfig(exclude=("USD0900001S1",))
+    report = write_grants([tmp_path / "two.xml"], tmp_path / "out.parquet", config)
+    assert report.tally("documents").dropped == {"excluded": 1}
+    assert numbers(tmp_path / "out.parquet") == ["D900002"]
 
 
 def test_a_member_without_a_document_is_counted(tmp_path):

@@ -85,6 +85,32 @@ def test_citations_are_in_canonical_form_and_say_who_cited_them():
     assert [item["category"] for item in (design, foreign, literature)] == ["examiner", "third party", "applicant"]
 
 
+def test_a_cited_design_without_its_d_is_known_by_its_kind():
+    citations = CITATIONS.replace("D0428532", "0447022")
+    assert parsed(grant_xml(citations=citations))["citations"][0]["number"] == "D447022"
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "We claim:</claim-text><claim-text>The ornamental design for a chair.",
+        "What is claimed is:</claim-text><claim-text>The ornamental design for a chair.",
+        "CLAIM</claim-text></claim><claim><claim-text>The ornamental design for a chair.",
+        "The ornamental design</claim-text><claim-text>for a chair.",
+    ],
+)
+def test_the_claim_is_read_without_a_lead_that_stands_by_itself(claim):
+    assert parsed(grant_xml(claim=claim))["claim"] == "The ornamental design for a chair."
+
+
+def test_classes_that_cannot_be_read_are_counted():
+    report = Report("grants")
+    xml = grant_xml(uspc_further=("D07511", "455FOR 121", "what", " "))
+    row = parse_grant(xml, source_archive="a", source_member="b", report=report)
+    assert row["uspc_further"] == ["D7/511", "455/FOR121"]
+    assert report.counts == {"unreadable_class": 1}
+
+
 def test_inventors_listed_as_applicants_are_found_as_inventors():
     parties = """<parties><applicants><applicant app-type="applicant-inventor"><addressbook><last-name>Hare</last-name>
     <first-name>Paula</first-name><address><country>US</country></address></addressbook></applicant></applicants></parties>"""

@@ -25,6 +25,14 @@ from patentdata.grants.references import expand_references, find_references
         ("FIGS. 1.1-1.3", "1.1 1.2 1.3"),
         ("1.1", "1.1"),
         ("FIGS. 1-2019", "1 2019"),
+        ("FIG. 1.-FIG. 4. Reduced views", "1 2 3 4"),
+        ("FIGS. 1. - 4. are views", "1 2 3 4"),
+        ("FIG. 1. and FIG. 2. are views", "1 2"),
+        ("FIG. 1. - 3D view", "1"),
+        ("FIG. 1.-A front view", "1"),
+        ("FIG. 1-1", "1-1"),
+        ("FIGS. 1-1 to 1-3", "1-1 1-2 1-3"),
+        ("FIGS. 1-1 and 1-2", "1-1 1-2"),
     ],
 )
 def test_a_reference_is_expanded_to_its_labels(text, labels):

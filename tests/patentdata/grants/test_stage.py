@@ -6,7 +6,9 @@ import pytest
 from patentdata.archives.designs import ArchivesConfig
 from patentdata.archives.sources import list_weeks
 from patentdata.archives.stage import keep_archive
+from patentdata.errors import GrantParseError
 from patentdata.grants import stage
+from patentdata.grants.config import GrantsConfig
 from patentdata.store.folder import DataFolder
 from patentdata.store.weeks import table_path
 from tests.patentdata.archives.red_book import WEEK, packed, tar_of
@@ -82,3 +84,49 @@ def test_a_damaged_table_is_written_again_with_the_same_bytes(tmp_path, damage):
         table.unlink()
     stage.parse_archive(folder, WEEK)
     assert table.read_bytes() == whole
+
+
+def test_an_excluded_patent_is_counted_and_has_no_row(tmp_path):
+    folder = kept(tmp_path, {f"090000{i}": grant_xml(number=f"D090000{i}") for i in (1, 2, 3)})
+    stage.parse_archive(folder, WEEK)
+    report = stage.parse_archive(folder, WEEK, GrantsConfig(exclude=("Des. 900,002",)))
+    assert numbers(folder) == ["D900001", "D900003"]
+    assert report.tally("grants").dropped == {"excluded": 1}
+    stage.parse_archive(folder, WEEK)
+    assert numbers(folder) == ["D900001", "D900002", "D900003"]
+
+
+def test_excluding_patents_of_other_weeks_leaves_the_table_as_it_is(tmp_path):
+    folder = kept(tmp_path, {"0900001": grant_xml(number="D0900001")})
+    stage.parse_archive(folder, WEEK)
+    table = tmp_path / "data" / "grants" / f"{WEEK}.parquet"
+    before = table.read_bytes()
+    stage.parse_archive(folder, WEEK, GrantsConfig(exclude=("D1", "D2")))
+    assert table.read_bytes() == before
+
+
+def test_a_patent_is_excluded_by_the_number_in_its_document_as_well(tmp_path):
+    folder = kept(tmp_path, {"0900001": grant_xml(number="D0900009"), "0900002": grant_xml(number="D0900002")})
+    stage.parse_archive(folder, WEEK, GrantsConfig(exclude=("D900009",)))
+    assert numbers(folder) == ["D900002"]
+
+
+def test_a_week_of_which_no_patent_can_be_read_is_an_error_and_leaves_no_table(tmp_path):
+    folder = kept(tmp_path, {"0900001": grant_xml(title=""), "0900002": grant_xml(title="")})
+    with pytest.raises(
+        GrantParseError, match=rf"{WEEK}: none of 2 patents could be read \({{'no_title': 2}}\); the first"
+    ):
+        stage.parse_archive(folder, WEEK)
+    assert not (tmp_path / "data" / "grants" / f"{WEEK}.parquet").exists()
+
+
+def test_a_week_of_which_every_patent_is_excluded_is_an_empty_table(tmp_path):
+    folder = kept(tmp_path, {"0900001": grant_xml(number="D0900001")})
+    stage.parse_archive(folder, WEEK, GrantsConfig(exclude=("D900001",)))
+    assert numbers(folder) == []
+
+
+def test_repairs_are_counted_in_the_report_of_the_week(tmp_path):
+    folder = kept(tmp_path, {"0900001": grant_xml(title="Watch & strap", uspc_further=("D07511", "odd"))})
+    counts = stage.parse_archive(folder, WEEK).counts
+    assert (counts["repaired_ampersand"], counts["unreadable_class"]) == (1, 1)
