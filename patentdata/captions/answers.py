@@ -16,29 +16,58 @@ from typing import Any
 from patentdata.captions import clip_tokens, quality
 from patentdata.captions.prompts import Prompt
 
-# Why a view has no caption. Transient reasons are the server's fault; such views may be asked about again.
-TRANSIENT_REASONS = ("timeout", "server_error", "bad_response")
+# Why a view has no caption. Without an answer, the cause may be the server's; such views may be asked about again.
+UNANSWERED_REASONS = ("timeout", "server_error", "bad_response", "rejected")
 LASTING_REASONS = (
     "empty",
     "repetition",
     "refused",
     "unparsable",
     "too_long",
-    "rejected",
     "broken_image",
     "no_ink",
 )
 
-_MAX_CHARS = 8000  # characters of an answer that are read
+_MAX_ANSWER_CHARS = 65_536  # characters of an answer that are read, thoughts included
+_MAX_CHARS = 8000  # characters of it that are read without the thoughts
+_JSON = json.JSONDecoder(strict=False)  # line breaks within texts are forgiven
 _SPECIAL = re.compile(r"</?s>|<\|[a-z_]{1,30}\|>|<(?:image|pad|unk)>", re.IGNORECASE)
 _FENCED = re.compile(r"\A```[a-z]*\s*(.*?)\s*```\Z", re.DOTALL)
+# Signs around the thoughts of a reasoning model: <think> of most, [THINK] of Magistral, ◁think▷ of Kimi, and others.
+_THOUGHT = r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis)"
+_THINKING = re.compile(
+    rf"(?P<end></(?:\w+:)?{_THOUGHT}>|<\|(?:/|end_of_){_THOUGHT}\|>|\[/{_THOUGHT}\]|◁/{_THOUGHT}▷|"
+    r"<\|channel\|>final(?:<\|message\|>)?)|"
+    rf"<(?:\w+:)?{_THOUGHT}>|<\|(?:begin_of_)?{_THOUGHT}\|>|\[{_THOUGHT}\]|◁{_THOUGHT}▷|"
+    r"<\|channel\|>(?:analysis|commentary)(?:<\|message\|>)?",
+    re.IGNORECASE,
+)
+_ANSWER_TAG = re.compile(r"</?(?:answer|response|output|final)>", re.IGNORECASE)
+# A flat object of texts, as JSON or as a Python dict, perhaps with a comma after its last value.
+_TEXT = r"""(?:"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+')"""
+_PAIR = rf"(?P<name>{_TEXT})\s*+:\s*+(?P<value>{_TEXT})"
+_ANY_PAIR = rf"{_TEXT}\s*+:\s*+{_TEXT}\s*+"
+_LOOSE_OBJECT = re.compile(rf"\{{\s*+{_ANY_PAIR}(?:,\s*+{_ANY_PAIR})*+(?:,\s*+)?\}}", re.DOTALL)
+_LOOSE_PAIR = re.compile(_PAIR, re.DOTALL)
 _PLAIN = re.compile(
-    r"\A\W*shape\W{0,3}:\W{0,3}\s*(?P<shape>.*?)\s*\bfunction\W{0,3}:\W{0,3}\s*(?P<function>.*)\Z",
+    r"\A[^\w{]*shape\W{0,3}:\W{0,3}\s*(?P<shape>.*?)\s*\bfunction\W{0,3}:\W{0,3}\s*(?P<function>.*)\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _REFUSAL = re.compile(
-    r"\A(?:i'?m (?:very )?sorry|sorry,|i am sorry|as an ai|"
-    r"i(?:'m| am)? (?:cannot|can't|can not|unable to|not able to) (?:help|assist|see|view|provide|describe|identify))",
+    r"\A(?:i'?m (?:very )?sorry|sorry,|i am sorry|i apologi[sz]e|as an ai|as a (?:large )?language model|"
+    r"(?:unfortunately,? )?i(?:'m| am)? (?:cannot|can't|can not|unable to|not able to|do not|don't) "
+    r"(?:help|assist|see|view|provide|describe|identify|have))",
+    re.IGNORECASE,
+)
+_NO_PICTURE = re.compile(
+    r"\bno (?:\w+ )?(?:image|picture|drawing|photo|photograph|figure|attachment|file)s? "
+    r"(?:(?:was|is|were|are|has been|have been) )?(?:actually |currently )?"
+    r"(?:provided|attached|included|given|uploaded|supplied|shared|sent|received|available|visible|present|found)\b|"
+    r"\b(?:image|picture|drawing|photo|photograph|figure)s? (?:was|is|were|are|has|have)(?:n't| not)(?: been)? "
+    r"(?:provided|attached|included|given|uploaded|supplied|shared|sent|received|available|visible|present|found)\b|"
+    r"\b(?:do not|don't|cannot|can't|unable to|not able to) (?:see|view|find|access|open|have) "
+    r"(?:an|any|the|your)(?: \w+)? (?:image|picture|drawing|photo|photograph|figure|attachment)\b|"
+    r"\b(?:please|could you|can you) (?:re-?)?(?:provide|upload|attach|share|send|supply)\b",
     re.IGNORECASE,
 )
 _PICTURE = r"(?:image|drawing|picture|illustration|figure|sketch|diagram|photo|photograph|view)"
@@ -99,6 +128,8 @@ _DANGLING = frozenset(
     ]
 )
 _CHARACTER_RUN = re.compile(r"([^\d\s])\1{7,}")
+_SYMBOL_RUN = re.compile(r"(?:[^\w\s]\s*+){8}")  # dashes, emoji, and other signs without a word between them
+_ECHO_WORDS = 7  # consecutive words of the instructions that no description has by chance
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 
@@ -144,21 +175,24 @@ def read_answer(answer: str | None, prompt: Prompt, *, is_cut: bool = False) -> 
         UnusableAnswerError: The answer is empty, repeats itself, is a refusal, cannot be parsed, or is longer than
             CLIP reads.
     """
-    raw = (answer or "").strip()
+    raw, is_cut = _without_thinking((answer or "")[:_MAX_ANSWER_CHARS], is_cut)
     if not raw:
-        raise UnusableAnswerError("empty")
+        raise UnusableAnswerError("too_long" if is_cut else "empty")
     if prompt.schema is None:
-        return _free_text(raw, is_cut)
+        return _free_text(raw, prompt, is_cut)
     parts = _parts(raw, prompt, is_cut)
     # A part as long as the schema allows was cut by the schema.
     schema: Any = prompt.schema["properties"]
     is_cut = is_cut or any(len(part) >= schema[name]["maxLength"] for name, part in parts.items())
     texts = {name: clean(part) for name, part in parts.items()}
+    # Before remarks about the picture are removed: that there is none is one of them.
+    if any(_is_refusal(text) for text in texts.values()):
+        raise UnusableAnswerError("refused")
     if is_cut:
         texts = {name: _without_cut_end(text) for name, text in texts.items()}
     texts = {name: without_canvas_talk(text) for name, text in texts.items()}
     for text in texts.values():
-        _check(text)
+        _check(text, prompt)
     shape, function = texts["shape"], texts["function"]
     if shape.casefold() == function.casefold():
         raise UnusableAnswerError("repetition")
@@ -168,50 +202,105 @@ def read_answer(answer: str | None, prompt: Prompt, *, is_cut: bool = False) -> 
     return caption
 
 
-def _free_text(raw: str, is_cut: bool) -> Texts:
+def _without_thinking(raw: str, is_cut: bool) -> tuple[str, bool]:
+    """An answer without the thoughts of a reasoning model, and whether it was cut, perhaps in the middle of them.
+
+    >>> _without_thinking("<think>Legs? Four.</think> A stool.", False), _without_thinking("[THINK] Legs?", False)
+    (('A stool.', False), ('', True))
+    """
+    kept: list[str] = []
+    start, is_thought = 0, False
+    for sign in _THINKING.finditer(raw):
+        if sign["end"]:
+            if not is_thought:  # the first sign is part of the chat template, so all of this is thought
+                kept.clear()
+            start, is_thought = sign.end(), False
+        elif not is_thought:
+            kept.append(raw[start : sign.start()])
+            is_thought = True
+    kept.append("" if is_thought else raw[start:])
+    return _ANSWER_TAG.sub("", "".join(kept)).strip(), is_cut or is_thought
+
+
+def _free_text(raw: str, prompt: Prompt, is_cut: bool) -> Texts:
     """A free text of any length; if the model was cut off, its last, incomplete sentence is dropped."""
     text = clean(raw)
-    _check(text)
+    _check(text, prompt)
     if is_cut:
         return Texts(text=_without_cut_end(text), shape=None, function=None, is_shortened=True)
     return Texts(text=text, shape=None, function=None)
 
 
 def _parts(raw: str, prompt: Prompt, is_cut: bool) -> dict[str, str]:
-    """Shape and function as the model wrote them: JSON that follows the schema, or two labelled lines."""
+    """Shape and function as the model wrote them: two labelled lines, or an object that follows the schema."""
     raw = raw[:_MAX_CHARS]
     fenced = _FENCED.match(raw)
     raw = fenced[1] if fenced else raw
+    if match := _PLAIN.match(raw):
+        return match.groupdict()
     names = tuple(prompt.schema["required"]) if prompt.schema else ()
-    values = _json_object(raw, is_cut)
+    values = _first_object(raw, is_cut)
     if values is not None:
         is_whole = set(values) == set(names) and all(isinstance(value, str) for value in values.values())
         if is_whole:
             return values
         raise UnusableAnswerError("too_long" if is_cut else "unparsable")
-    if match := _PLAIN.match(raw):
-        return match.groupdict()
-    if _REFUSAL.match(clean(raw)):
+    if _is_refusal(clean(raw)):
         raise UnusableAnswerError("refused")
     raise UnusableAnswerError("too_long" if is_cut else "unparsable")
 
 
-def _json_object(raw: str, is_cut: bool) -> dict[str, Any] | None:
-    """The JSON object in an answer, or None if there is none; a cut one is read as far as it goes."""
-    if not raw.startswith("{"):
+def _first_object(raw: str, is_cut: bool) -> dict[str, Any] | None:
+    r"""The first JSON object in an answer, whatever is before and after it; a cut one is read as far as it goes.
+
+    Line breaks within texts, a comma after the last value and the spelling of a Python dict are forgiven.
+
+    Returns:
+        Its values; None if there is no object that can be read.
+
+    >>> _first_object("Here: [{'shape': 'A lid.', 'function': \"A pot's lid.\",}]", False)
+    {'shape': 'A lid.', 'function': "A pot's lid."}
+    """
+    start = raw.find("{")
+    if start < 0:
         return None
     try:
-        values = json.loads(raw)
+        return _JSON.raw_decode(raw, start)[0]
     except (ValueError, RecursionError):
-        if not is_cut:
-            return None
-        import pydantic_core
+        if loose := _LOOSE_OBJECT.match(raw, start):
+            return _loose_values(loose[0])
+    if not is_cut:
+        return None
+    import pydantic_core
 
-        try:
-            values = pydantic_core.from_json(raw, allow_partial="trailing-strings")
-        except ValueError:
-            return None
-    return values if isinstance(values, dict) else None
+    try:
+        return pydantic_core.from_json(raw[start:], allow_partial="trailing-strings")
+    except ValueError:
+        return None
+
+
+def _loose_values(text: str) -> dict[str, Any] | None:
+    """The values of an object that `_LOOSE_OBJECT` matches; None if one of its texts cannot be read."""
+    try:
+        return {_text_of(pair["name"]): _text_of(pair["value"]) for pair in _LOOSE_PAIR.finditer(text)}
+    except ValueError:
+        return None
+
+
+def _text_of(literal: str) -> str:
+    """The text of a literal of JSON or Python. Raises ValueError if it has an escape that JSON does not know."""
+    if literal[0] == "'":
+        inner = re.sub(r"""\\(.)|(")""", _with_json_escape, literal[1:-1], flags=re.DOTALL)
+        literal = f'"{inner}"'
+    text: str = _JSON.decode(literal)
+    return text
+
+
+def _with_json_escape(match: re.Match[str]) -> str:
+    """An escape or a double quote of a Python literal in single quotes, as it is within double quotes in JSON."""
+    if match[2]:
+        return '\\"'
+    return "'" if match[1] == "'" else match[0]
 
 
 def clean(text: str) -> str:
@@ -290,21 +379,50 @@ def _fitted(shape: str, function: str) -> Texts:
     return Texts(text=text, shape=shape_alone, function=function_alone, is_shortened=is_shortened)
 
 
-def _check(text: str) -> None:
-    """Raise UnusableAnswerError if `text` has no letters, is a refusal or loops."""
+def _check(text: str, prompt: Prompt) -> None:
+    """Raise UnusableAnswerError if `text` has no letters, is a refusal, loops or echoes the prompt."""
     if not any(char.isalpha() for char in text):
         raise UnusableAnswerError("empty")
-    if _REFUSAL.match(text):
+    if _is_refusal(text):
         raise UnusableAnswerError("refused")
-    if _loops(text):
+    if _loops(text) or _echoes(text, prompt.instructions):
         raise UnusableAnswerError("repetition")
 
 
+def _is_refusal(text: str) -> bool:
+    """Whether a text says that the model does not answer, or that it was shown no picture."""
+    return bool(_REFUSAL.match(text) or _NO_PICTURE.search(text))
+
+
+def _echoes(text: str, instructions: tuple[str, ...]) -> bool:
+    """Whether a text has seven consecutive words of the instructions, or is, or has, one shorter phrase of them.
+
+    >>> _echoes("One sentence of at most 25 words on a chair", ("Shape: one sentence of at most 25 words on what",))
+    True
+    """
+    words = _normal_words(text)
+    for phrase in map(_normal_words, instructions):
+        length = min(_ECHO_WORDS, len(phrase), max(2, len(words)))
+        if not _runs(words, length).isdisjoint(_runs(phrase, length)):
+            return True
+    return False
+
+
+def _runs(words: tuple[str, ...], length: int) -> set[tuple[str, ...]]:
+    """Every run of `length` consecutive words."""
+    return {words[start : start + length] for start in range(len(words) - length + 1)}
+
+
+def _normal_words(text: str) -> tuple[str, ...]:
+    return tuple(word.casefold() for word in _WORD.findall(text))
+
+
 def _loops(text: str) -> bool:
-    """Whether a text repeats itself (as `quality` measures it), repeats one character, or has few distinct words."""
-    words = [word.casefold() for word in _WORD.findall(text)]
+    """Whether a text repeats itself (as `quality` measures it), has a run of signs, or has few distinct words."""
+    words = _normal_words(text)
     is_monotonous = len(words) >= 16 and len(set(words)) < 0.3 * len(words)
-    return is_monotonous or bool(_CHARACTER_RUN.search(text)) or quality.repeats_itself(text)
+    has_run = _CHARACTER_RUN.search(text) or _SYMBOL_RUN.search(text)
+    return is_monotonous or has_run is not None or quality.repeats_itself(text)
 
 
 def _seems_cut(part: str) -> bool:

@@ -80,7 +80,7 @@ class RequestsConfig:
         first_wait_s: Wait in seconds before the second try; doubled, with jitter, before each later one.
         longest_wait_s: Upper bound in seconds of those waits, and of the pause after an endpoint failed.
         max_outage_s: The week fails if no endpoint has answered for this many seconds; finished captions are kept.
-        max_lost_in_a_row: The week fails if this many consecutive views got no answer.
+        max_lost_in_a_row: The week fails if this many consecutive views got no answer, or none at all did.
         num_image_workers: Processes that prepare images; 0 takes one for each core, four at most.
     """
 
@@ -163,7 +163,8 @@ class CaptionsConfig:
         revision: Revision of a hub model. Without it, finished weeks stay done whatever revision is served now.
         sampling: How the model samples its answer.
         image: The picture that the model is shown.
-        retry_failed: Ask again for the views of finished weeks that a failing server left without a caption.
+        retry_failed: Ask again for the views of finished weeks that have no caption since no server answered or one
+            rejected them.
         requests: How requests are sent to endpoints.
         endpoints: Addresses of OpenAI-compatible servers, such as "http://gpu-1:8000/v1".
         server: The managed server, which is started if a model is named but no endpoint.

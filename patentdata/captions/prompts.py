@@ -52,11 +52,14 @@ class Prompt:
     Attributes:
         name: Name and version, such as "views/1"; the version is raised when a word changes.
         schema: JSON schema of the answer; None if the answer is one free text.
+        instructions: The parts of the question that are the same for every view; an answer that repeats one of them is
+            an echo.
         ask: Makes the question about a view, a row with the columns named in `captioner`.
     """
 
     name: str
     schema: Mapping[str, Any] | None
+    instructions: tuple[str, ...]
     ask: Callable[[Row], Question]
 
 
@@ -73,9 +76,9 @@ def views(view: Row) -> Question:
     direction = clean_words(view["viewpoint_direction"], _MAX_TITLE_CHARS)
     wording = wording_of(view["viewpoint"], direction, is_front_page=view["is_front_page"])
     description = clean_words(view.get("description"), _MAX_DESCRIPTION_CHARS)
-    lines = [f"{wording.format(article)}, from a United States design patent."]
+    lines = [f"{wording.format(article)}, {_VIEWS_SOURCE}."]
     if description:
-        lines.append(f"The patent says of it: “{description}”")
+        lines.append(f"{_VIEWS_DESCRIPTION}: “{description}”")
     question = "\n".join([*lines, _VIEWS_QUESTION])
     return Question(
         text=f"{question}\n{_VIEWS_JSON}",
@@ -84,6 +87,8 @@ def views(view: Row) -> Question:
     )
 
 
+_VIEWS_SOURCE = "from a United States design patent"
+_VIEWS_DESCRIPTION = "The patent says of it"
 _VIEWS_QUESTION = """\
 Describe the article so that it can be told from others of its kind.
 Shape: one sentence of at most 25 words on what is visible from this side: outline, proportions, number and place of \
@@ -95,9 +100,19 @@ _VIEWS_JSON = 'Answer with a JSON object with the keys "shape" and "function".'
 _VIEWS_PLAIN = 'Answer in two lines; the first begins with "Shape:", the second with "Function:".'
 _VIEWS_SHORTER = "At most 15 words for shape and at most 10 words for function."
 
+_VIEWS_INSTRUCTIONS = (
+    _VIEWS_SOURCE,
+    _VIEWS_DESCRIPTION,
+    *_VIEWS_QUESTION.splitlines(),
+    _VIEWS_JSON,
+    _VIEWS_PLAIN,
+    _VIEWS_SHORTER,
+)
+_IMPACT_INSTRUCTIONS = ("What is the shape of the image?What is the functionality of",)
+
 PROMPTS: Mapping[str, Prompt] = {
-    "views": Prompt(name="views/1", schema=VIEWS_SCHEMA, ask=views),
-    "impact": Prompt(name="impact/1", schema=None, ask=impact),
+    "views": Prompt(name="views/1", schema=VIEWS_SCHEMA, instructions=_VIEWS_INSTRUCTIONS, ask=views),
+    "impact": Prompt(name="impact/1", schema=None, instructions=_IMPACT_INSTRUCTIONS, ask=impact),
 }
 
 

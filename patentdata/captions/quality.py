@@ -23,6 +23,16 @@ _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 _NUM_OPENING_WORDS = 3
 _LONGEST_LOOP_WORDS = 12
 _MIN_SENTENCE_WORDS = 4
+_MIN_COUNTED = 4  # times that words occur with a rising number until they count as a loop
+_MIN_NUMBERS = 14  # numbers alone that do; a clock face has twelve
+_NUMBER_WORDS = {
+    word: number
+    for words in (
+        "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen",
+        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth",
+    )
+    for number, word in enumerate(words.split(), start=1)
+}
 _MAX_WORDS = 2_000  # words of a caption that are read; the rest of a broken answer changes no useful measure
 
 # Words for the picture itself. If the title contains one of them, it means the article instead.
@@ -416,14 +426,23 @@ def calls_picture_square(text: str, title: str | None = None) -> bool:
 def repeats_itself(text: str) -> bool:
     """Whether two to twelve words occur three times in a row, one word four times, or a whole sentence twice.
 
+    Words that differ only in a rising number are the same words if they occur four times.
+
     >>> repeats_itself("a chair with a back, with a back, with a back")
     True
+    >>> repeats_itself("leg 1, leg 2, leg 3, leg 4"), repeats_itself("a leg 12 inches long, a leg 10 inches long")
+    (True, False)
     """
     sentences = [tuple(_words(part)) for part in re.split(r"[.!?]+(?:\s|$)", text)]
     long = [sentence for sentence in sentences if len(sentence) >= _MIN_SENTENCE_WORDS]
     if len(set(long)) < len(long):
         return True
     words = _words(text)
+    return _has_loop(words) or _counts_upwards(words)
+
+
+def _has_loop(words: list[str]) -> bool:
+    """Whether two to twelve words occur three times in a row, or one word four times."""
     for length in range(1, min(_LONGEST_LOOP_WORDS, len(words) // 3) + 1):
         num_wanted = length * (3 if length == 1 else 2)  # consecutive words that equal the word `length` before them
         num_equal = 0
@@ -432,6 +451,33 @@ def repeats_itself(text: str) -> bool:
             if num_equal >= num_wanted:
                 return True
     return False
+
+
+def _counts_upwards(words: list[str]) -> bool:
+    """Whether up to twelve words, a number among them, occur four times in a row, each time with a higher number."""
+    numbers = [_number_of(word) for word in words]
+    for length in range(1, min(_LONGEST_LOOP_WORDS, len(words) // _MIN_COUNTED) + 1):
+        num_wanted = length * (_MIN_COUNTED - 1)
+        num_equal = num_higher = 0  # consecutive words like those `length` before them, and numbers among these
+        for word, number, before, number_before in zip(words[length:], numbers[length:], words, numbers, strict=False):
+            is_higher = number is not None and number_before is not None and number > number_before
+            if not is_higher and word != before:
+                num_equal = num_higher = 0
+                continue
+            num_equal += 1
+            num_higher += is_higher
+            has_words = num_equal > num_higher
+            if num_equal >= (num_wanted if has_words else _MIN_NUMBERS) and num_higher >= _MIN_COUNTED - 1:
+                return True
+    return False
+
+
+def _number_of(word: str) -> int | None:
+    """The number that a word is: 3 for "3", "3rd", "three" and "third"; None if it is none."""
+    if word in _NUMBER_WORDS:
+        return _NUMBER_WORDS[word]
+    digits = re.fullmatch(r"([0-9]{1,9})(?:st|nd|rd|th)?", word)
+    return int(digits[1]) if digits else None
 
 
 def _num_tokens(caption: Row) -> int:

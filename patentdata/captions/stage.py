@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from patentdata.captions import quality
-from patentdata.captions.answers import TRANSIENT_REASONS
+from patentdata.captions.answers import UNANSWERED_REASONS
 from patentdata.captions.captioner import GRANT_COLUMNS, Captioner
 from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.described import TemplateCaptioner
@@ -39,7 +39,8 @@ from patentdata.store.weeks import ROWS_A_GROUP, Progress, in_groups, require_do
 
 _LOG = logging.getLogger(__name__)
 
-_CAPTIONS_VERSION = 2
+_CAPTIONS_VERSION = 3
+_REUSABLE_VERSIONS = (2, 3)  # of files whose answers are reused, if they are still read the same
 _ROWS_A_PROGRESS = 16  # captions between two reports of progress
 
 
@@ -69,7 +70,8 @@ def caption_views(
     Raises:
         OutputError: The grants or the views of the week are missing, damaged or stale.
         ConfigError: The captioner is a model, and there is no endpoint.
-        SourceError: No endpoint answers, or one serves another model; finished captions are kept.
+        SourceError: No endpoint answers, all refuse every view, or one serves another model; finished captions are
+            kept, and the week stays unfinished.
     """
     require_done(folder, "views", week)
     if (report := _finished_captions(folder, week, config, endpoints)) is not None:
@@ -132,7 +134,7 @@ def _finished_captions(
     if not is_done(folder, path, _provenance(folder, week, settings)):
         return None
     report = read_report(folder, path)
-    num_failed = sum(report.counts.get(f"finish_{reason}", 0) for reason in TRANSIENT_REASONS)
+    num_failed = sum(report.counts.get(f"finish_{reason}", 0) for reason in UNANSWERED_REASONS)
     if config.retry_failed and num_failed:
         _LOG.info("%s captions: %d views without an answer are asked about again", week, num_failed)
         return None
@@ -164,7 +166,7 @@ def _keep_finished(folder: DataFolder, week: str, settings: Mapping[str, Any], k
     """Copy captions of the week's existing file into the journal, so that equal questions are not asked again."""
     path = table_path(folder, "captions", week)
     made = read_provenance(folder, path)
-    if made is None or made["version"] != _CAPTIONS_VERSION or not is_intact(folder, path, made):
+    if made is None or made["version"] not in _REUSABLE_VERSIONS or not is_intact(folder, path, made):
         return
     if any(made["config"].get(name) != settings[name] for name in ("captioner", "prompt", "model", "revision")):
         return
@@ -172,7 +174,7 @@ def _keep_finished(folder: DataFolder, week: str, settings: Mapping[str, Any], k
     with open_table(folder, path) as table:
         for batch in table.iter_batches(batch_size=ROWS_A_GROUP):
             for row in batch.to_pylist():
-                if row["finish_reason"] not in TRANSIENT_REASONS and row["cache_key"] not in kept:
+                if row["finish_reason"] not in UNANSWERED_REASONS and row["cache_key"] not in kept:
                     kept.keep(row)
 
 

@@ -5,29 +5,31 @@ finished rows from the head of a queue. Two limits bound the memory: the number 
 the number of finished rows that wait for a slower one before them.
 
 One view never fails a week: a view without a usable answer gets a row with its reason. Only a server that gives no
-usable answer to many views in a row, or to none at all, is an error, since then every further request would be wasted.
+answer to many views in a row, or to none at all, is an error, since then every further request would be wasted, and a
+week without captions would look finished.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import deque
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 import stamina
 
 from patentdata.captions import clip_tokens
-from patentdata.captions.answers import TRANSIENT_REASONS, Texts, UnusableAnswerError, read_answer
+from patentdata.captions.answers import UNANSWERED_REASONS, Texts, UnusableAnswerError, read_answer
 from patentdata.captions.captioner import Row, cache_key
 from patentdata.captions.config import CaptionsConfig
-from patentdata.captions.prompts import PROMPTS, Question
+from patentdata.captions.prompts import PROMPTS, Prompt, Question
 from patentdata.captions.vllm.endpoints import (
+    MAX_REFUSALS,
     Completion,
     Endpoint,
     Endpoints,
@@ -39,7 +41,9 @@ from patentdata.captions.vllm.endpoints import (
 from patentdata.captions.vllm.identity import ModelIdentity
 from patentdata.captions.vllm.images import ImageWorkers
 from patentdata.captions.vllm.journal import Journal
-from patentdata.errors import SourceError
+from patentdata.errors import SourceDownError, SourceError
+
+_LOG = logging.getLogger(__name__)
 
 _NUM_AHEAD = 32  # views prepared or being prepared beyond what the endpoints can take
 _ROWS_A_VIEW = 16  # finished rows that may wait, for each view whose picture may be in memory
@@ -92,7 +96,7 @@ class VlmCaptioner:
         """See `Captioner`.
 
         Raises:
-            SourceError: No endpoint answers, or none gives a usable answer.
+            SourceError: No endpoint answers, or none answers any of the views or many in a row.
             OutputError: The journal cannot be written.
         """
         num_slots = self._config.requests.num_in_flight * max(1, len(self._urls)) + _NUM_AHEAD
@@ -105,7 +109,8 @@ class VlmCaptioner:
                     question = self._prompt.ask(view)
                     key = self._key(view, question)
                     known = self._journal.get(key) if self._journal else None
-                    if known is not None:
+                    if known is not None and _reads_the_same(known, self._prompt):
+                        asker.count_known(known)
                         pending.append({**known, "view_id": view["view_id"]})
                     else:
                         slots.take()
@@ -148,6 +153,15 @@ def _image_settings(config: CaptionsConfig, model: ModelIdentity) -> dict[str, A
     return {"image": asdict(replace(config.image, size_px=model.size_px))}
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Form:
+    """One form of a question: its text, the request without the model, and whether that demands a JSON schema."""
+
+    text: str
+    body: Mapping[str, Any]
+    has_schema: bool
+
+
 class _Asker:
     """The part that runs in the event loop: prepares pictures, asks endpoints, reads answers."""
 
@@ -162,28 +176,38 @@ class _Asker:
         self._workers = ImageWorkers(config.image, model.size_px, config.requests.num_image_workers)
         self._endpoints: Endpoints | None = None
         self._opening = asyncio.Lock()
+        self._has_known_answers = False
         self._num_answered = 0
         self._num_unanswered = self._num_consecutive_unanswered = 0
         self._last_reason = ""
+        self._rejections: set[str] = set()  # explanations that were logged
 
     async def row(self, view: Row, question: Question, key: str) -> Row:
-        """The finished row of one view; it is journaled unless its reason is transient."""
+        """The finished row of one view; it is journaled unless the view got no answer."""
         image, reason = await self._workers.prepare(view.pop("image", None))
         row = self._blank_row(view, question, key)
         if image is None:
             row["finish_reason"] = reason
         else:
             await self._fill(row, image, question)
-        if row["finish_reason"] in TRANSIENT_REASONS:
-            self._count_unanswered(row["finish_reason"])
+        if row["finish_reason"] in UNANSWERED_REASONS:
+            self._count_unanswered()
         elif self._journal is not None:
             self._journal.add(row)
         return row
 
+    def count_known(self, row: Row) -> None:
+        """Count a row of an earlier run; an answer in it shows that the model answers such questions."""
+        self._has_known_answers = self._has_known_answers or row["answer"] is not None
+
     def check_answered(self) -> None:
-        """Raise SourceError if several views were asked about and none got an answer."""
-        if self._num_unanswered >= 2 and not self._num_answered:
-            raise self._nothing_usable(self._num_unanswered)
+        """Raise SourceError if views were asked about and none got an answer.
+
+        A few views may remain without one if others of the week were answered by an earlier run.
+        """
+        num_allowed = MAX_REFUSALS if self._has_known_answers else 0
+        if self._num_unanswered > num_allowed and not self._num_answered:
+            raise self._nothing_usable(f"none of {self._num_unanswered} views got an answer")
 
     async def close(self) -> None:
         """Close endpoints and workers."""
@@ -224,9 +248,12 @@ class _Asker:
                 asked, completion = await self._ask(image, question, num, wants_shorter)
             except NoAnswerError as error:
                 row["finish_reason"] = error.reason
+                self._last_reason = f'{error.reason}: "{error.words}"' if error.words else error.reason
                 return
-            except RejectedError:
+            except RejectedError as error:
                 row["finish_reason"] = "rejected"
+                self._last_reason = f'rejected: "{error}"'
+                self._log_rejection(row["view_id"], str(error))
                 return
             finally:
                 row["num_answers"] = num + 1
@@ -282,23 +309,45 @@ class _Asker:
         wants_shorter: bool,
     ) -> tuple[str, Completion]:
         """One try: ask the least-loaded endpoint; busy ones and schema refusals do not count as a try."""
+        end = f"\n{question.shorter}" if wants_shorter and question.shorter else ""
+        plain = self._form(image, question.plain_text + end, num, has_schema=False)
+        with_schema = self._form(image, question.text + end, num, has_schema=self._prompt.schema is not None)
         while True:
             async with endpoints.acquire(avoid) as endpoint:
-                with_schema = self._prompt.schema is not None and endpoint.knows_schemas
-                asked = question.text if with_schema or self._prompt.schema is None else question.plain_text
-                asked = f"{asked}\n{question.shorter}" if wants_shorter and question.shorter else asked
+                form = plain if with_schema.has_schema and endpoint.knows_schemas is False else with_schema
                 try:
-                    completion = await endpoints.complete(endpoint, self._body(image, asked, num, with_schema))
-                except SchemaRefusedError:
-                    continue
+                    try:
+                        completion = await endpoints.complete(endpoint, form.body)
+                    except SchemaRefusedError as refused:
+                        form, completion = await self._ask_plainly(endpoints, endpoint, plain, with_schema, refused)
                 except SourceError as error:
                     endpoints.fail(error)
                     raise
                 if completion is not None:
-                    return asked, completion
+                    return form.text, completion
 
-    def _body(self, image: str, text: str, num: int, with_schema: bool) -> dict[str, Any]:
-        """The request for try number `num`, without the model."""
+    async def _ask_plainly(
+        self, endpoints: Endpoints, endpoint: Endpoint, plain: _Form, with_schema: _Form, refused: SchemaRefusedError
+    ) -> tuple[_Form, Completion | None]:
+        """Ask without the schema that an endpoint seems to refuse; if that is answered, it is asked so from now on.
+
+        If the cause may have been another one, which has passed, the schema gets a second chance first.
+
+        Returns:
+            What was asked and the answer, or None if the endpoint could not be asked.
+        """
+        completion = await endpoints.complete(endpoint, plain.body)
+        if completion is None:
+            return plain, None
+        if refused.may_pass:
+            with contextlib.suppress(SchemaRefusedError):
+                return with_schema, await endpoints.complete(endpoint, with_schema.body)
+        _LOG.info("%s does not support JSON schemas and is asked without", endpoint.display_url)
+        endpoint.knows_schemas = False
+        return plain, completion
+
+    def _form(self, image: str, text: str, num: int, *, has_schema: bool) -> _Form:
+        """A question in the form of try number `num`."""
         sampling = self._config.sampling
         temperature = sampling.temperatures[num]
         picture = {"type": "image_url", "image_url": {"url": image}}
@@ -310,10 +359,10 @@ class _Asker:
         }
         if temperature:
             body["seed"] = sampling.seed + num
-        if with_schema:
+        if has_schema:
             schema = {"name": "caption", "schema": self._prompt.schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return body
+        return _Form(text=text, body=body, has_schema=has_schema)
 
     async def _open_endpoints(self) -> Endpoints:
         """The endpoints, opened by the first view that needs one."""
@@ -321,24 +370,32 @@ class _Asker:
             if self._endpoints is None:
                 endpoints = Endpoints(self._urls, self._config.requests, self._config.model)
                 self._endpoints = await endpoints.__aenter__()
+        self._endpoints.trusts_rejections = self._has_known_answers
         return self._endpoints
 
-    def _count_unanswered(self, reason: str) -> None:
+    def _log_rejection(self, view_id: str, words: str) -> None:
+        """Log why a server rejects a view, once for each explanation, of a few."""
+        if words not in self._rejections and len(self._rejections) < MAX_REFUSALS:
+            self._rejections.add(words)
+            _LOG.warning("%s is rejected by the server: %s", view_id, words)
+
+    def _count_unanswered(self) -> None:
         """Count a view without an answer; raises SourceError if there are too many in a row."""
         self._num_unanswered += 1
         self._num_consecutive_unanswered += 1
-        self._last_reason = reason
         is_hopeless = self._num_consecutive_unanswered >= self._config.requests.max_lost_in_a_row
         if is_hopeless and self._endpoints is not None:
-            self._endpoints.fail(self._nothing_usable(self._num_consecutive_unanswered))
+            what = f"{self._num_consecutive_unanswered} consecutive views got no usable answer"
+            self._endpoints.fail(self._nothing_usable(what))
             assert self._endpoints.failure is not None
             raise self._endpoints.failure
 
-    def _nothing_usable(self, num: int) -> SourceError:
+    def _nothing_usable(self, what: str) -> SourceError:
         urls = ", ".join(Endpoint(url).display_url for url in self._urls)
-        return SourceError(
-            f"{urls}: {num} consecutive views got no usable answer (last: {self._last_reason}); captions finished so "
-            "far are kept: look at the server's log and run again"
+        kind = SourceDownError if self._last_reason.startswith("rejected") else SourceError
+        return kind(
+            f"{urls}: {what} (last: {self._last_reason}); captions finished so far are kept: look at the server's log "
+            "and run again"
         )
 
 
@@ -350,6 +407,34 @@ def _set_texts(row: Row, texts: Texts) -> None:
         "num_tokens": clip_tokens.num_tokens(texts.text),
         "finish_reason": "length" if texts.is_shortened else "stop",
     }
+
+
+def _reads_the_same(row: Row, prompt: Prompt) -> bool:
+    """Whether the answer in an earlier row still gives the same caption or the same reason.
+
+    Answers are expensive and are reused. How they are read may have changed with the program; a view whose answer
+    gives something else now is asked about again.
+    """
+    if row["answer"] is None:
+        return True
+    names = ("text", "shape", "function", "finish_reason")
+    earlier = tuple(row[name] for name in names)
+    return any(
+        tuple(_read(row["answer"], prompt, is_cut=is_cut)[name] for name in names) == earlier
+        for is_cut in (False, True)  # the row does not say whether the model was cut off
+    )
+
+
+def _read(answer: str, prompt: Prompt, *, is_cut: bool) -> Row:
+    """The columns of the texts and the reason of an answer."""
+    row: Row = {"text": None, "shape": None, "function": None}
+    try:
+        _set_texts(row, read_answer(answer, prompt, is_cut=is_cut))
+    except UnusableAnswerError as error:
+        row["finish_reason"] = error.reason
+        if error.shortened is not None:
+            _set_texts(row, error.shortened)
+    return row
 
 
 def _storable(text: str) -> str:
@@ -386,7 +471,7 @@ def _result(pending: Future[Row] | Row) -> Row:
     return pending.result() if isinstance(pending, Future) else pending
 
 
-@contextmanager
+@contextlib.contextmanager
 def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
     """An event loop in a thread of its own; tasks that still run at the end are cancelled."""
     loop = asyncio.new_event_loop()

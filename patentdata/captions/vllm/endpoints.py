@@ -4,6 +4,11 @@ A request goes to the endpoint with the fewest requests in flight. An endpoint t
 fails repeatedly is paused and probed with growing waits until it is up again, so that one bad server of several costs
 retries but no captions. Only if no endpoint has answered for `max_outage_s` does the week fail, with the last problem
 in its message; waiting longer would hold GPUs and workers for nothing.
+
+A rejected request means one of two things: the view cannot be captioned, or the server is misconfigured (no chat
+template, a context too short for a picture, a model that reads only text) and rejects everything. Only a server that
+has answered before is believed to mean the view. Until then it gets a few requests at a time, and one that refuses them
+all is retired; if that leaves no endpoint, the week fails with the server's own sentence.
 """
 
 from __future__ import annotations
@@ -26,12 +31,17 @@ import aiohttp
 
 from patentdata.archives.downloads import retry_after_s
 from patentdata.captions.config import RequestsConfig
-from patentdata.errors import SourceError
+from patentdata.captions.vllm.replies import Reply, read_reply
+from patentdata.errors import SourceDownError, SourceError
 
 _LOG = logging.getLogger(__name__)
 
 _KEY_VARIABLES = ("VLLM_API_KEY", "OPENAI_API_KEY")
-_SCHEMA_REFUSED = re.compile(r"response_format|json_schema|structured|guided|grammar", re.IGNORECASE)
+_SCHEMA_WORDS = re.compile(r"response_format|json_schema|structured|guided|grammar", re.IGNORECASE)
+_SCHEMA_STATUSES = (400, 415, 422, 500, 501)  # what servers answer to a request with a schema they do not support
+_PASSING_STATUSES = (404, 408, 409, 425)  # statuses below 500 that may be another one at the next try
+_CHAT_PATH = "/chat/completions"
+MAX_REFUSALS = 8  # requests that a server may refuse before its first answer; no more are sent to it at a time
 _MAX_FAILURES = 8  # consecutive failures, of any view, until an endpoint is paused
 _WATCH_EVERY_S = 0.5
 
@@ -40,22 +50,32 @@ class NoAnswerError(Exception):
     """A try gave no usable answer for a view; another try may succeed.
 
     Attributes:
-        reason: "timeout", "server_error" or "bad_response".
+        reason: "timeout", "server_error", "bad_response", or "rejected" by an endpoint that has not answered yet.
         endpoint: The endpoint that failed.
+        words: The server's own explanation; empty if it gave none.
     """
 
-    def __init__(self, reason: str, endpoint: Endpoint) -> None:
+    def __init__(self, reason: str, endpoint: Endpoint, words: str = "") -> None:
         super().__init__(f"{reason} at {endpoint.display_url}")
         self.reason = reason
         self.endpoint = endpoint
+        self.words = words
 
 
 class RejectedError(Exception):
-    """The server rejects this request, however often it is sent."""
+    """The server rejects this request, however often it is sent; the message is its own explanation."""
 
 
 class SchemaRefusedError(Exception):
-    """The server does not support JSON schemas."""
+    """A request with a JSON schema failed at a server that has never answered one; perhaps it does not support them.
+
+    Attributes:
+        may_pass: Whether the failure may have had another cause, which is gone when the request is sent again.
+    """
+
+    def __init__(self, *, may_pass: bool) -> None:
+        super().__init__("the schema may be unsupported")
+        self.may_pass = may_pass
 
 
 @dataclass(frozen=True)
@@ -79,11 +99,15 @@ class Endpoint:
 
     Attributes:
         display_url: Its address without user, password or key; the only form that may be logged or written.
-        base_url: Its address up to "/v1"; without user and password, which are in `headers`.
+        base_url: Its address up to "/v1"; without user and password, which are in `headers`, and without the path of
+            a single request.
         headers: Authorization of every request.
         model: The model it is asked for; None until it has been up once.
         num_in_flight: Number of requests that wait for its answer.
-        knows_schemas: False once it has refused a JSON schema.
+        knows_schemas: Whether it supports JSON schemas; None until it has answered or refused one.
+        has_answered: Whether it has completed a request.
+        num_refusals: Number of requests that it has refused in its own words, if it has not answered any.
+        refusal: Why it is not asked any more: what it said to `MAX_REFUSALS` requests; empty while it is asked.
         is_up: Whether it is asked; otherwise it is probed until it is up again.
         num_failures: Number of consecutive failures.
         num_pauses: Number of consecutive waits before a probe.
@@ -96,7 +120,8 @@ class Endpoint:
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         address = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
         self.display_url = address
-        self.base_url = address + (parts.path.rstrip("/") or "/v1")
+        path = parts.path.rstrip("/")
+        self.base_url = address + (path.removesuffix(_CHAT_PATH) if path else "/v1")
         self.headers: dict[str, str] = {}
         key = next((os.environ[name] for name in _KEY_VARIABLES if os.environ.get(name)), None)
         if parts.username is not None:
@@ -105,7 +130,10 @@ class Endpoint:
             self.headers["Authorization"] = f"Bearer {key}"
         self.model: ServedModel | None = None
         self.num_in_flight = 0
-        self.knows_schemas = True
+        self.knows_schemas: bool | None = None
+        self.has_answered = False
+        self.num_refusals = 0
+        self.refusal = ""
         self.is_up = False
         self.num_failures = 0
         self.num_pauses = 0
@@ -123,6 +151,8 @@ class Endpoints:
 
     Attributes:
         failure: Why waiting for an endpoint was given up; None otherwise.
+        trusts_rejections: Whether the model is known to have answered such questions, so that a rejection says
+            something about the view even if the endpoint has not answered yet.
 
     Raises:
         SourceError: On entry, if an endpoint serves another model or refuses the key, or none answers for
@@ -139,6 +169,7 @@ class Endpoints:
         self._watch: asyncio.Task[None] | None = None
         self._last_problem = "no answer"
         self.failure: SourceError | None = None
+        self.trusts_rejections = False
 
     async def __aenter__(self) -> Endpoints:
         num = self._config.num_in_flight * len(self._all)
@@ -237,40 +268,74 @@ class Endpoints:
         except (aiohttp.ClientError, OSError) as error:
             self._pause(endpoint, began, f"closes connections ({type(error).__name__})")
             raise NoAnswerError("server_error", endpoint) from None
-        if status == 429 or (status == 503 and pause_s is not None):
+        reply = read_reply(status, content)
+        if reply.status == 429 or (reply.status == 503 and pause_s is not None):
             request = f" and asks to wait {pause_s:.0f} s" if pause_s else ""
-            self._pause(endpoint, began, f"is busy (status {status}){request}", pause_s)
+            self._pause(endpoint, began, f"is busy (status {reply.status}){request}", pause_s)
             return None
-        self._check_status(endpoint, began, status, content, has_schema="response_format" in body)
-        return self._read_completion(endpoint, began, content)
+        has_schema = "response_format" in body
+        self._check_status(endpoint, began, reply, has_schema=has_schema)
+        return self._read_completion(endpoint, began, reply, has_schema=has_schema)
 
-    def _check_status(self, endpoint: Endpoint, began: float, status: int, content: bytes, *, has_schema: bool) -> None:
+    def _check_status(self, endpoint: Endpoint, began: float, reply: Reply, *, has_schema: bool) -> None:
         """Raise the error that the status of a response means, if any."""
+        status = reply.status
         if status in (401, 403):
             raise _refused_key(endpoint, status)
-        if status == 400 and has_schema and _SCHEMA_REFUSED.search(content.decode(errors="replace")):
-            _LOG.info("%s does not support JSON schemas and is asked without", endpoint.display_url)
-            endpoint.knows_schemas = False
-            raise SchemaRefusedError
-        if status >= 500 or status in (404, 408, 409, 425) or status < 200 or 300 <= status < 400:
-            self._count_failure(endpoint, began, f"answers with status {status}")
-            raise NoAnswerError("server_error", endpoint)
+        if has_schema and endpoint.knows_schemas is None and status in _SCHEMA_STATUSES:
+            names_schema = _SCHEMA_WORDS.search(reply.words) is not None
+            raise SchemaRefusedError(may_pass=status == 500 and not names_schema)
+        problem = f"answers with {reply.in_words}"
+        if status >= 500 or status in _PASSING_STATUSES or status < 200 or 300 <= status < 400:
+            if reply.is_error_inside:
+                self._count_refusal(endpoint, problem)
+            self._count_failure(endpoint, began, problem)
+            raise NoAnswerError("server_error", endpoint, reply.words)
         if status >= 400:
-            self._count_answer(endpoint)
-            raise RejectedError(f"status {status}")
+            self._note_problem(endpoint, problem)
+            if self._is_trusted(endpoint):
+                self._count_reply(endpoint)
+                raise RejectedError(reply.words or f"status {status}")
+            self._count_refusal(endpoint, problem)
+            raise NoAnswerError("rejected", endpoint, reply.words)
 
-    def _read_completion(self, endpoint: Endpoint, began: float, content: bytes) -> Completion:
+    def _read_completion(self, endpoint: Endpoint, began: float, reply: Reply, *, has_schema: bool) -> Completion:
         """The completion in the body of a response. Raises NoAnswerError if there is none."""
         try:
-            choice = json.loads(content)["choices"][0]
+            choice = reply.body["choices"][0]
             text = choice["message"]["content"]
             if not isinstance(text, str | None):
                 raise TypeError
-        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        except (KeyError, IndexError, TypeError):
             self._count_failure(endpoint, began, "answers with something other than a completion")
             raise NoAnswerError("bad_response", endpoint) from None
-        self._count_answer(endpoint)
+        self._count_reply(endpoint)
+        endpoint.has_answered = True
+        if has_schema:
+            endpoint.knows_schemas = True
         return Completion(text or "", is_cut=choice.get("finish_reason") == "length")
+
+    def _is_trusted(self, endpoint: Endpoint) -> bool:
+        return endpoint.has_answered or self.trusts_rejections
+
+    def _count_refusal(self, endpoint: Endpoint, problem: str) -> None:
+        """Count a request that a server refuses in its own words; it is retired if it refuses all of the first few."""
+        if self._is_trusted(endpoint):
+            return
+        endpoint.num_refusals += 1
+        if endpoint.num_refusals < MAX_REFUSALS or endpoint.refusal:
+            return
+        endpoint.refusal = problem
+        endpoint.is_up = False
+        _LOG.warning("%s is not asked any more: it %s", endpoint.display_url, problem)
+        if all(other.refusal for other in self._all):
+            refusals = "; ".join(f"{other.display_url} {other.refusal}" for other in self._all)
+            self.fail(
+                SourceDownError(
+                    f"no request is answered: {refusals}; captions finished so far are kept: fix the server and run "
+                    "again"
+                )
+            )
 
     def _assign(self) -> None:
         """Give free slots to those who wait, first come first served."""
@@ -282,7 +347,7 @@ class Endpoints:
             free = [
                 endpoint
                 for endpoint in self._all
-                if endpoint.is_up and endpoint.num_in_flight < self._config.num_in_flight
+                if endpoint.is_up and endpoint.num_in_flight < self._max_in_flight(endpoint)
             ]
             if not free:
                 return
@@ -291,11 +356,15 @@ class Endpoints:
             self._waiting.popleft()
             waiting.set_result(endpoint)
 
+    def _max_in_flight(self, endpoint: Endpoint) -> int:
+        most = self._config.num_in_flight
+        return most if self._is_trusted(endpoint) else min(most, MAX_REFUSALS)
+
     def _release(self, endpoint: Endpoint) -> None:
         endpoint.num_in_flight -= 1
         self._assign()
 
-    def _count_answer(self, endpoint: Endpoint) -> None:
+    def _count_reply(self, endpoint: Endpoint) -> None:
         endpoint.num_failures = endpoint.num_pauses = 0
         self._silent_since = None
 
@@ -328,7 +397,7 @@ class Endpoints:
         task.add_done_callback(self._probes.discard)
 
     async def _probe_until_up(self, endpoint: Endpoint, pause_s: float | None) -> None:
-        while not endpoint.is_up:
+        while not endpoint.is_up and not endpoint.refusal:
             longest = min(self._config.longest_wait_s, self._config.first_wait_s * 2 ** min(endpoint.num_pauses, 30))
             endpoint.num_pauses += 1
             await asyncio.sleep(max(longest * random.uniform(0.5, 1), pause_s or 0.0))
@@ -339,7 +408,8 @@ class Endpoints:
                 _LOG.info("%s", error)
                 self._last_problem = str(error)
                 return
-        _LOG.info("%s is up and asked again", endpoint.display_url)
+        if endpoint.is_up:
+            _LOG.info("%s is up and asked again", endpoint.display_url)
 
     async def _probe(self, endpoint: Endpoint) -> None:
         """Ask an endpoint for its models, and mark it up if it serves the right one.
@@ -364,7 +434,7 @@ class Endpoints:
             return
         endpoint.model = self._choose_model(endpoint, models)
         endpoint.num_failures = 0
-        endpoint.is_up, endpoint.up_since = True, time.monotonic()
+        endpoint.is_up, endpoint.up_since = not endpoint.refusal, time.monotonic()
         self._assign()
 
     def _choose_model(self, endpoint: Endpoint, models: Sequence[ServedModel]) -> ServedModel:

@@ -7,6 +7,7 @@ import base64
 import json
 import multiprocessing
 import os
+from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from patentdata.worker import prepare_worker
 USUAL_SIZE_PX = 336  # LLaVA-1.5's input
 _MAX_ENLARGEMENT = 4.0
 _MAX_WORKERS = 4
+_LONGEST_SIDE_PX = 16_384  # a longer "edge" is a number of pixels
 
 
 def data_url(png: bytes, size_px: int, margin_share: float) -> tuple[str | None, str]:
@@ -49,14 +51,34 @@ def data_url(png: bytes, size_px: int, margin_share: float) -> tuple[str | None,
 
 
 def input_size_px(model_folder: Path) -> int | None:
-    """Side in pixels of the picture that a model reads, from its preprocessor_config.json; None if it does not say."""
-    try:
-        config = json.loads((model_folder / "preprocessor_config.json").read_text())
-        sizes: Any = config.get("crop_size") or config.get("size")
-        size = sizes if isinstance(sizes, int) else sizes.get("height") or sizes.get("shortest_edge")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return size if isinstance(size, int) and 28 <= size <= 2048 else None
+    """Side in pixels of the square picture that a model reads, from the settings of its processor.
+
+    They are in preprocessor_config.json, or, as transformers 5 writes them, under "image_processor" in
+    processor_config.json.
+
+    Returns:
+        The side; None if the model does not say, or reads pictures of any size up to an area.
+    """
+    for name, section in (("preprocessor_config.json", None), ("processor_config.json", "image_processor")):
+        try:
+            config = json.loads((model_folder / name).read_text())
+            size = _side_px(config[section] if section else config)
+        except (OSError, ValueError, AttributeError, KeyError, TypeError):
+            continue
+        if size is not None:
+            return size
+    return None
+
+
+def _side_px(config: Any) -> int | None:
+    """The side that the settings of an image processor name; None if they name none, or an area."""
+    sizes = config.get("crop_size") or config.get("size")
+    if isinstance(sizes, Mapping):
+        # Qwen's "shortest_edge" and "longest_edge" are the least and the most pixels of the whole picture.
+        is_area = "longest_edge" in sizes and (sizes["longest_edge"] or 0) > _LONGEST_SIDE_PX
+        is_area = is_area or not {"min_pixels", "max_pixels", "merge_size"}.isdisjoint(config)
+        sizes = sizes.get("height") or (None if is_area else sizes.get("shortest_edge"))
+    return sizes if isinstance(sizes, int) and 28 <= sizes <= 2048 else None
 
 
 class ImageWorkers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -39,6 +40,19 @@ def answer(shape: str = "A round seat on four legs.", function: str = "To sit on
         "**Shape:** A round seat on four legs\n\n**Function:** To sit on",
         answer(" a round seat\non four\u200b legs\x00", '"to sit on."'),
         answer("The image shows a round seat on four legs on a white background. The image is square."),
+        f"Here is the JSON you asked for:\n```json\n{answer()}\n```\nLet me know if it helps {{:",
+        f"{answer()}\nThis is a stool, {{as one sees}}.",
+        f"{answer()}\n{answer('Another seat.', 'To stand on.')}",
+        f"[{answer()}]",
+        "{'shape': 'A round seat on four legs.', 'function': \"To sit on.\"}",
+        '{"shape": "A round seat on four legs.", "function": "To sit on.",}',
+        '{"shape": "A round seat\non four legs.",\n"function": "To sit\ron."}',
+        f"<think>A chair? {{No}}, a stool.</think>\n{answer()}",
+        f"A stool.</think>{answer()}",
+        f"[THINK]A stool.[/THINK]{answer()}",
+        f"◁think▷A stool.◁/think▷{answer()}",
+        f"<|channel|>analysis<|message|>A stool.<|end|><|channel|>final<|message|>{answer()}",
+        f"<think>{'A stool. ' * 2000}</think><answer>Shape: A round seat on four legs. Function: To sit on.</answer>",
     ],
 )
 def test_an_answer_in_any_usable_form_gives_clean_texts(raw):
@@ -59,6 +73,24 @@ def test_an_answer_in_any_usable_form_gives_clean_texts(raw):
         ('{"shape": "A seat.", "function": "To sit.", "colour": "red"}', "unparsable"),
         ("[" * 100_000, "unparsable"),
         ("A seat for sitting.", "unparsable"),
+        ('{"shape": A seat, "function": To sit on}', "unparsable"),
+        ("{'shape': 'A seat.', 'function': 'To \\x41 on.'}", "unparsable"),
+        ("{'shape': 'A seat.', 'function': ['To sit on.'],}", "unparsable"),
+        ("<think>It is a stool, or a", "too_long"),
+        (f"<think>It is a stool.</think><thinking>Or {answer()}", "too_long"),
+        ("<think>It is a stool.</think>", "empty"),
+        ("No image was provided.", "refused"),
+        ("Shape: No image has been provided.\nFunction: Unknown.", "refused"),
+        (answer(shape="The image is not visible."), "refused"),
+        (answer(function="Please upload the drawing so that I can help."), "refused"),
+        (answer(shape="I don't see any image in your message."), "refused"),
+        (answer(shape="A chair with leg 1, leg 2, leg 3, leg 4, leg 5."), "repetition"),
+        (answer(shape="A seat 🪑🪑🏽 🪑 🪑🪑🪑 🪑"), "repetition"),
+        (answer(shape="A seat -–-–-–-–- and legs."), "repetition"),
+        (answer(shape="A seat - - - - - - - - and legs."), "repetition"),
+        (answer(shape="One sentence of at most 25 words on what is visible."), "repetition"),
+        (answer(function="Front view of a chair, from a United States design patent."), "repetition"),
+        (answer(function="What the article is used for."), "repetition"),
         ("I'm sorry, but I cannot describe this.", "refused"),
         (answer(function="As an AI, I do not know."), "refused"),
         (answer(shape="a a a a a a a a"), "repetition"),
@@ -71,6 +103,38 @@ def test_an_answer_that_is_not_a_caption_has_a_reason(raw, reason):
     with pytest.raises(UnusableAnswerError) as error:
         read_answer(raw, VIEWS)
     assert error.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "A drawer with number and place of the handles like a desk's.",
+        "A sign with the words “No parking”, and no image on it.",
+        "A tray with three visible dividers and an outline like a fan.",
+        "A ball-and-claw foot – carved, gilded – with 3 toes, 4 rings, and 12 petals.",
+    ],
+)
+def test_a_caption_with_words_of_the_prompt_or_a_few_signs_is_usable(shape):
+    assert read_answer(answer(shape), VIEWS).shape == shape
+
+
+def test_a_free_answer_that_echoes_its_question_or_only_thinks_is_unusable():
+    for raw, reason in [
+        ("This is the image of Chair. What is the shape of the image?", "repetition"),
+        ("<think>A chair, I think. It has", "too_long"),
+        ("No image was provided.", "refused"),
+    ]:
+        with pytest.raises(UnusableAnswerError) as error:
+            read_answer(raw, IMPACT)
+        assert error.value.reason == reason
+
+
+def test_an_answer_is_read_in_time_proportional_to_its_length():
+    for unit in ("<think>", "{'", '{"a": ', "{" + " " * 9, '{"a": "b", ', "\\", "- a ", "<|channel|>final"):
+        started = time.process_time()
+        with pytest.raises(UnusableAnswerError):
+            read_answer(unit * (1_000_000 // len(unit)), VIEWS)
+        assert time.process_time() - started < 1, unit
 
 
 def test_a_text_cut_at_the_token_limit_loses_its_incomplete_end():

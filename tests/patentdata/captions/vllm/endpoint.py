@@ -90,6 +90,11 @@ def fails(status: int, message: str = "no", *, retry_after: str | None = None) -
     return Reply(status=status, body=json.dumps({"error": error}).encode(), headers=headers)
 
 
+def says_error(message: str, *, code: int | None = None) -> Reply:
+    """An error in a response of status 200, as some gateways give it."""
+    return Reply(body=json.dumps({"error": {"message": message, "code": code}}).encode())
+
+
 GARBAGE = Reply(body=b"<html>not what you asked for")
 NOTHING = Reply(body=b"")
 HALF = Reply(body=says("half").body[:40])
@@ -120,6 +125,7 @@ class Endpoint:
         knows_schemas: Whether requests with a JSON schema are accepted.
         delay_s: Seconds that an answer takes.
         asked: Every question in the order of arrival, if `keeps_questions`.
+        paths: The path of every question.
         num_asked: Number of questions so far.
         num_at_once, most_at_once: Number of questions being answered now, and the most there ever were.
     """
@@ -140,6 +146,7 @@ class Endpoint:
         self.delay_s = delay_s
         self.keeps_questions = keeps_questions
         self.asked: list[Asked] = []
+        self.paths: list[str] = []
         self.num_asked = 0
         self.num_at_once = self.most_at_once = 0
         self._num_asked_about: dict[str, int] = {}  # SHA-256 of a picture → number of questions
@@ -243,6 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(Reply(status=200 if self.path == "/health" else 404))
 
     def do_POST(self) -> None:
+        self.owner.paths.append(self.path)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text, image = _question_of(body)
         with self.owner.answering(text, image, body, dict(self.headers)) as asked:

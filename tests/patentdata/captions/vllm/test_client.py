@@ -17,9 +17,11 @@ from pathlib import Path
 import pytest
 
 from patentdata.captions import stage
+from patentdata.captions.answers import Texts
 from patentdata.captions.captioner import Row
 from patentdata.captions.config import CaptionsConfig, RequestsConfig
 from patentdata.captions.stage import caption_views, captions_are_done
+from patentdata.captions.vllm import client
 from patentdata.captions.vllm.client import VlmCaptioner
 from patentdata.captions.vllm.identity import ModelIdentity
 from patentdata.captions.vllm.journal import journal_path
@@ -39,6 +41,7 @@ from tests.patentdata.captions.vllm.endpoint import (
     Reply,
     fails,
     says,
+    says_error,
 )
 from tests.patentdata.captions.weeks import (
     ONE_TRY,
@@ -244,6 +247,43 @@ def test_a_server_without_schema_support_is_asked_with_the_plain_prompt(folder):
     assert all("Shape:" in row["prompt_text"] and row["shape"] and row["function"] for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("refusal", "num_asked"),
+    [
+        (fails(422, "extra fields not permitted"), 5),
+        (fails(400, "unknown parameter"), 5),
+        (fails(501, "not implemented"), 5),
+        (fails(500, "json_schema is not supported"), 5),
+        (fails(500, "internal error"), 6),  # it may have been another error, so the schema gets a second chance
+        (says_error("Invalid parameter: 'response_format'", code=400), 5),
+    ],
+)
+def test_a_schema_refused_in_any_words_is_left_out_from_then_on(folder, refusal, num_asked):
+    write_views(folder, 4)
+    with Endpoint(lambda asked: refusal if "response_format" in asked.body else None) as endpoint:
+        caption_views(folder, WEEK, vlm_config(endpoint.url, requests=quick(num_in_flight=1)))
+        assert endpoint.num_asked == num_asked
+    rows = captions_of(folder)
+    assert reasons_of(rows) == ["stop"] * 4
+    assert all("Shape:" in row["prompt_text"] for row in rows)
+
+
+def test_a_server_that_has_followed_a_schema_is_not_asked_without(folder):
+    write_views(folder, 4)
+    with Endpoint(lambda asked: fails(422) if endpoint.num_asked == 2 else None) as endpoint:
+        caption_views(folder, WEEK, vlm_config(endpoint.url, requests=quick(num_in_flight=1)))
+        assert all("response_format" in asked.body for asked in endpoint.asked)
+    assert reasons_of(captions_of(folder)) == ["stop", "rejected", "stop", "stop"]
+
+
+@pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/", "/v1/chat/completions", "/v1/chat/completions/"])
+def test_the_address_of_an_endpoint_may_have_any_usual_ending(folder, path):
+    write_views(folder, 1)
+    with Endpoint() as endpoint:
+        caption_views(folder, WEEK, vlm_config(endpoint.url.removesuffix("/v1") + path))
+        assert endpoint.paths == ["/v1/chat/completions"]
+
+
 def test_impact_asks_one_question_and_keeps_the_answer_whole(folder):
     write_views(folder, 1)
     long = " ".join(f"Word{i} is here." for i in range(60))
@@ -359,8 +399,10 @@ def test_an_endpoint_that_is_down_at_the_start_does_not_stop_the_week(folder):
 def test_the_week_fails_after_an_outage_of_all_endpoints_and_resumes_in_the_next_run(folder, tmp_path):
     write_views(folder, 20)
 
+    stopping = threading.Lock()
+
     def dies(asked: Asked) -> None:
-        if endpoint.num_asked == 8:
+        if endpoint.num_asked >= 8 and stopping.acquire(blocking=False):
             threading.Thread(target=endpoint.stop).start()
 
     with Endpoint(dies) as endpoint:
@@ -442,13 +484,102 @@ def test_endpoints_that_answer_nothing_usable_fail_the_week(folder):
     assert folder.names("captions") == []
 
 
-def test_views_that_a_server_failed_are_asked_again_only_on_demand(folder):
+_NO_TEMPLATE = "default chat template is no longer allowed, so you must provide a chat template"
+
+
+@pytest.mark.parametrize("num_views", [1, 40])
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [
+        (fails(400, _NO_TEMPLATE), _NO_TEMPLATE),
+        (Reply(status=413, body=b"<html><h1>413 Request\n Too Large</h1></html>"), "413 Request Too Large"),
+        (
+            Reply(status=422, body=b'{"detail": [{"loc": ["body"], "msg": "Input should be text"}]}'),
+            "Input should be text",
+        ),
+        (says_error("The model reads no images"), "The model reads no images"),
+        (says_error("No credit is left", code=402), "No credit is left"),
+    ],
+    ids=["400", "413", "422", "200", "200 with a code"],
+)
+def test_a_server_that_refuses_everything_fails_the_week_in_its_own_words(folder, refusal, words, num_views):
+    write_views(folder, num_views)
+    with Endpoint(lambda asked: refusal) as endpoint:
+        config = vlm_config(endpoint.url, requests=quick(num_in_flight=128))
+        with pytest.raises(SourceError, match=f': "{words}".*; captions finished so far are kept: .* and run again'):
+            caption_views(folder, WEEK, config)
+        assert endpoint.num_asked < 40  # with a schema and without
+        assert folder.names("captions") == []
+        endpoint.on_question = lambda asked: None
+        assert caption_views(folder, WEEK, config).tally("views").num_out == num_views
+
+
+def test_if_one_of_two_endpoints_refuses_everything_the_other_answers_everything(folder, tmp_path, caplog):
+    write_views(folder, 40)
+    with Endpoint(lambda asked: fails(400, _NO_TEMPLATE)) as bad, Endpoint(delay_s=0.02) as good:
+        requests = quick(num_in_flight=2, num_tries=8)
+        caption_views(folder, WEEK, vlm_config(bad.url, good.url, requests=requests))
+        assert good.num_asked == 40
+    address = bad.url.removesuffix("/v1")
+    assert f'{address} is not asked any more: it answers with status 400: "{_NO_TEMPLATE}"' in caplog.text
+    assert caption_bytes(folder) == expected_bytes(tmp_path, 40)
+
+
+def test_a_server_that_begins_to_refuse_everything_fails_the_week(folder, caplog):
+    write_views(folder, 40)
+    with Endpoint(lambda asked: fails(400, _NO_TEMPLATE) if endpoint.num_asked > 6 else None) as endpoint:
+        config = vlm_config(endpoint.url, requests=quick(num_in_flight=2, max_lost_in_a_row=10))
+        with pytest.raises(SourceError, match=rf'10 consecutive views .*\(last: rejected: "{_NO_TEMPLATE}"\)'):
+            caption_views(folder, WEEK, config)
+    assert caplog.text.count(_NO_TEMPLATE) == 1  # not once for each view
+    assert folder.names("captions") == []
+
+
+def test_an_unfinished_week_ends_even_if_the_views_that_were_left_are_rejected(folder):
+    write_views(folder, 6)
+    with Endpoint(lambda asked: fails(429, retry_after="3600") if endpoint.num_asked > 4 else None) as endpoint:
+        config = vlm_config(endpoint.url, requests=quick(num_in_flight=1, max_outage_s=900))
+        with pytest.raises(SourceError, match="asks to wait"):
+            caption_views(folder, WEEK, config)
+        endpoint.on_question = lambda asked: fails(400, "the picture is too large")
+        report = caption_views(folder, WEEK, config)
+    assert report.tally("views").dropped == {"rejected": 2}
+
+
+def test_answers_of_an_earlier_version_are_reused_if_they_are_read_the_same(folder, monkeypatch):
+    write_views(folder, 6)
+    long = json.dumps({"shape": "A seat. It has many parts, such as legs.", "function": "To sit. To re"})
+    answers = iter([None, says('A "seat".'), says(long, finish_reason="length")])
+    with Endpoint(lambda asked: next(answers, None)) as endpoint:
+        config = vlm_config(endpoint.url, sampling=ONE_TRY, requests=quick(num_in_flight=1))
+        with monkeypatch.context() as earlier:
+            earlier.setattr(stage, "_CAPTIONS_VERSION", 2)
+            read = client.read_answer
+            earlier.setattr(  # takes what is no caption for one
+                client,
+                "read_answer",
+                lambda answer, *rest, **cut: (
+                    Texts(text="No.", shape="No.", function="No.") if '"seat"' in answer else read(answer, *rest, **cut)
+                ),
+            )
+            caption_views(folder, WEEK, config)
+        before = captions_of(folder)
+        endpoint.num_asked = 0
+        caption_views(folder, WEEK, config)
+        assert endpoint.num_asked == 1
+    after = captions_of(folder)
+    assert reasons_of(after) == ["stop", "stop", "length", "stop", "stop", "stop"]
+    assert [new for old, new in zip(before, after, strict=True) if new != old] == [after[1]]
+
+
+@pytest.mark.parametrize("failure", [fails(500), fails(400, "the picture is too large")], ids=["500", "400"])
+def test_views_that_a_server_failed_are_asked_again_only_on_demand(folder, failure):
     write_views(folder, 6)
     failing: list[bytes] = []
 
     def fail_the_first_image(asked: Asked) -> Reply | None:
         failing[:] = failing or [asked.image]
-        return fails(500) if asked.image == failing[0] else None
+        return failure if asked.image == failing[0] else None
 
     with Endpoint(fail_the_first_image) as endpoint:
         config = vlm_config(endpoint.url, requests=quick(num_tries=2))

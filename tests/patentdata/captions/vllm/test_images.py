@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import multiprocessing
 import os
 import signal
@@ -90,6 +91,28 @@ def test_a_picture_that_cannot_be_shown_has_a_reason(png, reason):
 )
 def test_the_input_size_of_a_model_is_read_from_its_folder(tmp_path, settings, size_px):
     (tmp_path / "preprocessor_config.json").write_text(settings)
+    assert input_size_px(tmp_path) == size_px
+
+
+_QWEN = {"size": {"shortest_edge": 1024, "longest_edge": 12_845_056}, "image_processor_type": "Qwen2VLImageProcessor"}
+
+
+@pytest.mark.parametrize(
+    ("processor", "size_px"),
+    [
+        ({"image_processor": {"crop_size": {"height": 336, "width": 336}}, "processor_class": "LlavaProcessor"}, 336),
+        ({"image_processor": {"size": {"height": 448, "width": 448}, "min_pixels": 64}}, 448),
+        ({"image_processor": {"size": {"shortest_edge": 378, "longest_edge": 980}}}, 378),
+        ({"image_processor": _QWEN}, None),
+        ({"image_processor": {"size": {"shortest_edge": 784}, "merge_size": 2}}, None),
+        ({"processor_class": "LlavaProcessor"}, None),
+        ({"image_processor": "LlavaImageProcessor"}, None),
+    ],
+)
+def test_the_input_size_may_be_in_the_settings_of_the_processor_and_is_no_area(tmp_path, processor, size_px):
+    (tmp_path / "processor_config.json").write_text(json.dumps(processor))
+    assert input_size_px(tmp_path) == size_px
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor.get("image_processor")))
     assert input_size_px(tmp_path) == size_px
 
 

@@ -22,12 +22,15 @@ import psutil
 import pytest
 import requests
 
-from patentdata.captions.config import ServerConfig
+from patentdata.captions.config import SamplingConfig, ServerConfig
 from patentdata.captions.prompts import MAX_FUNCTION_CHARS, MAX_SHAPE_CHARS, VIEWS_SCHEMA
+from patentdata.captions.stage import caption_views
 from patentdata.captions.vllm import server as server_module
 from patentdata.captions.vllm.server import Server, ServerError, server_command, serving
-from patentdata.errors import ConfigError
+from patentdata.errors import ConfigError, SourceError
+from patentdata.store.folder import DataFolder
 from tests.caption_server import CaptionServer
+from tests.patentdata.captions.weeks import WEEK, vlm_config, write_views
 
 _STAND_IN = Path(__file__).with_name("stand_in_server.py")
 
@@ -313,6 +316,16 @@ def test_a_real_server_follows_the_schema_and_answers_equal_questions_equally(ca
         assert len(said["shape"]) <= MAX_SHAPE_CHARS and len(said["function"]) <= MAX_FUNCTION_CHARS
         assert answer["usage"]["prompt_tokens"] > 16  # patches of the picture are among them
     assert answers[0]["choices"][0]["message"] == answers[1]["choices"][0]["message"]
+
+
+@pytest.mark.timeout(600)
+def test_a_real_server_whose_context_is_too_short_fails_the_week_in_its_own_words(caption_server, tiny_llava, tmp_path):
+    folder = DataFolder(tmp_path / "data")
+    write_views(folder, 12)
+    config = vlm_config(caption_server.url, model=str(tiny_llava), sampling=SamplingConfig(max_tokens=4096))
+    with pytest.raises(SourceError, match=r'status 400: ".*4096.*"; captions finished so far are kept: fix the server'):
+        caption_views(folder, WEEK, config)
+    assert folder.names("captions") == []
 
 
 @pytest.mark.last
