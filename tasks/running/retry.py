@@ -16,14 +16,12 @@ from prefect.cache_policies import NO_CACHE
 
 from model.errors import ModelError, ProcessKilledError
 from patentdata.errors import PatentDataError, SourceDownError, SourceError
-from patentdata.worker import end_with_parent, log_to_command
+from patentdata.worker import log_to_command
 from tasks.running.run_log import log_to_runs
 
-# Here, since this module is imported in every process that runs tasks. Those of Prefect's pool would outlive a run that
-# is killed, as a worker of Prefect does when it is stopped.
+# Here, since this module is imported in every process that runs tasks.
 log_to_runs()
 log_to_command()
-end_with_parent()
 
 _LOG = logging.getLogger(__name__)
 

@@ -14,14 +14,14 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from prefect import Flow, Task
 from prefect.context import FlowRunContext
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
 from patentdata.errors import PatentDataError
-from patentdata.worker import prepare_worker
+from patentdata.worker import end_with_parent, prepare_worker
 
 
 class Future(Protocol):
@@ -222,11 +222,29 @@ class _PrefectRunner:
         return self._task_runner.submit(task, parameters)
 
 
+class _ProcessPoolTaskRunner(ProcessPoolTaskRunner):
+    """Prefect's pool, whose worker processes end with the flow run, however that ends.
+
+    Those of Prefect's own pool wait for work for ever if the run is killed, as Prefect's `worker` does if it is stopped.
+    """
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        executor: Any = self._executor  # it starts its processes when it gets work
+        executor._initializer = functools.partial(_prepare_prefect_worker, executor._initializer)
+        return self
+
+
+def _prepare_prefect_worker(prepare: Callable[..., None], *arguments: Any) -> None:
+    end_with_parent()
+    prepare(*arguments)
+
+
 def _prefect_task_runner(config: WorkersConfig) -> TaskRunner[Any]:
     if config.kind == "dask":
         from prefect_dask import DaskTaskRunner
 
         _dask_client(config.dask_address).close()  # Prefect's runner would say less
         return DaskTaskRunner(address=config.dask_address)
-    kind = ThreadPoolTaskRunner if config.kind == "threads" else ProcessPoolTaskRunner
+    kind = ThreadPoolTaskRunner if config.kind == "threads" else _ProcessPoolTaskRunner
     return kind(max_workers=config.num_workers_here)
