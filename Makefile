@@ -7,10 +7,10 @@ LOCK ?= requirements/$(if $(shell command -v nvidia-smi),gpu,cpu).lock
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help env demo test check format bench docs lock clean
+.PHONY: help env demo test test-fast check format bench docs lock clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 env: $(READY)  ## the environment, in .venv
 
@@ -27,8 +27,14 @@ $(READY): $(LOCK) pyproject.toml
 demo: $(READY)  ## two drawn weeks of patents, from archive to measured model, in a few minutes
 	$(BIN)/designclip demo --out demo
 
+# Two workers; tests that share a server share a worker (tests/conftest.py says which).
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+
 test: $(READY)  ## the whole suite: no network, no GPU
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-fast: $(READY)  ## the tests that need no server, no training and no walk
+	$(PYTEST) -m "not slow"
 
 check: $(READY)  ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .

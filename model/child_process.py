@@ -20,11 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from model.child_log import log_again
 from model.errors import ConfigError, ModelError, ProcessKilledError
 from model.evaluation.config import EvaluationConfig
 from model.evaluation.done import finished_evaluation
-from model.progress import Progress
+from model.progress import Progress, log_again
 from model.training.config import TrainConfig
 from model.training.done import finished_training
 from model.training.run.folder import Replace

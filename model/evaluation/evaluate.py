@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from model.child_log import log_to_stdout
 from model.clip.embeddings import hide_older_embeddings
 from model.clip.encoder import Encoder, find_encoder
 from model.clip.loading import choose_device
@@ -36,7 +35,7 @@ from model.evaluation.protocols import (
 )
 from model.evaluation.published import published_for
 from model.files import exclusive_lock, read_json, sha256_of_file, write_json, write_text
-from model.progress import Progress
+from model.progress import Progress, log_to_stdout
 from model.training.run.folder import RunFolder
 from model.training.run.metrics import read_metrics
 

@@ -21,13 +21,12 @@ from typing import Any
 
 import torch
 
-from model.child_log import log_to_stdout
 from model.clip.loading import choose_device
 from model.dataset.folder import Dataset, open_dataset
 from model.dataset.views import Views, read_views
 from model.errors import ConfigError, DatasetError, ModelError
 from model.files import exclusive_lock, write_json
-from model.progress import Progress
+from model.progress import Progress, log_to_stdout
 from model.training.batches import BatchStream
 from model.training.config import TrainConfig
 from model.training.distributed import Processes, join_processes, local_device, world_size
