@@ -44,6 +44,8 @@ class WalkResult:
     Attributes:
         data_dir: The data folder.
         weeks: One outcome a week.
+        problems: What went wrong beyond single weeks, each as a sentence: what the source has and could not give, and
+            a dataset that would have been empty.
         dataset: Report of the dataset, or None if no week was whole.
         training: Summary of the training run, or None.
         evaluation: Content of `evaluation.json`, or None.
@@ -52,6 +54,7 @@ class WalkResult:
 
     data_dir: str
     weeks: list[WeekOutcome] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     dataset: Report | None = None
     training: dict[str, Any] | None = None
     evaluation: dict[str, Any] | None = None
@@ -61,11 +64,17 @@ class WalkResult:
     def failures(self) -> list[WeekOutcome]:
         return [outcome for outcome in self.weeks if outcome.error is not None]
 
+    def raise_if_incomplete(self) -> None:
+        """Raise WeeksFailedError if a week failed, or if there are other problems."""
+        if self.failures or self.problems:
+            raise WeeksFailedError(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "data_dir": self.data_dir,
             "weeks": [outcome.to_dict() for outcome in self.weeks],
+            "problems": self.problems,
             "dataset": self.dataset.to_dict() if self.dataset else None,
             "training": self.training,
             "evaluation": self.evaluation,
@@ -74,12 +83,15 @@ class WalkResult:
 
 
 class WeeksFailedError(PatentDataError):
-    """Some weeks failed; the others are done; `result` holds both."""
+    """Some weeks failed, or something else did; the other weeks are done; `result` holds all of it."""
 
     def __init__(self, result: WalkResult) -> None:
-        first = result.failures[0]
-        super().__init__(
-            f"{len(result.failures)} of {len(result.weeks)} weeks failed, the others are done; the first was "
-            f"{first.week} {first.failed_stage}: {first.error}"
-        )
+        sentences = list(result.problems)
+        if result.failures:
+            first = result.failures[0]
+            sentences.append(
+                f"{len(result.failures)} of {len(result.weeks)} weeks failed, the others are done; the first was "
+                f"{first.week} {first.failed_stage}: {first.error}"
+            )
+        super().__init__("; ".join(sentences))
         self.result = result

@@ -76,7 +76,7 @@ def rebuild(config: RebuildConfig) -> RebuildResult:
     What is done already is left as it is, so a rebuild can be stopped at any moment and run again.
 
     Raises:
-        WeeksFailedError: Some weeks failed, after everything else was done.
+        WeeksFailedError: Some weeks failed, or the source could not give all it has, after everything else was done.
         ReconciliationError: The outputs of a stage are not the inputs of the next.
     """
     folder = DataFolder(config.weeks.data_dir)
@@ -96,8 +96,7 @@ def rebuild(config: RebuildConfig) -> RebuildResult:
             failed={failure.week: f"{failure.failed_stage}: {failure.error}" for failure in result.failures},
         )
         result.page = write_account(result.account, folder)
-    if result.failures:
-        raise WeeksFailedError(result)
+    result.raise_if_incomplete()
     return result
 
 

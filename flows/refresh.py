@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from prefect import flow
 
-from flows.outcomes import WalkResult, WeeksFailedError
+from flows.outcomes import WalkResult
 from flows.publishing import announce_dataset, publish
 from flows.steps import TINY_TRAINING, freeze, train_and_measure
-from flows.weeks import WeeksConfig, walk_weeks
+from flows.weeks import WeeksConfig, offered_weeks, walk_weeks
 from model.evaluation.config import EvaluationConfig
 from model.training.config import TrainConfig
 from patentdata.dataset.stage import DatasetConfig
+from patentdata.errors import EmptyDatasetError
 from patentdata.store.folder import DataFolder
 from tasks.running.local_copies import upload, working_folder
 
@@ -44,15 +45,22 @@ def refresh(config: RefreshConfig) -> WalkResult:
     """Walk the weeks, freeze the dataset, train and measure a model. What is done already is left as it is.
 
     Raises:
-        WeeksFailedError: Some weeks failed, after everything else was done.
+        WeeksFailedError: Some weeks failed, the source could not give all it has, or the dataset would be empty. Raised
+            after everything else was done.
     """
     folder = DataFolder(config.weeks.data_dir)
     result = WalkResult(config.weeks.data_dir)
     with folder.locked():
-        result.weeks = walk_weeks(config.weeks, folder)
+        offered = offered_weeks(config.weeks)
+        result.problems = list(offered.problems)
+        result.weeks = walk_weeks(config.weeks, folder, offered)
         whole = [outcome.week for outcome in result.weeks if outcome.is_whole]
         if whole:
-            result.dataset = freeze(folder, whole, config.dataset)
+            try:
+                result.dataset = freeze(folder, whole, config.dataset)
+            except EmptyDatasetError as error:  # the weeks that failed, if any, are to be reported as well
+                result.problems.append(str(error))
+        if result.dataset is not None:
             announce_dataset(folder, config.dataset.name, result.dataset)
             if config.training is not None:
                 run_name = config.run_name or config.dataset.name
@@ -63,6 +71,5 @@ def refresh(config: RefreshConfig) -> WalkResult:
                 )
                 upload(run_dir, folder, "runs", run_name)
     publish(result.weeks, result.evaluation)
-    if result.failures:
-        raise WeeksFailedError(result)
+    result.raise_if_incomplete()
     return result

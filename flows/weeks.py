@@ -17,7 +17,7 @@ from patentdata.archives.downloads import DownloadsConfig
 from patentdata.archives.fetching import FetchQueue, num_at_once
 from patentdata.archives.kept import is_kept
 from patentdata.archives.portal import PortalConfig
-from patentdata.archives.sources import AccessConfig, list_weeks
+from patentdata.archives.sources import AccessConfig, SourceWeeks, read_source
 from patentdata.archives.weekly_archive import WeeklyArchive
 from patentdata.captions.config import CaptionsConfig
 from patentdata.errors import ConfigError, PatentDataError, SourceError
@@ -86,7 +86,16 @@ class WeeksConfig:
         return AccessConfig(portal=self.portal, downloads=self.downloads)
 
 
-def walk_weeks(config: WeeksConfig, folder: DataFolder | None = None) -> list[WeekOutcome]:
+def offered_weeks(config: WeeksConfig) -> SourceWeeks:
+    """What the source offers of the years that are walked; nothing if no source is named. Raises SourceError."""
+    if config.source is None:
+        return SourceWeeks(weeks=[])
+    return read_source(config.source, years=config.years or None, access=config.access)
+
+
+def walk_weeks(
+    config: WeeksConfig, folder: DataFolder | None = None, offered: SourceWeeks | None = None
+) -> list[WeekOutcome]:
     """Take every week of the source and of the data folder to its captions; a week that fails stops no other.
 
     If a week that is kept is offered again but cannot be fetched, it counts as failed, and what is kept of it is
@@ -95,6 +104,7 @@ def walk_weeks(config: WeeksConfig, folder: DataFolder | None = None) -> list[We
     Args:
         config: Which weeks, and how.
         folder: The data folder that `config.data_dir` names, if it is open already.
+        offered: What the source offers, if that is known already; the caller reports its problems.
 
     Returns:
         One outcome a week, in order of date.
@@ -104,16 +114,16 @@ def walk_weeks(config: WeeksConfig, folder: DataFolder | None = None) -> list[We
     """
     config = replace(config, grants=config.grants.without_file())
     folder = folder or DataFolder(config.data_dir)
-    offered = {week.week: week for week in _offered(config)}
+    archives = {archive.week: archive for archive in (offered or offered_weeks(config)).weeks}
     kept = [week for week in kept_weeks(folder) if not config.years or int(week[1:5]) in config.years]
-    weeks = sorted({*offered, *kept})
+    weeks = sorted({*archives, *kept})
     if not weeks:
         raise SourceError(f"no week to walk in {config.source or config.data_dir}; name a --source of weekly archives")
-    _LOG.info("%d weeks to walk: %d offered by %s, %d kept", len(weeks), len(offered), config.source, len(kept))
+    _LOG.info("%d weeks to walk: %d offered by %s, %d kept", len(weeks), len(archives), config.source, len(kept))
 
-    steps = {week: list(_steps(config, folder, week, offered.get(week))) for week in weeks}
+    steps = {week: list(_steps(config, folder, week, archives.get(week))) for week in weeks}
     listener().on_weeks(weeks, sum(len(of_week) for of_week in steps.values()))
-    fetch_queue = FetchQueue(num_at_once(offered.values(), config.workers.num_known_workers))
+    fetch_queue = FetchQueue(num_at_once(archives.values(), config.workers.num_known_workers))
     with (
         open_runner(config.workers) as runner,
         open_caption_runner(runner, config.workers, folder, config.captions) as caption_runner,
@@ -122,12 +132,6 @@ def walk_weeks(config: WeeksConfig, folder: DataFolder | None = None) -> list[We
             steps, lambda stage: caption_runner if stage == "captions" else runner, kept=kept, fetch_queue=fetch_queue
         )
         return scheduler.run()
-
-
-def _offered(config: WeeksConfig) -> list[WeeklyArchive]:
-    if config.source is None:
-        return []
-    return list_weeks(config.source, years=config.years or None, access=config.access)
 
 
 def _steps(config: WeeksConfig, folder: DataFolder, week: str, archive: WeeklyArchive | None) -> Iterator[Step]:

@@ -45,5 +45,9 @@ class OutputError(PatentDataError):
     """A file of the data folder that is missing, is damaged, or could not be written."""
 
 
+class EmptyDatasetError(PatentDataError):
+    """A dataset without a view, which nothing could be trained on or measured with."""
+
+
 class ReconciliationError(PatentDataError):
     """A stage whose inputs are not its outputs plus its counted drops: a bug here, never a flaw of the data."""

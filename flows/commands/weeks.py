@@ -52,6 +52,10 @@ def weeks(
         output.show_json(listing.to_dict())
     else:
         _show_listing(listing)
+    for problem in listing.problems:
+        output.say_error(problem)
+    if listing.problems:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -70,7 +74,7 @@ def archives(
 
     Example: `designclip archives --source portal --data-dir data --years 2024`
     """
-    from flows.weeks import walk_weeks
+    from flows.weeks import offered_weeks, walk_weeks
     from patentdata.store.folder import DataFolder
     from tasks.running.progress import listening
 
@@ -79,8 +83,9 @@ def archives(
     )
     folder = DataFolder(data_dir)
     with folder.locked(), Bars() as bars, listening(bars):
-        outcomes = walk_weeks(settings, folder)
-    tables.show_outcomes(outcomes, as_json)
+        offered = offered_weeks(settings)
+        outcomes = walk_weeks(settings, folder, offered)
+    tables.show_outcomes(outcomes, as_json, problems=offered.problems)
 
 
 def _settings(source: str | None, data_dir: str, years: str, config: Any, *, whole: bool, **more: Any) -> WeeksConfig:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from flows.preflight.rates import Rate, arrival_of, share_of_designs
-from flows.weeks import WeeksConfig
+from flows.weeks import WeeksConfig, offered_weeks
 from patentdata.archives.designs import ArchivesConfig
 from patentdata.archives.kept import is_kept
 from patentdata.archives.portal import Portal
-from patentdata.archives.sources import list_weeks
 from patentdata.archives.weekly_archive import WeeklyArchive
 from patentdata.store.folder import DataFolder
 from patentdata.store.weeks import kept_weeks, missing_weeks, read_note
@@ -57,12 +56,14 @@ class SourceListing:
         without_archive: Tuesdays between the first and the last week without an archive here or at the source.
         share: The share of an archive's bytes that is moved.
         speed: How fast archives arrive.
+        problems: What the source has and cannot give, each as a sentence.
     """
 
     weeks: list[WeekOffered]
     without_archive: list[str]
     share: Rate
     speed: Rate
+    problems: tuple[str, ...] = ()
 
     @property
     def num_to_fetch(self) -> int:
@@ -81,6 +82,7 @@ class SourceListing:
         return {
             "weeks": [vars(week) for week in self.weeks],
             "without_archive": self.without_archive,
+            "problems": self.problems,
             "num_to_fetch": self.num_to_fetch,
             "num_bytes_to_fetch": self.num_bytes_to_fetch,
             "seconds_to_fetch": round(self.seconds_to_fetch, 1),
@@ -100,10 +102,8 @@ def list_source(config: WeeksConfig, *, bytes_per_s: float | None = None) -> Sou
         SourceError: The source cannot be listed.
     """
     folder, years = DataFolder(config.data_dir), config.years or None
-    offered: dict[str, WeeklyArchive] = {}
-    if config.source is not None:
-        listed = list_weeks(config.source, years=years, access=config.access)
-        offered = {archive.week: archive for archive in listed}
+    listed = offered_weeks(config)
+    offered = {archive.week: archive for archive in listed.weeks}
     kept = [week for week in kept_weeks(folder) if years is None or int(week[1:5]) in years]
     notes = {week: read_note(folder, week) or {} for week in kept}
 
@@ -133,6 +133,7 @@ def list_source(config: WeeksConfig, *, bytes_per_s: float | None = None) -> Sou
         without_archive=_without_archive([week.week for week in weeks]),
         share=share,
         speed=arrival_of(offered.values(), bytes_per_s),
+        problems=listed.problems,
     )
 
 

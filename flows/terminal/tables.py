@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +38,17 @@ def show_walk(result: WalkResult, as_json: bool) -> None:
         weeks = [outcome.week for outcome in group]
         named = weeks[0] if len(weeks) == 1 else f"{weeks[0]} to {weeks[-1]} ({len(weeks)} weeks)"
         say_error(f"{named} {stage}: {error}")
+    for problem in result.problems:
+        say_error(problem)
 
 
-def show_outcomes(outcomes: list[WeekOutcome], as_json: bool) -> None:
-    """Show what one stage did to each week; then raises WeeksFailedError if a week failed."""
-    from flows.outcomes import WalkResult, WeeksFailedError
+def show_outcomes(outcomes: list[WeekOutcome], as_json: bool, *, problems: Sequence[str] = ()) -> None:
+    """Show what one stage did to each week.
+
+    Raises:
+        WeeksFailedError: A week failed, or the source could not give all it has.
+    """
+    from flows.outcomes import WalkResult
 
     if as_json:
         show_json([outcome.to_dict() for outcome in outcomes])
@@ -49,9 +56,7 @@ def show_outcomes(outcomes: list[WeekOutcome], as_json: bool) -> None:
         reports = [report for outcome in outcomes for report in outcome.reports.values()]
         STDOUT.print(_table_of_reports(reports, title=f"{len(outcomes)} weeks"))
         _print_quality(reports)
-    result = WalkResult("", weeks=outcomes)
-    if result.failures:
-        raise WeeksFailedError(result)
+    WalkResult("", weeks=outcomes, problems=list(problems)).raise_if_incomplete()
 
 
 def _print_quality(reports: list[Report]) -> None:

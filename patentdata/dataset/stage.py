@@ -26,7 +26,7 @@ from patentdata import classes
 from patentdata.dataset import selection, splits
 from patentdata.dataset.selection import SelectionConfig, select_views
 from patentdata.dataset.splits import SPLITS, Assignment, SplitConfig, assign_splits
-from patentdata.errors import ConfigError, OutputError, SheetError
+from patentdata.errors import ConfigError, EmptyDatasetError, OutputError, SheetError
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
 from patentdata.store.parquet import (
@@ -120,6 +120,7 @@ def build_dataset(
 
     Raises:
         ConfigError: `weeks` is empty.
+        EmptyDatasetError: No view of the weeks is left.
         OutputError: A table of a week is missing or damaged, or its captions are older than its views.
     """
     weeks = sorted(set(weeks))
@@ -129,7 +130,9 @@ def build_dataset(
     manifest = _read_manifest(folder, config.name)
     if manifest and _clear_damaged(folder, config.name, manifest) and manifest["made"] == provenance.to_dict():
         _LOG.info("dataset %s: skipped, it is done", config.name)
-        return Report.from_dict(manifest["report"])
+        done = Report.from_dict(manifest["report"])
+        _require_views(done)
+        return done
     # From here on files change, so that the manifest no longer holds; without it the dataset is not done.
     report = Report("dataset", config.name)
     report.tally("views")
@@ -149,6 +152,7 @@ def build_dataset(
     # Every view and patent must be accounted for before the dataset counts as done.
     _balance_patents(report, counts)
     report.check()
+    _require_views(report)
     files.sort(key=lambda file: (SPLITS.index(file["split"]), file["week"]))
     _remove_others(folder, config.name, {file["name"] for file in files})
     _write_manifest(folder, config, weeks, provenance, files, counts, report)
@@ -348,6 +352,18 @@ def _balance_patents(report: Report, counts: _Counts) -> None:
         report.count(f"views_{split}", counts.by_column["viewpoint"][split].total())
     if num_without := tally.num_in - tally.num_out - len(tally.drops):
         tally.leave_out("no_view_left", num_without)
+
+
+def _require_views(report: Report) -> None:
+    """Raise EmptyDatasetError if a dataset has no view; the message says what became of them."""
+    views, patents = report.tally("views"), report.tally("patents")
+    if views.num_out:
+        return
+    reasons = ", ".join(f"{num:,} {reason}" for reason, num in (patents.dropped | views.dropped).items())
+    raise EmptyDatasetError(
+        f"dataset {report.name} would be empty: none of {patents.num_in:,} patents and {views.num_in:,} views is left "
+        f"({reasons or 'there were none'}); check the weeks with designclip status, or the settings of the dataset"
+    )
 
 
 def _remove_others(folder: DataFolder, name: str, kept: set[str]) -> None:

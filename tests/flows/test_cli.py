@@ -9,10 +9,12 @@ import pytest
 import typer
 
 from flows import cli
+from patentdata.errors import EmptyDatasetError
 from patentdata.specimens import draw_patent
 from patentdata.specimens.config import SpecimenConfig
 from tests.flows.command_line import run
 from tests.flows.walks import draw_archives
+from tests.patentdata.archives.red_book import tar_of
 from tests.patentdata.grants.grant_xml import grant_xml
 
 
@@ -128,3 +130,44 @@ def test_help_of_every_command_says_what_it_is_for():
     assert len(commands) >= 19
     for name, command in commands.items():
         assert command.help and name in shown.stdout
+
+
+# --- Nothing is lost with exit code 0 ---------------------------------------------------------------------------------
+
+
+def test_a_week_that_gives_nothing_fails_and_no_empty_dataset_is_frozen(designclip, tmp_path):
+    (tmp_path / "source").mkdir()
+    utility = {"I20240102/UTIL0115/US11500001-20240102.ZIP": b"utility"}
+    (tmp_path / "source" / "I20240102.tar").write_bytes(tar_of(utility))
+    arguments = ("refresh", "-s", tmp_path / "source", "-d", tmp_path / "data", "--no-training", "--runner", "threads")
+    for _ in range(2):
+        code, _, err = designclip(*arguments)
+        assert code == 1 and "I20240102.tar: none of its members was kept (1 not_a_design_util)" in err
+    assert not (tmp_path / "data" / "datasets").exists() and not list((tmp_path / "data").rglob("I2024*"))
+
+
+@pytest.mark.parametrize("command", ["weeks", "archives", "refresh"])
+def test_what_a_source_cannot_give_is_named_and_the_exit_code_is_1(designclip, source, tmp_path, command):
+    here = tmp_path / "source"
+    here.mkdir()
+    (here / "I20240102.tar").symlink_to(source / "I20240102.tar")
+    (here / "I20240116" / "DESIGN").mkdir(parents=True)
+    more = ("--no-training", "--runner", "threads") if command == "refresh" else ()
+    code, out, err = designclip(command, "-s", here, "-d", tmp_path / "data", *more)
+    assert code == 1 and "I20240116 is unpacked in" in err and "pack it with tar -cf I20240116.tar" in err
+    assert out  # the summary of the week that is there
+    assert command == "weeks" or (tmp_path / "data" / "archives" / "I20240102.tar").is_file()
+
+
+def test_a_data_folder_with_two_colons_is_where_it_says(designclip, source, tmp_path):
+    assert designclip("archives", "-s", source, "-d", tmp_path / "x::o")[0] == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"x::o"}
+
+
+def test_an_empty_dataset_is_reported_after_what_became_of_the_weeks(designclip, source, tmp_path, monkeypatch):
+    def freeze(*_: object) -> None:
+        raise EmptyDatasetError("dataset designs would be empty")
+
+    monkeypatch.setattr("flows.refresh.freeze", freeze)
+    code, out, err = designclip("refresh", "-s", source, "-d", tmp_path, "--no-training", "--runner", "threads")
+    assert code == 1 and "dataset designs would be empty" in err and "figures" in out

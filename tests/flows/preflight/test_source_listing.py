@@ -32,3 +32,11 @@ def test_each_week_is_here_missing_changed_or_not_offered_by_the_rule_of_the_sta
     assert states(other_bounds)[KEPT] == "changed"
     monkeypatch.setattr(kept, "ARCHIVES_VERSION", kept.ARCHIVES_VERSION + 1)
     assert states(config)[KEPT] == "changed"
+
+
+def test_what_the_source_cannot_give_is_a_problem_of_the_listing(tmp_path):
+    (tmp_path / "source" / MISSING / "DESIGN").mkdir(parents=True)
+    (tmp_path / "source" / f"{KEPT}.tar").write_bytes(tar_of(dict([design()])))
+    listing = list_source(WeeksConfig(data_dir=str(tmp_path / "data"), source=str(tmp_path / "source")))
+    (problem,) = listing.problems
+    assert problem.startswith(f"{MISSING} is unpacked in ") and listing.to_dict()["problems"] == listing.problems

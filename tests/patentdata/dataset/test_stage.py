@@ -14,7 +14,7 @@ from patentdata.captions.described import TemplateCaptioner
 from patentdata.dataset.selection import SelectionConfig
 from patentdata.dataset.splits import SplitConfig
 from patentdata.dataset.stage import DatasetConfig, build_dataset
-from patentdata.errors import ConfigError, OutputError
+from patentdata.errors import ConfigError, EmptyDatasetError, OutputError
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
 from patentdata.store.parquet import Provenance, write_table
@@ -340,6 +340,16 @@ def test_views_that_cannot_be_used_are_counted_by_reason(folder):
         assert (tally.num_in, tally.num_out) == (12, 2)
         assert ("no_caption", "D900040-2", "timeout") in tally.drops
         assert report.tallies["patents"].dropped == {"no_view_left": 3}
+
+
+def test_a_dataset_without_views_is_an_error_that_says_what_became_of_them_and_is_not_written(folder):
+    week = write_week(folder, 0, [900000, 900020])
+    config = DatasetConfig(selection=SelectionConfig(min_score=1.0))
+    sentence = r"dataset designs would be empty: none of 2 patents and 6 views is left \(2 no_view_left, .*4 low_score"
+    for _ in range(2):
+        with pytest.raises(EmptyDatasetError, match=sentence):
+            build_dataset(folder, [week], config)
+        assert not folder.exists(folder.path("datasets", "designs", "dataset.json"))
 
 
 def test_a_patent_granted_in_two_weeks_counts_once(folder):
