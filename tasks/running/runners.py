@@ -225,7 +225,7 @@ class _PrefectRunner:
 class _ProcessPoolTaskRunner(ProcessPoolTaskRunner):
     """Prefect's pool, whose worker processes end with the flow run, however that ends.
 
-    Those of Prefect's own pool wait for work for ever if the run is killed, as Prefect's `worker` does if it is stopped.
+    Those of Prefect's own pool wait for work for ever if the run is killed, as a stopped `prefect worker` kills it.
     """
 
     def __enter__(self) -> Self:
