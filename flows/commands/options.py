@@ -134,9 +134,15 @@ def exclusions(exclude: list[str] | None, exclude_file: str | None, from_file: d
 
 
 def run_flow(flow: Flow[..., Any], config: Any, prefect: bool) -> Any:
-    """Run a flow with progress bars: under Prefect, or as the plain function it is."""
+    """Run a flow with progress bars: under Prefect, or as the plain function it is.
+
+    Raises ConfigError if it is to run under Prefect and no server could be reached.
+    """
+    from flows.preflight.prefect_server import require_prefect_server
     from tasks.running.progress import listening
 
+    if prefect:
+        require_prefect_server()
     with Bars() as bars, listening(bars):
         return flow(config) if prefect else flow.fn(config)
 

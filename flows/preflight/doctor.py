@@ -11,7 +11,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +25,7 @@ import filelock
 import requests
 from packaging.requirements import InvalidRequirement, Requirement
 
+from flows.preflight.prefect_server import PROXY_ADVICE, prefect_url, proxy_of_loopback, without_password
 from flows.preflight.rates import free_bytes
 from patentdata.archives.downloads import DownloadsConfig
 from patentdata.archives.portal import KEY_VARIABLE, PRODUCT, Portal, PortalConfig, read_key
@@ -314,11 +314,14 @@ def check_vllm() -> CheckResult:
 def check_prefect() -> CheckResult:
     """Whether the Prefect server that deployments would go to answers, and whether its version fits."""
     here = _version_of("prefect") or "missing"
-    url = os.environ.get("PREFECT_API_URL") or _profile_url()
+    url = prefect_url()
     if not url:
+        if proxy := proxy_of_loopback():
+            found = f"{here}, and the proxy {proxy} catches requests to its temporary server"
+            return CheckResult("prefect", "note", found, f"For runs with --prefect, {PROXY_ADVICE}.")
         advice = "Commands work without one; for schedules see docs/operations.md."
         return CheckResult("prefect", "note", f"{here}, no server named in PREFECT_API_URL", advice)
-    shown = re.sub(r"//[^/@]*@", "//", url)
+    shown = without_password(url)
     start = "Start it with prefect server start, or unset PREFECT_API_URL."
     try:
         answer = requests.get(f"{url.rstrip('/')}/admin/version", timeout=_ANSWER_S)
@@ -334,13 +337,6 @@ def check_prefect() -> CheckResult:
         advice = f"Run a server of version {'.'.join(here.split('.')[:2])}, like this installation."
         return CheckResult("prefect", "wrong", f"server {version} at {shown}, {here} here", advice)
     return CheckResult("prefect", "ok", f"server {version} at {shown}")
-
-
-def _profile_url() -> str | None:
-    """The server's address in Prefect's own settings."""
-    from prefect.settings import PREFECT_API_URL
-
-    return PREFECT_API_URL.value()
 
 
 def check_chromium() -> CheckResult:

@@ -185,8 +185,13 @@ def test_the_named_prefect_server_must_answer_and_have_the_installed_version(mon
 
 
 def test_a_prefect_server_that_does_not_run_is_wrong_and_without_a_named_one_there_is_a_note(monkeypatch):
-    monkeypatch.setattr(doctor, "_profile_url", lambda: None)
-    assert doctor.check_prefect().state == "note"
+    with monkeypatch.context() as patched:
+        patched.setattr(doctor, "prefect_url", lambda: None)
+        assert doctor.check_prefect().state == "note"
+        patched.setenv("http_proxy", "http://10.0.0.1:3128")
+        patched.delenv("no_proxy", raising=False)
+        patched.delenv("NO_PROXY", raising=False)
+        assert "the proxy http://10.0.0.1:3128 catches requests" in doctor.check_prefect().found
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     result = doctor.check_prefect()
     assert result.state == "wrong" and result.advice.startswith("Start it with prefect server start")
