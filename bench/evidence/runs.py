@@ -90,7 +90,7 @@ def make(run: Run, out: Path, dataset: Dataset, scale: Scale, should_stop: Calla
     folder = run.folder(out)
     summary: dict[str, Any] = {}
     if run.config is not None:
-        summary = train(dataset.folder, folder.folder, run.config, should_stop=should_stop)
+        summary = train(dataset.folder, folder.folder, run.config, replace="any", should_stop=should_stop)
     values = measure(
         None if run.config is None else folder.model,
         read_views(dataset, "test"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -210,3 +212,14 @@ def test_a_rebuilt_dataset_is_embedded_again(micro_clip, dataset, views):
     encoder.image_features(dataclasses.replace(dataset, fingerprint="other"), views)
 
     assert encoder.load.num_loads == 1
+
+
+def test_the_datasets_library_reads_a_dataset_that_a_model_was_measured_on(micro_clip, dataset, views, tmp_path):
+    copy = dataclasses.replace(dataset, folder=shutil.copytree(dataset.folder, tmp_path / "shapes"))
+    encoder = find_encoder(micro_clip, torch.device("cpu"))
+    encoder.image_features(copy, views)
+    encoder.text_features(copy, ["a chair"], kind="test-text")
+
+    assert len(list(copy.folder.glob(".embeddings/*/*.parquet"))) == 2
+    loaded = datasets.load_dataset(str(copy.folder), cache_dir=str(tmp_path / "cache"))
+    assert {name: split.num_rows for name, split in loaded.items()} == dataset.num_views
