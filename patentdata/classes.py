@@ -125,7 +125,9 @@ def canonical_uspc(printed: str | None) -> str | None:
         (name := common[1].replace(" ", "")) in USPC_TITLES or name.isdigit()
     ):
         return f"{name}/{common[2].lstrip()}{'.' + common[3] if common[3] else ''}"
-    text = _ZERO_PADDED.sub(r"D \1", (printed or "").strip("\r\n\t").rstrip().upper())
+    text = (printed or "").strip("\r\n\t").rstrip().upper()
+    if "D0" in text:
+        text = _ZERO_PADDED.sub(r"D \1", text)
     if not text.strip():
         return None
     if "/" in text:
@@ -147,9 +149,14 @@ def read_symbols(texts: Iterable[str | None], canonical: Callable[[str | None], 
     >>> read_symbols(["D 2840", " ", "2/84-0/1"], canonical_locarno)
     ([], 2)
     """
-    printed = [text for text in texts if text and text.strip()]
-    symbols = [symbol for symbol in map(canonical, printed) if symbol]
-    return symbols, len(printed) - len(symbols)
+    symbols: list[str] = []
+    num_unreadable = 0
+    for text in texts:
+        if symbol := canonical(text):
+            symbols.append(symbol)
+        elif text and text.strip():
+            num_unreadable += 1
+    return symbols, num_unreadable
 
 
 def uspc_design_class(uspc: str | None) -> str | None:
@@ -227,6 +234,7 @@ def canonical_locarno(printed: str | None) -> str | None:
     return f"{int(match[1]):02d}-{match[2]}" if match else None
 
 
+_DESIGN_KINDS = {"S", "S1"}
 _CANONICAL_STARTS = set("D123456789")
 _US_NUMBER = re.compile(r"(?:US)?\s*(DES|D|RE|PP|H|T|AI|X|RX)?[.\s]*0*(\d[\d,]*)(?:\s*[A-Z]\d?)?(?:-\d{8})?$")
 
@@ -261,5 +269,4 @@ def cited_patent_number(printed: str | None, kind: str | None) -> str | None:
     ('D447022', '4621424')
     """
     number = canonical_patent_number(printed)
-    is_of_design = number is not None and number.isdigit() and (kind or "").strip().upper() in {"S", "S1"}
-    return f"D{number}" if is_of_design else number
+    return f"D{number}" if kind in _DESIGN_KINDS and number is not None and number.isdigit() else number

@@ -307,7 +307,7 @@ def _with_entities(data: bytes, repairs: Counter[str], source: str) -> bytes:
 
     An entity that no table knows stays in the text as printed, "&nosuch;", and is counted as "unknown_entity".
     """
-    used = {name.decode() for name in set(_USED_ENTITY.findall(data))} - PREDEFINED
+    used = {name.decode() for name in _USED_ENTITY.findall(data)} - PREDEFINED
     if not used:
         return data
     head = data[: 2**20]

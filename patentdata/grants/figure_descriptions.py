@@ -113,7 +113,7 @@ def _figure(label: str, candidates: list[tuple[Declaration, int]], title: str) -
 
 def _declarations(text: str, paragraph: int, *, has_hyphens: bool) -> Iterator[Declaration]:
     """The declarations of one paragraph, in order. Each ends where the next one starts."""
-    references = find_references(text[:_MAX_PARAGRAPH], has_hyphens=has_hyphens)
+    references = find_references(text[:_MAX_PARAGRAPH], has_hyphens)
     is_aside = bool(references) and (references[0].is_mention or bool(text[: references[0].start].strip(" :.-")))
     ends = [reference.start for reference in references[1:]] + [len(text)]
     for position, (reference, end) in enumerate(zip(references, ends, strict=False)):

@@ -75,15 +75,21 @@ def parse_grant(xml: bytes, *, source_archive: str, source_member: str, report: 
     fields["figures"], fields["other_paragraphs"] = describe_figures(
         paragraphs, title=fields["title"], num_figures=fields["num_figures"]
     )
-    if repairs:
-        _LOG.info("%s: read after repairs: %s", source, ", ".join(f"{num} {what}" for what, num in repairs.items()))
-    for what, num in (repairs + Counter({"unreadable_class": fields.pop("num_unreadable_classes")})).items():
-        if report is not None:
-            report.count(what, num)
+    num_unreadable = fields.pop("num_unreadable_classes")
+    if repairs or num_unreadable:
+        _report_flaws(repairs + Counter({"unreadable_class": num_unreadable}), source, report)
     fields["source_archive"] = source_archive
     fields["source_member"] = source_member
     fields["xml_sha256"] = hashlib.sha256(xml).hexdigest()
     return {key: fields[key] for key in _KEYS}
+
+
+def _report_flaws(flaws: Counter[str], source: str, report: Report | None) -> None:
+    """Count what was repaired or could not be read in a document that became a row all the same."""
+    _LOG.info("%s: parsed, but for %s", source, ", ".join(f"{num} {what}" for what, num in flaws.items()))
+    for what, num in flaws.items():
+        if report is not None:
+            report.count(what, num)
 
 
 def read_grants(

@@ -95,13 +95,17 @@ def has_hyphen_labels(texts: Iterable[str]) -> bool:
     >>> has_hyphen_labels(["FIG. 1-1 is a top view;", "FIG. 1-2 is a side view."]), has_hyphen_labels(["FIG. 1-2 are"])
     (True, False)
     """
-    printed = {match.groups() for text in texts if "-" in text for match in _SINGULAR_HYPHEN.finditer(text)}
+    printed = {
+        match.groups() for text in texts if _has_between_digits(text, "-") for match in _SINGULAR_HYPHEN.finditer(text)
+    }
+    if not printed:
+        return False
     starts = [first for first, _ in printed]
     return any(int(last) <= int(first) for first, last in printed) or len(starts) > len(set(starts))
 
 
 @lru_cache(maxsize=2**14)  # most paragraphs are like "FIG. 2 is a front view thereof;"
-def find_references(text: str, *, has_hyphens: bool = False) -> tuple[Reference, ...]:
+def find_references(text: str, has_hyphens: bool = False) -> tuple[Reference, ...]:
     """The references that begin a clause and are followed by what the figure shows, in order.
 
     Args:
@@ -123,7 +127,7 @@ def find_references(text: str, *, has_hyphens: bool = False) -> tuple[Reference,
             is_plural = match["fig"].lower().rstrip(".").endswith("s")
             labels = tuple(_expand(match["list"], is_plural=is_plural, has_hyphens=has_hyphens))
             found.append(Reference(labels, match.start(), match.end(), is_mention=not declares))
-    for match in _HAGUE.finditer(text) if _has_decimal(text) else ():
+    for match in _HAGUE.finditer(text) if _has_between_digits(text, ".") else ():
         start, end = match.span()
         has_colon = text[end : end + 2].lstrip()[:1] == ":"
         declares = start == 0 or has_colon or (_begins_clause(text, start) and _DECLARES.match(text, end) is not None)
@@ -146,13 +150,13 @@ def _possible_starts(text: str) -> list[int]:
     return sorted(starts)
 
 
-def _has_decimal(text: str) -> bool:
-    """Whether a point between two digits, as in "1.1", is in the text."""
-    point = text.find(".")
-    while point >= 0:
-        if text[point - 1 : point].isdigit() and text[point + 1 : point + 2].isdigit():
+def _has_between_digits(text: str, sign: str) -> bool:
+    """Whether a sign is between two digits, as the point in "1.1" and the hyphen in "1-2" are."""
+    found = text.find(sign)
+    while found >= 0:
+        if text[found - 1 : found].isdigit() and text[found + 1 : found + 2].isdigit():
             return True
-        point = text.find(".", point + 1)
+        found = text.find(sign, found + 1)
     return False
 
 
@@ -185,7 +189,9 @@ def _expand(listed: str, *, is_plural: bool, has_hyphens: bool = False) -> list[
     """The labels of a printed list ("1, 2A-C and 4"), in order, without repeats."""
     if listed.isdigit():
         return [listed]
-    has_hyphens = has_hyphens or any(int(last) <= int(first) for first, last in _HYPHEN_PAIR.findall(listed))
+    has_hyphens = has_hyphens or (
+        "-" in listed and any(int(last) <= int(first) for first, last in _HYPHEN_PAIR.findall(listed))
+    )
     is_one_range = is_plural and _ONE_RANGE.fullmatch(listed) is not None
     labels: list[str] = []
     is_range = False

@@ -218,11 +218,11 @@ def _make_canonical(citation: dict[str, str | None]) -> None:
     country = citation["country"]
     if citation["text"] is not None:
         citation.update(dict.fromkeys(("country", "number", "kind", "date", "name")))
-    elif country is None or country == "US":
-        citation["number"] = cited_patent_number(citation["number"], citation["kind"])
     for key in ("kind", "date", "name"):
         if text := citation[key]:
             citation[key] = text.strip() or None
+    if country is None or country == "US":
+        citation["number"] = cited_patent_number(citation["number"], citation["kind"])
     citation["category"] = category_of(citation["category"])
     citation["uspc"] = canonical_uspc(citation["uspc"])
 

@@ -94,7 +94,9 @@ _MISPRINTED = (
     _PERSPECTIVES | _SECTIONS | _EXPLODED | _ELEVATIONS | _VIEWS | {"environmental", "fragmentary", "enlarged"}
 )
 _MISPRINTED |= {"front", "rear", "left", "right", "bottom", "side", "underside"}
-_MISPRINTS = misprints_of(_MISPRINTED)
+# Word of a text → the view words that it stands for; nearly every word needs only this look-up.
+_WORDS_MEANT = {word: (meant,) for word, meant in misprints_of(_MISPRINTED).items()}
+_WORDS_MEANT |= {word: (word,) for word in _PHRASE_WORDS}
 # Misprints that are words themselves, and so count only before "view", and words in brackets there. What they are
 # replaced by has the same length, so that offsets stay.
 _BEFORE_VIEW = r"(?=\s+(?:elevation(?:al)?\s+|perspective\s+)?vi?ew?s?\b)"
@@ -233,7 +235,7 @@ def _phrases(text: str) -> list[_Phrase]:
     start = end = 0
     for match in _TOKEN.finditer(_without_misprints(text)):
         token = match[0]
-        parts = _view_words(token)
+        parts = _WORDS_MEANT.get(token) or (None if token.isalpha() else _parts_of_compound(token))
         if parts and not (words and words[-1] in _VIEWS and token in _CONJUNCTIONS):
             start = start if words else match.start()
             words.extend(parts)
@@ -263,13 +265,8 @@ def _without_misprints(text: str) -> str:
     return _BRACKETED_VIEW.sub(r" \1 ", lower) if "(" in lower else lower
 
 
-def _view_words(token: str) -> tuple[str, ...]:
-    """The view words of a token: one, or both of "left-side"; none if it is another word."""
-    if token in _PHRASE_WORDS:
-        return (token,)
-    if token.isalpha():
-        meant = _MISPRINTS.get(token)
-        return (meant,) if meant else ()
+def _parts_of_compound(token: str) -> tuple[str, ...]:
+    """The view words of "left-side", or the side that "palm-side" names; none if it is another word."""
     parts = tuple(_HYPHEN.split(token))
     if _PHRASE_WORDS.issuperset(parts):
         return parts
