@@ -29,6 +29,7 @@ def write_figures(sheets: Path, out: Path, *, progress: Progress | None = None) 
 
     Raises:
         ConfigError: The folder does not exist, or contains no TIFF.
+        SheetError: None of the sheets could be split.
         OutputError: The lines cannot be written.
     """
     if not sheets.is_dir():
@@ -38,9 +39,14 @@ def write_figures(sheets: Path, out: Path, *, progress: Progress | None = None) 
     with folder.writing(folder.path(out.name)) as file:
         for line in split_folder(sheets, report=report, progress=progress):
             file.write((json.dumps(line) + "\n").encode())
-    report.check()
-    if not report.tally("sheets").num_in:
-        raise ConfigError(f"{sheets} holds no TIFF file")
+        report.check()
+        tally = report.tally("sheets")
+        if not tally.num_in:
+            raise ConfigError(f"{sheets} holds no TIFF file")
+        if not tally.num_out:
+            first = tally.drops[0]
+            reason = first.detail or f"{first.subject} has no ink"
+            raise SheetError(f"{sheets}: none of its {tally.num_in} sheets could be split; the first: {reason}")
     return report
 
 

@@ -20,8 +20,9 @@ INK, PAPER = 0, 255
 MAX_PIXELS = 64_000_000  # eight times the largest sheet seen in the Red Book (2452 × 3080)
 MAX_BYTES = 64 * 1024 * 1024
 _MAX_INK_CONTRAST = 128  # pixels that differ more than this from the paper are ink on every sheet
-_MIN_INK_CONTRAST = 10  # pixels that differ less than this from the paper are paper on every sheet: noise, a watermark
 _MIN_LINE_CONTRAST = 24  # the centre of a line differs at least this much from the paper; less is noise of scanning
+_MIN_CLEAN_CONTRAST = 8  # the same on a sheet without such noise
+_MAX_CLEAN = 0.01  # share of pixels of a sheet without noise that differ from the paper by less than that
 _LIGHT_LINES = 0.02  # share of the line centres that are allowed to be lighter than the lightest lines
 _MAX_DIRECTORIES = 16  # of a TIFF; sheets have one, and perhaps a thumbnail
 _REDUCED = 1  # bit of the tag NewSubfileType of a thumbnail
@@ -151,12 +152,14 @@ def _contrast(levels: np.ndarray) -> np.ndarray:
 
 def _ink_contrast(contrast: np.ndarray) -> int:
     """The threshold of a sheet: pixels that differ more from the paper are ink."""
-    is_centre = (contrast == cv2.dilate(contrast, np.ones((3, 3), np.uint8))) & (contrast >= _MIN_LINE_CONTRAST)
+    is_clean = ((contrast > 0) & (contrast < _MIN_CLEAN_CONTRAST)).mean() <= _MAX_CLEAN
+    least = _MIN_CLEAN_CONTRAST if is_clean else _MIN_LINE_CONTRAST
+    is_centre = (contrast == cv2.dilate(contrast, np.ones((3, 3), np.uint8))) & (contrast >= least)
     centres = contrast[is_centre]
     if not len(centres):
         return _MAX_INK_CONTRAST
     lightest = float(np.quantile(centres, _LIGHT_LINES))
-    return int(np.clip(lightest / 2, _MIN_INK_CONTRAST, _MAX_INK_CONTRAST - 1))
+    return int(np.clip(lightest / 2, least // 2, _MAX_INK_CONTRAST - 1))
 
 
 def is_inverted(page: np.ndarray) -> bool:

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from patentdata.errors import ConfigError, SheetError
 from patentdata.grants.parsing import parse_grant
 from patentdata.specimens import HAZARDS, SpecimenConfig, draw_patent
 from patentdata.store import schemas
 from patentdata.store.report import Report
 from patentdata.views.grouping import group_ink
 from patentdata.views.labels.labels import normalised
-from patentdata.views.loose_sheets import split_folder
+from patentdata.views.loose_sheets import split_folder, write_figures
 from patentdata.views.patent_views import patent_views, sheet_number
 from patentdata.views.sheets import read_sheet
 from patentdata.views.splitting import Split, SplitFigure, SplitSheet, ViewsConfig, reading_order, split_sheet
@@ -259,6 +260,18 @@ def test_a_folder_is_split_in_order_of_names_and_files_that_are_broken_or_blank_
     assert [line["sheet"] for line in lines] == list(range(1, len(sheets) + 1))
     assert report.tally("sheets").dropped == {"broken_sheet": 1, "sheet_without_ink": 1}
     report.check()
+
+
+def test_a_folder_of_which_no_sheet_can_be_split_is_an_error_and_leaves_no_file(tmp_path):
+    (tmp_path / "A-D00001.TIF").write_bytes(b"II*\x00 and no more")
+    with pytest.raises(
+        SheetError, match=r"none of its 1 sheets could be split; the first: A-D00001\.TIF: damaged TIFF"
+    ):
+        write_figures(tmp_path, tmp_path / "figures.jsonl")
+    (tmp_path / "A-D00001.TIF").unlink()
+    with pytest.raises(ConfigError, match="holds no TIFF file"):
+        write_figures(tmp_path, tmp_path / "figures.jsonl")
+    assert not (tmp_path / "figures.jsonl").exists()
 
 
 def test_unusable_settings_are_refused_with_what_to_give():

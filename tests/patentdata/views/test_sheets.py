@@ -65,12 +65,13 @@ BLACK = np.asarray(drawing())
     [
         drawing(160),
         drawing(215),
+        drawing(240),
         drawing((255, 165, 0), (255, 255, 255), "RGB"),
         drawing((255, 255, 0), (255, 255, 255), "RGB"),
         drawing((190, 120, 110), (240, 225, 190), "RGB"),
         Image.fromarray(BLACK.astype(np.uint16) * 16),
     ],
-    ids=["grey", "light grey", "orange", "yellow", "yellowed paper", "12 of 16 bits"],
+    ids=["grey", "light grey", "hardly visible", "orange", "yellow", "yellowed paper", "12 of 16 bits"],
 )
 def test_light_and_coloured_lines_are_ink(image):
     assert np.array_equal(read_sheet(as_tiff(image), name="a.TIF"), np.where(BLACK < 128, 0, 255))
