@@ -40,6 +40,7 @@ from patentdata.store.report import Report
 _DESIGN_NAME = re.compile(r"(USD[A-Z]?([0-9]{1,12})-[0-9]{8})\.ZIP", re.IGNORECASE)
 _MOST_NAMED = 100  # missing numbers that are named; the others are counted
 _MAX_XML_BYTES = 64 << 20
+_UNSAFE_NAME_ADVICE = "names that begin at a root or lead upwards are not read; pack the members by relative names"
 _MOST_SHOWN = 3  # names and details in the message about a week of which nothing was kept
 
 
@@ -147,7 +148,8 @@ class Contents:
         num_others = len(self.num_in_folder) - len(most)
         folders += [f"and {num_others:,} more folders"] if num_others else []
         names = ", ".join(self.first_names) + (", …" if self.num_in_folder.total() > len(self.first_names) else "")
-        return f"{self.num_in_folder.total():,} members, {', '.join(folders)}: {names}"
+        num = self.num_in_folder.total()
+        return f"{num:,} member{'' if num == 1 else 's'}, {', '.join(folders)}: {names}"
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,8 @@ def keep_designs(
             if is_companion(member.name):
                 tally.leave_out("companion_file")
             elif reason:
-                tally.drop(reason, shown_name(member.name))
+                detail = _UNSAFE_NAME_ADVICE if reason == "unsafe_name" else ""
+                tally.drop(reason, shown_name(member.name), detail)
             elif is_of_other_tree:
                 tally.leave_out(f"not_a_design_{tree.lower()}")
             else:
