@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import multiprocessing
 import os
 import shutil
@@ -16,7 +17,10 @@ import pytest
 from flows.outcomes import WeeksFailedError
 from flows.preflight.status import read_status
 from flows.refresh import RefreshConfig, refresh
+from flows.steps import freeze, train_and_measure
 from flows.weeks import walk_weeks
+from model.dataset.folder import open_dataset
+from model.errors import ConfigError
 from patentdata.store.folder import DataFolder
 from patentdata.store.weeks import WEEKLY_STAGES, kept_weeks
 from patentdata.views.patent_views import ViewsConfig
@@ -122,6 +126,22 @@ def test_a_week_added_later_leaves_the_files_of_the_others_alone(source, tmp_pat
     refresh.fn(weekly(source, tmp_path / "data"))
     changed = changed_since(moments, tmp_path / "data")
     assert {path for path in changed if WEEKS[1] not in path} == {"datasets/designs/dataset.json"}
+
+
+def test_a_run_is_replaced_when_its_dataset_has_grown_but_not_by_one_with_other_settings(copied):
+    config, folder = small_walk(None, copied), DataFolder(str(copied))
+    run_dir = copied / "runs" / config.dataset.name
+    before = hashes(run_dir)
+    freeze(folder, [WEEKS[0]], config.dataset)
+    other = dataclasses.replace(config.training, seed=1)
+    with pytest.raises(ConfigError, match="is a finished run with another dataset and seed 0, not 1; choose another"):
+        train_and_measure(folder, config.dataset.name, run_dir, other, config.evaluation)
+    assert hashes(run_dir) == before
+
+    trained, measured = train_and_measure(folder, config.dataset.name, run_dir, config.training, config.evaluation)
+    fingerprint = open_dataset(copied / "datasets" / config.dataset.name).fingerprint
+    assert trained["dataset"]["fingerprint"] == measured["dataset"]["fingerprint"] == fingerprint
+    assert json.loads((run_dir / "evaluation.json").read_text()) == measured and hashes(run_dir) != before
 
 
 def test_a_broken_week_stops_no_other_and_heals_when_it_is_mended(source, walked, tmp_path):
