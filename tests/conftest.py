@@ -27,7 +27,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Fixture that starts a server → group of the tests that use it. Groups are started in this order.
-_SERVERS = {"prefect_server": "prefect", "caption_server": "vllm", "cluster": "dask", "bucket": "s3"}
+_SERVERS = {"prefect_server": "prefect", "caption_server": "vllm", "cluster": "dask", "s3_server": "s3"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,7 +11,6 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from flows.outcomes import WeeksFailedError
 from flows.preflight.source_listing import list_source
@@ -165,37 +164,21 @@ def test_worker_processes_side_by_side_ask_one_at_a_time(server, tmp_path):
     assert (server.most_at_once, len(server.downloads())) == (1, 3)
 
 
-def test_an_object_store_is_a_source_that_is_read_as_far_as_needed_and_known_by_its_marks(
-    server, tmp_path, monkeypatch
-):
-    store = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    store.start()
-    host, port = store.get_host_and_port()
-    for name, value in {
-        "ENDPOINT_URL": f"http://{host}:{port}",
-        "ACCESS_KEY_ID": "x",
-        "SECRET_ACCESS_KEY": "x",
-    }.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    bucket = DataFolder(f"s3://archives-{port}")
-    bucket.fs.mkdir(bucket.root)
+def test_an_object_store_is_a_source_that_is_read_as_far_as_needed_and_known_by_its_marks(server, bucket, tmp_path):
+    archives = DataFolder(bucket)
     utility = tarfile.TarInfo("I20240102/UTIL0001/US11000001-20240102.ZIP")
     utility.size = 20 << 20
     week = server.files[f"{WEEKS[0]}.tar"].rstrip(b"\0")  # type: ignore[union-attr]
     week = week.ljust(-(-len(week) // 512) * 512, b"\0") + utility.tobuf() + bytes(utility.size + 10_240)
-    bucket.fs.pipe_file(bucket.path(f"{WEEKS[0]}.tar"), week)
-    config = weeks_config(server, tmp_path / "store", source=bucket.url, only_stages=("archives",))
-    try:
-        for _ in range(2):
-            assert [outcome.error for outcome in walk_weeks(config)] == [None]
-            note = json.loads((tmp_path / "store" / "archives" / f"{WEEKS[0]}.json").read_text())
-            assert note["complete"]["read_to"] == "end of DESIGN" and note["source"]["etag"]
-        moment = times(tmp_path / "store")
-        walk_weeks(config)
-        assert times(tmp_path / "store") == moment
-    finally:
-        bucket.fs.clear_instance_cache()
-        store.stop()
+    archives.fs.pipe_file(archives.path(f"{WEEKS[0]}.tar"), week)
+    config = weeks_config(server, tmp_path / "store", source=archives.url, only_stages=("archives",))
+    for _ in range(2):
+        assert [outcome.error for outcome in walk_weeks(config)] == [None]
+        note = json.loads((tmp_path / "store" / "archives" / f"{WEEKS[0]}.json").read_text())
+        assert note["complete"]["read_to"] == "end of DESIGN" and note["source"]["etag"]
+    moment = times(tmp_path / "store")
+    walk_weeks(config)
+    assert times(tmp_path / "store") == moment
     walk(server, tmp_path / "portal", only_stages=("archives",))
     kept = f"archives/{WEEKS[0]}.tar"
     assert hashes(tmp_path / "store")[kept] == hashes(tmp_path / "portal")[kept]

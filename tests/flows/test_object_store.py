@@ -1,43 +1,26 @@
 """The data folder on an object store: a real S3 server on the loopback."""
 
-import subprocess
-import sys
+import dataclasses
+import json
 import time
 
 import pytest
-from moto.server import ThreadedMotoServer
 
+from flows.evaluate import EvaluateConfig, evaluate
+from flows.outcomes import WalkResult
 from flows.refresh import refresh
-from flows.steps import freeze
+from flows.retrain import RetrainConfig, retrain
 from flows.weeks import WeeksConfig, walk_weeks
 from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.stage import caption_views
 from patentdata.captions.vllm.journal import journal_path
-from patentdata.dataset.stage import DatasetConfig
 from patentdata.specimens import SpecimenConfig, write_week
 from patentdata.store.folder import DataFolder
 from tasks.running.local_copies import local_copy, upload, working_folder
 from tasks.running.runners import WorkersConfig
-from tests.flows.walks import BESIDE_THE_RESULT, WEEKS, draw_archives, small_walk
+from tests.flows.programs import designclip, started
+from tests.flows.walks import BESIDE_THE_RESULT, BRIEF_TRAINING, WEEKS, small_walk
 from tests.patentdata.captions.vllm.endpoint import Endpoint
-
-
-@pytest.fixture
-def bucket(monkeypatch) -> str:
-    """Address of an empty bucket."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    name = f"patents-{port}"  # the server's buckets outlive it within this process
-    fs = DataFolder(f"s3://{name}").fs
-    fs.mkdir(name)
-    yield f"s3://{name}/data"
-    fs.clear_instance_cache()
-    server.stop()
 
 
 def objects(folder: DataFolder) -> dict[str, bytes]:
@@ -45,28 +28,15 @@ def objects(folder: DataFolder) -> dict[str, bytes]:
     return {path.removeprefix(folder.root): folder.fs.cat_file(path) for path in folder.fs.find(folder.root)}
 
 
-def walk(data_dir: str, source) -> DataFolder:
-    workers = WorkersConfig(kind="threads", num_workers=2)
-    outcomes = walk_weeks(WeeksConfig(data_dir=data_dir, source=str(source), workers=workers))
-    assert [outcome.error for outcome in outcomes] == [None, None]
-    folder = DataFolder(data_dir)
-    freeze(folder, [outcome.week for outcome in outcomes], DatasetConfig())
-    return folder
-
-
-def test_an_object_store_holds_the_same_bytes_as_a_local_folder(bucket, tmp_path):
-    source = draw_archives(tmp_path / "source", num_patents=3)
-    remote = walk(bucket, source)
-    assert objects(remote) == objects(walk(str(tmp_path / "data"), source))
-
-
-def test_a_second_walk_on_an_object_store_writes_nothing(bucket, tmp_path):
-    source = draw_archives(tmp_path / "source", num_patents=3)
-    remote = walk(bucket, source)
-    marks = {path: remote.fs.info(path)["LastModified"] for path in remote.fs.find(remote.root)}
-    walk(bucket, source)
-    remote.fs.invalidate_cache()
-    assert {path: remote.fs.info(path)["LastModified"] for path in remote.fs.find(remote.root)} == marks
+@pytest.fixture(scope="module")
+def remote(drawn_weeks, s3_server, tmp_path_factory) -> tuple[DataFolder, WalkResult, dict[str, bytes]]:
+    """A data folder on the store after a whole walk by one machine, the walk's result, and what the store holds."""
+    folder = DataFolder(f"{s3_server}walked/data")
+    folder.fs.mkdir("walked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DESIGNCLIP_CACHE", str(tmp_path_factory.mktemp("one-machine")))
+        result = refresh.fn(small_walk(drawn_weeks, folder.url))
+    return folder, result, objects(folder)
 
 
 def without_speeds(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -75,22 +45,24 @@ def without_speeds(files: dict[str, bytes]) -> dict[str, bytes]:
     return {path: data for path, data in files.items() if not path.endswith(apart) and "/checkpoints/" not in path}
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_the_whole_walk_on_an_object_store_leaves_the_bytes_of_a_local_one(bucket, tmp_path, monkeypatch):
-    source = draw_archives(tmp_path / "source", num_patents=6)
-    local = DataFolder(tmp_path / "data")
-    refresh.fn(small_walk(source, tmp_path / "data"))
-    remote = DataFolder(bucket)
-    result = refresh.fn(small_walk(source, bucket))
+def test_the_whole_walk_on_an_object_store_leaves_the_bytes_of_a_local_one(remote, walked):
+    _, result, there = remote
     assert result.evaluation is not None
-    there = without_speeds(objects(remote))
-    assert there == without_speeds(objects(local))
+    assert without_speeds(there) == without_speeds(objects(DataFolder(walked[0])))
     assert {"/runs/designs/training.json", "/runs/designs/evaluation.json", "/runs/designs/report.html"} <= there.keys()
-    before = objects(remote)
+
+
+def test_a_second_walk_by_another_machine_trains_nothing_and_writes_nothing(remote, drawn_weeks, monkeypatch, tmp_path):
+    folder, result, _ = remote
+    before = times_on_store(folder)
     monkeypatch.setenv("DESIGNCLIP_CACHE", str(tmp_path / "another machine"))
-    assert refresh.fn(small_walk(source, bucket)).training == result.training
-    assert objects(remote) == before  # nothing is trained again where the store has the run
+    assert refresh.fn(small_walk(drawn_weeks, folder.url)).training == result.training
+    assert times_on_store(folder) == before
+
+
+def times_on_store(folder: DataFolder) -> dict[str, object]:
+    folder.fs.invalidate_cache()
+    return {path: folder.fs.info(path)["LastModified"] for path in folder.fs.find(folder.root)}
 
 
 def test_a_run_is_put_back_file_by_file_and_its_marks_at_the_end(bucket, monkeypatch, tmp_path):
@@ -145,15 +117,15 @@ def split_week(data_dir: str, source) -> DataFolder:
 
 
 def test_captions_by_a_model_killed_half_way_go_on_from_the_journal_of_this_machine(bucket, tmp_path):
-    write_week(tmp_path / "source", WEEKS[0], SpecimenConfig(num_patents=3))
+    write_week(tmp_path / "source", WEEKS[0], SpecimenConfig(num_patents=2))
     remote, local = (split_week(data_dir, tmp_path / "source") for data_dir in (bucket, str(tmp_path / "data")))
     settings = tmp_path / "settings.toml"
     settings.write_text("[weeks.captions.requests]\nnum_in_flight = 1\n")
-    with Endpoint(delay_s=0.5) as endpoint:
+    with Endpoint(delay_s=0.2) as endpoint:
         config = CaptionsConfig(captioner="vllm", endpoints=(endpoint.url,))
-        command = [sys.executable, "-m", "flows.cli", "captions", "-d", bucket, "-c", str(settings)]
-        with subprocess.Popen([*command, "--endpoint", endpoint.url], stderr=subprocess.DEVNULL) as client:
-            while client.poll() is None and endpoint.num_asked < 5:
+        command = ("captions", "-d", bucket, "-c", settings, "--endpoint", endpoint.url)
+        with started(designclip, *command, log=tmp_path / "log") as client:
+            while client.is_alive() and endpoint.num_asked < 5:
                 time.sleep(0.01)
             client.kill()
         assert remote.names("captions") == []
@@ -170,7 +142,7 @@ def test_captions_by_a_model_killed_half_way_go_on_from_the_journal_of_this_mach
 
 @pytest.mark.parametrize("num_bytes", [0, 1_000, 12 << 20])
 def test_an_object_appears_whole_or_not_at_all(bucket, monkeypatch, num_bytes):
-    monkeypatch.setattr("patentdata.store.folder._PUT_BYTES", 5 << 20)
+    monkeypatch.setattr("patentdata.store.folder._UPLOAD_BYTES", 5 << 20)
     folder, data = DataFolder(bucket), bytes(range(256)) * (num_bytes // 256)
     path = folder.path("archives", "I20240102.tar")
 
@@ -186,3 +158,28 @@ def test_an_object_appears_whole_or_not_at_all(bucket, monkeypatch, num_bytes):
     with folder.writing(path) as file:
         file.write(data)
     assert objects(folder) == {"/archives/I20240102.tar": data}
+
+
+def test_a_model_is_trained_promoted_and_measured_on_an_object_store(remote, tmp_path, monkeypatch):
+    folder, _, _ = remote
+    walk_config = small_walk(None, folder.url)
+    monkeypatch.setenv("DESIGNCLIP_CACHE", str(tmp_path / "one machine"))
+    config = RetrainConfig(data_dir=folder.url, training=BRIEF_TRAINING, evaluation=walk_config.evaluation)
+    trained = retrain.fn(config)
+    assert trained.state == "promoted"
+    there = objects(folder)
+    run = trained.decision.run
+    assert {"/models/champion.json", f"/models/{trained.decision.model}/open_clip_config.json"} <= there.keys()
+    assert {f"/runs/{run}/training.json", f"/runs/{run}/gate/evaluation.json"} <= there.keys()
+    assert not any("/checkpoints/" in path for path in there)
+
+    monkeypatch.setenv("DESIGNCLIP_CACHE", str(tmp_path / "another machine"))
+    assert retrain.fn(config).state == "nothing_new"
+    again = retrain.fn(dataclasses.replace(config, min_new_patents=0))
+    assert (again.state, again.why) == (trained.state, trained.why)  # decided once, taken over from the store
+    measured = evaluate.fn(
+        EvaluateConfig(data_dir=folder.url, model=run, run_name="again", evaluation=walk_config.evaluation)
+    )
+    after = objects(folder)
+    assert json.loads(after["/runs/again/evaluation.json"]) == measured
+    assert {path: after[path] for path in there} == there
