@@ -47,12 +47,12 @@ def read_group_4(data: bytes, image: TiffImagePlugin.TiffImageFile) -> np.ndarra
         return None
     width, height = image.size
     rows_per_strip = min(int(tags.get(_ROWS_PER_STRIP, height)) or height, height)
-    places = list(zip(tags[_STRIP_OFFSETS], tags[_STRIP_BYTES], strict=False))
+    spans = list(zip(tags[_STRIP_OFFSETS], tags[_STRIP_BYTES], strict=False))
     num_strips = -(-height // rows_per_strip)
     page = np.empty((height, width), np.uint8)
     for index in range(num_strips):
         first = index * rows_per_strip
-        start, num_bytes = places[index] if index < len(places) else (0, 0)
+        start, num_bytes = spans[index] if index < len(spans) else (0, 0)
         strip = data[start : start + num_bytes]
         if tags.get(_FILL_ORDER) == 2:
             strip = strip.translate(_REVERSED)
