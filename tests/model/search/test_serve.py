@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -116,6 +117,16 @@ def test_an_image_finds_the_view_it_shows_if_the_filters_allow_it(port, gallery)
     status, part = post(port, gallery.jpeg(7), "k=5&from=2021-01-01")
     days = re.findall(r"\d{4}-\d\d-\d\d</p>", part)
     assert len(days) == 5 and all(day.startswith("2021") for day in days)
+
+
+def test_what_was_changed_in_the_query_is_said_above_the_results(port, gallery):
+    _, _, body = ask(port, f"/?q={'circle+' * 40}")
+    assert "The model reads only the first 14 of 40 words" in body.decode() and patent_numbers(body.decode())
+    page = np.zeros((100, 120), np.uint8)
+    page[40:44, 30:90] = 255
+    status, part = post(port, cv2.imencode(".png", page)[1].tobytes(), "k=5")
+    assert status == 200 and len(patent_numbers(part)) == 5
+    assert "The image shows light lines on dark paper, so it was inverted." in part
 
 
 def test_similar_views_are_of_other_patents(port, gallery):
