@@ -106,7 +106,7 @@ class Endpoint:
         num_in_flight: Number of requests that wait for its answer.
         knows_schemas: Whether it supports JSON schemas; None until it has answered or refused one.
         has_answered: Whether it has completed a request.
-        num_refusals: Number of requests that it has refused in its own words, if it has not answered any.
+        refused: Hashes of the different requests that it has refused in its own words, if it has not answered any.
         refusal: Why it is not asked any more: what it said to `MAX_REFUSALS` requests; empty while it is asked.
         is_up: Whether it is asked; otherwise it is probed until it is up again.
         num_failures: Number of consecutive failures.
@@ -132,7 +132,7 @@ class Endpoint:
         self.num_in_flight = 0
         self.knows_schemas: bool | None = None
         self.has_answered = False
-        self.num_refusals = 0
+        self.refused: set[int] = set()
         self.refusal = ""
         self.is_up = False
         self.num_failures = 0
@@ -274,21 +274,24 @@ class Endpoints:
             self._pause(endpoint, began, f"is busy (status {reply.status}){request}", pause_s)
             return None
         has_schema = "response_format" in body
-        self._check_status(endpoint, began, reply, has_schema=has_schema)
+        self._check_status(endpoint, began, data, reply, has_schema=has_schema)
         return self._read_completion(endpoint, began, reply, has_schema=has_schema)
 
-    def _check_status(self, endpoint: Endpoint, began: float, reply: Reply, *, has_schema: bool) -> None:
+    def _check_status(
+        self, endpoint: Endpoint, began: float, request: bytes, reply: Reply, *, has_schema: bool
+    ) -> None:
         """Raise the error that the status of a response means, if any."""
         status = reply.status
         if status in (401, 403):
             raise _refused_key(endpoint, status)
-        if has_schema and endpoint.knows_schemas is None and status in _SCHEMA_STATUSES:
-            names_schema = _SCHEMA_WORDS.search(reply.words) is not None
-            raise SchemaRefusedError(may_pass=status == 500 and not names_schema)
+        if has_schema and not endpoint.knows_schemas and status in _SCHEMA_STATUSES:
+            # It is known by now to refuse schemas if another request found that out while this one was in flight.
+            is_refused = endpoint.knows_schemas is False or _SCHEMA_WORDS.search(reply.words) is not None
+            raise SchemaRefusedError(may_pass=status == 500 and not is_refused)
         problem = f"answers with {reply.in_words}"
         if status >= 500 or status in _PASSING_STATUSES or status < 200 or 300 <= status < 400:
             if reply.is_error_inside:
-                self._count_refusal(endpoint, problem)
+                self._count_refusal(endpoint, request, problem)
             self._count_failure(endpoint, began, problem)
             raise NoAnswerError("server_error", endpoint, reply.words)
         if status >= 400:
@@ -296,7 +299,7 @@ class Endpoints:
             if self._is_trusted(endpoint):
                 self._count_reply(endpoint)
                 raise RejectedError(reply.words or f"status {status}")
-            self._count_refusal(endpoint, problem)
+            self._count_refusal(endpoint, request, problem)
             raise NoAnswerError("rejected", endpoint, reply.words)
 
     def _read_completion(self, endpoint: Endpoint, began: float, reply: Reply, *, has_schema: bool) -> Completion:
@@ -318,12 +321,16 @@ class Endpoints:
     def _is_trusted(self, endpoint: Endpoint) -> bool:
         return endpoint.has_answered or self.trusts_rejections
 
-    def _count_refusal(self, endpoint: Endpoint, problem: str) -> None:
-        """Count a request that a server refuses in its own words; it is retired if it refuses all of the first few."""
+    def _count_refusal(self, endpoint: Endpoint, request: bytes, problem: str) -> None:
+        """Count a request that a server refuses in its own words; it is retired if it refuses all of the first few.
+
+        Further tries of one request do not count: one view that is rejected again and again while the first answers
+        are still being made says nothing about the server.
+        """
         if self._is_trusted(endpoint):
             return
-        endpoint.num_refusals += 1
-        if endpoint.num_refusals < MAX_REFUSALS or endpoint.refusal:
+        endpoint.refused.add(hash(request))
+        if len(endpoint.refused) < MAX_REFUSALS or endpoint.refusal:
             return
         endpoint.refusal = problem
         endpoint.is_up = False

@@ -268,6 +268,40 @@ def test_a_schema_refused_in_any_words_is_left_out_from_then_on(folder, refusal,
     assert all("Shape:" in row["prompt_text"] for row in rows)
 
 
+def test_a_schema_refused_while_others_are_in_flight_rejects_no_view(folder):
+    write_views(folder, 24)
+
+    def refuse(asked: Asked) -> Reply | None:
+        if "response_format" not in asked.body:
+            return None
+        time.sleep(0.02 * (endpoint.num_asked % 8))  # later than the first plain answers
+        return fails(422, "extra fields not permitted")
+
+    with Endpoint(refuse) as endpoint:
+        caption_views(folder, WEEK, vlm_config(endpoint.url))
+    assert reasons_of(captions_of(folder)) == ["stop"] * 24
+
+
+def test_views_rejected_while_the_first_answers_are_made_do_not_fail_the_week(folder):
+    write_views(folder, 8)
+    bad: set[bytes] = set()
+    have_failed = threading.Event()
+
+    def refuse_two(asked: Asked) -> Reply | None:
+        if len(bad) < 2:
+            bad.add(asked.image)
+        if asked.image not in bad:
+            have_failed.wait(20)
+            return None
+        if asked.num_before == 9:
+            have_failed.set()
+        return fails(400, "the picture is too large")
+
+    with Endpoint(refuse_two) as endpoint:
+        report = caption_views(folder, WEEK, vlm_config(endpoint.url, requests=quick(num_tries=5)))
+    assert report.tally("views").dropped == {"rejected": 2}
+
+
 def test_a_server_that_has_followed_a_schema_is_not_asked_without(folder):
     write_views(folder, 4)
     with Endpoint(lambda asked: fails(422) if endpoint.num_asked == 2 else None) as endpoint:
