@@ -51,6 +51,12 @@ def test_settings_come_from_the_file_then_the_preset_then_single_ones_and_the_mo
     assert (config["batch_size"], config["sampler"], config["beta"]) == (8, "item", 0.5)
     assert (data_dir / "runs" / "mine" / "training.html").is_file()
 
+    other = ("train", "--dataset", "shapes", "--run", "mine", "--json", "--config", data_dir / "train.toml")
+    code, _, err = designclip(*other)
+    assert code == 2 and "mine is a finished run with beta 0.5, not 1.2 and num_steps 3, not 4; choose another" in err
+    code, out, _ = designclip(*other, "--replace")
+    assert code == 0 and json.loads(out)["num_steps"] == 4
+
     code, out, _ = designclip("push", "mine", "team/designs", "--dry-run", "--json")
     sent = json.loads(out)
     assert code == 0 and sent["address"] is None
