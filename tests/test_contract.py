@@ -13,6 +13,8 @@ from model.dataset.views import read_views
 from patentdata.store import schemas
 from tests.flows.walks import draw_archives, small_walk
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def dataset_dir(tmp_path_factory) -> Path:

@@ -18,7 +18,7 @@ def test_from_outside_the_repository_a_package_is_ours(package, tmp_path):
     ("package", "forbidden"),
     [
         ("patentdata.captions.stage", ("prefect", "torch", "open_clip", "transformers")),
-        ("model.training.train", ("prefect", "patentdata")),
+        pytest.param("model.training.train", ("prefect", "patentdata"), marks=pytest.mark.slow),  # imports torch
     ],
 )
 def test_what_a_library_loads_is_only_what_it_may_know(package, forbidden):

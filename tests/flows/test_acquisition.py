@@ -24,6 +24,8 @@ from tests.flows.walks import hashes, times
 from tests.patentdata.archives.portal_server import BRISK, KEY, SIGNATURE, Fault, PortalServer, portal_of
 from tests.patentdata.archives.red_book import design, tar_of
 
+pytestmark = pytest.mark.slow
+
 WEEKS = ("I20240102", "I20240109", "I20240116")
 THREADS = WorkersConfig(kind="threads", num_workers=2)
 

@@ -36,6 +36,8 @@ from tests.caption_server import CaptionServer
 from tests.flows.walks import WEEKS, draw_archives, small_walk
 from tests.patentdata.captions.vllm.endpoint import MODEL, Endpoint, says
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the model server may have to be started, or started again
+
 THREADS = WorkersConfig(kind="threads", num_workers=1)
 REPOSITORY = Path(__file__).parents[2]
 
@@ -361,8 +363,6 @@ def test_a_walk_broken_off_while_its_server_starts_ends_at_once(data_dir, monkey
 
 
 # --- With a real model ---
-
-pytestmark = pytest.mark.timeout(900)  # the engine of the session may have to be started, or started again
 
 BRIEF = SamplingConfig(max_tokens=32, retry_temperatures=())
 

@@ -28,6 +28,7 @@ def designclip(monkeypatch, capfd):
     return lambda *arguments: run(monkeypatch, capfd, *arguments)
 
 
+@pytest.mark.slow
 def test_stage_by_stage_a_week_comes_to_a_dataset(designclip, source, tmp_path):
     data_dir = tmp_path / "data"
     assert designclip("archives", "--source", source, "-d", data_dir)[0] == 0
@@ -45,12 +46,14 @@ def test_stage_by_stage_a_week_comes_to_a_dataset(designclip, source, tmp_path):
     assert code == 0 and "I20240102" in out and "figures" in out
 
 
+@pytest.mark.slow
 def test_refresh_without_training_prints_counts_in_and_out(designclip, source, tmp_path):
     code, out, _ = designclip("refresh", "-s", source, "-d", tmp_path, "--no-training", "--runner", "threads")
     assert code == 0
     assert all(word in out for word in ("members", "grants", "sheets", "figures", "front_page"))
 
 
+@pytest.mark.slow
 def test_a_stage_whose_input_is_missing_says_which_stage_to_run(designclip, source, tmp_path):
     designclip("archives", "--source", source, "-d", tmp_path)
     code, _, err = designclip("views", "-d", tmp_path)
@@ -112,6 +115,7 @@ def test_an_error_is_one_sentence_and_an_exit_code(designclip, tmp_path, argumen
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_settings_file_is_read_and_unknown_settings_are_refused(designclip, source, tmp_path):
     settings = tmp_path / "settings.toml"
     settings.write_text("[dataset]\nname = 'small'\n[dataset.image]\nsize_px = 64\n")

@@ -28,6 +28,8 @@ from tasks.running.runners import WorkersConfig
 from tests.flows.test_cli import run
 from tests.flows.walks import hashes
 
+pytestmark = pytest.mark.slow
+
 WEEK, SOUND_WEEK = "I20240102", "I20240109"
 DAMAGED = "D900003"  # the last patent of the week is the one that is damaged
 

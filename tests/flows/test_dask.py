@@ -16,7 +16,7 @@ from tasks.running.runners import WorkersConfig
 from tests.flows.dask_cluster import dask_cluster
 from tests.flows.walks import draw_archives, hashes, small_walk
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from patentdata.store.parquet import read_provenance
 from tests.flows.prefect_site import Site, deployed
 from tests.flows.walks import BRIEF_TRAINING
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 _ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 

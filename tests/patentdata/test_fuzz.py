@@ -37,6 +37,8 @@ from patentdata.views.splitting import ViewsConfig, split_sheet
 from tests.patentdata.archives.red_book import WEEK, packed, tar_of, zip_of
 from tests.patentdata.grants.grant_xml import grant_xml, patdoc_xml
 
+pytestmark = pytest.mark.slow
+
 _TIMES = float(os.environ.get("DESIGNCLIP_FUZZ", "1"))
 _ROOM_BYTES = 3 << 30  # what a case may use in addition to what the tests use anyway
 

@@ -47,6 +47,7 @@ def test_excluded_patents_of_files_are_left_out_and_counted(designclip, tmp_path
     assert numbers(tmp_path / "a.parquet") == ["D900003"]
 
 
+@pytest.mark.slow
 def test_an_excluded_patent_of_a_data_folder_has_no_views_either(designclip, tmp_path):
     source = draw_archives(tmp_path / "source", num_patents=2)
     data_dir = tmp_path / "data"

@@ -24,6 +24,8 @@ from model.evaluation.measures.result_table import find_value
 from model.training.train import TrainConfig, train
 from tests.model.dataset.drawings import draw_dataset, draw_rows, write_dataset
 
+pytestmark = pytest.mark.slow
+
 CONFIG = EvaluationConfig(
     tasks=TASKS,
     num_resamples=50,

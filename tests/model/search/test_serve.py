@@ -28,6 +28,8 @@ from model.search.serve import HOST, ServeConfig, ServeError, bind
 from tests.model.browser import Browser
 from tests.model.search.searchable import HOSTILE, draw_searchable, write_model
 
+pytestmark = pytest.mark.slow
+
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
 

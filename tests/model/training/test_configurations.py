@@ -26,6 +26,8 @@ from model.dataset.folder import open_dataset
 from model.dataset.views import read_views
 from model.training.train import train
 
+pytestmark = pytest.mark.slow
+
 _WORDS = ("<s>", "<pad>", "</s>", "<unk>", "a", "small", "large", "circle", "square", "star", "cross")
 _SMALL = {"patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 2}
 

@@ -24,6 +24,8 @@ from model.training.run.metrics import read_metrics
 from model.training.train import train
 from tests.model.training.learners import take_steps
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 VARIANTS = {
     "designclip": {},

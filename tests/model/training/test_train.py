@@ -31,6 +31,8 @@ from model.training.stop_signal import StopOnSignal
 from model.training.train import main, train
 from tests.model.dataset.drawings import draw_dataset, draw_rows, write_dataset
 
+pytestmark = pytest.mark.slow
+
 
 class StoppedError(Exception):
     """Raised at the point where a process would end."""

@@ -1,27 +1,12 @@
 """Runners: where tasks run, and what becomes of them when a worker is killed."""
 
-import os
-import signal
 from types import SimpleNamespace
 
 import pytest
 
 from patentdata.errors import SourceError
 from tasks.running.runners import WorkerKilledError, WorkersConfig, open_runner
-
-
-def double(value: int) -> int:
-    return 2 * value
-
-
-def be_killed(value: int) -> int:
-    """As the system does to a process where memory runs out."""
-    os.kill(os.getpid(), signal.SIGKILL)
-    return value
-
-
-def refuse(value: int) -> int:
-    raise SourceError(f"no {value}")
+from tests.tasks.running.work import be_killed, double, refuse
 
 
 def task(function):

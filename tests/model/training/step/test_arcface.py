@@ -30,6 +30,8 @@ from tests.model.dataset.drawings import draw_rows, write_dataset
 from tests.model.training.learners import build_learner, take_steps
 from tests.model.training.test_train import StoppedError, bytes_of, stop_after
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[4]
 
 

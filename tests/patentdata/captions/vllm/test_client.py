@@ -54,6 +54,8 @@ from tests.patentdata.captions.weeks import (
     write_views,
 )
 
+pytestmark = pytest.mark.slow
+
 _REPOSITORY = Path(__file__).resolve().parents[4]
 
 

@@ -32,6 +32,8 @@ from patentdata.store.folder import DataFolder
 from tests.caption_server import CaptionServer
 from tests.patentdata.captions.weeks import WEEK, vlm_config, write_views
 
+pytestmark = pytest.mark.slow
+
 _STAND_IN = Path(__file__).with_name("stand_in_server.py")
 
 
