@@ -38,6 +38,7 @@ def test_without_time_every_part_is_skipped_and_listed(tmp_path, capsys, cache):
     assert "left out: designclip-tiny designclip: no time left" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_part_that_runs_out_of_memory_does_not_affect_the_others(tmp_path, monkeypatch):
     def measure_part(_plan, part, _dataset, _run_dir):
         if part.what == "open_clip":

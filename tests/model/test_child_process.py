@@ -23,6 +23,8 @@ from model.evaluation.evaluate import evaluate
 from model.training.train import train
 from tests.model.dataset.drawings import draw_dataset
 
+pytestmark = pytest.mark.slow
+
 EVALUATION = EvaluationConfig(num_resamples=10, num_examples=1, device="cpu")
 
 

@@ -46,6 +46,7 @@ def test_names_of_tasks_are_separated_by_commas_blanks_or_the_option(given):
     assert split_names(given) == ("retrieval", "prior_art")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["small", "local-dir:{runs}/small/model"])
 def test_a_run_is_measured_under_every_name_it_goes_by(designclip, data_dir, model):
     command = ["evaluate", "-d", data_dir, "-c", data_dir / "settings.toml", "--tasks", "retrieval zero-shot"]
@@ -83,6 +84,7 @@ def test_what_cannot_be_measured_is_reported_in_a_sentence(designclip, data_dir,
     assert sentence.format(data=data_dir) in err and "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_deep_patent_is_imported_trained_on_with_arcface_and_measured(designclip, data_dir, tmp_path):
     lists, images = write_deep_patent(tmp_path, train=6)
     (images / listed_path(800_000, 3)).unlink()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 _PREPARE = "import flows, pathlib; flows.use_prefect_home(pathlib.Path({folder!r})); "
 _SHOW_MEMO_STORE = "from prefect.settings import get_current_settings as s; print(s().server.memo_store_path)"
 _RUN_A_FLOW = "from prefect import flow; flow(lambda: 1, name='one')()"

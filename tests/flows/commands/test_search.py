@@ -46,6 +46,7 @@ def test_a_run_is_found_by_its_name_in_the_default_data_folder(designclip, data_
     assert code == 0 and json.loads(out)["model"] == "designs"
 
 
+@pytest.mark.slow
 def test_a_dataset_and_a_run_on_an_object_store_are_searched(designclip, data_dir):
     store = fsspec.filesystem("memory")
     store.put(str(data_dir), "/search-bucket", recursive=True)

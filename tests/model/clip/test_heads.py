@@ -33,6 +33,7 @@ def model(micro_clip):
     return clip, images, ids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "image_width", "text_width", "embed_dim"),
     [

@@ -12,6 +12,8 @@ from model.clip.source import ModelSource
 from model.training.export import export_model
 from model.training.train import train
 
+pytestmark = pytest.mark.slow
+
 SUMMARY = {
     "num_parameters": 1_234_567,
     "num_steps": 6000,

@@ -279,6 +279,7 @@ def test_unusable_settings_are_refused_with_what_to_give():
         ViewsConfig(max_pixels=0)
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_every_declared_figure_of_the_real_patents_is_found(real_data):
     report = Report("views")

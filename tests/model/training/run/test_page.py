@@ -13,6 +13,8 @@ from model.training.run.metrics import read_metrics, read_timings
 from model.training.run.page import render_training_page
 from model.training.train import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(shapes, tmp_path_factory, micro_config):

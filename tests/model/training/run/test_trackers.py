@@ -13,6 +13,8 @@ from model.training.run.metrics import read_metrics
 from model.training.run.trackers import open_tracker
 from model.training.train import train
 
+pytestmark = pytest.mark.slow
+
 RUN = {"run_name": "small", "run_id": "0123456789abcdef", "settings": {"beta": 1.2, "betas": [0.9, 0.98]}}
 
 

@@ -127,6 +127,7 @@ def test_with_bfloat16_the_loss_differs_only_by_rounding(shapes, micro_config):
     assert half["loss"] != whole["loss"]
 
 
+@pytest.mark.slow
 def test_compiled_towers_train_like_uncompiled_ones(shapes, micro_config, monkeypatch):
     """With a backend that captures graphs but generates no code; the default one takes minutes on two cores."""
     compile_module = torch.nn.Module.compile
