@@ -36,6 +36,7 @@ from patentdata.errors import SourceDownError, SourceError
 
 _LOG = logging.getLogger(__name__)
 
+_MAX_BODY_BYTES = 8 << 20
 _KEY_VARIABLES = ("VLLM_API_KEY", "OPENAI_API_KEY")
 _SCHEMA_WORDS = re.compile(r"response_format|json_schema|structured|guided|grammar", re.IGNORECASE)
 _SCHEMA_STATUSES = (400, 415, 422, 500, 501)  # what servers answer to a request with a schema they do not support
@@ -254,7 +255,7 @@ class Endpoints:
             async with self._session.post(
                 f"{endpoint.base_url}/chat/completions", data=data, headers=headers, allow_redirects=False
             ) as response:
-                status, content = response.status, await response.read()
+                status, content = response.status, await _read_body(response)
                 pause_s = retry_after_s(response.headers)
         except aiohttp.ClientConnectorError:
             self._pause(endpoint, began, "refuses connections")
@@ -434,7 +435,7 @@ class Endpoints:
                 if response.status != 200:
                     self._note_problem(endpoint, f"answers with status {response.status}")
                     return
-                cards = json.loads(await response.read())["data"]
+                cards = json.loads(await _read_body(response))["data"]
                 models = [ServedModel(card["id"], card.get("root") or card["id"]) for card in cards]
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError, AttributeError) as error:
             self._note_problem(endpoint, f"does not say what it serves ({type(error).__name__})")
@@ -482,6 +483,16 @@ class Endpoints:
                         "captions finished so far are kept: start a server, or wait, and run again"
                     )
                 )
+
+
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+    """A reply's body, cut off at a length that no caption reaches, so that a reply without end takes no memory."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) >= _MAX_BODY_BYTES:
+            break
+    return bytes(body[:_MAX_BODY_BYTES])
 
 
 def _refused_key(endpoint: Endpoint, status: int) -> SourceError:

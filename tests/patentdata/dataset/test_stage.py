@@ -176,6 +176,7 @@ def test_a_dataset_that_is_done_is_left_alone_and_gives_the_same_report(folder, 
     report = build_dataset(folder, weeks, CONFIG)
     before = files(folder)
     caplog.set_level(logging.INFO, "patentdata")
+    caplog.clear()
     assert build_dataset(folder, list(reversed(weeks)), CONFIG) == report
     assert files(folder) == before
     assert caplog.messages == ["dataset designs: skipped, it is done"]
