@@ -88,10 +88,10 @@ class WeeksFailedError(PatentDataError):
     def __init__(self, result: WalkResult) -> None:
         sentences = list(result.problems)
         if result.failures:
-            first = result.failures[0]
-            sentences.append(
-                f"{len(result.failures)} of {len(result.weeks)} weeks failed, the others are done; the first was "
-                f"{first.week} {first.failed_stage}: {first.error}"
+            first, others = result.failures[0], len(result.weeks) - len(result.failures)
+            failed = f"{len(result.failures)} of {len(result.weeks)} weeks failed" + (
+                ", the others are done" if others else ""
             )
+            sentences.append(f"{failed}; the first was {first.week} {first.failed_stage}: {first.error}")
         super().__init__("; ".join(sentences))
         self.result = result
