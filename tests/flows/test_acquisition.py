@@ -20,6 +20,7 @@ from patentdata.errors import SourceDownError
 from patentdata.specimens import SpecimenConfig, write_week
 from patentdata.store.folder import DataFolder
 from tasks.running.runners import WorkersConfig
+from tests.flows.command_line import run
 from tests.flows.walks import hashes, times
 from tests.patentdata.archives.portal_server import BRISK, KEY, SIGNATURE, Fault, PortalServer, portal_of
 from tests.patentdata.archives.red_book import design, tar_of
@@ -208,44 +209,60 @@ def toml_of(server: PortalServer, path: Path) -> Path:
     return path
 
 
-def designclip(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The command as a process of its own, at its most talkative."""
-    return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"PREFECT_LOGGING_LEVEL": "DEBUG", "DESIGNCLIP_DEBUG": "1"},
-    )
+_COMMANDS = """
+import json, os, sys
+from flows import cli
+
+codes = []
+for line in sys.argv[1:]:
+    sys.argv, key = json.loads(line)
+    os.environ["ODP_API_KEY"] = key
+    try:
+        cli.main()
+    except SystemExit as end:
+        codes.append(end.code)
+    else:
+        codes.append(0)
+print(codes)
+"""
 
 
 def test_neither_output_nor_notes_nor_footers_hold_the_key_or_a_signature(server, tmp_path):
     server.store_faults.extend([Fault(cut_after=600), Fault(status=503)])
     config, data_dir = toml_of(server, tmp_path / "settings.toml"), tmp_path / "data"
-    listed = designclip("weeks", "-s", "portal", "-d", data_dir, "-c", config, "--json")
-    walked = designclip(
-        "refresh", "-s", "portal", "-d", data_dir, "-c", config, "--no-training", "--runner", "threads", "--json"
+    ours = ("-s", "portal", "-d", data_dir, "-c", config)
+    refused_key = "a-key-that-the-portal-refuses"
+    commands = [
+        (("weeks", *ours, "--json"), KEY),
+        (("refresh", *ours, "--no-training", "--runner", "threads", "--json"), KEY),
+        (("weeks", *ours), refused_key),
+    ]
+    lines = [json.dumps([["designclip", *map(str, arguments)], key]) for arguments, key in commands]
+    # A process of its own, since Prefect reads at its import how talkative it is to be.
+    done = subprocess.run(
+        [sys.executable, "-c", _COMMANDS, *lines],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"PREFECT_LOGGING_LEVEL": "DEBUG", "DESIGNCLIP_DEBUG": "1"},
     )
-    server.key = "another"
-    refused = designclip("weeks", "-s", "portal", "-d", data_dir, "-c", config)
-    assert [run.returncode for run in (listed, walked, refused)] == [0, 0, 1], walked.stderr
-    assert "refuses the key" in refused.stderr
-    shown = "".join(run.stdout + run.stderr for run in (listed, walked, refused))
+    assert done.returncode == 0 and done.stdout.endswith("[0, 0, 1]\n"), done.stderr
+    assert "refuses the key" in done.stderr
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.suffix == ".parquet" for path in files)
-    for secret in (KEY, SIGNATURE):
-        assert secret not in shown
+    for secret in (KEY, refused_key, SIGNATURE):
+        assert secret not in done.stdout + done.stderr
         assert not [path for path in files if secret.encode() in path.read_bytes() or secret in path.name]
 
 
-def test_weeks_shows_what_is_there_what_is_missing_and_what_it_would_cost(server, tmp_path):
+def test_weeks_shows_what_is_there_what_is_missing_and_what_it_would_cost(server, tmp_path, monkeypatch, capfd):
     config, data_dir = toml_of(server, tmp_path / "settings.toml"), tmp_path / "data"
     server.unlisted.add(f"{WEEKS[1]}.tar")
     walk(server, data_dir, only_stages=("archives",))
     server.rows[f"{WEEKS[0]}.tar"] = {"fileReleaseDate": "2024-02-02 00:00:00"}
     server.files["I20240206.tar"] = b"x" * 5_000
     arguments = ("weeks", "-s", "portal", "-d", data_dir, "-c", config, "--megabytes-a-second", "0.001")
-    answer = json.loads(designclip(*arguments, "--json").stdout)
+    answer = json.loads(run(monkeypatch, capfd, *arguments, "--json")[1])
     assert {week["week"]: (week["state"], week["downloads_left"]) for week in answer["weeks"]} == {
         WEEKS[0]: ("changed", 19),
         WEEKS[2]: ("here", 19),
@@ -255,7 +272,7 @@ def test_weeks_shows_what_is_there_what_is_missing_and_what_it_would_cost(server
     assert answer["num_to_fetch"] == 2 and answer["seconds_to_fetch"] == pytest.approx(
         answer["num_bytes_to_fetch"] / 1000, abs=0.1
     )
-    shown = designclip(*arguments).stdout
+    shown = run(monkeypatch, capfd, *arguments)[1]
     assert "3 weeks, 1 of them here, 2 to fetch." in shown
     assert "3 Tuesdays in between have no archive, I20240109 to I20240130." in shown
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import re
 import signal
 import subprocess
@@ -33,6 +34,7 @@ from tasks.running.caption_progress import pace_in_words
 from tasks.running.progress import Listener, listening
 from tasks.running.runners import WorkersConfig
 from tests.caption_server import CaptionServer
+from tests.flows.programs import designclip, started
 from tests.flows.walks import WEEKS, draw_archives, small_walk
 from tests.patentdata.captions.vllm.endpoint import MODEL, Endpoint, says
 
@@ -302,30 +304,25 @@ def test_a_week_given_up_while_its_own_server_starts_again_goes_on_when_that_is_
     assert reasons <= {"stop", "length"}, "a view was left without its caption"
 
 
-_CAPTIONS = """
-from patentdata.captions.vllm import server
-from tests.flows.test_caption_walk import stand_in
-
-server.server_command = lambda model, revision, port, config: stand_in(model, port, answers_s=0.5)
-
-from flows.cli import main
-
-main()
-"""
+def _caption_by_stand_in(*arguments: object) -> None:
+    """The command line, with a slow stand-in in the place of vLLM."""
+    server.server_command = lambda model, _revision, port, _config: stand_in(model, port, answers_s=0.3)
+    designclip(*arguments)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)])
 def test_a_command_ended_half_way_leaves_no_process_and_goes_on_where_it_was(data_dir, own, number, code):
     settings = data_dir.parent / "settings.toml"
     settings.write_text("[weeks.captions.requests]\nnum_in_flight = 1\n")
-    command = [sys.executable, "-c", _CAPTIONS, "captions", "-d", str(data_dir), "-c", str(settings), "--model", MODEL]
-    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as client:
-        assert until(lambda: num_journaled(data_dir) >= 2)
+    command = ("captions", "-d", data_dir, "-c", settings, "--model", MODEL)
+    log = data_dir.parent / "log"
+    with started(_caption_by_stand_in, *command, log=log) as client:
+        assert until(lambda: num_journaled(data_dir) >= 2), log.read_text()
         family = psutil.Process(client.pid).children(recursive=True)
-        client.send_signal(number)
-        _, told = client.communicate(timeout=60)
-    assert client.returncode == code
-    assert number == signal.SIGKILL or "error: stopped; run the same command again to resume" in told
+        os.kill(client.pid, number)
+        client.join(60)
+    assert client.exitcode == code
+    assert number == signal.SIGKILL or "error: stopped; run the same command again to resume" in log.read_text()
     assert len(family) >= 4, "supervisor, server, workers of weeks and of pictures"
     assert psutil.wait_procs(family, timeout=60)[1] == []
     num_kept = num_journaled(data_dir)
@@ -416,14 +413,13 @@ def test_a_client_killed_half_way_goes_on_where_it_was(data_dir, real, undisturb
         "[weeks.captions.sampling]\nmax_tokens = 32\nretry_temperatures = []\n"
         "[weeks.captions.requests]\nnum_in_flight = 2\n"
     )
-    command = [sys.executable, "-m", "flows.cli", "captions", "-d", str(data_dir), "-c", str(settings)]
-    command += ["--endpoint", caption_server.url, "--model", str(tiny_llava)]
+    command = ("captions", "-d", data_dir, "-c", settings, "--endpoint", caption_server.url, "--model", tiny_llava)
     num_views = len(rows_of(data_dir, "views"))
-    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL) as client:
+    with started(designclip, *command, log=data_dir.parent / "log") as client:
         assert until(lambda: num_journaled(data_dir) >= num_views // 4)
         workers = psutil.Process(client.pid).children(recursive=True)
         client.kill()
-        client.wait()
+        client.join()
     assert psutil.wait_procs(workers, timeout=30)[1] == []
     assert not all((data_dir / "captions" / f"{week}.parquet").exists() for week in WEEKS), "it was done already"
     assert until(lambda: is_idle(caption_server))

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 
+import dask
 import pytest
 from distributed import Client
 
@@ -62,7 +63,10 @@ def test_a_broken_week_on_the_cluster_ends_alone_and_is_named(cluster, source, t
 
 def test_a_cluster_that_is_not_there_is_named_in_a_sentence(source, tmp_path):
     workers = WorkersConfig(kind="dask", dask_address="tcp://127.0.0.1:9")
-    with pytest.raises(PatentDataError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
+        pytest.raises(PatentDataError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
+    ):
         walk_weeks(_weeks(source, tmp_path / "data", workers))
 
 
