@@ -168,6 +168,7 @@ def test_a_data_folder_with_two_colons_is_where_it_says(designclip, source, tmp_
     assert {path.name for path in tmp_path.iterdir()} == {"x::o"}
 
 
+@pytest.mark.slow
 def test_an_empty_dataset_is_reported_after_what_became_of_the_weeks(designclip, source, tmp_path, monkeypatch):
     def freeze(*_: object) -> None:
         raise EmptyDatasetError("dataset designs would be empty")

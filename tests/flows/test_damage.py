@@ -404,16 +404,6 @@ def refresh(source: Path, data_dir: Path) -> tuple[object, ...]:
     return "refresh", "-s", source, "-d", data_dir, "--no-training", "--runner", "threads", "--json"
 
 
-def test_a_week_of_unreadable_grants_gives_empty_tables_that_are_done(designclip, tmp_path):
-    source, data_dir = tmp_path / "source", tmp_path / "data"
-    write_week(source, WEEK, SpecimenConfig(num_patents=1, damage=("broken_xml",), drawing_scale=0.4), truth=False)
-    code, out, err = designclip(*refresh(source, data_dir))
-    assert (code, err) == (0, "") and json.loads(out)["dataset"]["tallies"]["patents"]["num_in"] == 0
-    before = hashes(data_dir)
-    assert designclip(*refresh(source, data_dir))[0] == 0
-    assert hashes(data_dir) == before and states(data_dir) == {"done"}
-
-
 def test_json_is_whole_and_alone_on_stdout_when_a_week_fails(designclip, sound, tmp_path):
     source = tmp_path / "source"
     source.mkdir()

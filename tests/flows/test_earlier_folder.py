@@ -31,6 +31,7 @@ def _versions(folder: DataFolder) -> dict[str, int]:
     return {stage: values["version"] for stage, values in made.items()}
 
 
+@pytest.mark.slow
 def test_a_folder_of_an_earlier_state_of_the_code_is_found_done(tmp_path):
     write_week(tmp_path / "source", _WEEK, SpecimenConfig(num_patents=3))
     workers = WorkersConfig(kind="threads", num_workers=1)

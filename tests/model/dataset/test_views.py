@@ -383,6 +383,7 @@ def _count_views(folder: Path) -> int:
     return len(read_views(open_dataset(folder), "train", mapped_from_bytes=1))
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_share_one_file(week, cache):
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         assert pool.map(_count_views, [week.folder] * 4) == [7] * 4

@@ -255,6 +255,7 @@ def are_relatives(one, two):
     return bool(sources(one) & sources(two))
 
 
+@pytest.mark.slow
 @given(weeks_of_grants(), CONFIGS)
 @settings(max_examples=150, deadline=None)
 def test_relatives_are_never_in_two_splits(grants, config):

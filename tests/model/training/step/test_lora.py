@@ -48,6 +48,7 @@ def test_a_frozen_tower_keeps_its_running_statistics():
     assert model.transformer.training
 
 
+@pytest.mark.slow
 def test_a_run_does_not_change_the_weights_of_a_frozen_tower(shapes, tmp_path, micro_config):
     train(shapes, tmp_path / "run", dataclasses.replace(micro_config, frozen=("image",)))
     before = load_clip(ModelSource(micro_config.architecture)).model.state_dict()
@@ -101,6 +102,7 @@ def test_a_frozen_tower_gets_no_adapters_and_a_model_that_supports_none_is_refus
         add_lora(load_clip(ModelSource(micro_clip)).model, rank=2, alpha=4, dropout=0.0, frozen=("image", "text"))
 
 
+@pytest.mark.slow
 def test_stock_open_clip_loads_a_model_trained_with_adapters_and_an_average(shapes, tmp_path, micro_config):
     config = dataclasses.replace(micro_config, lora_rank=2, ema_decay=0.5, precision="bf16")
     summary = train(shapes, tmp_path / "run", config)
@@ -113,6 +115,7 @@ def test_stock_open_clip_loads_a_model_trained_with_adapters_and_an_average(shap
     assert summary["num_learning_parameters"] < summary["num_parameters"]
 
 
+@pytest.mark.slow
 def test_siglip_starts_with_its_own_scale_and_bias_and_exports_the_bias(shapes, tmp_path, micro_config):
     config = dataclasses.replace(micro_config, loss="siglip")
     learner, _ = build_learner(shapes, config)

@@ -125,6 +125,7 @@ def _data_url_or_killed(png: bytes, size_px: int, margin_share: float) -> tuple[
     return data_url(png, size_px, margin_share)
 
 
+@pytest.mark.slow
 def test_a_picture_that_kills_its_worker_does_not_affect_others(monkeypatch):
     monkeypatch.setattr(images, "data_url", _data_url_or_killed)
     pictures = [drawing(1), drawing(2), _KILLER, drawing(3), drawing(4)]
@@ -150,6 +151,7 @@ def _caption_here(root: str, url: str) -> str:
     return type(made[0]).__name__
 
 
+@pytest.mark.slow
 def test_in_a_process_that_may_not_have_children_threads_prepare_the_pictures(tmp_path):
     """A worker of `multiprocessing.Pool` is daemonic, like those of a Dask nanny."""
     folders = [DataFolder(tmp_path / name) for name in ("here", "there")]
