@@ -49,10 +49,9 @@ def pairs(shapes, micro_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     for name, variant in VARIANTS.items():
         (folder / f"{name}.json").write_text(json.dumps(config_of(micro_config, variant).to_dict()))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     configs = [str(folder / f"{name}.json") for name in VARIANTS]
     subprocess.run(
-        [*launcher, "-m", "tests.model.training.two_processes", str(shapes), str(folder), *configs],
+        [sys.executable, "-m", "tests.model.training.two_processes", str(shapes), str(folder), *configs],
         check=True,
         cwd=ROOT,
         capture_output=True,
@@ -62,7 +61,6 @@ def pairs(shapes, micro_config, tmp_path_factory):
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_two_half_batches_give_the_losses_gradients_and_weights_of_the_whole(shapes, micro_config, pairs, variant):
     alone = take_steps(shapes, config_of(micro_config, VARIANTS[variant]))
@@ -77,7 +75,6 @@ def test_two_half_batches_give_the_losses_gradients_and_weights_of_the_whole(sha
             torch.testing.assert_close(one["weights"][name], weight, rtol=1e-3, atol=3e-4, msg=name)
 
 
-@pytest.mark.slow
 def test_the_processes_share_each_batch_of_one_stream_without_a_place_twice(shapes, micro_config, pairs):
     for variant in ("designclip", "class_first"):
         alone = take_steps(shapes, config_of(micro_config, VARIANTS[variant]))
@@ -86,7 +83,6 @@ def test_the_processes_share_each_batch_of_one_stream_without_a_place_twice(shap
             assert torch.equal(torch.cat([part[step] for part in parts]), rows)
 
 
-@pytest.mark.slow
 def test_a_program_asked_for_two_processes_starts_them_and_leaves_one_run(shapes, tmp_path, micro_config):
     config = dataclasses.replace(micro_config, num_processes=2)
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
@@ -114,7 +110,6 @@ def test_a_program_asked_for_two_processes_starts_them_and_leaves_one_run(shapes
     assert train(shapes, tmp_path / "run", micro_config) == summary
 
 
-@pytest.mark.slow
 def test_processes_that_cannot_use_the_settings_end_the_program_with_2_and_the_sentence(shapes, tmp_path, micro_config):
     config = dataclasses.replace(micro_config, num_processes=2, batch_size=7)
 
@@ -124,7 +119,6 @@ def test_processes_that_cannot_use_the_settings_end_the_program_with_2_and_the_s
         train_in_child(shapes, tmp_path / "run", config)
 
 
-@pytest.mark.slow
 def test_a_program_of_two_processes_that_is_told_to_end_leaves_a_checkpoint_and_goes_on(shapes, tmp_path, micro_config):
     config = dataclasses.replace(micro_config, num_processes=2, num_steps=400, checkpoint_every_steps=1000)
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
