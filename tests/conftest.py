@@ -30,6 +30,7 @@ _REPOSITORY = Path(__file__).resolve().parents[1]
 _SERVERS = {"prefect_server": "prefect", "caption_server": "vllm", "cluster": "dask", "s3_server": "s3"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests for pytest-xdist, mark as slow what needs a server, and put the longest groups first."""
     groups = {}
