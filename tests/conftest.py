@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.scheduling import GroupScheduling, put_in_order
 from tests.sharing import made_once
 
 if TYPE_CHECKING:
@@ -26,30 +27,17 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
-# Fixture that starts a server → group of the tests that use it. Groups are started in this order.
-_SERVERS = {"prefect_server": "prefect", "caption_server": "vllm", "cluster": "dask", "s3_server": "s3"}
 
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests for pytest-xdist, mark as slow what needs a server, and put the longest groups first."""
-    groups = {}
-    for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        server = next((group for fixture, group in _SERVERS.items() if fixture in fixtures), None)
-        if server is not None:
-            item.add_marker(pytest.mark.slow)
-        groups[item.nodeid] = server or item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(groups[item.nodeid]))
-    servers = list(dict.fromkeys(_SERVERS.values()))
+    """Order the tests; what needs a server is slow, and comes first."""
+    put_in_order(items)
 
-    def turn(item: pytest.Item) -> tuple[int, bool]:
-        group = groups[item.nodeid]
-        is_slow = item.get_closest_marker("slow") is not None
-        order = servers.index(group) if group in servers else len(servers) + (0 if is_slow else 1)
-        return order, item.get_closest_marker("last") is not None
 
-    items.sort(key=turn)
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling:
+    """Tests that share a server run in one worker."""
+    config.option.loadscopereorder = False
+    return GroupScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 from moto.server import ThreadedMotoServer
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from model import child_process
@@ -34,6 +36,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prefect server, to which the flows of this process report as well. Returns the address of its API."""
     with running_server(tmp_path_factory.mktemp("prefect")) as api_url, temporary_settings({PREFECT_API_URL: api_url}):
         yield api_url
+        APILogWorker.drain_all()  # what is still to be sent, while there is a server for it
+        EventsWorker.drain_all()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,6 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from prefect.client.orchestration import get_client
 from rich.console import Console
 
 from flows.refresh import refresh
@@ -148,20 +147,6 @@ def test_weeks_are_captioned_while_later_ones_are_still_being_split(source, tmp_
         result = refresh.fn(config)
     assert result.failures == [] and result.dataset is not None
     assert {row["captioner"] for row in rows_of(tmp_path / "data", "captions")} == {"vllm"}
-
-
-def test_a_flow_run_shows_how_far_captions_are_and_how_fast(data_dir, endpoint, prefect_server):
-    endpoint.delay_s = 0.3  # long enough for a rate
-    one_at_a_time = by_model(endpoint.url, requests=RequestsConfig(num_in_flight=1))
-    config = small_walk(None, data_dir, captions=one_at_a_time, workers=THREADS)
-    refresh(dataclasses.replace(config, training=None))
-    with get_client(sync_client=True) as client:
-        (shown,) = [artifact for artifact in client.read_artifacts() if artifact.key == "captions"]
-        names = {run.name for run in client.read_task_runs()}
-    num_views = len(rows_of(data_dir, "views"))
-    assert (shown.type, shown.data) == ("progress", 100.0)
-    assert re.fullmatch(rf"Captions: {num_views} of {num_views} views, [\d.]+ a second", shown.description)
-    assert {f"captions {week}" for week in WEEKS} <= names
 
 
 def test_progress_rises_to_all_views(data_dir, endpoint):

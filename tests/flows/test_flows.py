@@ -3,6 +3,8 @@
 import dataclasses
 import importlib
 import inspect
+import re
+import shutil
 from pathlib import Path
 from uuid import UUID
 
@@ -17,8 +19,10 @@ from flows.outcomes import WeeksFailedError
 from flows.rebuild import RebuildConfig, rebuild
 from flows.refresh import refresh
 from flows.retrain import RetrainConfig, retrain
+from patentdata.captions.config import CaptionsConfig, RequestsConfig
 from patentdata.errors import ConfigError
-from tests.flows.walks import BRIEF_TRAINING, hashes, small_walk
+from tests.flows.walks import BRIEF_TRAINING, WEEKS, hashes, small_walk
+from tests.patentdata.captions.vllm.endpoint import Endpoint
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +58,23 @@ def test_a_flow_run_leaves_one_task_run_a_week_and_stage_and_its_tables(flow_run
     weekly = [f"{stage} {week}" for stage in ("archives", "captions", "grants", "views") for week in weeks]
     assert names == sorted([*weekly, "dataset designs", "training designs", "evaluation designs"])
     assert {"weeks", "evaluation"} <= artifacts
+
+
+def test_a_flow_run_shows_how_far_captions_are_and_how_fast(walked, tmp_path, prefect_server):
+    data_dir = tmp_path / "data"
+    shutil.copytree(walked[0], data_dir, ignore=shutil.ignore_patterns("captions", "datasets", "runs"))
+    with Endpoint(delay_s=0.05) as endpoint:  # one question at a time takes long enough for a rate
+        captions = CaptionsConfig(captioner="vllm", endpoints=(endpoint.url,), requests=RequestsConfig(num_in_flight=1))
+        config = small_walk(None, data_dir, captions=captions)
+        state = refresh(dataclasses.replace(config, training=None), return_state=True)
+    of_the_run = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+    with get_client(sync_client=True) as client:
+        (shown,) = (one for one in client.read_artifacts(flow_run_filter=of_the_run) if one.key == "captions")
+        names = {run.name for run in client.read_task_runs(flow_run_filter=of_the_run)}
+    num_views = sum(outcome.reports["captions"].tally("views").num_in for outcome in walked[1].weeks)
+    assert (shown.type, shown.data) == ("progress", 100.0)
+    assert re.fullmatch(rf"Captions: {num_views} of {num_views} views, [\d.]+ a second", shown.description)
+    assert {f"captions {week}" for week in WEEKS} <= names
 
 
 def test_rebuild_walks_the_years_it_is_told(source, tmp_path, prefect_server):
