@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import safetensors.torch
 
 from model.clip.heads import ClipWithHead, FusionHead
 from model.clip.loading import Clip, load_clip
+from model.clip.readout import ClassPriors
 from model.clip.source import ModelSource
 from model.dataset.classes import ClassTable
 from model.errors import ArchitectureError
@@ -16,12 +19,19 @@ from model.files import atomic_write, read_json, write_json
 CLASSIFIER_WEIGHTS, CLASSIFIER_CONFIG = "classifier.safetensors", "classifier.json"
 
 
-def save_classifier(head: FusionHead, table: ClassTable, folder: Path) -> None:
-    """Write a head and the table of its classes into a model folder."""
+_FITTED, _NATURAL = "fitted_prior", "natural_prior"
+_SUM_TOLERANCE = 1e-3
+
+
+def save_classifier(head: FusionHead, table: ClassTable, folder: Path, *, priors: ClassPriors | None = None) -> None:
+    """Write a head, the table of its classes and, if they are known, its class priors into a model folder."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
     with atomic_write(folder / CLASSIFIER_WEIGHTS) as temporary:
         temporary.write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
-    write_json(folder / CLASSIFIER_CONFIG, {"classes": table.to_dict()})
+    config: dict[str, Any] = {"classes": table.to_dict()}
+    if priors is not None and priors.fitted is not None and priors.natural is not None:
+        config |= {_FITTED: priors.fitted.tolist(), _NATURAL: priors.natural.tolist()}
+    write_json(folder / CLASSIFIER_CONFIG, config)
 
 
 def read_class_table(folder: Path) -> ClassTable | None:
@@ -29,6 +39,27 @@ def read_class_table(folder: Path) -> ClassTable | None:
     values = read_json(folder / CLASSIFIER_CONFIG)
     has_weights = (folder / CLASSIFIER_WEIGHTS).is_file()
     return ClassTable.from_dict(values["classes"]) if values is not None and has_weights else None
+
+
+def read_class_priors(folder: Path) -> ClassPriors:
+    """The class priors of the head in a model folder.
+
+    They are unknown, so that all read-outs are equal, if there is no head or an earlier version wrote it.
+
+    Raises:
+        ArchitectureError: The priors are not shares of the head's classes.
+    """
+    table, values = read_class_table(folder), read_json(folder / CLASSIFIER_CONFIG) or {}
+    if table is None or _FITTED not in values or _NATURAL not in values:
+        return ClassPriors()
+    shares = [np.array(values[name], dtype=np.float64) for name in (_FITTED, _NATURAL)]
+    for one in shares:
+        if one.shape != (len(table),) or not (one >= 0).all() or abs(one.sum() - 1) > _SUM_TOLERANCE:
+            raise ArchitectureError(
+                f"{folder / CLASSIFIER_CONFIG}: a prior is not one share for each of the {len(table)} classes; export "
+                "the model again"
+            )
+    return ClassPriors(*shares)
 
 
 def load_classifier(folder: str | Path, *, clip: Clip | None = None) -> tuple[ClipWithHead, ClassTable]:
