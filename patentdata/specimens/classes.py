@@ -94,6 +94,27 @@ KINDS: tuple[Kind, ...] = (
     Kind(99, ("28", "29"), "2599", ("Mailbox", "Letter box"), "mailbox"),
 )  # fmt: skip
 
+HELD_BACK_KINDS: tuple[Kind, ...] = (
+    Kind(14, ("205", "206"), "1401", ("Headphones", "Headset"), "headphones"),
+    Kind(6, ("381", "382"), "0601", ("Sofa", "Couch", "Settee"), "sofa"),
+    Kind(9, ("500", "504"), "0901", ("Jar", "Storage jar", "Canister"), "jar"),
+    Kind(26, ("9", "10", "16"), "2601", ("Candle holder", "Candelabrum"), "candle_holder"),
+    Kind(13, ("102", "103"), "1302", ("Solar panel", "Photovoltaic module"), "solar_panel"),
+    Kind(24, ("224", "223"), "2402", ("Test tube", "Specimen vial"), "test_tube"),
+    Kind(3, ("5", "6"), "0303", ("Umbrella", "Parasol"), "umbrella"),
+    Kind(4, ("122", "123"), "0404", ("Paint roller", "Roller for paint"), "paint_roller"),
+    Kind(30, ("127", "124"), "3003", ("Bird feeder", "Feeding station for birds"), "bird_feeder"),
+    Kind(1, ("116", "117"), "0101", ("Ice cream cone", "Wafer cone"), "ice_cream_cone"),
+    Kind(5, ("7", "18"), "0504", ("Lace", "Ribbon with scalloped edge"), "lace"),
+    Kind(29, ("108", "110"), "2902", ("Respirator", "Protective face mask"), "respirator"),
+    Kind(20, ("22", "27"), "2003", ("Price tag", "Merchandise label"), "price_tag"),
+    Kind(17, ("22", "24"), "1704", ("Xylophone", "Glockenspiel"), "xylophone"),
+    Kind(27, ("103", "105"), "2703", ("Ashtray", "Cigar ashtray"), "ashtray"),
+    Kind(18, ("7", "6"), "1801", ("Calculator", "Pocket calculator"), "calculator"),
+    Kind(99, ("17", "18"), "9900", ("Headstone", "Grave marker"), "headstone"),
+)  # fmt: skip
+"""Kinds that are drawn only if `SpecimenConfig.articles` names them, so that they can be new to an experiment."""
+
 CLASSES: tuple[int, ...] = tuple(dict.fromkeys(kind.uspc_class for kind in KINDS))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from patentdata.errors import ConfigError
+from patentdata.specimens.classes import HELD_BACK_KINDS, KINDS
 
 HAZARDS: dict[str, str] = {
     "call_out": '"FIG. 3" with an arrow inside another figure, a reference and no label',
@@ -68,6 +69,8 @@ class SpecimenConfig:
         seed: A specimen depends on the seed and its number only, so weeks can be drawn separately.
         first_number: Number of the first patent; the others follow without a gap.
         long_tailed: Ratio of the most to the least frequent class; 1 makes all classes equally frequent.
+        articles: Kinds of article that are drawn, by the names of their builders; none: `classes.KINDS`. Classes
+            without any of them do not occur.
         max_figures: Largest number of figures in one patent.
         max_figures_per_sheet: Largest number of figures on one sheet.
         drawing_scale: Size of the drawings as a share of their usual size; smaller is faster.
@@ -81,6 +84,7 @@ class SpecimenConfig:
     seed: int = 0
     first_number: int = 900_001
     long_tailed: float = 1.0
+    articles: tuple[str, ...] = ()
     max_figures: int = 9
     max_figures_per_sheet: int = 6
     drawing_scale: float = 1.0
@@ -102,10 +106,16 @@ class SpecimenConfig:
             raise ConfigError(f"drawing_scale is {self.drawing_scale}; give a share between 0.1 and 1.2")
         if self.workers < 1:
             raise ConfigError(f"workers is {self.workers}; at least 1 process has to draw")
-        for kind, given, known in (("hazards", self.hazards, HAZARDS), ("damage", self.damage, DAMAGE)):
+        articles = {kind.article for kind in (*KINDS, *HELD_BACK_KINDS)}
+        named = (
+            ("articles", self.articles, articles),
+            ("hazards", self.hazards, HAZARDS),
+            ("damage", self.damage, DAMAGE),
+        )
+        for kind, given, known in named:
             unknown = sorted(set(given) - set(known))
             if unknown:
-                raise ConfigError(f"{kind}: unknown {', '.join(unknown)}; known are {', '.join(known)}")
+                raise ConfigError(f"{kind}: unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}")
         if len(self.hazards) > self.num_patents:
             raise ConfigError(f"{len(self.hazards)} hazards need as many patents; num_patents is {self.num_patents}")
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from patentdata.specimens import wording
-from patentdata.specimens.classes import CLASSES, KINDS, Kind, printed_uspc
+from patentdata.specimens.classes import CLASSES, HELD_BACK_KINDS, KINDS, Kind, printed_uspc
 from patentdata.specimens.config import SpecimenConfig
 from patentdata.specimens.drawing.figures import (
     Look,
@@ -101,19 +101,22 @@ def kind_of(number: int, config: SpecimenConfig, hazard: str | None = None) -> K
     """The kind of article of patent `number`; some hazards need a certain kind."""
     if hazard in _ARTICLES_OF_HAZARDS:
         return next(kind for kind in KINDS if kind.article == _ARTICLES_OF_HAZARDS[hazard])
-    return _kind_of_root(root_of(number, config.seed), config.seed, config.long_tailed)
+    return _kind_of_root(root_of(number, config.seed), config.seed, config.long_tailed, config.articles)
 
 
 @lru_cache(maxsize=8192)
-def _kind_of_root(root: int, seed: int, long_tailed: float) -> Kind:
+def _kind_of_root(root: int, seed: int, long_tailed: float, articles: tuple[str, ...]) -> Kind:
+    """The kind of a family's first patent: a class by its share, then one of the kinds that are drawn in it."""
+    drawn = [kind for kind in (*KINDS, *HELD_BACK_KINDS) if kind.article in articles] if articles else KINDS
+    classes = [uspc_class for uspc_class in CLASSES if any(kind.uspc_class == uspc_class for kind in drawn)]
     rng = np.random.default_rng([seed, root, 3])
     if long_tailed > 1:
-        shares = long_tailed ** -np.linspace(0, 1, len(CLASSES))
-        uspc_class = int(rng.choice(CLASSES, p=shares / shares.sum()))
+        shares = long_tailed ** -np.linspace(0, 1, len(classes))
+        uspc_class = int(rng.choice(classes, p=shares / shares.sum()))
     else:
-        block, index = divmod(root, len(CLASSES))  # every class once in each block of numbers
-        uspc_class = int(np.random.default_rng([seed, block, 4]).permutation(CLASSES)[index])
-    kinds = [kind for kind in KINDS if kind.uspc_class == uspc_class]
+        block, index = divmod(root, len(classes))  # every class once in each block of numbers
+        uspc_class = int(np.random.default_rng([seed, block, 4]).permutation(classes)[index])
+    kinds = [kind for kind in drawn if kind.uspc_class == uspc_class]
     return kinds[int(rng.integers(len(kinds)))]
 
 

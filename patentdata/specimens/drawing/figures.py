@@ -30,7 +30,7 @@ from patentdata.specimens.wording import PERSPECTIVES
 
 _ROOM_PX = (1750.0, 2450.0)  # the drawing area of a sheet held upright, a little less than the office allows
 _OPPOSITE = {"left": "right", "right": "left"}
-_FLAT = {"screen": ("front",), "fabric": ("front",)}  # articles that one view shows completely
+_FLAT = {"screen": ("front",), "fabric": ("front",), "lace": ("front",)}  # articles that one view shows completely
 _FRONT_AND_EDGES = {"tile": ("perspective", "top", "front", "right")}
 
 

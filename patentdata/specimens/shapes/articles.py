@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from patentdata.specimens.shapes import devices, furnishings, tools, vessels, wearables
+from patentdata.specimens.shapes import devices, furnishings, held_back, tools, vessels, wearables
 from patentdata.specimens.shapes.solids import Part
 
 BUILDERS: dict[str, Callable[[np.random.Generator], list[Part]]] = {
@@ -15,6 +15,7 @@ BUILDERS: dict[str, Callable[[np.random.Generator], list[Part]]] = {
     **tools.BUILDERS,
     **devices.BUILDERS,
     **wearables.BUILDERS,
+    **held_back.BUILDERS,
 }
 
 

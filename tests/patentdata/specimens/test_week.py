@@ -16,7 +16,7 @@ from PIL import Image
 
 from patentdata.errors import ConfigError
 from patentdata.specimens import HAZARDS, SpecimenConfig, SpecimenPatent, draw_patent, write_week
-from patentdata.specimens.classes import CLASSES, printed_uspc
+from patentdata.specimens.classes import CLASSES, HELD_BACK_KINDS, printed_uspc
 from patentdata.specimens.design import kind_of
 from patentdata.specimens.drawing.pen import paste, with_axis, with_brace, with_call_out
 from patentdata.specimens.lettering import LabelStyle, draw_label
@@ -194,6 +194,16 @@ def test_every_class_appears_once_in_a_block_of_balanced_patents():
     assert set(counts) == set(CLASSES)
     assert len(CLASSES) == 33
     assert max(map(counts.count, CLASSES)) <= 3 * min(map(counts.count, CLASSES))
+
+
+def test_only_the_kinds_of_article_that_are_named_are_drawn_among_them_those_held_back():
+    config = SpecimenConfig(articles=("chair", "sofa", "lace"), long_tailed=5)
+    drawn = {kind_of(number, config).article for number in range(900_000, 900_200)}
+    usual = {kind_of(number, SpecimenConfig()).article for number in range(900_000, 900_500)}
+    assert drawn == {"chair", "sofa", "lace"}
+    assert not usual & {kind.article for kind in HELD_BACK_KINDS}
+    with pytest.raises(ConfigError, match="articles: unknown unicorn"):
+        SpecimenConfig(articles=("unicorn",))
 
 
 def test_a_long_tail_makes_the_first_class_far_more_frequent_than_the_last():
