@@ -15,8 +15,8 @@ STDERR = Console(stderr=True)
 
 
 def say(text: str) -> None:
-    """Print a line for the user on stderr, where it never mixes with results."""
-    STDERR.print(escape(text), highlight=False)
+    """Print a line for the user on stderr, where it never mixes with results; a path in it can be copied whole."""
+    STDERR.print(escape(text), highlight=False, soft_wrap=True)
 
 
 def say_error(text: str) -> None:

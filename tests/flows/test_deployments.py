@@ -1,4 +1,7 @@
-"""The deployments on a real server, with real workers: the schedule's run, and the retraining that follows from it."""
+"""The deployments on a real server, with real workers: the schedule's run, and the retraining that follows from it.
+
+The data folder is on a real S3 server, so what one deployment announces is an address that the other can read anywhere.
+"""
 
 import http.server
 import json
@@ -22,21 +25,32 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 _ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
+_DATA_DIR = "s3://deployments/data"
+
+
 def _shorten(values: dict[str, Any]) -> None:
-    """Four steps of training instead of a run's, and no other change."""
+    """Four steps of training instead of a run's, and the addresses of the data; no other change."""
     training = BRIEF_TRAINING.to_dict()
     split = {"test_share": 0.34, "validation_share": 0.1}
     for deployment in values["deployments"]:
         config = deployment["parameters"]["config"]
         if deployment["name"] == "weekly":
-            config["weeks"]["source"] = "archives"
+            config["weeks"] |= {"source": "archives", "data_dir": _DATA_DIR}
             config["dataset"] = {"split": split}
         for trigger in deployment.get("triggers", []):
             trigger["parameters"]["config"]["training"] = training
 
 
 @pytest.fixture(scope="module")
-def site(prefect_server, drawn_weeks, tmp_path_factory):
+def data(s3_server) -> DataFolder:
+    """The data folder of the deployments."""
+    folder = DataFolder(_DATA_DIR)
+    folder.fs.mkdir("deployments")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(prefect_server, data, drawn_weeks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     (folder / "archives").symlink_to(drawn_weeks)
     with deployed(prefect_server, folder, _shorten) as site:
@@ -69,19 +83,19 @@ def test_every_deployment_is_on_the_server_with_its_pool(site):
     assert deployed == {("weekly", "cpu"), ("impact", "cpu"), ("on-new-data", "gpu"), ("any", "gpu")}
 
 
-def test_the_schedules_run_walks_the_weeks_and_freezes_a_dataset(site, weekly_run):
+def test_the_schedules_run_walks_the_weeks_and_freezes_a_dataset(data, weekly_run):
     assert weekly_run["auto_scheduled"]
-    folder = DataFolder(site.folder / "data")
-    assert folder.names("captions") == ["I20240102.parquet", "I20240109.parquet"]
-    assert all(read_provenance(folder, folder.path("captions", name)) for name in folder.names("captions"))
-    assert (site.folder / "data" / "datasets" / "designs" / "dataset.json").is_file()
+    assert data.names("captions") == ["I20240102.parquet", "I20240109.parquet"]
+    assert all(read_provenance(data, data.path("captions", name)) for name in data.names("captions"))
+    assert data.exists(data.path("datasets", "designs", "dataset.json"))
 
 
-def test_a_new_dataset_is_announced_and_the_retraining_comes_by_itself(site, weekly_run):
+def test_a_new_dataset_on_s3_is_announced_and_the_retraining_comes_by_itself(site, data, weekly_run):
     run = site.wait_for("the retraining", lambda: _finished(site, "retrain/on-new-data"))
     assert run["created_by"]["type"] == "AUTOMATION"
-    assert run["parameters"]["config"]["dataset"] == "designs"
-    assert list((site.folder / "data" / "runs").glob("*/evaluation.json"))
+    assert run["parameters"]["config"] | {"data_dir": _DATA_DIR, "dataset": "designs"} == run["parameters"]["config"]
+    (name,) = (name for name in data.names("runs") if data.exists(data.path("runs", name, "evaluation.json")))
+    assert data.exists(data.path("runs", name, "training.json"))
     (event,) = _announcements(site)
     assert event["payload"]["counts"]["views"] > 0
 
@@ -89,7 +103,7 @@ def test_a_new_dataset_is_announced_and_the_retraining_comes_by_itself(site, wee
 def _announcements(site: Site) -> list[dict[str, Any]]:
     """Events that a dataset of the site is new; other tests use the same server."""
     events = site.post("/events/filter", filter={"event": {"name": ["designclip.dataset.published"]}})["events"]
-    return [event for event in events if site.folder / event["payload"]["data_dir"] == site.folder / "data"]
+    return [event for event in events if event["payload"]["data_dir"] == _DATA_DIR]
 
 
 def test_the_runs_leave_their_tables_and_reports_as_artifacts(site, weekly_run):
@@ -97,11 +111,13 @@ def test_the_runs_leave_their_tables_and_reports_as_artifacts(site, weekly_run):
     assert {"weeks", "evaluation"} <= {artifact["key"] for artifact in site.post("/artifacts/filter")}
 
 
-def test_runs_whose_worker_is_killed_or_stopped_are_made_good_by_the_next_which_announces_nothing(site, weekly_run):
+def test_runs_whose_worker_is_killed_or_stopped_are_made_good_by_the_next_which_announces_nothing(
+    site, data, weekly_run
+):
     site.wait_for("the retraining", lambda: _finished(site, "retrain/on-new-data"))
-    damaged = site.folder / "data" / "views" / "I20240102.parquet"
-    before = damaged.read_bytes()
-    damaged.unlink()
+    lost = data.path("views", "I20240102.parquet")
+    before = data.fs.cat_file(lost)
+    data.fs.rm_file(lost)
     for how in (signal.SIGKILL, signal.SIGTERM):
         run = site.run("refresh/weekly")
         site.wait_for("a run in progress", lambda run=run: _is_in_progress(site, run) or None)
@@ -118,7 +134,7 @@ def test_runs_whose_worker_is_killed_or_stopped_are_made_good_by_the_next_which_
         site.start_worker("cpu")
     run = site.run("refresh/weekly")
     site.wait_for("a run after them", lambda: _finished(site, "refresh/weekly", run["id"]))
-    assert damaged.read_bytes() == before
+    assert data.fs.cat_file(lost) == before
     assert len(_announcements(site)) == 1 and len(site.runs("retrain/on-new-data")) == 1
 
 
@@ -128,7 +144,7 @@ def _process_of_the_run(worker: subprocess.Popen[bytes]) -> psutil.Process:
 
 
 def _is_in_progress(site: Site, run: dict[str, Any]) -> bool:
-    """Whether a run has started its own workers, which then are at the damaged week."""
+    """Whether a run has started its own workers, which then are at the lost week."""
     if site.get(f"/flow_runs/{run['id']}")["state_type"] != "RUNNING":
         return False
     process = _process_of_the_run(site.programs["worker-cpu"])
