@@ -34,7 +34,7 @@ from typing import Any
 import requests
 
 from patentdata.captions.config import CaptionsConfig, RequestsConfig, SamplingConfig, ServerConfig
-from patentdata.captions.prompts import PROMPTS
+from patentdata.captions.prompts import load_prompt
 from patentdata.captions.stage import caption_views
 from patentdata.captions.vllm.identity import identity_of
 from patentdata.captions.vllm.images import data_url
@@ -114,7 +114,7 @@ def plain_loop(url: str, folder: DataFolder, config: CaptionsConfig, num_views: 
     """Views per second if they are captioned one after the other."""
     model = identity_of(config, is_served_here=True)
     assert model is not None
-    prompt = PROMPTS[config.prompt]
+    prompt = load_prompt(config.prompt)
     views = list(_views(folder, _SMALL, num_views))
     options: dict[str, Any] = {"temperature": config.sampling.temperature, "max_tokens": config.sampling.max_tokens}
     if prompt.schema is not None:
@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--num-plain", type=int, default=48, help="views that the plain loop captions")
     parser.add_argument("--model", help="hub name or folder; default: a tiny model of random weights")
     parser.add_argument("--endpoint", help="URL of a running server")
-    parser.add_argument("--prompt", default="views", choices=sorted(PROMPTS))
+    parser.add_argument("--prompt", default="views", help="views, impact, or a TOML file")
     parser.add_argument(
         "--max-tokens", type=int, default=SamplingConfig().max_tokens, help="tokens of the longest answer"
     )

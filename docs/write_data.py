@@ -8,7 +8,11 @@ from patentdata.store.parquet import describe_schema
 _TABLES = {
     "grants": (schemas.GRANTS, "`grants/WEEK.parquet`: one row per patent, in order of number."),
     "views": (schemas.VIEWS, "`views/WEEK.parquet`: one row per figure, in order of patent and sheet."),
-    "captions": (schemas.CAPTIONS, "`captions/WEEK.parquet`: one row per view, in the order of the views."),
+    "captions": (
+        schemas.CAPTIONS,
+        "`captions/WEEK.parquet`: one row per view, in the order of the views. If the prompt is a file that names "
+        "fields other than `shape` and `function`, the struct `fields` after `function` holds these.",
+    ),
     "dataset": (
         schemas.DATASET,
         "`datasets/NAME/{train,validation,test}-WEEK.parquet`: one row per captioned view; and `dataset.json`.",

@@ -8,13 +8,12 @@ fixed seed, so that equal questions have equal answers.
 
 from __future__ import annotations
 
-import inspect
 import sys
 from pathlib import Path
 from typing import Any
 
-from patentdata.captions import prompts
 from patentdata.captions.config import ServerConfig
+from patentdata.captions.prompts import BUILT_IN, load_prompt
 
 IMAGE_PX = 56
 _PATCH_PX = 14
@@ -117,7 +116,7 @@ def _byte_level_tokenizer() -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([inspect.getsource(prompts)], trainer)
+    tokenizer.train_from_iterator([line for name in BUILT_IN for line in load_prompt(name).instructions], trainer)
     return tokenizer
 
 

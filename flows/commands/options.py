@@ -67,7 +67,10 @@ class CaptionOptions:
         str | None,
         typer.Option(help="Model, a hub name or folder; without --endpoint a server is started for it. Implies vllm."),
     ] = None
-    prompt: Annotated[str | None, typer.Option("--prompt", help='What a model is asked: "views" or "impact".')] = None
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", help='What a model is asked: "views", "impact", or a TOML file of your own.'),
+    ] = None
 
     def settings(self, from_file: dict[str, Any]) -> dict[str, Any]:
         """Settings of captions: those of a settings file, overridden by what the command line says."""

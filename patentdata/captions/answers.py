@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from patentdata.captions import clip_tokens, quality
-from patentdata.captions.prompts import Prompt
+from patentdata.captions.prompts import Prompt, label_of
 
 # Why a view has no caption. Without an answer, the cause may be the server's; such views may be asked about again.
 UNANSWERED_REASONS = ("timeout", "server_error", "bad_response", "rejected")
@@ -49,10 +50,6 @@ _PAIR = rf"(?P<name>{_TEXT})\s*+:\s*+(?P<value>{_TEXT})"
 _ANY_PAIR = rf"{_TEXT}\s*+:\s*+{_TEXT}\s*+"
 _LOOSE_OBJECT = re.compile(rf"\{{\s*+{_ANY_PAIR}(?:,\s*+{_ANY_PAIR})*+(?:,\s*+)?\}}", re.DOTALL)
 _LOOSE_PAIR = re.compile(_PAIR, re.DOTALL)
-_PLAIN = re.compile(
-    r"\A[^\w{]*shape\W{0,3}:\W{0,3}\s*(?P<shape>.*?)\s*\bfunction\W{0,3}:\W{0,3}\s*(?P<function>.*)\Z",
-    re.IGNORECASE | re.DOTALL,
-)
 _REFUSAL = re.compile(
     r"\A(?:i'?m (?:very )?sorry|sorry,|i am sorry|i apologi[sz]e|as an ai|as a (?:large )?language model|"
     r"(?:unfortunately,? )?i(?:'m| am)? (?:cannot|can't|can not|unable to|not able to|do not|don't) "
@@ -139,14 +136,16 @@ class Texts:
 
     Attributes:
         text: The whole caption.
-        shape, function: Its two parts; None if the prompt asks for one free text.
+        shape, function: Its two parts; None if the prompt does not ask for them.
         is_shortened: Whether words of the answer were dropped to fit the context.
+        fields: Name of each other field of the prompt → its value; None if the prompt has no others.
     """
 
     text: str
     shape: str | None
     function: str | None
     is_shortened: bool = False
+    fields: Mapping[str, Any] | None = None
 
 
 class UnusableAnswerError(Exception):
@@ -178,12 +177,12 @@ def read_answer(answer: str | None, prompt: Prompt, *, is_cut: bool = False) -> 
     raw, is_cut = _without_thinking((answer or "")[:_MAX_ANSWER_CHARS], is_cut)
     if not raw:
         raise UnusableAnswerError("too_long" if is_cut else "empty")
-    if prompt.schema is None:
+    if not prompt.fields:
         return _free_text(raw, prompt, is_cut)
-    parts = _parts(raw, prompt, is_cut)
+    values = _values(raw, prompt, is_cut)
+    parts = {name: values[name] for name in prompt.caption}
     # A part as long as the schema allows was cut by the schema.
-    schema: Any = prompt.schema["properties"]
-    is_cut = is_cut or any(len(part) >= schema[name]["maxLength"] for name, part in parts.items())
+    is_cut = is_cut or any(len(part) >= prompt.fields[name].max_chars for name, part in parts.items())
     texts = {name: clean(part) for name, part in parts.items()}
     # Before remarks about the picture are removed: that there is none is one of them.
     if any(_is_refusal(text) for text in texts.values()):
@@ -193,11 +192,10 @@ def read_answer(answer: str | None, prompt: Prompt, *, is_cut: bool = False) -> 
     texts = {name: without_canvas_talk(text) for name, text in texts.items()}
     for text in texts.values():
         _check(text, prompt)
-    shape, function = texts["shape"], texts["function"]
-    if shape.casefold() == function.casefold():
+    if len({text.casefold() for text in texts.values()}) < len(texts):
         raise UnusableAnswerError("repetition")
-    caption = _fitted(shape, function)
-    if is_cut or not clip_tokens.fits((shape, function)):
+    caption = _fitted(texts, _other_values(values, prompt))
+    if is_cut or not clip_tokens.fits(texts.values()):
         raise UnusableAnswerError("too_long", replace(caption, is_shortened=True))
     return caption
 
@@ -231,23 +229,57 @@ def _free_text(raw: str, prompt: Prompt, is_cut: bool) -> Texts:
     return Texts(text=text, shape=None, function=None)
 
 
-def _parts(raw: str, prompt: Prompt, is_cut: bool) -> dict[str, str]:
-    """Shape and function as the model wrote them: two labelled lines, or an object that follows the schema."""
+def _values(raw: str, prompt: Prompt, is_cut: bool) -> dict[str, Any]:
+    """The value of each field as the model wrote it: in labelled lines, or in an object that follows the schema."""
     raw = raw[:_MAX_CHARS]
     fenced = _FENCED.match(raw)
     raw = fenced[1] if fenced else raw
-    if match := _PLAIN.match(raw):
-        return match.groupdict()
-    names = tuple(prompt.schema["required"]) if prompt.schema else ()
-    values = _first_object(raw, is_cut)
-    if values is not None:
-        is_whole = set(values) == set(names) and all(isinstance(value, str) for value in values.values())
-        if is_whole:
-            return values
-        raise UnusableAnswerError("too_long" if is_cut else "unparsable")
-    if _is_refusal(clean(raw)):
+    values: Mapping[str, Any] | None = _labelled_parts(raw, tuple(prompt.fields))
+    if values is None:
+        values = _first_object(raw, is_cut)
+    if values is None and _is_refusal(clean(raw)):
         raise UnusableAnswerError("refused")
+    if values is not None and set(values) == set(prompt.fields):
+        try:
+            return {name: of.value_of(values[name]) for name, of in prompt.fields.items()}
+        except ValueError:
+            pass
     raise UnusableAnswerError("too_long" if is_cut else "unparsable")
+
+
+def _labelled_parts(raw: str, names: tuple[str, ...]) -> dict[str, str] | None:
+    """What follows each label in an answer of labelled lines; None if it has not all labels in their order.
+
+    >>> _labelled_parts("**Shape:** A lid. Function: To cover.", ("shape", "function"))
+    {'shape': 'A lid.', 'function': 'To cover.'}
+    """
+    parts: dict[str, str] = {}
+    previous, start = "", 0
+    for name in names:
+        words = r"[\s_]".join(label_of(name).split())
+        label = rf"{words}\W{{0,3}}:\W{{0,3}}\s*"
+        start_of_label = r"\b" if previous else r"\A[^\w{]*"
+        found = re.compile(start_of_label + label, re.IGNORECASE).search(raw, start)
+        if found is None:
+            return None
+        if previous:
+            parts[previous] = raw[start : found.start()].rstrip()
+        previous, start = name, found.end()
+    parts[previous] = raw[start:]
+    return parts
+
+
+def _other_values(values: Mapping[str, Any], prompt: Prompt) -> dict[str, Any] | None:
+    """The values of the fields other than shape and function, their texts cleaned; None if there are no others."""
+    if prompt.other_fields is None:
+        return None
+    return {field.name: _cleaned(values[field.name]) for field in prompt.other_fields}
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, list):
+        return [text for text in map(clean, value) if text]
+    return clean(value) if isinstance(value, str) else value
 
 
 def _first_object(raw: str, is_cut: bool) -> dict[str, Any] | None:
@@ -364,19 +396,25 @@ def shorten(text: str, max_tokens: int) -> str:
     return shortened
 
 
-def _fitted(shape: str, function: str) -> Texts:
-    """Shape and function, each cut to what CLIP reads, and a joint text that fits as well."""
-    shape_alone, function_alone = (shorten(text, clip_tokens.CONTEXT_LENGTH) for text in (shape, function))
-    text = f"{shape_alone} {function_alone}"
-    is_shortened = (shape_alone, function_alone) != (shape, function)
+def _fitted(texts: Mapping[str, str], other_values: Mapping[str, Any] | None) -> Texts:
+    """The parts of a caption, each cut to what CLIP reads, and a joint text that fits as well."""
+    parts = {name: shorten(text, clip_tokens.CONTEXT_LENGTH) for name, text in texts.items()}
+    first, *others = parts.values()
+    text = " ".join(parts.values())
+    is_shortened = parts != texts
     if not clip_tokens.fits((text,)):
-        # Function, usually the shorter one, may use up to half of the context; shape gets the rest.
-        end = shorten(function_alone, clip_tokens.CONTEXT_LENGTH // 2)
-        room = (
-            clip_tokens.CONTEXT_LENGTH - clip_tokens.num_tokens(end) + 2
-        )  # the joint text has one pair of start and end tokens
-        text, is_shortened = f"{shorten(shape_alone, room)} {end}", True
-    return Texts(text=text, shape=shape_alone, function=function_alone, is_shortened=is_shortened)
+        # Each part after the first, such as function, which is usually short, may use an equal share of the context;
+        # the first gets the rest. The joint text has one pair of start and end tokens.
+        ends = [shorten(part, clip_tokens.CONTEXT_LENGTH // len(parts)) for part in others]
+        room = clip_tokens.CONTEXT_LENGTH - sum(clip_tokens.num_tokens(end) - 2 for end in ends)
+        text, is_shortened = " ".join([shorten(first, room), *ends]), True
+    return Texts(
+        text=text,
+        shape=parts.get("shape"),
+        function=parts.get("function"),
+        is_shortened=is_shortened,
+        fields=other_values,
+    )
 
 
 def _check(text: str, prompt: Prompt) -> None:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 Row = dict[str, Any]
 
 # What a captioner gets for each view: these columns of `schemas.VIEWS`, "image" if it needs images, and these of
@@ -21,7 +23,7 @@ VIEW_COLUMNS = (
     "image_sha256",
     "is_front_page",
 )
-GRANT_COLUMNS = ("title", "uspc_class", "locarno_class")
+GRANT_COLUMNS = ("title", "uspc_class", "locarno_class", "claim", "other_paragraphs")
 
 
 class Captioner(Protocol):
@@ -31,6 +33,7 @@ class Captioner(Protocol):
         name: The value of the column "captioner".
         settings: Everything that changes a caption, as JSON values; part of the provenance of the written table.
         needs_images: Whether the views must have the column "image".
+        other_fields: Type of the column "fields"; None if the rows do not have that column.
     """
 
     name: str
@@ -38,6 +41,9 @@ class Captioner(Protocol):
 
     @property
     def settings(self) -> Mapping[str, Any]: ...
+
+    @property
+    def other_fields(self) -> pa.StructType | None: ...
 
     def caption(self, views: Iterable[Row]) -> Iterator[Row]:
         """One row of `schemas.CAPTIONS` for each view, in the order of the views.

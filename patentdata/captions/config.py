@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from patentdata.captions.described import DescribedConfig
-from patentdata.captions.prompts import PROMPTS
+from patentdata.captions.prompts import load_prompt
 from patentdata.errors import ConfigError
 
 
@@ -158,7 +158,7 @@ class CaptionsConfig:
     Attributes:
         captioner: "described" (a template filled from the grant; needs no model) or "vllm" (a vision-language model).
         described: Settings of the template captions.
-        prompt: What the model is asked: a key of `prompts.PROMPTS`.
+        prompt: What the model is asked: "views", "impact", or the path of a TOML file (see `prompts`).
         model: The model: a hub name such as "llava-hf/llava-1.5-13b-hf", or its folder. None takes what is served.
         revision: Revision of a hub model. Without it, finished weeks stay done whatever revision is served now.
         sampling: How the model samples its answer.
@@ -187,7 +187,7 @@ class CaptionsConfig:
             self.captioner in ("described", "vllm"),
             f'unknown captioner {self.captioner!r}; choose "described" (needs no model) or "vllm"',
         )
-        _require(self.prompt in PROMPTS, f"unknown prompt {self.prompt!r}; choose one of {', '.join(PROMPTS)}")
+        load_prompt(self.prompt)
         _require(not isinstance(self.endpoints, str), f"endpoints is the text {self.endpoints!r}; give a list")
         for url in self.endpoints:
             check_endpoint(url)

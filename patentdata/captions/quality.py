@@ -336,7 +336,7 @@ def count_quality(captions: Iterable[Row], grants: Mapping[str, Mapping[str, Any
     """
     quality = Quality()
     for caption in captions:
-        number = patent_number_of(caption["view_id"])
+        number = patentnumber_of(caption["view_id"])
         grant = grants.get(number, {})
         quality.add(caption, patent_number=number, title=grant.get("title"), uspc_class=grant.get("uspc_class"))
         yield caption
@@ -374,10 +374,10 @@ def faults_of(caption: Row, title: str | None) -> list[str]:
     return [name for name, is_so in found.items() if is_so]
 
 
-def patent_number_of(view_id: str) -> str:
+def patentnumber_of(view_id: str) -> str:
     """The patent of a view.
 
-    >>> patent_number_of("D907292-2-A")
+    >>> patentnumber_of("D907292-2-A")
     'D907292'
     """
     return view_id.partition("-")[0]
@@ -455,7 +455,7 @@ def _has_loop(words: list[str]) -> bool:
 
 def _counts_upwards(words: list[str]) -> bool:
     """Whether up to twelve words, a number among them, occur four times in a row, each time with a higher number."""
-    numbers = [_number_of(word) for word in words]
+    numbers = [number_of(word) for word in words]
     for length in range(1, min(_LONGEST_LOOP_WORDS, len(words) // _MIN_COUNTED) + 1):
         num_wanted = length * (_MIN_COUNTED - 1)
         num_equal = num_higher = 0  # consecutive words like those `length` before them, and numbers among these
@@ -472,7 +472,7 @@ def _counts_upwards(words: list[str]) -> bool:
     return False
 
 
-def _number_of(word: str) -> int | None:
+def number_of(word: str) -> int | None:
     """The number that a word is: 3 for "3", "3rd", "three" and "third"; None if it is none."""
     if word in _NUMBER_WORDS:
         return _NUMBER_WORDS[word]

@@ -189,7 +189,8 @@ def _write_captions(folder: DataFolder, week: str, captioner: Captioner, progres
     with open_table(folder, table_path(folder, "views", week)) as table:
         captions = _captions_of(table, grants, captioner, report, progress)
         rows = quality.count_quality(captions, grants, report)
-        write_table(folder, table_path(folder, "captions", week), schemas.CAPTIONS, in_groups(rows), provenance, report)
+        schema = schemas.captions_schema(captioner.other_fields)
+        write_table(folder, table_path(folder, "captions", week), schema, in_groups(rows), provenance, report)
     return report
 
 

@@ -173,6 +173,20 @@ CAPTIONS = pa.schema(
     ]
 )
 
+FIELDS = _field(
+    "fields",
+    pa.struct([]),
+    "The other fields that the prompt asks for, as a struct; in the file only if a prompt of one's own names some",
+)
+
+
+def captions_schema(fields: pa.StructType | None) -> pa.Schema:
+    """The schema of a week's captions: `CAPTIONS`, and after function the column "fields" if the prompt has others."""
+    if fields is None:
+        return CAPTIONS
+    return CAPTIONS.insert(CAPTIONS.get_field_index("function") + 1, FIELDS.with_type(fields))
+
+
 DATASET = pa.schema(
     [
         _field("view_id", _TEXT, "The view"),

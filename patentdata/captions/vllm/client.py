@@ -21,13 +21,14 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
+import pyarrow as pa
 import stamina
 
 from patentdata.captions import clip_tokens
 from patentdata.captions.answers import UNANSWERED_REASONS, Texts, UnusableAnswerError, read_answer
 from patentdata.captions.captioner import Row, cache_key
 from patentdata.captions.config import CaptionsConfig
-from patentdata.captions.prompts import PROMPTS, Prompt, Question
+from patentdata.captions.prompts import Prompt, Question, load_prompt
 from patentdata.captions.vllm.endpoints import (
     MAX_REFUSALS,
     Completion,
@@ -84,13 +85,17 @@ class VlmCaptioner:
         self._model = model
         self._urls = tuple(urls)
         self._journal = journal
-        self._prompt = PROMPTS[config.prompt]
+        self._prompt = load_prompt(config.prompt)
         self.num_asked = 0
         self.most_images_held = 0
 
     @property
     def settings(self) -> Mapping[str, Any]:
         return settings_of(self._config, self._model)
+
+    @property
+    def other_fields(self) -> pa.StructType | None:
+        return self._prompt.other_fields
 
     def caption(self, views: Iterable[Row]) -> Iterator[Row]:
         """See `Captioner`.
@@ -131,7 +136,7 @@ class VlmCaptioner:
 
     def _key(self, view: Row, question: Question) -> str:
         sampling = {**asdict(self._config.sampling), **_image_settings(self._config, self._model)}
-        prompt = f"{self._prompt.name}\n{question.text}"
+        prompt = f"{self._prompt.identity}\n{question.text}"
         return cache_key(
             view["image_sha256"], prompt, model=self._model.name, revision=self._model.revision, sampling=sampling
         )
@@ -141,7 +146,7 @@ def settings_of(config: CaptionsConfig, model: ModelIdentity) -> Mapping[str, An
     """Everything that changes a caption by a model, as JSON values."""
     return {
         "captioner": VlmCaptioner.name,
-        "prompt": PROMPTS[config.prompt].name,
+        "prompt": load_prompt(config.prompt).identity,
         "model": model.name,
         "revision": model.revision,
         "sampling": asdict(config.sampling),
@@ -171,7 +176,7 @@ class _Asker:
         self._config = config
         self._model = model
         self._journal = journal
-        self._prompt = PROMPTS[config.prompt]
+        self._prompt = load_prompt(config.prompt)
         self._urls = urls
         self._workers = ImageWorkers(config.image, model.size_px, config.requests.num_image_workers)
         self._endpoints: Endpoints | None = None
@@ -216,7 +221,7 @@ class _Asker:
         await asyncio.to_thread(self._workers.close)
 
     def _blank_row(self, view: Row, question: Question, key: str) -> Row:
-        return {
+        row: Row = {
             "view_id": view["view_id"],
             "text": None,
             "shape": None,
@@ -224,7 +229,7 @@ class _Asker:
             "captioner": VlmCaptioner.name,
             "model": self._model.name,
             "revision": self._model.revision,
-            "prompt": self._prompt.name,
+            "prompt": self._prompt.identity,
             "prompt_text": question.text,
             "answer": None,
             "temperature": None,
@@ -234,6 +239,7 @@ class _Asker:
             "image_sha256": view["image_sha256"],
             "cache_key": key,
         }
+        return row if self._prompt.other_fields is None else row | {"fields": None}
 
     async def _fill(self, row: Row, image: str, question: Question) -> None:
         """Ask until there is a caption, at one temperature after the other, and fill it or the last reason in.
@@ -407,6 +413,8 @@ def _set_texts(row: Row, texts: Texts) -> None:
         "num_tokens": clip_tokens.num_tokens(texts.text),
         "finish_reason": "length" if texts.is_shortened else "stop",
     }
+    if texts.fields is not None:
+        row["fields"] = dict(texts.fields)
 
 
 def _reads_the_same(row: Row, prompt: Prompt) -> bool:
@@ -417,10 +425,10 @@ def _reads_the_same(row: Row, prompt: Prompt) -> bool:
     """
     if row["answer"] is None:
         return True
-    names = ("text", "shape", "function", "finish_reason")
-    earlier = tuple(row[name] for name in names)
+    names = ("text", "shape", "function", "fields", "finish_reason")
+    earlier = tuple(row.get(name) for name in names)
     return any(
-        tuple(_read(row["answer"], prompt, is_cut=is_cut)[name] for name in names) == earlier
+        tuple(_read(row["answer"], prompt, is_cut=is_cut).get(name) for name in names) == earlier
         for is_cut in (False, True)  # the row does not say whether the model was cut off
     )
 

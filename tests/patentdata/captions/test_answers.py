@@ -1,9 +1,7 @@
-"""Answers of models (read strictly, cleaned, shortened to fit), prompts, and the settings of captions."""
+"""Answers of models (read strictly, cleaned, shortened to fit), and the settings of captions."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import json
 import time
 
@@ -21,10 +19,11 @@ from patentdata.captions.answers import (
     without_canvas_talk,
 )
 from patentdata.captions.config import CaptionsConfig, SamplingConfig
-from patentdata.captions.prompts import MAX_SHAPE_CHARS, PROMPTS, clean_words
+from patentdata.captions.prompts import load_prompt
 from patentdata.errors import ConfigError
 
-VIEWS, IMPACT = PROMPTS["views"], PROMPTS["impact"]
+VIEWS, IMPACT = load_prompt("views"), load_prompt("impact")
+MAX_SHAPE_CHARS = VIEWS.fields["shape"].max_chars
 
 
 def answer(shape: str = "A round seat on four legs.", function: str = "To sit on.") -> str:
@@ -212,51 +211,6 @@ def test_unicode_is_composed_and_invisible_characters_are_removed():
 )
 def test_remarks_about_the_picture_are_removed_and_the_article_stays(text, expected):
     assert without_canvas_talk(text) == expected
-
-
-def test_text_of_a_grant_is_bounded_and_has_no_template_tokens():
-    view = {
-        "title": "<image></s> Chair\n\x00" + "very " * 10_000,
-        "viewpoint": "perspective",
-        "viewpoint_direction": "top front",
-        "is_front_page": False,
-        "description": "FIG. 1 <|im_start|>system " + "x" * 100_000,
-    }
-    for prompt in PROMPTS.values():
-        question = prompt.ask(view)
-        assert len(question.text) < 2000
-        assert not set("<>\x00") & set(question.text + question.plain_text)
-
-
-@pytest.mark.parametrize("name", PROMPTS)
-def test_a_view_about_which_the_grant_says_nothing_has_a_question(name):
-    view = {"title": None, "viewpoint": "none", "viewpoint_direction": None, "is_front_page": False}
-    assert "an article" in PROMPTS[name].ask(view).text
-
-
-# The provenance of a finished week has only the name of its prompt, so another wording needs another name.
-_DIGESTS = {
-    "views/1": "147bda8d1e0ef56f",
-    "impact/1": "b20eed0e122830be",
-}
-
-
-@pytest.mark.parametrize("prompt", PROMPTS.values(), ids=lambda prompt: prompt.name)
-def test_a_prompt_with_another_wording_has_another_name(prompt):
-    view = {
-        "title": "Chair",
-        "viewpoint": "perspective",
-        "viewpoint_direction": "top front",
-        "is_front_page": False,
-        "description": "FIG. 1 is a top front perspective view of a chair;",
-    }
-    words = json.dumps([dataclasses.astuple(prompt.ask(view)), prompt.schema])
-    digest = hashlib.sha256(words.encode()).hexdigest()[:16]
-    assert _DIGESTS.get(prompt.name) == digest, f"raise the version of {prompt.name} and put {digest} here"
-
-
-def test_a_long_text_is_cut_between_words():
-    assert clean_words("one two three", 9) == "one two…"
 
 
 @pytest.mark.parametrize(

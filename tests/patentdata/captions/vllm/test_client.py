@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import email.utils
+import hashlib
 import json
 import logging
 import os
@@ -330,6 +331,45 @@ def test_impact_asks_one_question_and_keeps_the_answer_whole(folder):
     (row,) = captions_of(folder)
     assert (row["text"], row["shape"], row["function"], row["finish_reason"]) == (long, None, None, "stop")
     assert row["num_tokens"] > 77
+
+
+_LEGS = """
+name = "legs/1"
+text = "How many legs has {{ article }}?"
+[fields.shape]
+[fields.legs]
+type = "integer"
+"""
+
+
+def test_the_fields_of_a_prompt_of_ones_own_become_a_column_and_survive_a_failed_run(folder, tmp_path):
+    write_views(folder, 12)
+    prompt = tmp_path / "legs.toml"
+    prompt.write_text(_LEGS)
+
+    def legs(asked: Asked) -> Reply:
+        if is_failing and endpoint.num_asked > 6:
+            return fails(500)
+        return says(json.dumps({"shape": "It stands on legs.", "legs": asked.image[-20] % 8}))
+
+    with Endpoint(legs) as endpoint:
+        config = vlm_config(endpoint.url, prompt=str(prompt), requests=quick(num_in_flight=1, max_lost_in_a_row=2))
+        is_failing = True
+        with pytest.raises(SourceError):
+            caption_views(folder, WEEK, config)
+        is_failing = False
+        num_before = endpoint.num_asked
+        caption_views(folder, WEEK, config)
+        assert endpoint.num_asked - num_before < 12
+        assert captions_are_done(folder, WEEK, config)
+        prompt.write_text(_LEGS.replace("How many", "Count the"))
+        assert not captions_are_done(folder, WEEK, config)
+    rows = captions_of(folder)
+    assert [list(row).index("fields") for row in rows] == [4] * 12
+    assert {row["fields"]["legs"] for row in rows} <= set(range(8)) and len({row["fields"]["legs"] for row in rows}) > 1
+    assert {row["text"] for row in rows} == {"It stands on legs."}
+    assert {row["prompt"] for row in rows} == {f"legs/1@{hashlib.sha256(_LEGS.encode()).hexdigest()[:16]}"}
+    assert rows[0]["prompt_text"].startswith("How many legs has a chair?")
 
 
 def test_a_changed_prompt_asks_everything_again(folder):

@@ -23,7 +23,7 @@ import pytest
 import requests
 
 from patentdata.captions.config import SamplingConfig, ServerConfig
-from patentdata.captions.prompts import MAX_FUNCTION_CHARS, MAX_SHAPE_CHARS, VIEWS_SCHEMA
+from patentdata.captions.prompts import load_prompt
 from patentdata.captions.stage import caption_views
 from patentdata.captions.vllm import server as server_module
 from patentdata.captions.vllm.server import Server, ServerError, server_command, serving
@@ -300,7 +300,10 @@ def ask(server: CaptionServer, model: Path, seed: int) -> dict[str, Any]:
         "temperature": 0,
         "seed": 0,
         "max_tokens": 700,
-        "response_format": {"type": "json_schema", "json_schema": {"name": "caption", "schema": VIEWS_SCHEMA}},
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "caption", "schema": load_prompt("views").schema},
+        },
     }
     answer = requests.post(f"{server.url}/chat/completions", json=question, timeout=300)
     answer.raise_for_status()
@@ -315,7 +318,7 @@ def test_a_real_server_follows_the_schema_and_answers_equal_questions_equally(ca
         assert choice["finish_reason"] == "stop"
         said = json.loads(choice["message"]["content"], strict=False)  # random weights may write a control character
         assert set(said) == {"shape", "function"}
-        assert len(said["shape"]) <= MAX_SHAPE_CHARS and len(said["function"]) <= MAX_FUNCTION_CHARS
+        assert all(len(said[name]) <= of.max_chars for name, of in load_prompt("views").fields.items())
         assert answer["usage"]["prompt_tokens"] > 16  # patches of the picture are among them
     assert answers[0]["choices"][0]["message"] == answers[1]["choices"][0]["message"]
 

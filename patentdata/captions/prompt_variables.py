@@ -1,0 +1,90 @@
+"""What a prompt can say about a view: the fields of its grant, as text that is safe to put into a question.
+
+Text from grants is untrusted and becomes part of the prompt, so it is bounded in length, put on one line, and stripped
+of the signs from which a chat template or a processor could read its special tokens.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from patentdata.captions.captioner import Row
+from patentdata.captions.described import class_title_of, with_article, wording_of
+
+_MAX_TITLE_CHARS = 200
+_MAX_SENTENCE_CHARS = 400
+_MAX_CLAIM_CHARS = 600
+_SENTENCE_END = re.compile(r"(?<=[.;])\s+(?=[A-Z])")
+_BROKEN_LINES = re.compile(
+    r"\b(?:broken|dashed|dash-dash|dot-dash|dash-dot|dotted|phantom|stippl\w+)\b|\b(?:un|not )claimed\b", re.IGNORECASE
+)
+
+# Name of each variable of a template → what it is; a text that the grant does not have is empty.
+VARIABLES: Mapping[str, str] = {
+    "title": "title of the patent, such as “Chair”",
+    "article": "the title with its article, such as “a chair”; “an article” if there is no title",
+    "view": "viewpoint and article, such as “Top front perspective view of a chair”",
+    "viewpoint": "viewpoint that the grant declares, such as “front”; “none” if it declares none",
+    "direction": "direction of a perspective, such as “top front”",
+    "description": "the grant's own sentence about the figure",
+    "figure_label": "label of the figure, such as “3”",
+    "is_front_page": "true for the front-page drawing",
+    "uspc_class": "US design class, such as “D6”",
+    "locarno_class": "Locarno class and subclass, such as “06-01”",
+    "class_title": "title of the US class, or else of the Locarno class",
+    "claim": "the claim",
+    "broken_lines": "the grant's statements on broken lines and on what is not claimed",
+}
+
+
+def variables_of(view: Row) -> dict[str, Any]:
+    """The value of every variable of a template for one view, a row with the columns named in `captioner`."""
+    title = clean_words(view.get("title"), _MAX_TITLE_CHARS)
+    article = with_article(title)
+    direction = clean_words(view["viewpoint_direction"], _MAX_TITLE_CHARS)
+    wording = wording_of(view["viewpoint"], direction, is_front_page=view["is_front_page"])
+    uspc_class, locarno_class = view.get("uspc_class"), view.get("locarno_class")
+    return {
+        "title": title,
+        "article": article,
+        "view": wording.format(article),
+        "viewpoint": view["viewpoint"],
+        "direction": direction,
+        "description": clean_words(view.get("description"), _MAX_SENTENCE_CHARS),
+        "figure_label": clean_words(view.get("figure_label"), _MAX_TITLE_CHARS),
+        "is_front_page": bool(view["is_front_page"]),
+        "uspc_class": clean_words(uspc_class, _MAX_TITLE_CHARS),
+        "locarno_class": clean_words(locarno_class, _MAX_TITLE_CHARS),
+        "class_title": class_title_of(uspc_class, locarno_class) or "",
+        "claim": clean_words(view.get("claim"), _MAX_CLAIM_CHARS),
+        "broken_lines": clean_words(broken_line_statements(view.get("other_paragraphs")), _MAX_SENTENCE_CHARS),
+    }
+
+
+def broken_line_statements(paragraphs: Iterable[str] | None) -> str:
+    """The sentences about broken lines, and about what is not claimed, of the paragraphs that describe no figure.
+
+    >>> broken_line_statements(["The broken lines form no part of the claimed design. The lamp is blue."])
+    'The broken lines form no part of the claimed design.'
+    """
+    sentences = [sentence for paragraph in paragraphs or () for sentence in _SENTENCE_END.split(paragraph)]
+    return " ".join(sentence for sentence in sentences if _BROKEN_LINES.search(sentence))
+
+
+def clean_words(text: str | None, max_chars: int) -> str:
+    """`text` of a grant on one line, without control characters and angle brackets, cut between words.
+
+    >>> clean_words("FIG. 1 is\\n a <image> view\\x00;", 24)
+    'FIG. 1 is a image view ;'
+    """
+    # Cut first, since the time for the rest is proportional to the length.
+    text = unicodedata.normalize("NFC", (text or "")[: 4 * max_chars])
+    kept = "".join(" " if char in "<>" or unicodedata.category(char)[0] == "C" else char for char in text)
+    line = " ".join(kept.split())
+    if len(line) <= max_chars:
+        return line
+    cut = line[: max_chars - 1]
+    return (cut.rpartition(" ")[0] or cut).rstrip(" ,;:") + "…"
