@@ -29,6 +29,7 @@ from patentdata.store.hashes import cache_folder, sha256_of
 _LOG = logging.getLogger(__name__)
 
 _PARTIAL = ".partial"
+_RUNS = "runs"  # training runs, which have a lock of their own each
 _LOCAL_SCHEMES = ("file://", "local://")
 _REFUSALS_TO_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR}
 _UPLOAD_BYTES = 64 << 20
@@ -197,7 +198,8 @@ class DataFolder:
     def locked(self) -> Iterator[None]:
         """Lock the folder for one run, and remove the leftovers of runs that were killed.
 
-        A folder on an object store is not locked.
+        A folder on an object store is not locked. Runs of training may be writing to their own folders meanwhile, which
+        stay as they are.
 
         Raises:
             OutputError: Another run has locked the folder, or it cannot be written.
@@ -214,9 +216,10 @@ class DataFolder:
         except OSError as error:
             raise OutputError(f"cannot write to {self.root}: {error.strerror or error}") from error
         try:
-            for leftover in Path(self.root).glob(f"*/**/.*{_PARTIAL}"):
-                _LOG.info("removing %s, which a run that was killed has left", leftover)
-                leftover.unlink(missing_ok=True)
+            for stage in (entry for entry in Path(self.root).iterdir() if entry.is_dir() and entry.name != _RUNS):
+                for leftover in stage.rglob(f".*{_PARTIAL}"):
+                    _LOG.info("removing %s, which a run that was killed has left", leftover)
+                    leftover.unlink(missing_ok=True)
             yield
         finally:
             lock.release()

@@ -126,7 +126,7 @@ def test_runs_whose_worker_is_killed_or_stopped_are_made_good_by_the_next_which_
         if how == signal.SIGKILL:
             _process_of_the_run(worker).kill()
         worker.send_signal(how)
-        worker.wait(120)
+        site.wait_for("the end of the worker", lambda worker=worker: worker.poll() is not None or None, timeout_s=120)
         site.wait_for("the end of all processes of the run", lambda children=children: _are_gone(children) or None)
         # A run whose worker is gone stays "running" until an operator marks it, and holds the deployment's only slot.
         state = {"type": "CRASHED", "name": "Crashed"}

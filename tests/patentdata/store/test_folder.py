@@ -36,6 +36,14 @@ def test_a_full_disk_is_an_error_in_one_sentence_and_leaves_no_file(tmp_path):
     assert list((tmp_path / "views").iterdir()) == []
 
 
+def test_what_a_training_run_is_writing_meanwhile_is_left_alone(tmp_path):
+    checkpoint = tmp_path / "runs" / "designs" / "checkpoints" / ".step-00000004.pt.partial"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"half")
+    with DataFolder(tmp_path).locked():
+        assert checkpoint.read_bytes() == b"half"
+
+
 def test_leftovers_of_a_killed_run_are_removed_by_the_next(tmp_path):
     (tmp_path / "views").mkdir()
     leftover = tmp_path / "views" / ".x.parquet.partial"
