@@ -336,7 +336,7 @@ def count_quality(captions: Iterable[Row], grants: Mapping[str, Mapping[str, Any
     """
     quality = Quality()
     for caption in captions:
-        number = patentnumber_of(caption["view_id"])
+        number = patent_number_of(caption["view_id"])
         grant = grants.get(number, {})
         quality.add(caption, patent_number=number, title=grant.get("title"), uspc_class=grant.get("uspc_class"))
         yield caption
@@ -374,10 +374,10 @@ def faults_of(caption: Row, title: str | None) -> list[str]:
     return [name for name, is_so in found.items() if is_so]
 
 
-def patentnumber_of(view_id: str) -> str:
+def patent_number_of(view_id: str) -> str:
     """The patent of a view.
 
-    >>> patentnumber_of("D907292-2-A")
+    >>> patent_number_of("D907292-2-A")
     'D907292'
     """
     return view_id.partition("-")[0]
