@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from patentdata.errors import ConfigError
@@ -106,8 +107,8 @@ class SpecimenConfig:
             raise ConfigError(f"drawing_scale is {self.drawing_scale}; give a share between 0.1 and 1.2")
         if self.workers < 1:
             raise ConfigError(f"workers is {self.workers}; at least 1 process has to draw")
-        articles = {kind.article for kind in (*KINDS, *HELD_BACK_KINDS)}
-        named = (
+        articles = tuple(kind.article for kind in (*KINDS, *HELD_BACK_KINDS))
+        named: tuple[tuple[str, tuple[str, ...], Collection[str]], ...] = (
             ("articles", self.articles, articles),
             ("hazards", self.hazards, HAZARDS),
             ("damage", self.damage, DAMAGE),
@@ -115,7 +116,7 @@ class SpecimenConfig:
         for kind, given, known in named:
             unknown = sorted(set(given) - set(known))
             if unknown:
-                raise ConfigError(f"{kind}: unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+                raise ConfigError(f"{kind}: unknown {', '.join(unknown)}; known are {', '.join(known)}")
         if len(self.hazards) > self.num_patents:
             raise ConfigError(f"{len(self.hazards)} hazards need as many patents; num_patents is {self.num_patents}")
 
