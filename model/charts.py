@@ -23,6 +23,13 @@ _LINES: dict[str, dict[str, Any]] = {
     "untrained": {"color": INK, "linewidth": 1.2, "linestyle": "--", "label": "untrained"},
     "chance": {"color": MUTED, "linewidth": 1.2, "linestyle": ":", "label": "chance"},
 }
+_READOUT_LINES: dict[str, dict[str, Any]] = {
+    "head": {"color": ACCENT, "linewidth": 1.8, "label": "head: the most frequent third"},
+    "middle": {"color": "#6a4c93", "linewidth": 1.8, "label": "middle third"},
+    "tail": {"color": "#b3541e", "linewidth": 1.8, "label": "tail: the rarest third"},
+    "classes": {"color": INK, "linewidth": 1.4, "linestyle": "--", "label": "mean over all classes"},
+    "views": {"color": MUTED, "linewidth": 1.4, "linestyle": "-.", "label": "mean over all views"},
+}
 _TITLE_CHARS = 48  # that fit into half the width of the page
 _PLAIN_NUMBERS = StrMethodFormatter("{x:,.0f}")
 _SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#a9d3e5", ACCENT, "#073b52"])
@@ -98,6 +105,30 @@ def draw_classes(by_class: Mapping[str, Any]) -> bytes:
     axes.set_xlabel("training views of the class (logarithmic from 1)")
     axes.set_ylabel("accuracy in %")
     style_axes(axes)
+    return svg_of(figure)
+
+
+def draw_readouts(curve: Mapping[str, Any]) -> bytes:
+    """Accuracy of the thirds of the classes, and over all of them, over the class prior of the read-out, as SVG.
+
+    Args:
+        curve: Lists over "tau": "tail", "middle" and "head" if they were measured, "classes" and "views"; and
+            "chosen_tau", which is marked.
+    """
+    figure = Figure(figsize=(9.0, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for name, style in _READOUT_LINES.items():
+        if name in curve:
+            axes.plot(curve["tau"], [100 * value for value in curve[name]], **style)
+    for tau, name in ((0.0, "natural"), (1.0, "balanced")):
+        axes.axvline(tau, color=_GRID, linewidth=1.2, zorder=0)
+        axes.annotate(name, (tau, 101), ha="center", va="bottom", fontsize=8, color=INK, annotation_clip=False)
+    axes.axvline(curve["chosen_tau"], color=ACCENT, linewidth=1.2, linestyle=":", label="readout_tau", zorder=0)
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("τ, the share of the natural class prior that is taken out")
+    axes.set_ylabel("accuracy in %")
+    style_axes(axes)
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside right center")
     return svg_of(figure)
 
 

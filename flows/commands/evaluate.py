@@ -41,6 +41,13 @@ def evaluate(
         str | None, typer.Option(help="A second model, named like --model, compared query by query.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split to measure on; default: test.")] = None,
+    readout_tau: Annotated[
+        float | None,
+        typer.Option(
+            help="Class prior under which the model's own head is read out: 0 natural, 1 balanced, or between; "
+            "default: 0."
+        ),
+    ] = None,
     run: Annotated[
         str, typer.Option("--run", help="Folder under runs/ for the report; default: the model's name.")
     ] = "",
@@ -64,8 +71,14 @@ def evaluate(
     from tasks.running.local_copies import local_copy
 
     values = read_toml(config) | {"data_dir": data_dir, "model": model, "dataset": dataset, "run_name": run}
-    given: dict[str, Any] = {"against": against, "split": split, "tasks": split_names(tasks or [])}
-    values["evaluation"] = values.get("evaluation", {}) | {name: value for name, value in given.items() if value}
+    given: dict[str, Any] = {
+        "against": against or None,
+        "split": split or None,
+        "tasks": split_names(tasks or []) or None,
+        "readout_tau": readout_tau,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    values["evaluation"] = values.get("evaluation", {}) | given
     settings = build(EvaluateConfig, values)
     measured = run_flow(flow, settings, prefect)
     tables.show_evaluation(measured, local_copy(DataFolder(data_dir), "runs", settings.folder_name), as_json)

@@ -40,6 +40,8 @@ class EvaluationConfig(Config):
         num_galleries: Number of small galleries; 0 draws none.
         schemes: Classifications: "uspc", "locarno".
         prompts: Texts for a class, with {} for its title; their features are averaged.
+        readout_tau: Class prior under which the model's own head is read out: 0 is the natural one, for accuracy on
+            what is filed; 1 is a balanced one, for all classes alike; values between and beyond are allowed.
         prior_art_splits: Further splits whose patents are searched for prior art.
         probe_strengths: Values of C (the inverse of the penalty) that the linear probe chooses from, ascending.
         probe_max_views: The linear probe learns from at most this many training views, drawn with `seed`.
@@ -64,6 +66,7 @@ class EvaluationConfig(Config):
     num_galleries: int = 5
     schemes: tuple[str, ...] = SCHEMES
     prompts: tuple[str, ...] = PROMPTS
+    readout_tau: float = 0.0
     prior_art_splits: tuple[str, ...] = ()
     probe_strengths: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0, 1000.0)
     probe_max_views: int = 100_000
@@ -111,6 +114,11 @@ class EvaluationConfig(Config):
         require(
             bool(strengths) and min(strengths) > 0 and list(strengths) == sorted(set(strengths)),
             f"probe_strengths is {strengths}; use ascending positive numbers, such as (1.0, 10.0)",
+        )
+        require(
+            -1 <= self.readout_tau <= 2,
+            f"readout_tau is {self.readout_tau}; use 0 for the natural class prior, 1 for a balanced one, or a number "
+            "from -1 to 2",
         )
         require(self.max_queries is None or self.max_queries >= 1, f"max_queries is {self.max_queries}; use 1 or more")
         require(self.gallery_size >= 2, f"gallery_size is {self.gallery_size}; it must be at least 2")

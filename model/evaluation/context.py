@@ -70,6 +70,7 @@ class TaskResult:
         reason: Why the task could not be measured; empty if it was.
         curves: Name of a table → line ("model", "chance", …) → {"k": […], "recall": […]}.
         by_class: Name of a table → results of each class, from `protocols.classification.results_by_class`.
+        readouts: Name of a table → accuracy over the class prior, from `protocols.readouts.readout_curve`.
         settings: What the task chose by itself, such as the strength of a penalty.
         examples: Queries to show on the page; they are not part of `evaluation.json`.
     """
@@ -78,6 +79,7 @@ class TaskResult:
     reason: str = ""
     curves: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
     by_class: dict[str, dict[str, Any]] = field(default_factory=dict)
+    readouts: dict[str, dict[str, Any]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     examples: list[Example] = field(default_factory=list)
 
@@ -86,7 +88,7 @@ class TaskResult:
         if self.reason:
             return {"status": "not_available", "reason": self.reason, "tables": {}}
         values: dict[str, Any] = {"status": "measured", "tables": self.tables}
-        for name in ("curves", "by_class", "settings"):
+        for name in ("curves", "by_class", "readouts", "settings"):
             if content := getattr(self, name):
                 values[name] = content
         return values

@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from model.charts import draw_classes, draw_confusion, draw_loss_curve, draw_recall_curves
+from model.charts import draw_classes, draw_confusion, draw_loss_curve, draw_readouts, draw_recall_curves
 from model.evaluation.context import Example
 from model.evaluation.measures.result_table import COLUMNS
 from model.pages import data_uri, page_environment, toml_table
@@ -84,6 +84,16 @@ def _charts(section: Mapping[str, Any]) -> list[dict[str, str]]:
     if curves:
         titles = [section["tables"][name]["title"] for name in curves]
         charts.append(_chart(draw_recall_curves(curves, titles), "Recall at k over k, with the baselines", ""))
+    for name, curve in section.get("readouts", {}).items():
+        title = section["tables"][name]["title"]
+        charts.append(
+            _chart(
+                draw_readouts(curve),
+                f"{title}: accuracy of rare, middling and frequent classes over the class prior",
+                f"{title}: one model, read out under class priors from the natural one (τ = 0) to a balanced one "
+                "(τ = 1) and beyond. Each point can be picked with readout_tau, without retraining.",
+            )
+        )
     for name, by_class in section.get("by_class", {}).items():
         title = section["tables"][name]["title"]
         charts.append(

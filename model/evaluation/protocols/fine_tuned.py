@@ -1,7 +1,8 @@
 """Task fine-tuned classification: the classes that the model's own head predicts, from the images alone.
 
 The head was trained together with the towers, on images and captions. Here it gets no captions, since a caption may
-contain the title of the patent, which gives the class away.
+contain the title of the patent, which gives the class away. The setting `readout_tau` says under which class prior the
+head is read out; the natural and the balanced read-out are always reported (`protocols.readouts`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import torch
 from model.clip.embeddings import require_finite
 from model.clip.encoder import Encoder
 from model.clip.heads import ClipWithHead
-from model.clip.saved_head import load_classifier, read_class_table
+from model.clip.readout import ClassPriors
+from model.clip.saved_head import load_classifier, read_class_priors, read_class_table
 from model.dataset.classes import ClassTable
 from model.dataset.images import ImageReader
 from model.evaluation.context import EvaluationContext, TaskResult
@@ -27,6 +29,7 @@ from model.evaluation.protocols.classification import (
     results_by_class,
     scheme_heading,
 )
+from model.evaluation.protocols.readouts import HeadLogits, readout_curve, readout_note, readout_table
 
 
 def measure(context: EvaluationContext) -> TaskResult:
@@ -39,25 +42,40 @@ def measure(context: EvaluationContext) -> TaskResult:
     labelled = label_views(context, table.scheme)
     if labelled is None:
         return TaskResult(reason=f"no view of the split {context.views.split} has a {COLUMNS[table.scheme]}")
-    scores = {
-        column: class_logits(context, encoder, table)[labelled.rows]
+    heads = {
+        column: HeadLogits(class_logits(context, encoder, table)[labelled.rows], class_priors_of(encoder))
         for column, encoder in context.encoders.items()
         if encoder.is_untrained or class_table_of(encoder) == table
     }
+    tau = context.config.readout_tau
+    scores = {column: head.scores(tau) for column, head in heads.items()}
     title = f"The model's own head, {scheme_heading(table.scheme)}"
     notes = [
         "trained with the towers; by the images alone, without captions",
         "untrained: a fresh head on fresh towers",
+        readout_note(heads[MODEL], tau),
     ]
-    result_table = accuracy_table(context, labelled, scores, title=title, notes=notes)
-    return TaskResult(
-        tables={table.scheme: result_table}, by_class={table.scheme: results_by_class(labelled, scores[MODEL])}
+    result = TaskResult(
+        tables={table.scheme: accuracy_table(context, labelled, scores, title=title, notes=notes)},
+        by_class={table.scheme: results_by_class(labelled, scores[MODEL])},
     )
+    if heads[MODEL].priors.are_known:
+        name = f"{table.scheme}_readouts"
+        result.tables[name] = readout_table(context, labelled, heads)
+        result.readouts[name] = readout_curve(labelled, heads[MODEL], tau)
+    return result
 
 
 def class_table_of(encoder: Encoder) -> ClassTable | None:
     """The classes that a model's own head predicts; None for a model without a head."""
     return read_class_table(encoder.source.folder) if encoder.source.folder is not None else None
+
+
+def class_priors_of(encoder: Encoder) -> ClassPriors:
+    """The class priors of a model's own head; unknown for a fresh head and for models of earlier versions."""
+    if encoder.is_untrained or encoder.source.folder is None:
+        return ClassPriors()
+    return read_class_priors(encoder.source.folder)
 
 
 def class_logits(context: EvaluationContext, encoder: Encoder, table: ClassTable) -> np.ndarray:

@@ -13,6 +13,7 @@ import torch
 
 from model.clip.encoder import find_encoder
 from model.clip.heads import ClipWithHead
+from model.clip.readout import ClassPriors
 from model.clip.saved_head import load_classifier, save_classifier
 from model.dataset.classes import USPC, ClassTable
 from model.dataset.folder import open_dataset
@@ -33,8 +34,8 @@ def folder(micro_clip, tmp_path) -> Path:
     return folder
 
 
-def context_of(shapes: Path, folder: Path | str) -> EvaluationContext:
-    config = EvaluationConfig(device="cpu", num_resamples=10, batch_size=5)
+def context_of(shapes: Path, folder: Path | str, **settings: object) -> EvaluationContext:
+    config = EvaluationConfig.from_dict({"device": "cpu", "num_resamples": 10, "batch_size": 5, **settings})
     encoder = find_encoder(f"local-dir:{folder}" if isinstance(folder, Path) else folder, torch.device("cpu"))
     encoders = {MODEL: encoder, UNTRAINED: encoder.untrained(0)}
     return EvaluationContext(open_dataset(shapes), encoders, config, torch.device("cpu"))
@@ -55,6 +56,28 @@ def test_the_head_classifies_images_alone(shapes, folder):
     assert table["figures"]["accuracy"]["model"]["value"] == pytest.approx(expected)
     assert table["columns"] == ["model", "untrained", "majority", "chance"]
     assert any("by the images alone" in note for note in table["terms"]["notes"])
+
+
+def test_the_head_is_read_out_under_the_class_prior_of_the_setting_and_both_ends_are_reported(shapes, folder):
+    natural = np.full(len(USPC), 1e-6)
+    natural[5] = 1 - natural.sum() + 1e-6  # a head that has hardly seen another class
+    model, _ = load_classifier(folder)
+    save_classifier(model.head, USPC, folder, priors=ClassPriors(fitted=np.full(len(USPC), 1 / 33), natural=natural))
+
+    by_tau = {tau: fine_tuned.measure(context_of(shapes, folder, readout_tau=tau)) for tau in (0.0, 1.0)}
+
+    assert np.array(by_tau[0.0].by_class["uspc"]["confusion"])[:, 5].sum() == 16  # all are taken for the frequent class
+    assert np.array(by_tau[1.0].by_class["uspc"]["confusion"])[:, 5].sum() < 16
+    assert by_tau[0.0].tables["uspc_readouts"]["figures"] == by_tau[1.0].tables["uspc_readouts"]["figures"]
+    assert by_tau[1.0].readouts["uspc_readouts"]["chosen_tau"] == 1.0
+    assert any("balanced class prior" in note for note in by_tau[1.0].tables["uspc"]["terms"]["notes"])
+
+
+def test_a_head_of_an_earlier_version_has_one_read_out(shapes, folder):
+    result = fine_tuned.measure(context_of(shapes, folder, readout_tau=1.0))
+    assert list(result.tables) == ["uspc"]
+    assert not result.readouts
+    assert any("one read-out" in note for note in result.tables["uspc"]["terms"]["notes"])
 
 
 def test_logits_are_stored_for_one_model_and_one_list_of_classes(shapes, folder, monkeypatch):
