@@ -124,7 +124,7 @@ def plain_loop(url: str, folder: DataFolder, config: CaptionsConfig, num_views: 
         options["model"] = client.get(f"{url}/models", timeout=60).json()["data"][0]["id"]
         started = time.perf_counter()
         for view in views:
-            image, _ = data_url(view["image"], model.size_px, config.image.margin_share)
+            image, _ = data_url(view["image"], model.picture)
             picture = {"type": "image_url", "image_url": {"url": image}}
             content = [picture, {"type": "text", "text": prompt.ask(view).text}]
             question = {"messages": [{"role": "user", "content": content}], **options}

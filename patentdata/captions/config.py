@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from patentdata.captions.described import DescribedConfig
@@ -55,14 +55,30 @@ class CaptionImageConfig:
     """The picture that the model is shown; part of a caption's cache key.
 
     Attributes:
+        mode: "square" (padded with white to a square) or "aspect" (the drawing's proportions, within a pixel budget);
+            None for what the model's processor reads, or "square" if its folder is not at hand.
         size_px: Side of the square in pixels; None for the model's own input size, or 336 if its folder is not at hand.
-        margin_share: White margin at each end of the drawing's longer axis, as a share of the square's side.
+        max_pixels: Most pixels of a picture whose proportions are kept; None for the model's own budget, but at most
+            1,003,520, which is the area of 1,280 tokens of Qwen2-VL.
+        margin_share: White margin at each end of the drawing's longer axis, as a share of the picture's longer side.
     """
 
+    mode: Literal["square", "aspect"] | None = None
     size_px: int | None = None
+    max_pixels: int | None = None
     margin_share: float = 0.04
 
     def __post_init__(self) -> None:
+        _require(self.mode in (None, "square", "aspect"), f'image mode is {self.mode!r}; choose "square" or "aspect"')
+        _require(
+            self.max_pixels is None or 3_136 <= self.max_pixels <= 100_000_000,
+            f"max_pixels is {self.max_pixels}; choose 3,136 (56 × 56) to 100,000,000",
+        )
+        _require(
+            not (self.max_pixels and (self.mode == "square" or self.size_px)),
+            'max_pixels belongs to the image mode "aspect"; give size_px for a square',
+        )
+        _require(not (self.size_px and self.mode == "aspect"), 'size_px belongs to the image mode "square"')
         is_usable = self.size_px is None or 28 <= self.size_px <= 2048
         _require(is_usable, f"image size is {self.size_px} px; choose 28 to 2048")
         _require(0 <= self.margin_share <= 0.4, f"margin_share is {self.margin_share}; choose 0 to 0.4")
@@ -107,11 +123,16 @@ class RequestsConfig:
 class ServerConfig:
     """How a managed server is started; changes no caption.
 
+    What is None follows from the model, the question and the GPUs of the machine (see `vllm.plan`).
+
     Attributes:
         tensor_parallel_size: Number of GPUs that share one copy of the model.
         data_parallel_size: Number of copies of the model, each on its own GPUs.
+        api_server_count: Number of processes that prepare requests.
         dtype: Data type of the weights: "auto" (the model's own), "bfloat16", "float16" or "float32".
-        max_model_len: Longest prompt and answer together, in tokens; None for the model's own limit.
+        max_model_len: Longest prompt and answer together, in tokens.
+        limit_mm_per_prompt: Most pictures, and other media, of one request, such as {"image": 1}.
+        mm_processor_kwargs: Options of the model's processor, such as {"size": {"longest_edge": 1003520}}.
         gpu_memory_utilization: Share of a GPU's memory that the server may take; None for vLLM's own choice.
         extra_arguments: Further arguments for `vllm.entrypoints.openai.api_server`, such as ("--enforce-eager",).
         environment: Environment variables for the server, in addition to those of this program.
@@ -120,10 +141,13 @@ class ServerConfig:
         max_restarts: How often the server is restarted after it died in use.
     """
 
-    tensor_parallel_size: int = 1
-    data_parallel_size: int = 1
+    tensor_parallel_size: int | None = None
+    data_parallel_size: int | None = None
+    api_server_count: int | None = None
     dtype: str = "auto"
     max_model_len: int | None = None
+    limit_mm_per_prompt: Mapping[str, int] | None = None
+    mm_processor_kwargs: Mapping[str, Any] | None = None
     gpu_memory_utilization: float | None = None
     extra_arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -132,9 +156,9 @@ class ServerConfig:
     max_restarts: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("tensor_parallel_size", "data_parallel_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; choose 1 or more")
+        for name in ("tensor_parallel_size", "data_parallel_size", "api_server_count"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; choose 1 or more, or leave it out")
         if self.max_model_len is not None and self.max_model_len < 1:
             raise ConfigError(f"max_model_len is {self.max_model_len}; choose 1 or more tokens, or leave it out")
         if self.gpu_memory_utilization is not None and not 0 < self.gpu_memory_utilization <= 1:

@@ -57,6 +57,13 @@ _FULL_VIEW: Row = {
     "other_paragraphs": ["The broken lines form no part of the claimed design."],
 }
 _BARE_VIEW: Row = {**dict.fromkeys(_FULL_VIEW), "viewpoint": "none", "is_front_page": False}
+_LONG = "word " * 1_000  # longer than any variable of a template
+_LONGEST_VIEW: Row = _FULL_VIEW | {
+    "title": _LONG,
+    "description": _LONG,
+    "claim": _LONG,
+    "other_paragraphs": [f"Broken {_LONG}"],
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +119,11 @@ class Prompt:
         """Type of the column "fields": every field but shape and function; None if there are no others."""
         others = [(name, of.arrow_type) for name, of in self.fields.items() if name not in ("shape", "function")]
         return pa.struct(others) if others else None
+
+    def max_chars(self) -> int:
+        """Length of the longest question in characters."""
+        question = self.ask(_LONGEST_VIEW)
+        return max(len(question.text), len(question.plain_text)) + len(question.shorter)
 
     def ask(self, view: Row) -> Question:
         """The question about a view, a row with the columns named in `captioner`.

@@ -18,6 +18,7 @@ from prefect import Task
 
 from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.stage import captions_are_done
+from patentdata.captions.vllm.plan import plan_server, this_machine
 from patentdata.captions.vllm.server import Server, ServerError, serving
 from patentdata.errors import SourceError
 from patentdata.store.folder import DataFolder
@@ -152,8 +153,9 @@ class ManagedServer:
         config = self._config
         assert config.model is not None  # CaptionsConfig requires a model if there is no endpoint
         try:
+            plan = plan_server(config, this_machine())
             with serving(
-                config.model, config.revision, config.server, log_path=self._log_path, on_wait=self._wait
+                config.model, config.revision, plan.server, log_path=self._log_path, on_wait=self._wait
             ) as server:
                 self._listener.on_server(f"{config.model} is served at {server.url}, log {self._log_path}")
                 self._up.set_result(server)

@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import huggingface_hub.constants
 import psutil
 import pyarrow.parquet as pq
 import pytest
@@ -218,6 +219,12 @@ def stand_in(model: str, port: int, *, starts_s: float = 0, answers_s: float = 0
     return [sys.executable, "-c", _SERVED, *map(str, (port, model, starts_s, answers_s, lives_s))]
 
 
+@pytest.fixture(autouse=True)
+def _no_hub(monkeypatch) -> None:
+    """The models that are named here are not on the hub, and it is not asked for their settings."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+
+
 @pytest.fixture
 def own(monkeypatch) -> list[str]:
     """Has a stand-in take the place of vLLM where a walk starts a server of its own. Filled with the models started."""
@@ -291,6 +298,7 @@ def test_a_week_given_up_while_its_own_server_starts_again_goes_on_when_that_is_
 
 def _caption_by_stand_in(*arguments: object) -> None:
     """The command line, with a slow stand-in in the place of vLLM."""
+    huggingface_hub.constants.HF_HUB_OFFLINE = True
     server.server_command = lambda model, _revision, port, _config: stand_in(model, port, answers_s=0.3)
     designclip(*arguments)
 

@@ -18,7 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -135,7 +135,7 @@ class VlmCaptioner:
                 _call(loop, asker.close())
 
     def _key(self, view: Row, question: Question) -> str:
-        sampling = {**asdict(self._config.sampling), **_image_settings(self._config, self._model)}
+        sampling = {**asdict(self._config.sampling), **_image_settings(self._model)}
         prompt = f"{self._prompt.identity}\n{question.text}"
         return cache_key(
             view["image_sha256"], prompt, model=self._model.name, revision=self._model.revision, sampling=sampling
@@ -150,12 +150,12 @@ def settings_of(config: CaptionsConfig, model: ModelIdentity) -> Mapping[str, An
         "model": model.name,
         "revision": model.revision,
         "sampling": asdict(config.sampling),
-        **_image_settings(config, model),
+        **_image_settings(model),
     }
 
 
-def _image_settings(config: CaptionsConfig, model: ModelIdentity) -> dict[str, Any]:
-    return {"image": asdict(replace(config.image, size_px=model.size_px))}
+def _image_settings(model: ModelIdentity) -> dict[str, Any]:
+    return {"image": model.picture.settings}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +178,7 @@ class _Asker:
         self._journal = journal
         self._prompt = load_prompt(config.prompt)
         self._urls = urls
-        self._workers = ImageWorkers(config.image, model.size_px, config.requests.num_image_workers)
+        self._workers = ImageWorkers(model.picture, config.requests.num_image_workers)
         self._endpoints: Endpoints | None = None
         self._opening = asyncio.Lock()
         self._has_known_answers = False

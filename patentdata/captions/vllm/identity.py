@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from fsspec.implementations.local import LocalFileSystem
 
 from patentdata.captions.config import CaptionsConfig
-from patentdata.captions.vllm.images import USUAL_SIZE_PX, input_size_px
+from patentdata.captions.vllm.images import PictureForm
+from patentdata.captions.vllm.processors import picture_form, read_processor
 from patentdata.store.hashes import sha256_of
 
 if TYPE_CHECKING:
@@ -32,12 +33,12 @@ class ModelIdentity:
     Attributes:
         name: Hub name, or the name of the model's folder.
         revision: Hub revision, or "sha256:…" over the files of a folder; None if it cannot be determined.
-        size_px: Side in pixels of the square picture that the model is shown.
+        picture: The form of the picture that the model is shown.
     """
 
     name: str
     revision: str | None
-    size_px: int
+    picture: PictureForm
 
 
 def identity_of(
@@ -53,7 +54,7 @@ def identity_of(
     if config.model is None and served is None:
         return None
     model = config.model or (served.root if served else "")
-    folder = _folder_of(model, config.revision, is_served_here)
+    folder = folder_of(model, config.revision, is_served_here)
     name, revision = model, config.revision
     if Path(model).is_dir():
         name, revision = Path(model).resolve().name, fingerprint_of(Path(model))
@@ -64,8 +65,8 @@ def identity_of(
                 name = found[1].replace("--", "/")
             revision = config.revision or found[2]
             break
-    size_px = config.image.size_px or (folder and input_size_px(folder)) or USUAL_SIZE_PX
-    return ModelIdentity(name=name, revision=revision, size_px=size_px)
+    picture = picture_form(config.image, read_processor(folder) if folder is not None else None)
+    return ModelIdentity(name=name, revision=revision, picture=picture)
 
 
 def fingerprint_of(model_folder: Path) -> str:
@@ -79,7 +80,7 @@ def fingerprint_of(model_folder: Path) -> str:
     return f"sha256:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 
-def _folder_of(model: str, revision: str | None, is_served_here: bool) -> Path | None:
+def folder_of(model: str, revision: str | None, is_served_here: bool) -> Path | None:
     """Folder with the model's files on this machine; None if they are not here."""
     if Path(model).is_dir():
         return Path(model)

@@ -4,39 +4,60 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import multiprocessing
 import os
-from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
+import numpy as np
 
-from patentdata.captions.config import CaptionImageConfig
 from patentdata.errors import SheetError
-from patentdata.views.square_images import TrainingImageConfig, decode_png, fit_square, ink_box
+from patentdata.views.square_images import PAPER, TrainingImageConfig, decode_png, fit_square, ink_box
 from patentdata.worker import prepare_worker
 
-USUAL_SIZE_PX = 336  # LLaVA-1.5's input
 _MAX_ENLARGEMENT = 4.0
 _MAX_WORKERS = 4
-_LONGEST_SIDE_PX = 16_384  # a longer "edge" is a number of pixels
+_LEAST_SIDE_PX = 56
+_MAX_ASPECT = 8  # longer side of a picture over its shorter one; models refuse or misread thinner strips
 
 
-def data_url(png: bytes, size_px: int, margin_share: float) -> tuple[str | None, str]:
-    """A view as a grey PNG in a data URL, cropped to its ink, padded to a white square and area-resized.
+@dataclass(frozen=True, kw_only=True)
+class PictureForm:
+    """The form of the picture that a model is shown: a square, or the drawing's proportions within a pixel budget.
 
-    Args:
-        png: The image of the view.
-        size_px: Side of the square in pixels.
-        margin_share: White margin at each end of the drawing's longer axis, as a share of the side.
+    Attributes:
+        size_px: Side of the square in pixels; None if the proportions are kept.
+        max_pixels: Most pixels of a picture whose proportions are kept; None for a square.
+        multiple_px: Both sides of a picture whose proportions are kept are multiples of this.
+        margin_share: White margin at each end of the drawing's longer axis, as a share of the picture's longer side.
+    """
+
+    size_px: int | None = None
+    max_pixels: int | None = None
+    multiple_px: int = 1
+    margin_share: float
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What changes the picture, as JSON values; part of a caption's cache key."""
+        if self.size_px is not None:
+            return {"size_px": self.size_px, "margin_share": self.margin_share}
+        return {
+            "mode": "aspect",
+            "max_pixels": self.max_pixels,
+            "multiple_px": self.multiple_px,
+            "margin_share": self.margin_share,
+        }
+
+
+def data_url(png: bytes, form: PictureForm) -> tuple[str | None, str]:
+    """A view as a grey PNG in a data URL, cropped to its ink, area-resized and padded with white to `form`.
 
     Returns:
         The URL and "", or None and the reason, "broken_image" or "no_ink".
     """
-    square = TrainingImageConfig(size_px=size_px, margin_share=margin_share, max_enlargement=_MAX_ENLARGEMENT)
     try:
         page = decode_png(png)
     except SheetError:
@@ -44,41 +65,48 @@ def data_url(png: bytes, size_px: int, margin_share: float) -> tuple[str | None,
     left, top, width, height = ink_box(page)
     if not width:
         return None, "no_ink"
-    drawing = fit_square(page[top : top + height, left : left + width], square)
-    is_encoded, shown = cv2.imencode(".png", drawing, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    ink = page[top : top + height, left : left + width]
+    is_encoded, shown = cv2.imencode(".png", _fitted(ink, form), [cv2.IMWRITE_PNG_COMPRESSION, 1])
     assert is_encoded, "a grey uint8 array is always encodable"
     return "data:image/png;base64," + base64.b64encode(shown.tobytes()).decode("ascii"), ""
 
 
-def input_size_px(model_folder: Path) -> int | None:
-    """Side in pixels of the square picture that a model reads, from the settings of its processor.
+def _fitted(ink: np.ndarray, form: PictureForm) -> np.ndarray:
+    """A drawing (height_px, width_px), uint8, 0 is ink, as a picture of `form`."""
+    if form.size_px is None:
+        return fit_aspect(ink, form)
+    square = TrainingImageConfig(size_px=form.size_px, margin_share=form.margin_share, max_enlargement=_MAX_ENLARGEMENT)
+    return fit_square(ink, square)
 
-    They are in preprocessor_config.json, or, as transformers 5 writes them, under "image_processor" in
-    processor_config.json.
+
+def fit_aspect(ink: np.ndarray, form: PictureForm) -> np.ndarray:
+    """`ink` with its proportions, as large as the pixel budget allows, centred on white.
+
+    Args:
+        ink: (height_px, width_px) uint8, 0 is ink and 255 is paper.
+        form: Pixel budget, multiple and margin.
 
     Returns:
-        The side; None if the model does not say, or reads pictures of any size up to an area.
+        (height_px, width_px) uint8; both sides are multiples of `form.multiple_px`.
     """
-    for name, section in (("preprocessor_config.json", None), ("processor_config.json", "image_processor")):
-        try:
-            config = json.loads((model_folder / name).read_text())
-            size = _side_px(config[section] if section else config)
-        except (OSError, ValueError, AttributeError, KeyError, TypeError):
-            continue
-        if size is not None:
-            return size
-    return None
-
-
-def _side_px(config: Any) -> int | None:
-    """The side that the settings of an image processor name; None if they name none, or an area."""
-    sizes = config.get("crop_size") or config.get("size")
-    if isinstance(sizes, Mapping):
-        # Qwen's "shortest_edge" and "longest_edge" are the least and the most pixels of the whole picture.
-        is_area = "longest_edge" in sizes and (sizes["longest_edge"] or 0) > _LONGEST_SIDE_PX
-        is_area = is_area or not {"min_pixels", "max_pixels", "merge_size"}.isdisjoint(config)
-        sizes = sizes.get("height") or (None if is_area else sizes.get("shortest_edge"))
-    return sizes if isinstance(sizes, int) and 28 <= sizes <= 2048 else None
+    assert form.max_pixels is not None, "a picture whose proportions are kept has a pixel budget"
+    height, width = ink.shape
+    # The picture before it is scaled: the drawing and its margins, and paper at the sides of a thin strip.
+    margin = max(width, height) * form.margin_share / (1 - 2 * form.margin_share)
+    sides = np.array([height + 2 * margin, width + 2 * margin])
+    sides = np.maximum(sides, sides.max() / _MAX_ASPECT)
+    scale = min(_MAX_ENLARGEMENT, float(np.sqrt(form.max_pixels / sides.prod())))
+    # Rounded down, so that the picture stays within its budget.
+    step = form.multiple_px
+    least = -(-_LEAST_SIDE_PX // step) * step
+    picture_height, picture_width = (max(least, int(side * scale) // step * step) for side in sides)
+    scale = min(scale, (picture_width - 2 * margin * scale) / width, (picture_height - 2 * margin * scale) / height)
+    target = (max(1, int(width * scale)), max(1, int(height * scale)))  # cv2 wants width first
+    scaled = cv2.resize(ink, target, interpolation=cv2.INTER_AREA if scale <= 1 else cv2.INTER_LINEAR)
+    picture = np.full((picture_height, picture_width), PAPER, np.uint8)
+    left, top = (picture_width - target[0]) // 2, (picture_height - target[1]) // 2
+    picture[top : top + target[1], left : left + target[0]] = scaled
+    return picture
 
 
 class ImageWorkers:
@@ -87,8 +115,8 @@ class ImageWorkers:
     A picture that kills its worker is "broken_image" and does not affect other pictures.
     """
 
-    def __init__(self, config: CaptionImageConfig, size_px: int, num_workers: int) -> None:
-        self._arguments = (size_px, config.margin_share)
+    def __init__(self, form: PictureForm, num_workers: int) -> None:
+        self._form = form
         self._num_workers = num_workers or min(_MAX_WORKERS, len(os.sched_getaffinity(0)))
         self._executor: Executor | None = None
         self._alone = asyncio.Lock()
@@ -113,7 +141,7 @@ class ImageWorkers:
         """Prepare a picture in a worker; an executor with a dead worker is replaced at the next call."""
         executor = self._executor = self._executor or _executor(self._num_workers)
         try:
-            return await asyncio.get_running_loop().run_in_executor(executor, data_url, png, *self._arguments)
+            return await asyncio.get_running_loop().run_in_executor(executor, data_url, png, self._form)
         except BrokenExecutor:
             if self._executor is executor:
                 self._executor = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import importlib.util
+import json
 import logging
 import os
 import re
@@ -231,10 +232,16 @@ class Server:
 
 def server_command(model: str, revision: str | None, port: int, config: ServerConfig) -> list[str]:
     """The command that starts vLLM; the extra arguments come last, so that they override the others."""
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", model, "--host", "127.0.0.1", "--port", str(port), "--dtype", config.dtype]
+    num_api = config.api_server_count or 1
+    # Only vLLM's own command line starts several API processes; the build for CPUs knows the module alone.
+    start = (
+        ("vllm.entrypoints.openai.api_server", "--model") if num_api == 1 else ("vllm.entrypoints.cli.main", "serve")
+    )
+    command = [sys.executable, "-m", *start, model]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", config.dtype]
     # Sampling defaults in a model's folder would change captions silently. Nothing is cached: each view is sent once.
-    command += ["--generation-config", "vllm", "--limit-mm-per-prompt", '{"image": 1}', "--mm-processor-cache-gb", "0"]
+    command += ["--generation-config", "vllm", "--mm-processor-cache-gb", "0"]
+    command += ["--limit-mm-per-prompt", json.dumps(dict(config.limit_mm_per_prompt or {"image": 1}))]
     # If a schema allows white space anywhere, some models write nothing else.
     command += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
     command += ["--disable-uvicorn-access-log"]
@@ -242,13 +249,19 @@ def server_command(model: str, revision: str | None, port: int, config: ServerCo
         "--revision": revision,
         "--max-model-len": config.max_model_len,
         "--gpu-memory-utilization": config.gpu_memory_utilization,
-        "--tensor-parallel-size": config.tensor_parallel_size if config.tensor_parallel_size > 1 else None,
-        "--data-parallel-size": config.data_parallel_size if config.data_parallel_size > 1 else None,
+        "--mm-processor-kwargs": json.dumps(config.mm_processor_kwargs) if config.mm_processor_kwargs else None,
+        "--tensor-parallel-size": _if_several(config.tensor_parallel_size),
+        "--data-parallel-size": _if_several(config.data_parallel_size),
+        "--api-server-count": _if_several(config.api_server_count),
     }
     for option, value in options.items():
         if value is not None:
             command += [option, str(value)]
     return [*command, *config.extra_arguments]
+
+
+def _if_several(num: int | None) -> int | None:
+    return num if num is not None and num > 1 else None
 
 
 def cause_in(log: str) -> str:

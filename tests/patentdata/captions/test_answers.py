@@ -18,7 +18,7 @@ from patentdata.captions.answers import (
     shorten,
     without_canvas_talk,
 )
-from patentdata.captions.config import CaptionsConfig, SamplingConfig
+from patentdata.captions.config import CaptionImageConfig, CaptionsConfig, SamplingConfig
 from patentdata.captions.prompts import load_prompt
 from patentdata.errors import ConfigError
 
@@ -232,6 +232,22 @@ def test_the_message_about_an_unusable_address_does_not_show_its_password():
     with pytest.raises(ConfigError) as error:
         CaptionsConfig(endpoints=("ftp://user:hush@host/v1",))
     assert "hush" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mode": "round"}, "image mode is 'round'; choose"),
+        ({"size_px": 9}, "image size is 9 px; choose 28 to 2048"),
+        ({"max_pixels": 100}, "max_pixels is 100; choose 3,136"),
+        ({"mode": "square", "max_pixels": 10_000}, 'max_pixels belongs to the image mode "aspect"'),
+        ({"mode": "aspect", "size_px": 336}, 'size_px belongs to the image mode "square"'),
+        ({"margin_share": 0.5}, "margin_share is 0.5"),
+    ],
+)
+def test_settings_of_the_picture_that_cannot_be_used_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        CaptionImageConfig(**settings)
 
 
 def test_a_temperature_out_of_range_is_refused():

@@ -25,6 +25,7 @@ from patentdata.captions.stage import caption_views, captions_are_done
 from patentdata.captions.vllm import client
 from patentdata.captions.vllm.client import VlmCaptioner
 from patentdata.captions.vllm.identity import ModelIdentity
+from patentdata.captions.vllm.images import PictureForm
 from patentdata.captions.vllm.journal import journal_path
 from patentdata.errors import ConfigError, OutputError, SourceError
 from patentdata.store.folder import DataFolder
@@ -738,7 +739,11 @@ def test_the_number_of_pictures_in_memory_is_bounded(folder):
     release = threading.Event()
     with Endpoint(lambda asked: release.wait(30) and None) as endpoint:
         config = vlm_config(endpoint.url, requests=quick(num_in_flight=4))
-        captioner = VlmCaptioner(config, ModelIdentity(name=MODEL, revision=None, size_px=56), config.endpoints)
+        captioner = VlmCaptioner(
+            config,
+            ModelIdentity(name=MODEL, revision=None, picture=PictureForm(size_px=56, margin_share=0.04)),
+            config.endpoints,
+        )
         rows: list[Row] = []
         thread = threading.Thread(target=lambda: rows.extend(captioner.caption(views())))
         thread.start()

@@ -243,6 +243,7 @@ def test_settings_become_options_and_extra_arguments_come_last():
     command = " ".join(server_command("llava-hf/x", "abc", 8123, config))
     for part in (
         "-m vllm.entrypoints.openai.api_server --model llava-hf/x --host 127.0.0.1 --port 8123 --dtype bfloat16",
+        '--limit-mm-per-prompt {"image": 1}',
         "--revision abc",
         "--tensor-parallel-size 4",
         "--data-parallel-size 2",
@@ -250,7 +251,19 @@ def test_settings_become_options_and_extra_arguments_come_last():
     ):
         assert part in command
     assert command.endswith("--max-model-len 2048")
-    assert "parallel" not in " ".join(server_command("x", None, 8123, ServerConfig()))
+    plain = " ".join(server_command("x", None, 8123, ServerConfig()))
+    assert not [option for option in ("parallel", "kwargs", "api-server-count", "max-model-len") if option in plain]
+
+
+def test_several_api_processes_are_started_by_the_command_line_of_vllm():
+    config = ServerConfig(
+        api_server_count=3, limit_mm_per_prompt={"image": 4, "video": 0}, mm_processor_kwargs={"size": {"height": 56}}
+    )
+    command = server_command("qwen", None, 8123, config)
+    assert command[1:5] == ["-m", "vllm.entrypoints.cli.main", "serve", "qwen"]
+    assert command[command.index("--api-server-count") + 1] == "3"
+    assert command[command.index("--limit-mm-per-prompt") + 1] == '{"image": 4, "video": 0}'
+    assert command[command.index("--mm-processor-kwargs") + 1] == '{"size": {"height": 56}}'
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""The command `captions`: prompts of one's own, and the plan of a server."""
+
+import json
+
+import pytest
+
+from tests.flows.command_line import run
+
+
+@pytest.fixture
+def designclip(monkeypatch, capfd):
+    monkeypatch.setattr("patentdata.captions.vllm.plan.shutil.which", lambda _name: None)  # whatever GPUs are here
+    return lambda *arguments: run(monkeypatch, capfd, *arguments)
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"vision_config": {"patch_size": 14}, "video_token_id": 9}))
+    processor = {"min_pixels": 3136, "max_pixels": 802_816, "patch_size": 14, "merge_size": 2}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+def test_a_plan_shows_each_value_with_its_reason_and_the_command(designclip, model, tmp_path):
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[weeks.captions.server]\nmax_model_len = 4000\n")
+    code, out, _ = designclip("captions", "-d", tmp_path, "-c", settings, "--model", model, "--plan", "--json")
+    assert code == 0
+    plan = json.loads(out)
+    values = {value["name"]: (value["value"], value["why"]) for value in plan["values"]}
+    assert values["max_model_len"] == ("4000", "named in the settings")
+    assert values["picture"][0].startswith("the drawing's proportions, at most 802,816 px")
+    assert values["data_parallel_size"] == ("vLLM's own", "no GPU is visible")
+    assert "--max-model-len 4000" in plan["command"]
+    assert """--limit-mm-per-prompt '{"image": 1, "video": 0}'""" in plan["command"]
+
+
+def test_a_plan_can_be_read_on_a_terminal_and_needs_a_model(designclip, model, tmp_path):
+    code, out, err = designclip("captions", "-d", tmp_path, "--model", model, "--plan")
+    assert code == 0
+    assert "limit_mm_per_prompt" in out and "--limit-mm-per-prompt" in err
+    code, _, err = designclip("captions", "-d", tmp_path, "--endpoint", "http://gpu:8000/v1", "--plan")
+    assert code != 0 and "no model is named, so no server is started" in err
+
+
+def test_a_prompt_with_an_unknown_name_ends_the_command_before_anything_is_asked(designclip, tmp_path):
+    (tmp_path / "own.toml").write_text('name = "own/1"\ntext = "What is {{ titel }}?"\n')
+    code, _, err = designclip(
+        "captions", "-d", tmp_path, "--endpoint", "http://127.0.0.1:9/v1", "--prompt", tmp_path / "own.toml"
+    )
+    assert code == 2
+    assert "own.toml: text names titel, which is not a field of a view; choose from title, article" in err
