@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 from patentdata.classes import canonical_patent_number
 from patentdata.grants import st32, st36
+from patentdata.grants.claim_scope.scope import has_unclaimed_matter, read_claim_scope
 from patentdata.grants.documents import (
     MAX_DOCUMENT_BYTES,
     DocumentError,
@@ -75,6 +76,9 @@ def parse_grant(xml: bytes, *, source_archive: str, source_member: str, report: 
     fields["figures"], fields["other_paragraphs"] = describe_figures(
         paragraphs, title=fields["title"], num_figures=fields["num_figures"]
     )
+    labels = [figure["label"] for figure in fields["figures"]]
+    fields["claim_scope"] = read_claim_scope(paragraphs, title=fields["title"], labels=labels)
+    fields["has_unclaimed_matter"] = has_unclaimed_matter(fields["claim_scope"])
     num_unreadable = fields.pop("num_unreadable_classes")
     if repairs or num_unreadable:
         _report_flaws(repairs + Counter({"unreadable_class": num_unreadable}), source, report)

@@ -19,7 +19,7 @@ _NUMBER = r"\d{1,4}(?:\.\d{1,3})*"
 _BRACKETED = r"\([A-Za-z0-9]{1,4}\)"
 _SUFFIX = rf"(?:\s?{_BRACKETED}|(?!is\b)[A-Za-z]{{1,2}}(?![A-Za-z])(?:{_BRACKETED})?)"
 _LABEL = rf"{_NUMBER}{_SUFFIX}?['′’\"″]{{0,2}}(?:-\d{{1,2}}(?![\w.(]))?"
-_FIG = r"(?:FIG(?:URE)?[SD]?(?![A-Za-z])\.?|reproductions?\b|drawings?\s+(?=\d))"
+_FIG = r"(?:FIG(?:URE)?[SD$]?(?![A-Za-z])\.?|reproductions?\b|drawings?\s+(?=\d))"
 _PREFIXED = rf"(?:{_FIG}\s*[-:.]?\s*)?{_LABEL}"
 _TO = r"(?:[-‐‑–—]|(?<=\s)(?:to|through|thru)(?=\s))"
 _AND = r"(?:,\s*(?:and|or|&)?|and/or|&|(?:and|or)(?=\s)|;(?=\s*FIG))"
@@ -134,6 +134,25 @@ def find_references(text: str, has_hyphens: bool = False) -> tuple[Reference, ..
         if declares and not any(start in span for span in spans):
             found.append(Reference(tuple(_expand(match["list"], is_plural=True)), start, end))
     return tuple(sorted(found, key=lambda reference: reference.start))
+
+
+def mentioned_labels(text: str, has_hyphens: bool = False) -> list[Reference]:
+    """Every reference in the text, in order, whether or not it declares a figure: "the lines shown in FIGS. 1 and 7".
+
+    Args:
+        text: A sentence or a part of one.
+        has_hyphens: Labels of this grant have hyphens; see `has_hyphen_labels`.
+    """
+    matches = [match for start in _possible_starts(text) if (match := _REFERENCE.match(text, start))]
+    if _has_between_digits(text, "."):
+        matches = sorted([*matches, *_HAGUE.finditer(text)], key=lambda match: match.start())
+    found: list[Reference] = []
+    for match in matches:
+        if not found or match.start() >= found[-1].end:
+            is_plural = match.re is _HAGUE or match["fig"].lower().rstrip(".$").endswith("s")
+            labels = tuple(_expand(match["list"], is_plural=is_plural, has_hyphens=has_hyphens))
+            found.append(Reference(labels, match.start(), match.end(), is_mention=True))
+    return found
 
 
 def _possible_starts(text: str) -> list[int]:

@@ -22,7 +22,7 @@ from patentdata.store.parquet import Provenance, Rows, is_done, read_report, wri
 from patentdata.store.report import Report
 from patentdata.store.weeks import in_groups, kept_path, kept_sha256, table_path
 
-GRANTS_VERSION = 2  # raise it if equal documents give other rows
+GRANTS_VERSION = 3  # raise it if equal documents give other rows
 
 _LOG = logging.getLogger(__name__)
 _NO_EXCLUSIONS = GrantsConfig()

@@ -24,6 +24,20 @@ VIEWPOINTS = (
     "none",
 )
 
+LINES = ("broken", "dash_dot", "shading", "other")
+
+LINE_MEANINGS = (
+    "environment",
+    "unclaimed_portion",
+    "boundary",
+    "stitching",
+    "fold_or_hidden",
+    "break",
+    "claimed",
+    "unclaimed",
+    "other",
+)
+
 _TEXT = pa.string()
 _TEXTS = pa.list_(_TEXT)
 _BOX = pa.list_(pa.int32())
@@ -42,6 +56,15 @@ FIGURE = pa.struct(
             "viewpoint_direction", _TEXT, 'Direction of a perspective, such as "top front"; null where none is named'
         ),
         _field("object", _TEXT, 'What the sentence says is shown, such as "chair"; null where it names nothing'),
+    ]
+)
+LINE_STATEMENT = pa.struct(
+    [
+        _field("lines", _TEXT, f"Kind of lines; one of {', '.join(LINES)}"),
+        _field("meaning", _TEXT, f"What they stand for; one of {', '.join(LINE_MEANINGS)}"),
+        _field("is_claimed", pa.bool_(), "Whether that is part of the claimed design; null if the grant does not say"),
+        _field("figures", _TEXTS, "Labels of the figures that the statement is limited to; empty if it is about all"),
+        _field("text", _TEXT, "The sentences that say so, as printed"),
     ]
 )
 CITATION = pa.struct(
@@ -104,6 +127,10 @@ GRANTS = pa.schema(
         _field("num_figures", pa.int32(), "Figures, as the grant counts them (can be wrong)"),
         _field("figures", pa.list_(FIGURE), "Declared figures in order of mention, one entry a label"),
         _field("other_paragraphs", _TEXTS, "Paragraphs of the description of drawings that describe no figure"),
+        _field(
+            "claim_scope", pa.list_(LINE_STATEMENT), "What the description of drawings says about its lines, in order"
+        ),
+        _field("has_unclaimed_matter", pa.bool_(), "Whether a statement says that what its lines show is not claimed"),
         _field("inventors", _TEXTS, 'Inventors, "First Last"'),
         _field("applicants", _TEXTS, "Applicants: persons or organisations"),
         _field("assignees", _TEXTS, "Assignees"),

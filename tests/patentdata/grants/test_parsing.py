@@ -48,6 +48,23 @@ def test_a_grant_becomes_a_row_with_the_keys_of_the_schema_in_order():
     assert (row["dtd_version"], row["source_archive"], row["source_member"]) == ("v4.5", "I20210105", "a.xml")
 
 
+def test_what_a_grant_says_about_its_lines_is_in_its_row():
+    row = parsed(
+        grant_xml(
+            paragraphs=(
+                "FIG. 1 is a front view of a chair, a person being shown in dotted lines;",
+                "FIG. 2 is a rear view thereof.",
+                "The broken lines in FIGS. 1 and 2 form no part of the claimed design.",
+            )
+        )
+    )
+    statements = [(found["meaning"], found["is_claimed"], found["figures"]) for found in row["claim_scope"]]
+    assert statements == [("environment", False, ["1"]), ("unclaimed", False, [])]
+    assert row["has_unclaimed_matter"] is True
+    assert parsed(grant_xml())["claim_scope"] == []
+    assert parsed(grant_xml())["has_unclaimed_matter"] is False
+
+
 def test_the_words_inside_the_markup_of_a_title_are_kept():
     assert parsed(grant_xml(title="Chair for H<sub>2</sub>O <i>testers</i>"))["title"] == "Chair for H2O testers"
 
