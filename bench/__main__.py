@@ -11,6 +11,7 @@ import sys
 
 _BENCHMARKS = (
     "bench.viewpoints",
+    "bench.claims",
     "bench.grants",
     "bench.stages",
     "bench.views",

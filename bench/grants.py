@@ -24,6 +24,7 @@ from lxml import etree
 
 from patentdata import classes
 from patentdata.grants import references, st36, viewpoints
+from patentdata.grants.claim_scope import lines, meanings
 from patentdata.grants.documents import document_kind, split_documents
 from patentdata.grants.parsing import parse_grant
 
@@ -56,7 +57,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def clear_caches() -> None:
     """Empty the caches of recurring symbols and sentences, so that no round benefits from the previous one."""
-    for module in (classes, references, st36, viewpoints):
+    for module in (classes, references, st36, viewpoints, lines, meanings):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()
