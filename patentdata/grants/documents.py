@@ -52,7 +52,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANKS = _BYTE_ORDER_MARK + b"\0 \t\r\n"
 _GRANT_ROOTS = {"us-patent-grant", "PATDOC"}
 _ROOTS = (b"us-patent-grant", b"PATDOC", b"sequence-cwu", b"us-patent-application")
-_START = re.compile(rb"<(?:(?P<declaration>\?xml\s)|!DOCTYPE\s|(?:" + b"|".join(_ROOTS) + rb")[\s>])")
+_START = re.compile(rb"<(?:(?P<declaration>\?xml\s)|(?P<doctype>!DOCTYPE\s)|(?:" + b"|".join(_ROOTS) + rb")[\s>])")
 _END_OF_ROOT = re.compile(rb"</(?:" + b"|".join(_ROOTS) + rb")\s*>\Z")
 _OVERLAP_BYTES = 32  # enough for a start that straddles two chunks, with a byte order mark before and a byte after it
 _LONGEST_END_TAG = 64
@@ -61,7 +61,9 @@ _LONGEST_END_TAG = 64
 def split_documents(source: bytes | BinaryIO, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> Iterator[tuple[int, bytes]]:
     """Split a file of one or many documents where an XML declaration or, without one, a new root starts.
 
-    Documents may follow one another without a line break, and may be wrapped in a root of their own, which is left out.
+    Documents may follow one another without a line break, and one that is cut off may be followed by a whole one. They
+    may be wrapped in roots of their own, whose tags are left out. Other text before or after a document is yielded as
+    one more document, so that it is counted.
 
     Args:
         source: The file, or its bytes. A file is read forward in chunks; at most `max_bytes` and a chunk are in memory.
@@ -71,101 +73,138 @@ def split_documents(source: bytes | BinaryIO, *, max_bytes: int = MAX_DOCUMENT_B
         Byte offset of the document and its bytes, in file order. Blank stretches are skipped.
     """
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
-    offset, held, searched = 0, bytearray(), 1
+    offset, held, stretch = 0, bytearray(), _Stretch()
     num_discarded = 0  # bytes of an overlong document that are no longer in `held`
     while chunk := stream.read(_CHUNK_BYTES):
         held += chunk
-        while (start := _find_start(held, searched)) > 0:
-            yield from _documents_of(held[: min(start, max_bytes + 1)], offset)
+        while (start := stretch.find_next_start(held)) > 0:
+            yield from _documents_of(held[: min(start, max_bytes + 1)], stretch.root, offset)
             offset += start + num_discarded
             num_discarded = 0
             del held[:start]
-            searched = 1
-        searched = max(1, len(held) - _OVERLAP_BYTES)
+            stretch = _Stretch()
         if len(held) > max_bytes + _CHUNK_BYTES:
             num_kept = max_bytes + 1
             tail = bytes(held[-_LONGEST_END_TAG - _OVERLAP_BYTES :])
-            num_discarded += len(held) - num_kept - len(tail)
+            num_removed = len(held) - num_kept - len(tail)
             held[num_kept:] = tail
-            searched = num_kept + _LONGEST_END_TAG
-    yield from _documents_of(held[: max_bytes + 1], offset)
+            num_discarded += num_removed
+            stretch.shift(num_removed)
+    yield from _documents_of(held[: max_bytes + 1], stretch.root, offset)
 
 
-def _find_start(held: bytearray, searched: int) -> int:
-    """Offset of the first document that starts at or after `searched`, never 0; -1 if none starts there."""
-    for match in _START.finditer(held, searched):
-        position = match.start()
-        start = position - 3 if held[max(0, position - 3) : position] == _BYTE_ORDER_MARK else position
-        if start > 0 and (_starts_declared if match["declaration"] else _starts_undeclared)(held, start):
-            return start
-    return -1
+class _Stretch:
+    """The bytes of a file from the start of one document to that of the next, searched once from front to back.
+
+    Attributes:
+        root: Offset of the first root of a known kind; None if there is none so far.
+    """
+
+    _QUOTES = ((b"<![CDATA[", b"]]>"), (b"<!--", b"-->"))
+
+    def __init__(self) -> None:
+        self.root: int | None = None
+        self._searched = 0
+        self._visited = -1  # the last offset at which a start was judged
+        self._last_marks = {mark: -1 for pair in self._QUOTES for mark in pair}  # → where it was seen last
+
+    def find_next_start(self, held: bytearray) -> int:
+        """Offset of the first document that starts after the beginning of `held`; -1 if none starts there."""
+        for match in _START.finditer(held, self._searched):
+            position = match.start()
+            if position <= self._visited:
+                continue
+            start = position - 3 if held[max(0, position - 3) : position] == _BYTE_ORDER_MARK else position
+            is_quoted = self._is_quoted(held, position)
+            self._visited = position
+            if match["declaration"]:
+                is_start = start > 0 and (held[start - 1] in b"\r\n" or not is_quoted)
+            else:  # no document is within another one, so that a second root is a second document
+                is_start = not is_quoted and (self.root is not None or _follows_end_of_root(held, start))
+            if is_start:
+                return start
+            if self.root is None and not (is_quoted or match["declaration"] or match["doctype"]):
+                self.root = position
+        self._searched = max(0, len(held) - _OVERLAP_BYTES)
+        return -1
+
+    def shift(self, num_removed: int) -> None:
+        """Adapt the offsets after bytes that were searched already have been removed."""
+        self._searched = max(0, self._searched - num_removed)
+        self._visited -= num_removed
+        self._last_marks = {mark: position - num_removed for mark, position in self._last_marks.items()}
+
+    def _is_quoted(self, held: bytearray, position: int) -> bool:
+        """Whether the position is within a CDATA section or a comment, where markup is text."""
+        searched = max(0, self._visited)
+        for mark in self._last_marks:
+            if (last := held.rfind(mark, searched, position)) != -1:
+                self._last_marks[mark] = last
+        return any(self._last_marks[opening] > self._last_marks[closing] for opening, closing in self._QUOTES)
 
 
-def _starts_declared(held: bytearray, start: int) -> bool:
-    """Whether the XML declaration at `start` is that of a document: it starts a line, or follows an element."""
-    if held[start - 1] in b"\r\n":
-        return True
-    before = _end_before(held, start)
-    starts_line = any(line_end in held[before:start] for line_end in b"\r\n")
-    return (before == 0 or starts_line or held[before - 1 : before] == b">") and not _is_quoted(held, start)
-
-
-def _starts_undeclared(held: bytearray, start: int) -> bool:
-    """Whether the root or DOCTYPE at `start` follows the end of another document, and so starts one itself."""
-    before = _end_before(held, start)
-    end_tag = bytes(held[max(0, before - _LONGEST_END_TAG) : before])
-    return _END_OF_ROOT.search(end_tag) is not None and not _is_quoted(held, start)
-
-
-def _end_before(held: bytearray, start: int) -> int:
-    """Offset after the last byte before `start` that is not blank."""
+def _follows_end_of_root(held: bytearray, start: int) -> bool:
+    """Whether the last thing before `start` that is not blank is the end tag of a known root."""
     before = start
     while before > 0 and held[before - 1] in _BLANKS:
         before -= 1
-    return before
-
-
-def _is_quoted(held: bytearray, position: int) -> bool:
-    """Whether the position is within a CDATA section or a comment, where markup is text."""
-    pairs = ((b"<![CDATA[", b"]]>"), (b"<!--", b"-->"))
-    return any(held.rfind(opening, 0, position) > held.rfind(closing, 0, position) for opening, closing in pairs)
+    return _END_OF_ROOT.search(bytes(held[max(0, before - _LONGEST_END_TAG) : before])) is not None
 
 
 # What may precede the root. Each piece can match in one way only, so that hostile bytes cost no more than their length.
 _MISC = rb"(?:[\s\0]|\xef\xbb\xbf|<\?[^?]*(?:\?(?!>)[^?]*)*\?>|<!--[^-]*(?:-(?!->)[^-]*)*-->"
 _MISC += rb"|<!DOCTYPE[^\[<>]*(?:\[[^\]]*\]\s*)?>)"
 _PROLOG = re.compile(_MISC + rb"*+")
-_START_TAG = re.compile(rb"<(?P<name>[A-Za-z_][\w.:-]*)(?=[\s/>])[^<>]*>")
-_WRAPPER_ENDS = re.compile(rb"(?P<root></(?:" + b"|".join(_ROOTS) + rb")\s*>)\s*(?:</[A-Za-z_][\w.:-]*\s*>\s*)+\Z")
-_MOST_WRAPPERS = 8  # roots around a document that are left out
+_START_TAG = rb"<[A-Za-z_][\w.:-]*(?=[\s/>])[^<>]*>"
+_WRAPPER_STARTS = re.compile(_MISC + rb"*+(?:" + _START_TAG + _MISC + rb"*+){1,8}\Z")
+_TAGS = re.compile(rb"(?:" + _MISC + rb"|</?[A-Za-z_][\w.:-]*[^<>]*>)*+")
 
 
-def _documents_of(held: bytearray, offset: int) -> Iterator[tuple[int, bytes]]:
-    """The document in a stretch of a file, without the tags of roots around it; none if nothing else is there."""
+def _documents_of(held: bytearray, root: int | None, offset: int) -> Iterator[tuple[int, bytes]]:
+    """The document in a stretch of a file, and what is around it other than the tags of wrappers; none if it is blank.
+
+    Args:
+        held: The stretch.
+        root: Offset of its root, if that is of a known kind.
+        offset: Where the stretch starts in the file.
+    """
     if not (held[:64].strip(_BLANKS) or held.strip(_BLANKS)):
         return
-    start = _end_of_wrappers(held)
-    tail = max(start, len(held) - 1024)
-    ends = _WRAPPER_ENDS.search(held, tail)
-    document = bytes(held[start : ends.end("root") if ends else len(held)])
-    if not start or document.strip(_BLANKS):
-        yield offset + start, document
+    if root is None or root >= len(held):
+        if not _WRAPPER_STARTS.match(held) or held.rstrip(_BLANKS).endswith(b"/>"):
+            yield offset, bytes(held)
+        return
+    start, end = _start_of_prolog(held, root), _end_of_root(held, root)
+    if (other := _end_of_tags(held, 0)) < start:
+        yield offset + other, bytes(held[other:start])
+    if not held[end:].strip(_BLANKS):
+        yield offset + start, bytes(held[start:])
+        return
+    yield offset + start, bytes(held[start:end])
+    if (other := _end_of_tags(held, end)) < len(held):
+        yield offset + other, bytes(held[other:])
 
 
-def _end_of_wrappers(held: bytearray) -> int:
-    """Offset after the start tags of unknown roots that a document, or nothing, follows; 0 if it is not wrapped."""
-    start = 0
-    for _ in range(_MOST_WRAPPERS):
-        end_of_prolog = _PROLOG.match(held, start).end()  # type: ignore[union-attr]  # it matches anything
-        tag = _START_TAG.match(held, end_of_prolog)
-        if tag is None:
-            return start if end_of_prolog == len(held) else 0
-        if tag["name"] in _ROOTS:
+def _end_of_tags(held: bytearray, start: int) -> int:
+    """Offset after the tags, comments and blanks that follow one another from `start` on."""
+    return _TAGS.match(held, start).end()  # type: ignore[union-attr]  # it matches anything
+
+
+def _start_of_prolog(held: bytearray, root: int) -> int:
+    """Offset where the declaration, DOCTYPE and comments start that lead to the root; wrappers come before them."""
+    starts = [0, *sorted(held.rfind(mark, 0, root) for mark in (b"<?xml", b"<!DOCTYPE"))]
+    for start in starts:
+        if start != -1 and _PROLOG.match(held, start).end() == root:  # type: ignore[union-attr]  # it matches anything
             return start
-        if tag[0].endswith(b"/>"):
-            return 0
-        start = tag.end()
-    return 0
+    return root
+
+
+def _end_of_root(held: bytearray, root: int) -> int:
+    """Offset after the last end tag of the root; the end of the stretch if it has none, as when it was cut off."""
+    name = _ROOT.match(held, root)[1]  # type: ignore[index]  # it matched when the root was found
+    end_tag = held.rfind(b"</" + name)
+    end = held.find(b">", end_tag)
+    return len(held) if -1 in (end_tag, end) else end + 1
 
 
 # --- Kinds ------------------------------------------------------------------------------------------------------------
@@ -274,8 +313,7 @@ def _parse_repaired(text: bytes, repairs: Counter[str], error: Exception, source
             return etree.fromstring(_with_entities(repaired, repairs, source), _parser())
         except (etree.LxmlError, ValueError, LookupError) as another:
             error = another
-    reason = "malformed" if _closes_root(text) else "cut_off"
-    raise DocumentError(reason, f"{source}: {_first_sentence(error)}") from error
+    raise DocumentError(_reason_to_refuse(text), f"{source}: {_first_sentence(error)}") from error
 
 
 def _parser() -> etree.XMLParser:
@@ -292,10 +330,12 @@ def _parser() -> etree.XMLParser:
     )
 
 
-def _closes_root(text: bytes) -> bool:
-    """Whether the document ends with the end tag of its root, as a complete one does."""
+def _reason_to_refuse(text: bytes) -> str:
+    """The word for a document that cannot be parsed: one that is complete ends with the end tag of its root."""
     root = _ROOT.search(text[:_HEAD_BYTES])
-    return root is not None and b"</" + root[1] in text[-1024:]
+    if root is None:
+        return "not_xml"
+    return "malformed" if b"</" + root[1] in text[-1024:] else "cut_off"
 
 
 def _first_sentence(error: Exception) -> str:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 
 from patentdata.archives import designs
 from patentdata.archives.designs import ArchivesConfig
-from patentdata.archives.members import READ_ERRORS
+from patentdata.archives.members import READ_ERRORS, is_companion
 from patentdata.errors import ArchiveError, ConfigError
 from patentdata.grants import parsing
 from patentdata.grants.config import GrantsConfig
@@ -50,8 +50,8 @@ def write_grants(files: Sequence[Path], out: Path, config: GrantsConfig = _NO_EX
     """Parse the grants of files, in the order given, into one Parquet file of `schemas.GRANTS`.
 
     A file may be one document, a concatenated weekly file, a ZIP of either, a Red Book member, or a weekly archive, and
-    each of them may be compressed with gzip; its first bytes say which. The report of files without any grant has
-    `num_out` 0; the table is then empty.
+    each of them may be compressed with gzip; its first bytes say which. Of several documents with one patent number the
+    first is kept. The report of files without any grant has `num_out` 0; the table is then empty.
 
     Returns:
         The report, with the tally "documents", and "members" for weekly archives.
@@ -71,20 +71,26 @@ def write_grants(files: Sequence[Path], out: Path, config: GrantsConfig = _NO_EX
     settings = {"exclude": sorted(excluded)} if excluded else {}
     provenance = Provenance(stage="grants", version=GRANTS_VERSION, config=settings, inputs=inputs)
     report.tally("documents")  # so that it is in the report of files without documents
-    rows = _without(excluded, (row for path in files for row in _grants_of_path(path, report)), report)
+    rows = _kept_rows((row for path in files for row in _grants_of_path(path, report)), excluded, report)
     write_table(folder, folder.path(out.name), schemas.GRANTS, in_groups(rows), provenance, report)
     return report
 
 
-def _without(excluded: Container[str], rows: Iterable[dict[str, Any]], report: Report) -> Iterator[dict[str, Any]]:
-    """The rows of patents that are not excluded; the others are counted as dropped."""
+def _kept_rows(rows: Iterable[dict[str, Any]], excluded: Container[str], report: Report) -> Iterator[dict[str, Any]]:
+    """The first row of each patent that is not excluded; the others are counted as dropped."""
     tally = report.tally("documents")
+    kept: set[str] = set()
     for row in rows:
-        if row["patent_number"] in excluded:
-            tally.num_out -= 1
-            tally.drop("excluded", row["patent_number"])
-        else:
+        number = row["patent_number"]
+        if number not in excluded and number not in kept:
+            kept.add(number)
             yield row
+            continue
+        tally.num_out -= 1
+        if number in excluded:
+            tally.drop("excluded", number)
+        else:
+            tally.drop("repeated_number", f"{row['source_archive']}!{row['source_member']}")
 
 
 def _grants_of_path(path: Path, report: Report) -> Iterator[dict[str, Any]]:
@@ -118,16 +124,21 @@ def _grants_of(file: BinaryIO, name: str, report: Report) -> Iterator[dict[str, 
 def _holds_documents(file: BinaryIO, name: str) -> bool:
     """Whether a ZIP holds XML, as a Red Book member or a zipped weekly file does. A weekly archive holds ZIPs."""
     with _unpacking(name), zipfile.ZipFile(file) as packed:
-        has_xml = any(entry.upper().endswith(".XML") for entry in packed.namelist())
+        has_xml = any(map(_is_document, packed.namelist()))
     file.seek(0)
     return has_xml
+
+
+def _is_document(file_name: str) -> bool:
+    """Whether a file of a ZIP is XML by its name, and not what a system added to one."""
+    return file_name.upper().endswith(".XML") and not is_companion(file_name)
 
 
 def _grants_of_zip(file: BinaryIO, name: str, report: Report) -> Iterator[dict[str, Any]]:
     """Rows of every XML file in a ZIP, in the order of its directory."""
     with zipfile.ZipFile(file) as packed:
         for info in packed.infolist():
-            if info.filename.upper().endswith(".XML"):
+            if _is_document(info.filename):
                 source = f"{name}!{info.filename}"
                 with _unpacking(source):
                     if info.header_offset < 0:  # the front of the ZIP was cut off
@@ -146,10 +157,16 @@ def _unpacking(name: str) -> Iterator[None]:
 
 
 def _grants_of_archive(file: BinaryIO, name: str, report: Report) -> Iterator[dict[str, Any]]:
-    """Rows of the designs of a weekly archive; a member without a document is counted as dropped."""
-    config = ArchivesConfig()
+    """Rows of the designs of a weekly archive; a member without a document is counted as dropped.
+
+    An archive without designs counts as one document that is dropped, with what the archive holds.
+    """
+    config, members, num_kept = ArchivesConfig(), report.tally("members"), report.tally("members").num_out
     with tempfile.TemporaryFile() as kept:
-        designs.keep_designs(file, kept, name=name, config=config, report=report)
+        reading = designs.keep_designs(file, kept, name=name, config=config, report=report)
+        if members.num_out == num_kept:
+            report.tally("documents").num_in += 1
+            report.tally("documents").drop("no_design", name, f"no design in {name}; it holds {reading.contents}")
         kept.seek(0)
         for stem, read in designs.read_kept(kept):
             try:

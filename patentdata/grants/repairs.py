@@ -35,9 +35,9 @@ def repair(data: bytes, repairs: Counter[str]) -> bytes:
 
     Args:
         data: A document that is not well-formed.
-        repairs: Receives what was replaced: "repaired_byte" (outside the encoding; read as Windows-1252),
-            "repaired_character" (one that XML does not allow; U+FFFD), "repaired_ampersand" and "repaired_less_than"
-            (bare; the plain sign).
+        repairs: Receives what was replaced: "repaired_encoding" (one was declared that the document is not in, or that
+            does not exist), "repaired_byte" (outside the encoding; read as Windows-1252), "repaired_character" (one
+            that XML does not allow; U+FFFD), "repaired_ampersand" and "repaired_less_than" (bare; the plain sign).
     """
     text = _decode(data, repairs)
     text, num_replaced = _NOT_A_CHARACTER.subn(_REPLACEMENT, text)
@@ -58,18 +58,33 @@ def escape_entities(data: bytes, names: Collection[str], repairs: Counter[str]) 
 
 
 def _decode(data: bytes, repairs: Counter[str]) -> str:
-    """The text in the encoding that the document declares, or UTF-8; a byte outside it is read as Windows-1252."""
+    """The text in the encoding that the document declares, or UTF-8; a byte outside it is read as Windows-1252.
+
+    A document that is UTF-8 and not in the encoding it declares is read as UTF-8.
+    """
     declared = _ENCODING.match(data)
     encoding = declared[1].decode().lower() if declared else "utf-8"
     if encoding.startswith(("utf-16", "utf-32", "ucs")):  # a declaration that can be read as bytes is in neither
         encoding = "utf-8"
     try:
         text = data.decode(encoding, "surrogateescape")
+        is_of_declared = encoding in {"utf-8", "utf8"} or not (_ESCAPED_BYTE.search(text) and _is_utf_8(data))
     except (LookupError, UnicodeError):
+        is_of_declared = False
+    if not is_of_declared:
         text = data.decode("utf-8", "surrogateescape")
+        _count(repairs, "repaired_encoding", 1)
     text, num_bytes = _ESCAPED_BYTE.subn(_windows_1252, text)
     _count(repairs, "repaired_byte", num_bytes)
     return text
+
+
+def _is_utf_8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _windows_1252(match: re.Match[str]) -> str:

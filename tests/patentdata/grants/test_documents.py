@@ -50,16 +50,43 @@ def split_numbers(data: bytes) -> list[str | None]:
         b'<?xml version="1.0"?>\n<patents n="2"><week>' + STRIPPED + STRIPPED + b"</week></patents>",
         b"<patents>\n" + grant_xml() + grant_xml() + b"</patents>",
         patdoc_xml().rstrip().replace(b"D0456589", b"D0900001") + STRIPPED,
+        b'<patents><week n="1">' + STRIPPED + b'</week><week n="2">' + STRIPPED + b"</week></patents>",
+        b"<!-- each <us-patent-grant > of a week --><patents>" + STRIPPED + b"<!-- next -->" + STRIPPED + b"</patents>",
+        b'<x:patents xmlns:x="urn:x">' + grant_xml().partition(b"\n")[2] * 2 + b"</x:patents>",
     ],
     ids=[
         "joined", "indented", "joined with marks", "no declarations", "joined without declarations", "DOCTYPE only",
         "wrapped", "wrapped twice", "wrapped with declarations", "two standards",
+        "wrapped by week", "commented", "DOCTYPEs in a root",
     ],
 )  # fmt: skip
 def test_documents_are_told_apart_however_they_were_put_together(data):
     assert split_numbers(data) == ["D900001", "D900001"]
     rows = list(read_grants(data, name="week", report=Report("grants")))
     assert [row["source_member"] for row in rows] == [f"byte {offset}" for offset, _ in split_documents(data)]
+
+
+@pytest.mark.parametrize("second", [grant_xml(), STRIPPED], ids=["declared", "stripped"])
+def test_a_document_that_was_cut_off_does_not_take_the_next_one_with_it(second):
+    cut = grant_xml(number="D0900002")[:1500]
+    assert split_numbers(cut + second) == ["D900002", "D900001"]
+
+
+@pytest.mark.parametrize(
+    ("data", "num_others"),
+    [
+        (b"<patents><source>USPTO, 2024</source>" + STRIPPED + STRIPPED + b"</patents>", 1),
+        (grant_xml() + b"HTTP/1.1 200 OK\n\n" + grant_xml(), 1),
+        (STRIPPED + b"<note>2</note>" + STRIPPED + b"<note>3</note>", 2),
+    ],
+    ids=["before", "between", "between and after"],
+)
+def test_text_around_documents_costs_none_of_them_and_is_counted(data, num_others):
+    report = Report("grants")
+    rows = list(read_grants(data, name="week", report=report))
+    assert [row["patent_number"] for row in rows] == ["D900001", "D900001"]
+    assert report.tally("documents").dropped == {"not_xml": num_others}
+    assert report.tally("documents").num_in == 2 + num_others
 
 
 @pytest.mark.parametrize("quoted", [b"<![CDATA[</a> <?xml version='1.0'?>]]>", b"<!-- x > <?xml version='1.0'?> -->"])
@@ -74,7 +101,8 @@ def test_documents_do_not_depend_on_the_sizes_in_which_a_file_is_read(chunk):
         def read(self, size=-1):
             return super().read(chunk)
 
-    data = DOCUMENT * 3 + b"\xef\xbb\xbf" + DOCUMENT + b"<PATDOC></PATDOC>" * 2 + b" <PATDOC/>"
+    data = DOCUMENT * 3 + b"\xef\xbb\xbf" + DOCUMENT + b"<PATDOC></PATDOC>" * 2 + b"<x><PATDOC/>"
+    data += b"<![CDATA[ <PATDOC> ]]></x><!-- <PATDOC> --><PATDOC><PATDOC/>"
     assert list(split_documents(Slow(data))) == list(split_documents(data))
 
 

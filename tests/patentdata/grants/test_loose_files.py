@@ -82,6 +82,31 @@ def test_excluded_patents_of_files_are_counted(tmp_path):
     assert numbers(tmp_path / "out.parquet") == ["D900002"]
 
 
+def test_a_patent_of_two_files_is_one_row_and_the_other_is_counted(tmp_path):
+    (tmp_path / "a.xml").write_bytes(document(900001) + document(900002))
+    (tmp_path / "b.xml").write_bytes(document(900003) + document(900001))
+    report = write_grants([tmp_path / "a.xml", tmp_path / "b.xml"], tmp_path / "out.parquet")
+    assert numbers(tmp_path / "out.parquet") == ["D900001", "D900002", "D900003"]
+    (drop,) = report.tally("documents").drops
+    assert (drop.reason, drop.subject) == ("repeated_number", f"b.xml!byte {len(document(900003))}")
+
+
+def test_companions_in_a_zip_of_grants_are_no_documents(tmp_path):
+    data = {"__MACOSX/._ipg240102.xml": b"\0\5\x16\7", "ipg240102.xml": document(900001)}
+    (tmp_path / "ipg240102.zip").write_bytes(zip_of(data))
+    report = write_grants([tmp_path / "ipg240102.zip"], tmp_path / "out.parquet")
+    assert report.tally("documents").num_in == 1
+    assert numbers(tmp_path / "out.parquet") == ["D900001"]
+
+
+def test_an_archive_without_designs_is_counted_with_what_it_holds(tmp_path):
+    (tmp_path / "ipg240102.tar").write_bytes(tar_of({"ipg240102.xml": document(900001)}))
+    report = write_grants([tmp_path / "ipg240102.tar"], tmp_path / "out.parquet")
+    (drop,) = report.tally("documents").drops
+    assert drop.reason == "no_design"
+    assert drop.detail.endswith("it holds 1 member, 1 at the top: ipg240102.xml")
+
+
 def test_a_member_without_a_document_is_counted(tmp_path):
     name, _ = member(900001)
     (tmp_path / "I20240102.tar").write_bytes(tar_of({name: packed({"a.TIF": b"x"})}))

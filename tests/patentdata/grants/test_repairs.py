@@ -39,6 +39,16 @@ def test_a_document_in_another_encoding_is_repaired_in_that_encoding():
     assert parse_grant(xml, source_archive="a", source_member="b")["title"] == "Café & bar"
 
 
+@pytest.mark.parametrize("declared", [b"US-ASCII", b"X-NONE"])
+def test_a_document_that_is_not_in_the_encoding_it_declares_is_read_as_utf_8(declared):
+    report, xml = (
+        Report("grants"),
+        with_title("Café".encode()).replace(b'encoding="UTF-8"', b'encoding="%b"' % declared),
+    )
+    assert parse_grant(xml, source_archive="a", source_member="b", report=report)["title"] == "Café"
+    assert report.counts == {"repaired_encoding": 1}
+
+
 @pytest.mark.parametrize(("end", "reason"), [(-40, "cut_off"), (None, "malformed")])
 def test_a_document_that_repairs_do_not_help_is_dropped_as_what_it_is(end, reason):
     broken = with_title(b"A & <b>")[:end]
