@@ -23,6 +23,10 @@ from model.training.train import reproducible
 class OwnTraining:
     """What `model.training.loop.TrainingLoop` does at each step, from the dataset's files to the weights.
 
+    Attributes:
+        stream: The batches.
+        learner: What the steps change.
+
     Args:
         clip: The model; it may be shared with other instances.
         views: Training views.
@@ -30,12 +34,13 @@ class OwnTraining:
     """
 
     def __init__(self, clip: Clip, views: Views, config: TrainConfig) -> None:
-        stream = BatchStream(views, config)
-        self._learner = Learner(
+        self.stream = stream = BatchStream(views, config)
+        self.learner = Learner(
             clip,
             config,
             num_classes=len(stream.classes),
             class_weights=class_weights(torch.from_numpy(stream.sampler.counts), config.beta),
+            class_shares=torch.from_numpy(stream.sampler.known_shares),
         )
         self._images = ImageReader(views, clip.preprocess, num_workers=config.num_workers)
         self._batches: Iterator[Batch] = stream.read_ahead(0, self._images, fast_tokenizer(clip.tokenizer))
@@ -45,8 +50,8 @@ class OwnTraining:
         """Take one step; returns its seconds, including the wait for the batch."""
         started = time.perf_counter()
         batch = next(self._batches)
-        with reproducible(self._num_done, self._learner.device):
-            scalars = self._learner.step(batch, step=self._num_done, learning_rate=1e-4)
+        with reproducible(self._num_done, self.learner.device):
+            scalars = self.learner.step(batch, step=self._num_done, learning_rate=1e-4)
             PendingMetrics(scalars).values()
         self._num_done += 1
         return time.perf_counter() - started

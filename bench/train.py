@@ -7,6 +7,7 @@ Draws a dataset (`bench.drawn_views`) and lets these contestants take turns, one
 
     designclip       the preset `designclip`: B pairs and another view of each, that is 2B images and B captions, from
                      the dataset's files to the optimizer step
+    balanced         the preset `designclip-balanced`: the same images and captions
     open_clip_2B     open_clip's step over 2B pairs in memory, with the fused optimizer that we use, too
     same_inputs      the towers, open_clip's loss and the fused optimizer over 2B images and B captions
     clip             the preset `clip`: B pairs, from the dataset's files to the optimizer step
@@ -14,8 +15,9 @@ Draws a dataset (`bench.drawn_views`) and lets these contestants take turns, one
     open_clip_B      open_clip's step over B pairs in memory, with the fused optimizer
 
 Reports medians of the seconds per step; the first round is not counted. Our contestants share one model, open_clip's
-another. `designclip_ratio` is designclip / open_clip_2B, so ours is cheaper below 1; `clip_ratio` is the samples per
-second of clip / those of open_clip_train, so ours is faster above 1. Prints one JSON line.
+another. `designclip_ratio` is designclip / open_clip_2B, so ours is cheaper below 1; `balanced_to_designclip` is the
+cost of the preset in steps of the other; `clip_ratio` is the samples per second of clip / those of open_clip_train, so
+ours is faster above 1. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ _NUM_FILES = 512  # views that are also written as image files, for open_clip_tr
 _RATED = ("clip", "open_clip_train")
 _RATIOS = {  # name → contestants whose seconds are divided
     "designclip_ratio": ("designclip", "open_clip_2B"),
+    "balanced_to_designclip": ("balanced", "designclip"),
     "designclip_to_same_inputs": ("designclip", "same_inputs"),
     "clip_ratio": ("open_clip_train", "clip"),
     "clip_to_open_clip_step": ("clip", "open_clip_B"),
@@ -109,6 +112,7 @@ def contestants(folder: Path, arguments: argparse.Namespace) -> Iterator[dict[st
         whole, half = (images, tokens), (images[:batch_size], tokens[:batch_size])
         yield {
             "designclip": own("designclip"),
+            "balanced": own("designclip-balanced"),
             "open_clip_2B": lambda: fused.take_steps([whole], num_steps=1, batch_size=2 * batch_size),
             "same_inputs": lambda: fused.take_unequal_step(images, tokens[:batch_size]),
             "clip": own("clip"),

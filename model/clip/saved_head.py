@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 
-from model.clip.heads import ClipWithHead, FusionHead
+from model.clip.heads import FUSION, HEADS, ClipWithHead, Head
 from model.clip.loading import Clip, load_clip
 from model.clip.readout import ClassPriors
 from model.clip.source import ModelSource
@@ -23,12 +23,12 @@ _FITTED, _NATURAL = "fitted_prior", "natural_prior"
 _SUM_TOLERANCE = 1e-3
 
 
-def save_classifier(head: FusionHead, table: ClassTable, folder: Path, *, priors: ClassPriors | None = None) -> None:
+def save_classifier(head: Head, table: ClassTable, folder: Path, *, priors: ClassPriors | None = None) -> None:
     """Write a head, the table of its classes and, if they are known, its class priors into a model folder."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
     with atomic_write(folder / CLASSIFIER_WEIGHTS) as temporary:
         temporary.write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
-    config: dict[str, Any] = {"classes": table.to_dict()}
+    config: dict[str, Any] = {"head": head.kind, "classes": table.to_dict()}
     if priors is not None and priors.fitted is not None and priors.natural is not None:
         config |= {_FITTED: priors.fitted.tolist(), _NATURAL: priors.natural.tolist()}
     write_json(folder / CLASSIFIER_CONFIG, config)
@@ -39,6 +39,18 @@ def read_class_table(folder: Path) -> ClassTable | None:
     values = read_json(folder / CLASSIFIER_CONFIG)
     has_weights = (folder / CLASSIFIER_WEIGHTS).is_file()
     return ClassTable.from_dict(values["classes"]) if values is not None and has_weights else None
+
+
+def read_head_kind(folder: Path) -> str:
+    """The kind of the head in a model folder, "fusion" or "cosine"; models of earlier versions have fusion heads.
+
+    Raises:
+        ArchitectureError: This version does not know the kind.
+    """
+    kind = (read_json(folder / CLASSIFIER_CONFIG) or {}).get("head", FUSION)
+    if kind not in HEADS:
+        raise ArchitectureError(f"{folder / CLASSIFIER_CONFIG}: unknown head {kind!r}; known are {', '.join(HEADS)}")
+    return str(kind)
 
 
 def read_class_priors(folder: Path) -> ClassPriors:
@@ -79,6 +91,6 @@ def load_classifier(folder: str | Path, *, clip: Clip | None = None) -> tuple[Cl
             f"{folder}: no {CLASSIFIER_CONFIG} and {CLASSIFIER_WEIGHTS} there; train with classification_weight above 0"
         )
     clip = clip or load_clip(ModelSource(f"local-dir:{folder}"))
-    model = ClipWithHead(clip.model, num_classes=len(table))
+    model = ClipWithHead(clip.model, num_classes=len(table), kind=read_head_kind(folder))
     model.head.load_state_dict(safetensors.torch.load_file(str(folder / CLASSIFIER_WEIGHTS)))
     return model.eval(), table

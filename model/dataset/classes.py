@@ -157,7 +157,20 @@ LOCARNO = ClassTable(
 )
 """The 32 classes of the Locarno Classification."""
 
+PROMPTS = (
+    "a patent drawing of {}.",
+    "a line drawing of {}.",
+    "a design for {}.",
+    "the ornamental design of an article: {}.",
+)
+"""Texts for a class, with {} for its title; their features are averaged."""
+
 SCHEMES = (USPC.scheme, LOCARNO.scheme)
+
+
+def prompts_of(table: ClassTable, prompts: tuple[str, ...]) -> list[str]:
+    """The texts of all classes: first those of the first class, then those of the second, and so on."""
+    return [prompt.replace("{}", title.lower()) for title in table.titles for prompt in prompts]
 
 
 def class_table(scheme: str) -> ClassTable:

@@ -55,7 +55,7 @@ class BatchPlan:
 
     Attributes:
         rows: (num_pairs,) rows of the views.
-        other_rows: (num_pairs,) rows of other views of the same patents; None without the multi-view term.
+        other_rows: (num_pairs,) rows of other views of the same patents; None if no term uses them.
         texts: The caption drawn for each view.
         draws: (num_pairs, 8) random numbers in [0, 1).
         targets: Classes, patents and captions of the pairs, on the CPU.
@@ -169,7 +169,7 @@ class BatchStream:
         return BatchPlan(rows, other_rows, texts, draws, targets)
 
     def _other_rows(self, rows: np.ndarray, step: int) -> tuple[np.ndarray | None, np.ndarray]:
-        if self.config.multi_view_weight == 0:
+        if not self.config.reads_other_views:
             return None, np.zeros(len(rows), bool)
         return self.sampler.other_views(rows, step)
 

@@ -14,9 +14,20 @@ CAPTIONS = (*CAPTION_COLUMNS, "shape_or_function")  # the last one draws one of 
 PRECISIONS = ("fp32", "bf16")
 LOSSES = ("clip", "siglip")
 SAMPLERS = ("uniform", "class", "item")
+HEADS, HEAD_INITS = ("fusion", "cosine"), ("random", "text")
 CLASS_SCHEMES = ("uspc", "locarno")
 TOWERS = ("image", "text")
 TRACKERS = ("none", "tensorboard", "wandb", "mlflow")
+
+UNRECORDED: dict[str, Any] = {
+    "head": "fusion",
+    "head_init": "random",
+    "logit_adjustment": 0.0,
+    "classify_all_views": False,
+    "refit_head": False,
+    "refit_l2": 1.0,
+}
+"""Settings that runs of versions before 4 did not record, with the values that describe what those runs did."""
 
 _BY_PRESET: Any = None  # the default of settings that the preset fills in
 
@@ -31,6 +42,8 @@ _AT_LEAST_ONE = (
 )
 _NOT_NEGATIVE = (
     "beta",
+    "logit_adjustment",
+    "refit_l2",
     "contrastive_weight",
     "classification_weight",
     "multi_view_weight",
@@ -52,7 +65,8 @@ class TrainConfig(Config):
     are recorded and decide whether two runs are the same.
 
     Attributes:
-        preset: "clip", "patentclip", "designclip", "designclip-as-published", "designclip-as-released" or "arcface".
+        preset: "clip", "patentclip", "designclip", "designclip-balanced", "designclip-as-published",
+            "designclip-as-released", "lift" or "arcface".
         architecture: An open_clip architecture ("ViT-B-32"), "designclip-tiny", "local-dir:FOLDER" or "hf-hub:NAME".
         pretrained: Initial weights: an open_clip tag ("openai") or a weights file; "" for random weights.
         loss: "clip", or "siglip" for SigLIP's form of the contrastive term.
@@ -62,12 +76,23 @@ class TrainConfig(Config):
         class_scheme: "uspc" (33 classes) or "locarno" (32 classes).
         contrastive_weight: Weight of the term between views and captions.
         classification_weight: Weight of the term that predicts classes from view and caption; 0 builds no head.
-        multi_view_weight: Weight of the term between views of one patent; 0 reads no second view.
+        multi_view_weight: Weight of the term between views of one patent; 0 reads no second view, unless
+            `classify_all_views` does.
         arcface_weight: Weight of the ArcFace term, which classifies views with each patent as a class.
         arcface_scale: The s of ArcFace.
         arcface_margin: The m of ArcFace, in radians.
         weigh_contrastive: Whether the contrastive and multi-view terms weight each item by the f^-β of its class.
         weigh_classification: Whether the classification term weights each item by the f^-β of its class.
+        head: "fusion" for a head that attends to the tokens of view and caption, "cosine" for one that compares the
+            features of the view with a direction for each class, and reads no captions.
+        head_init: "random", or "text" for a cosine head that starts from the text features of the titles of the
+            classes, and with it from the model's own zero-shot classification.
+        logit_adjustment: The τ of logit adjustment: the classification term adds τ times the logarithm of each class's
+            share of the draws to the logits, so that the head learns less of the classes' frequencies; 0 adds nothing.
+        classify_all_views: Whether the other view of each pair is classified as well, from the image alone.
+        refit_head: Whether the last layer of the head is refitted at the end of the run, on whole training views, by
+            balanced softmax regression.
+        refit_l2: Strength of the penalty on the weights of the refitted layer, for standardised inputs.
         multi_positive: Whether items of a batch with the same caption or patent are positives rather than negatives.
         text_dropout: Share of the items that are classified from the view alone, without the caption.
         caption: Column with the text of a view, or "shape_or_function" to draw one of the two at each step; `text` is
@@ -119,12 +144,18 @@ class TrainConfig(Config):
     arcface_margin: float = 0.5
     weigh_contrastive: bool = _BY_PRESET
     weigh_classification: bool = _BY_PRESET
+    head: str = _BY_PRESET
+    head_init: str = _BY_PRESET
+    logit_adjustment: float = _BY_PRESET
+    classify_all_views: bool = _BY_PRESET
+    refit_head: bool = _BY_PRESET
+    refit_l2: float = 1.0
     multi_positive: bool = _BY_PRESET
     text_dropout: float = _BY_PRESET
     caption: str = _BY_PRESET
     min_crop_area: float = 0.9
     frozen: tuple[str, ...] = ()
-    lora_rank: int = 0
+    lora_rank: int = _BY_PRESET
     lora_alpha: int = 16
     lora_dropout: float = 0.0
     precision: str = "fp32"
@@ -155,7 +186,17 @@ class TrainConfig(Config):
     @property
     def reads_captions(self) -> bool:
         """Whether any term reads captions; if none does, the text tower is frozen and views need no caption."""
-        return self.contrastive_weight > 0 or self.classification_weight > 0
+        return self.contrastive_weight > 0 or (self.classification_weight > 0 and self.head == "fusion")
+
+    @property
+    def classifies_other_views(self) -> bool:
+        """Whether the other view of each pair is classified as well."""
+        return self.classify_all_views and self.classification_weight > 0
+
+    @property
+    def reads_other_views(self) -> bool:
+        """Whether any term reads a second view of each patent."""
+        return self.multi_view_weight > 0 or self.classifies_other_views
 
     @property
     def frozen_towers(self) -> tuple[str, ...]:
@@ -182,8 +223,18 @@ class TrainConfig(Config):
         _require_one_of("loss", self.loss, LOSSES)
         _require_one_of("sampler", self.sampler, SAMPLERS)
         _require_one_of("class_scheme", self.class_scheme, CLASS_SCHEMES)
+        _require_one_of("head", self.head, HEADS)
+        _require_one_of("head_init", self.head_init, HEAD_INITS)
+        require(
+            self.head_init == "random" or self.head == "cosine",
+            'head_init = "text" needs head = "cosine": a fusion head has no directions that text features could be',
+        )
         _require_one_of("tracker", self.tracker, TRACKERS)
         weights = (self.contrastive_weight, self.classification_weight, self.multi_view_weight, self.arcface_weight)
+        require(
+            not self.refit_head or self.classification_weight > 0,
+            "refit_head is set, but there is no head; set classification_weight above 0, or refit_head = false",
+        )
         require(any(weights), "all terms have the weight 0; set one of them above 0, such as contrastive_weight = 1")
 
     def _check_numbers(self) -> None:

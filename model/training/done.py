@@ -14,7 +14,7 @@ from model.files import exclusive_lock
 from model.training.config import TrainConfig
 from model.training.run.folder import Replace, RunFolder
 
-TRAINING_VERSION = 3  # raised when equal inputs would give other bytes
+TRAINING_VERSION = 4  # raised when equal inputs would give other bytes
 
 
 def training_identity(dataset: Dataset, config: TrainConfig) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 from open_clip.tokenizer import HFTokenizer
 
-from model.clip.heads import FusionHead
+from model.clip.heads import FUSION, Head
 from model.clip.loading import Clip
+from model.clip.readout import ClassPriors
 from model.clip.saved_head import save_classifier
 from model.clip.source import CONFIG_NAME, WEIGHTS_NAME
 from model.dataset.classes import ClassTable
@@ -61,7 +63,7 @@ drawings and texts of US design patents are in the public domain, but for parts 
 new, protected or infringed.
 """
 _CLASSIFIER = """
-`classifier.safetensors` tells the {scheme} class of a drawing from the image alone; open_clip passes it over:
+`classifier.safetensors` tells the {scheme} class of a drawing from the image alone ({how}); open_clip passes it over:
 
 ```python
 from model.clip.saved_head import load_classifier
@@ -70,6 +72,23 @@ model, classes = load_classifier("PATH/TO/THIS/FOLDER")
 logits = model.classify(images)  # (num_images, {num_classes}), in the order of classes.codes
 ```
 """
+_READOUTS = """
+The head can be read out under any class prior. The *natural* read-out is most often right on what is filed, and prefers
+common classes as filings do; the *balanced* one treats every class alike. `tau` picks one of them or a point between:
+
+```python
+from pathlib import Path
+from model.clip.saved_head import read_class_priors
+
+priors = read_class_priors(Path("PATH/TO/THIS/FOLDER"))
+natural = priors.adjusted(logits.numpy(), tau=0)
+balanced = priors.adjusted(logits.numpy(), tau=1)
+```
+
+The logits themselves are those of {fitted}. {num_without} of the {num_classes} classes have no training view and are
+never predicted.
+"""
+_ROUNDING = 1e-6
 _DRAWN = {
     "uniform": "each view as often as any other",
     "item": "views by the f^-β of their class, f its number of views, β = {beta:g}",
@@ -79,7 +98,11 @@ _WITH_CAPTIONS = (
     "trained on views and their captions",
     "The model has seen line drawings with captions made by rule or by a model.",
 )
-_IMAGES_ALONE = (
+_CLASSES_ALONE = (
+    "its image tower trained to tell the classes of views",
+    "The image tower has seen line drawings; the text tower was left as it was, and the two no longer agree.",
+)
+_PATENTS_ALONE = (
     "its image tower trained to tell patents by their views",
     "The image tower has seen line drawings; the text tower was left as it was, and the two no longer agree.",
 )
@@ -90,8 +113,9 @@ def export_model(
     folder: Path,
     *,
     summary: dict[str, Any],
-    head: FusionHead | None = None,
+    head: Head | None = None,
     classes: ClassTable | None = None,
+    priors: ClassPriors | None = None,
 ) -> dict[str, str]:
     """Write a model folder; an older folder of the same name is removed first.
 
@@ -101,6 +125,7 @@ def export_model(
         summary: Summary of the run, for the card.
         head: Classification head, saved with the model; None if there is none.
         classes: The classes of the head.
+        priors: The class priors of the head, if they are known.
 
     Returns:
         File name → SHA-256, sorted by name.
@@ -119,22 +144,44 @@ def export_model(
     write_json(folder / CONFIG_NAME, {"model_cfg": clip.model_cfg, "preprocess_cfg": preprocess_cfg})
     if isinstance(clip.tokenizer, HFTokenizer):  # open_clip looks for its files next to the weights
         clip.tokenizer.save_pretrained(str(folder))
-    num_classes = None
+    classifier = ""
     if head is not None and classes is not None:
-        num_classes = len(classes)
-        save_classifier(head, classes, folder)
-    write_text(folder / "README.md", _card(clip, summary, num_classes=num_classes))
+        save_classifier(head, classes, folder, priors=priors)
+        classifier = _describe_classifier(summary["config"], classes, priors or ClassPriors())
+    write_text(folder / "README.md", _card(clip, summary, classifier))
     return hash_folder(folder)
 
 
-def _card(clip: Clip, summary: dict[str, Any], *, num_classes: int | None) -> str:
-    """The model card as Markdown; `num_classes` is None without a head."""
+def _describe_classifier(config: dict[str, Any], classes: ClassTable, priors: ClassPriors) -> str:
+    """The section of the card on the head and its read-outs, as Markdown."""
+    adjustment = config["logit_adjustment"]
+    parts = [f"a {config['head']} head"]
+    if config["head_init"] == "text":
+        parts.append("started from the text features of the classes")
+    if adjustment:
+        parts.append(f"trained on logits adjusted by {adjustment:g} times the logarithm of each class's share")
+    if config["refit_head"]:
+        parts.append("its last layer refitted on whole views")
+    text = _CLASSIFIER.format(scheme=classes.scheme.upper(), how=", ".join(parts), num_classes=len(classes))
+    if priors.natural is None or priors.fitted is None:
+        return text
+    is_balanced = np.ptp(priors.fitted[priors.natural > 0]) < _ROUNDING
+    return text + _READOUTS.format(
+        fitted="the balanced read-out" if is_balanced else "the classes as they were drawn and weighed in training",
+        num_without=int((priors.natural == 0).sum()),
+        num_classes=len(classes),
+    )
+
+
+def _card(clip: Clip, summary: dict[str, Any], classifier: str) -> str:
+    """The model card as Markdown, with the section on the classifier, which is empty without a head."""
     config = summary["config"]
     weights = {term: config[f"{term}_weight"] for term in TERMS}
     terms = [f"{term.replace('_', '-')} {weight:g}" for term, weight in weights.items() if weight]
-    reads_captions = weights["contrastive"] or weights["classification"]
-    trained_on, has_seen = _WITH_CAPTIONS if reads_captions else _IMAGES_ALONE
-    classifier = _CLASSIFIER.format(scheme=config["class_scheme"].upper(), num_classes=num_classes)
+    if weights["contrastive"] or (weights["classification"] and config["head"] == FUSION):
+        trained_on, has_seen = _WITH_CAPTIONS
+    else:
+        trained_on, has_seen = _CLASSES_ALONE if weights["classification"] else _PATENTS_ALONE
     return _CARD.format(
         architecture=_public_name(config["architecture"]),
         started_from=_started_from(config),
@@ -153,7 +200,7 @@ def _card(clip: Clip, summary: dict[str, Any], *, num_classes: int | None) -> st
         width=clip.preprocess.size_px[1],
         trained_on=trained_on,
         has_seen=has_seen,
-        classifier="" if num_classes is None else classifier,
+        classifier=classifier,
     )
 
 

@@ -13,18 +13,22 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
+from model.clip.class_features import class_features
 from model.clip.loading import load_clip
 from model.clip.source import ModelSource
 from model.clip.tokenizer import fast_tokenizer
 from model.dataset.images import ImageReader
 from model.errors import TrainingStoppedError
-from model.files import sha256_of_json
+from model.files import read_json, sha256_of_json
 from model.progress import Progress
 from model.training.batches import Batch, BatchStream
 from model.training.export import export_model
-from model.training.run.checkpoints import load_checkpoint, save_checkpoint
+from model.training.priors import class_priors
+from model.training.refit import refit_head
+from model.training.run.checkpoints import checkpoint_path, load_checkpoint, save_checkpoint
 from model.training.run.divergence import LossWatch
 from model.training.run.folder import RunFolder
 from model.training.run.metrics import MetricsLog, PendingMetrics, Timings, check_step, read_metrics
@@ -72,17 +76,26 @@ class TrainingLoop:
         config = self.config
         source = ModelSource(config.architecture, config.pretrained or None)
         self.clip = load_clip(source, device=device, seed=config.seed)
+        self._class_weights = class_weights(torch.from_numpy(stream.sampler.counts), config.beta)
         self.learner = Learner(
             self.clip,
             config,
             num_classes=len(stream.classes),
-            class_weights=class_weights(torch.from_numpy(stream.sampler.counts), config.beta),
+            class_weights=self._class_weights,
+            class_shares=torch.from_numpy(stream.sampler.known_shares),
+            class_features=self._class_features(),
             num_patents=int(stream.views.patent_ids.max()) + 1,
             processes=self.processes,
         )
         self._num_parameters = sum(weight.numel() for weight in self.clip.model.parameters())
         self._num_learning = sum(weight.numel() for weight in self.learner.towers.parameters() if weight.requires_grad)
         self._images = ImageReader(stream.views, self.clip.preprocess, num_workers=config.num_workers)
+
+    def _class_features(self) -> torch.Tensor | None:
+        """(num_classes, embed_dim) text features that the head starts from; None if it starts from random weights."""
+        if self.config.classification_weight == 0 or self.config.head_init == "random":
+            return None
+        return torch.from_numpy(class_features(self.clip, self.stream.classes))
 
     def train(
         self, identity: dict[str, Any], progress: Progress | None, should_stop: Callable[[], bool]
@@ -110,7 +123,8 @@ class TrainingLoop:
             self.learner.finish()
             if has_batch_norm(self.clip.model) and "image" not in self.config.frozen:
                 recalibrate_batch_norm(self.clip.model, self._whole_image_batches())
-        return self.processes.broadcast(self._summarise(identity) if self.processes.is_first else {})
+            refit = self._refit_head(should_stop) if self.config.refit_head else None
+        return self.processes.broadcast(self._summarise(identity, refit) if self.processes.is_first else {})
 
     def _take_steps(self, first_step: int, recorder: _StepRecorder, should_stop: Callable[[], bool]) -> None:
         num_steps, on_gpu = self.stream.num_steps, self.learner.device.type == "cuda"
@@ -151,6 +165,24 @@ class TrainingLoop:
                 metrics_sha256=self.run.metrics_sha256() or "",
             )
 
+    def _refit_head(self, should_stop: Callable[[], bool]) -> dict[str, Any] | None:
+        """Refit the last layer of the head in the first process, which exports it, while the others wait.
+
+        Returns:
+            What the summary says about it; None if no view has a class, and the head stays as it is.
+        """
+        refit, is_stopped = None, False
+        if self.processes.is_first and self.stream.sampler.counts.any():
+            latest = checkpoint_path(self.run.checkpoints, self.stream.num_steps)
+            weights_id = (read_json(latest.with_suffix(".json")) or {}).get("sha256", "")
+            refit = refit_head(
+                self.learner, self.stream, self.run.refit, weights_id=weights_id, should_stop=should_stop
+            )
+            is_stopped = refit is None
+        if self.processes.broadcast(is_stopped):
+            raise TrainingStoppedError("stopped while the head was refitted; run again to resume from there")
+        return refit
+
     def _whole_image_batches(self) -> Iterator[torch.Tensor]:
         """Yield batches of uncropped training views, each view equally often, as in evaluation."""
         num_views, config = len(self.stream.views), self.config
@@ -162,7 +194,7 @@ class TrainingLoop:
                 rows = batch_rows(step, num_views=num_views, batch_size=config.batch_size, seed=config.seed)
                 yield self.learner.towers.normalise(images.read_grey(rows.tolist()).to(self.learner.device))
 
-    def _summarise(self, identity: dict[str, Any]) -> dict[str, Any]:
+    def _summarise(self, identity: dict[str, Any], refit: dict[str, Any] | None) -> dict[str, Any]:
         """The summary of the finished run, without the name of the dataset and the hashes of the model."""
         views, config = self.stream.views, self.config
         metrics = read_metrics(self.run.metrics)
@@ -185,17 +217,25 @@ class TrainingLoop:
             "first_loss": losses[0],
             "last_loss": sum(tail) / len(tail),  # mean of the last tenth of the steps
             "class_shares": self._class_shares(),
+            "refit": refit,
             "metrics_sha256": self.run.metrics_sha256(),
             "config": config.result_settings,
             "identity": identity,
         }
 
     def _class_shares(self) -> list[dict[str, Any]]:
-        """For each class that occurs: its views, and its share of the expected ("asked") and of the actual draws."""
+        """For each class that occurs: its views, what it was drawn, and what it was weighed by.
+
+        "asked" is its share of the expected draws, "drawn" that of the actual ones, "weight" the factor of its items in
+        the terms that are weighted, and "counted" the share of the draws that it then counts as.
+        """
         sampler, table = self.stream.sampler, self.stream.classes
         drawn = sampler.drawn_shares(self.stream.num_steps)
         counts = [*sampler.counts.tolist(), int((sampler.classes < 0).sum())]
         names = [*zip(table.codes, table.titles, strict=True), ("unknown", "")]
+        is_weighted = self.config.weigh_contrastive or self.config.weigh_classification
+        weights = np.append(self._class_weights.numpy() if is_weighted else np.ones(len(table)), 1.0)
+        counted = sampler.target_shares * weights / (sampler.target_shares * weights).sum()
         return [
             {
                 "class": code,
@@ -203,6 +243,8 @@ class TrainingLoop:
                 "num_views": count,
                 "asked": round(float(sampler.target_shares[index]), 6),
                 "drawn": round(float(drawn[index]), 6),
+                "weight": round(float(weights[index]), 6),
+                "counted": round(float(counted[index]), 6),
             }
             for index, ((code, title), count) in enumerate(zip(names, counts, strict=True))
             if count
@@ -210,8 +252,11 @@ class TrainingLoop:
 
     def export(self, summary: dict[str, Any]) -> dict[str, str]:
         """Write the model folder and return file name → SHA-256."""
-        head = self.learner.towers.head
-        return export_model(self.clip, self.run.model, summary=summary, head=head, classes=self.stream.classes)
+        head, sampler = self.learner.towers.head, self.stream.sampler
+        priors = class_priors(sampler.counts, sampler.known_shares, self._class_weights.numpy(), self.config)
+        return export_model(
+            self.clip, self.run.model, summary=summary, head=head, classes=self.stream.classes, priors=priors
+        )
 
 
 @dataclass

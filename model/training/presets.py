@@ -1,6 +1,6 @@
 """Named training methods, each a set of values for settings of `model.training.config.TrainConfig`.
 
-A preset decides only the method: how views are sampled, and which terms the loss has. Architecture, initial weights,
+A preset decides only the method: how views are sampled, which terms the loss has, and what they train. Architecture,
 batch size and length of the run are settings of their own, and a setting that is given overrides the preset.
 """
 
@@ -19,9 +19,15 @@ _PLAIN: dict[str, Any] = {
     "arcface_weight": 0.0,
     "weigh_contrastive": False,
     "weigh_classification": False,
+    "head": "fusion",
+    "head_init": "random",
+    "logit_adjustment": 0.0,
+    "classify_all_views": False,
+    "refit_head": False,
     "multi_positive": False,
     "text_dropout": 0.0,
     "caption": "text",
+    "lora_rank": 0,
 }
 
 _DESIGNCLIP: dict[str, Any] = {
@@ -44,6 +50,21 @@ PRESETS: dict[str, dict[str, Any]] = {
     "patentclip": {**_PLAIN, "pretrained": "openai"},
     # The whole method. Its paper finds that much classification hurts, so that term has a small weight here.
     "designclip": _DESIGNCLIP,
+    # The same terms, with one correction of the classes' frequencies instead of two: common classes are drawn a little
+    # less often and no loss is weighted. The head learns more, from every view and from no caption, under an adjusted
+    # loss, and its last layer is refitted at the end, so that it can be read out under any prior.
+    "designclip-balanced": {
+        **_DESIGNCLIP,
+        "beta": 0.5,
+        "classification_weight": 1.0,
+        "multi_view_weight": 1.0,
+        "weigh_contrastive": False,
+        "weigh_classification": False,
+        "logit_adjustment": 1.0,
+        "classify_all_views": True,
+        "refit_head": True,
+        "text_dropout": 1.0,
+    },
     # Exactly as printed in the paper: classification 1.0, contrastive 0.1, multi-view 0.2; a class is drawn first.
     "designclip-as-published": {
         **_DESIGNCLIP,
@@ -56,6 +77,20 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # What the released code does: uniform sampling, and an unweighted classifier (0.2) that sees only the image.
     "designclip-as-released": {**_PLAIN, "classification_weight": 0.2, "text_dropout": 1.0},
+    # Light tuning of a pretrained model, as in LIFT (arXiv 2309.10019): adapters instead of the weights themselves, and
+    # an adjusted loss on a head that starts from the class prompts. The contrastive term is added, so that image and
+    # text features keep matching.
+    "lift": {
+        **_PLAIN,
+        "pretrained": "openai",
+        "classification_weight": 1.0,
+        "head": "cosine",
+        "head_init": "text",
+        "logit_adjustment": 1.0,
+        "multi_positive": True,
+        "caption": "shape_or_function",
+        "lora_rank": 16,
+    },
     # Fine-tuning of an image tower for image retrieval, without captions.
     "arcface": {**_PLAIN, "contrastive_weight": 0.0, "arcface_weight": 1.0},
 }

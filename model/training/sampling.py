@@ -134,8 +134,12 @@ class Sampler:
     def target_shares(self) -> np.ndarray:
         """(num_classes + 1,) expected share of each class in the draws; the last one is for unknown classes."""
         share_unknown = self._counts_with_unknown[-1] / self.num_views
-        known = class_shares(self.counts, sampler=self.sampler, beta=self.beta)
-        return np.append(known * (1 - share_unknown), share_unknown)
+        return np.append(self.known_shares * (1 - share_unknown), share_unknown)
+
+    @cached_property
+    def known_shares(self) -> np.ndarray:
+        """(num_classes,) expected share of each class in the draws of known class; all zero if no class is known."""
+        return class_shares(self.counts, sampler=self.sampler, beta=self.beta)
 
     def drawn_shares(self, num_steps: int) -> np.ndarray:
         """(num_classes + 1,) share of each class in the first `num_steps` steps; unknown classes are last."""

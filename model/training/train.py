@@ -25,7 +25,7 @@ from model.clip.loading import choose_device
 from model.dataset.folder import Dataset, open_dataset
 from model.dataset.views import Views, read_views
 from model.errors import ConfigError, DatasetError, ModelError
-from model.files import exclusive_lock, write_json
+from model.files import exclusive_lock, remove, write_json
 from model.progress import Progress, log_to_stdout
 from model.training.batches import BatchStream
 from model.training.config import TrainConfig
@@ -89,6 +89,7 @@ def train(
                 summary |= {"dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, **summary["dataset"]}}
                 if processes.is_first:
                     summary["model_files"] = loop.export(summary)
+                    remove(work.refit)
                     write_json(work.summary, summary)
         elif processes.is_first:
             _LOG.info("%s: the training run is finished and intact, nothing to do", run.folder.name)

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from bench import train
+from bench import refit, train
 from bench.open_clip_training import OpenClipTraining, build_optimizer
 from model.clip.loading import load_clip
 from model.clip.source import ModelSource
@@ -34,9 +34,25 @@ def test_all_contestants_take_steps_and_ratios_are_reported(micro, tmp_path, mon
     result = json.loads(capsys.readouterr().out)
     assert result["num_rounds"] == 1
     assert set(result["step_s"]) == {
-        *("designclip", "open_clip_2B", "same_inputs", "clip", "open_clip_train", "open_clip_B")
+        *("designclip", "balanced", "open_clip_2B", "same_inputs", "clip", "open_clip_train", "open_clip_B")
     }
+    assert result["balanced_to_designclip"] == pytest.approx(
+        result["step_s"]["balanced"] / result["step_s"]["designclip"], rel=0.2
+    )
     assert result["designclip_ratio"] > 0 and result["clip_ratio"] > 0
+
+
+@pytest.mark.slow
+def test_the_refit_is_timed_against_the_steps_of_a_run(micro, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(refit, "MOST_VIEWS_OF_A_CLASS", 4)
+    monkeypatch.setenv("DESIGNCLIP_CACHE", str(tmp_path / "cache"))
+    options = ["--architecture", micro, "--batch-size", "8", "--num-views", "64", "--num-steps", "1"]
+    monkeypatch.setattr(sys, "argv", ["bench.refit", *options])
+    refit.main()
+
+    result = json.loads(capsys.readouterr().out)
+    assert result["num_steps"] == 80  # ten epochs of eight batches
+    assert result["refit_s"] > 0 and 0 < result["share_of_run"] < 1
 
 
 def test_open_clips_optimizer_has_the_same_settings_as_ours(micro):

@@ -4,6 +4,7 @@ config.json      the identity of the run: settings, and fingerprint of the datas
 metrics.jsonl    one line a step
 checkpoints/     the latest states
 model/           the trained model, as stock open_clip loads it
+refit/           what the last layer of the head gets from each view, while that layer is refitted
 training.json    the summary; written last, so that it marks a finished run
 
 A folder that holds another run, finished or with checkpoints to resume from, is not overwritten: that may be days of
@@ -25,6 +26,7 @@ from typing import Any, Literal, get_args
 
 from model.errors import ConfigError
 from model.files import atomic_write, hash_folder, read_json, remove, write_json
+from model.training.config import UNRECORDED
 from model.training.run.checkpoints import is_intact, list_checkpoints, remove_checkpoint
 
 Replace = Literal["nothing", "same_settings", "any"]
@@ -58,6 +60,10 @@ class RunFolder:
     @property
     def model(self) -> Path:
         return self.folder / "model"
+
+    @property
+    def refit(self) -> Path:
+        return self.folder / "refit"
 
     @property
     def summary(self) -> Path:
@@ -99,7 +105,7 @@ class RunFolder:
         earlier = self.other_run(identity)
         if earlier is None or replace == "any":
             return
-        if replace == "same_settings" and earlier.get("config") == identity["config"]:
+        if replace == "same_settings" and _settings_of(earlier) == _settings_of(identity):
             return
         state = "a finished" if self.summary.is_file() else "an unfinished"
         raise ConfigError(
@@ -164,7 +170,10 @@ class RunFolder:
         if earlier != identity:
             if earlier is not None:
                 _LOG.info("%s: starts again, the earlier run had another dataset or other settings", self.folder.name)
-            for path in (self.metrics, self.checkpoints, self.model, self.config, self.timings, self.tracking):
+            for path in (
+                *(self.metrics, self.checkpoints, self.model, self.refit),
+                *(self.config, self.timings, self.tracking),
+            ):
                 remove(path)
             write_json(self.config, identity)
         for num_steps_done in list_checkpoints(self.checkpoints):
@@ -189,12 +198,17 @@ class RunFolder:
                 temporary.write_bytes(b"".join(lines[:num_steps]))
 
 
+def _settings_of(identity: dict[str, Any]) -> dict[str, Any]:
+    """The settings in an identity; a run of an earlier version did what the newer settings now say explicitly."""
+    return UNRECORDED | (identity.get("config") or {})
+
+
 def _differences(earlier: dict[str, Any], identity: dict[str, Any]) -> str:
     """What an earlier run had otherwise, in words, such as "another dataset and batch_size 64, not 32"."""
     found = []
     if earlier.get("dataset_fingerprint") != identity["dataset_fingerprint"]:
         found.append("another dataset")
-    before, now = earlier.get("config") or {}, identity["config"]
+    before, now = _settings_of(earlier), identity["config"]
     names = [name for name in now if before.get(name) != now[name]]
     found += [f"{name} {before.get(name)}, not {now[name]}" for name in names[:_NUM_NAMED]]
     if len(names) > _NUM_NAMED:

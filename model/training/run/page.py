@@ -28,6 +28,7 @@ _TERMS = {
 }
 _MAX_POINTS = 2000  # points of a line; more could not be distinguished
 _GIGABYTE = 1e9
+_WEIGHTED = "#b3541e"  # colour of what classes count as
 
 
 def write_training_page(run: RunFolder, summary: dict[str, Any]) -> None:
@@ -63,10 +64,46 @@ def render_training_page(
         ],
         loss_chart=data_uri("image/svg+xml", draw_losses(metrics)),
         shares_chart=data_uri("image/svg+xml", draw_class_shares(summary["class_shares"])),
+        is_weighted=bool(_weighted_terms(summary["config"])),
+        weighted_terms=" and ".join(_weighted_terms(summary["config"])),
+        corrected_twice=corrected_twice(summary["config"], summary["class_shares"]),
         optimizer_chart=data_uri("image/svg+xml", draw_optimizer(metrics)),
         speed_chart=data_uri("image/svg+xml", draw_speed(timings)) if timings else None,
         speed=_speed(timings),
     )
+
+
+def _weighted_terms(config: dict[str, Any]) -> list[str]:
+    """Names of the terms whose items are weighted by class."""
+    names = {"contrastive terms": config["weigh_contrastive"]}
+    names["classification term"] = config["weigh_classification"] and config["classification_weight"] > 0
+    return [name for name, is_weighted in names.items() if is_weighted and config["beta"] > 0]
+
+
+def corrected_twice(config: dict[str, Any], shares: Sequence[dict[str, Any]]) -> str:
+    """A sentence on settings that both sample and weight by class, with the classes that it moves most; else "".
+
+    Args:
+        config: The settings of the run.
+        shares: `class_shares` of its summary.
+    """
+    known = [row for row in shares if row["class"] != "unknown"]
+    if not known or config["sampler"] == "uniform" or not _weighted_terms(config):
+        return ""
+    num_views = sum(row["num_views"] for row in shares)
+    rarest, commonest = min(known, key=_num_views), max(known, key=_num_views)
+    parts = [
+        f"{row['class']} has {100 * row['num_views'] / num_views:.2g} % of the views, "
+        f"{100 * row['drawn']:.2g} % of the draws and {100 * row['counted']:.2g} % of the weight"
+        for row in (commonest, rarest)
+    ]
+    return (
+        f"rare classes are drawn more often, and what is drawn of them has a larger weight as well. {'; '.join(parts)}."
+    )
+
+
+def _num_views(row: dict[str, Any]) -> int:
+    return int(row["num_views"])
 
 
 def _last(metrics: Sequence[dict[str, Any]], name: str) -> float:
@@ -127,7 +164,7 @@ def draw_speed(timings: Sequence[dict[str, Any]]) -> bytes:
 
 
 def draw_class_shares(shares: Sequence[dict[str, Any]]) -> bytes:
-    """For each class its share of the training views, of the requested and of the actual draws, as SVG."""
+    """For each class its share of the views, of the draws and, if it differs, of the weighted draws, as SVG."""
     positions = np.arange(len(shares))
     num_views = sum(row["num_views"] for row in shares)
     figure = Figure(figsize=(9.0, 2.8), layout="constrained")
@@ -141,10 +178,13 @@ def draw_class_shares(shares: Sequence[dict[str, Any]]) -> bytes:
     )
     axes.bar(positions + 0.2, [100 * row["drawn"] for row in shares], 0.4, color=ACCENT, label="drawn")
     axes.plot(positions + 0.2, [100 * row["asked"] for row in shares], "_", color=INK, ms=9, mew=1.6, label="requested")
+    if any(row["counted"] != row["asked"] for row in shares):
+        counted = [100 * row["counted"] for row in shares]
+        axes.plot(positions + 0.2, counted, "D", color=_WEIGHTED, ms=4, label="counted, by weight")
     axes.set_xticks(positions, [row["class"] for row in shares], rotation=90 if len(shares) > 12 else 0)
     axes.set_xlim(-0.7, len(shares) - 0.3)
     axes.set_ylabel("share in %")
-    axes.legend(frameon=False, fontsize=9, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    axes.legend(frameon=False, fontsize=9, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
     style_axes(axes)
     return svg_of(figure)
 

@@ -13,8 +13,9 @@ from peft.tuners.lora import LoraModel
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from model.clip.heads import ClipWithHead, FusionHead
+from model.clip.heads import ClipWithHead, CosineHead, Head
 from model.clip.loading import Clip
+from model.clip.readout import NEVER
 from model.dataset.images import Preprocess
 from model.training.batches import Batch
 from model.training.config import TrainConfig
@@ -24,6 +25,7 @@ from model.training.step.arcface import build_arcface
 from model.training.step.batchnorm import has_batch_norm
 from model.training.step.ema import WeightAverage
 from model.training.step.lora import add_lora, freeze_towers, merge_lora, set_frozen_to_eval
+from model.training.step.losses import log_prior
 from model.training.step.objective import Features, Objective
 from model.training.step.optimizer import build_optimizer, set_learning_rate
 
@@ -36,9 +38,11 @@ class Towers(nn.Module):
     Args:
         clip: open_clip model.
         num_classes: Number of classes of the head; None builds no head.
+        head_kind: "fusion" or "cosine".
         preprocess: Mean and standard deviation for the model's input, which is computed on the model's device.
         seed: Seed of the head's weights.
         reads_texts: False skips the text tower.
+        classifies_all: Whether the head classifies the images without a text as well.
         arcface: ArcFace loss whose weights are trained together with the towers, but not used in the forward pass.
     """
 
@@ -47,27 +51,33 @@ class Towers(nn.Module):
         clip: nn.Module,
         *,
         num_classes: int | None,
+        head_kind: str,
         preprocess: Preprocess,
         seed: int,
         reads_texts: bool = True,
+        classifies_all: bool = False,
         arcface: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.arcface = arcface
         self._reads_texts = reads_texts
-        self.net = clip if num_classes is None else ClipWithHead(clip, num_classes=num_classes, seed=seed)
+        self.net = clip
+        if num_classes is not None:
+            self.net = ClipWithHead(
+                clip, num_classes=num_classes, kind=head_kind, seed=seed, classifies_all=classifies_all
+            )
         self._is_convolutional = has_convolutions(clip)
         device: Any = clip.logit_scale.device
         for name, values in (("mean", preprocess.mean), ("std", preprocess.std)):
             self.register_buffer(name, torch.tensor(values, device=device).view(1, -1, 1, 1), persistent=False)
 
     @property
-    def head(self) -> FusionHead | None:
+    def head(self) -> Head | None:
         """The classification head; None without the classification term."""
         return self.net.head if isinstance(self.net, ClipWithHead) else None
 
     def forward(self, images: torch.Tensor, tokens: torch.Tensor, sees_text: torch.Tensor) -> tuple[Any, ...]:
-        """Encode images and texts, and classify the images that have a text.
+        """Encode images and texts, and classify the images that have a text, or all of them.
 
         Args:
             images: (num_images, height_px, width_px) uint8; the first num_pairs belong to the texts.
@@ -76,13 +86,14 @@ class Towers(nn.Module):
 
         Returns:
             Image features (num_images, embed_dim) and text features (num_pairs, embed_dim) or None, unit length; class
-            logits (num_pairs, num_classes) or None.
+            logits (num_pairs, num_classes) or None, and those of the images without a text or None.
         """
         pixels = self.normalise(images)
         is_headed = isinstance(self.net, ClipWithHead)
         texts = tokens if self._reads_texts else None
         output = self.net(pixels, texts, sees_text) if is_headed else self.net(pixels, texts)
-        return output["image_features"], output.get("text_features"), output.get("class_logits")
+        names = ("image_features", "text_features", "class_logits", "other_class_logits")
+        return tuple(output.get(name) for name in names)
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """8-bit grey images as the model's input: (num_images, channels, height_px, width_px) float32."""
@@ -104,6 +115,9 @@ class Learner:
         config: How to train.
         num_classes: Length of the class table.
         class_weights: (num_classes,) weights with the mean 1 over the training views.
+        class_shares: (num_classes,) share of each class in the draws of known class.
+        class_features: (num_classes, embed_dim) text features of the classes, from which a cosine head starts; None for
+            random directions.
         num_patents: Number of patents in the training views, which are numbered from 0; only needed by ArcFace.
         processes: The processes that train together. Each has its own learner, and all learners stay equal.
     """
@@ -115,6 +129,8 @@ class Learner:
         *,
         num_classes: int,
         class_weights: torch.Tensor,
+        class_shares: torch.Tensor,
+        class_features: torch.Tensor | None = None,
         num_patents: int = 0,
         processes: Processes = SINGLE_PROCESS,
     ) -> None:
@@ -130,15 +146,20 @@ class Learner:
         self.towers = Towers(
             model,
             num_classes=num_classes if config.classification_weight > 0 else None,
+            head_kind=config.head,
             preprocess=clip.preprocess,
             seed=config.seed,
             reads_texts=config.reads_captions,
+            classifies_all=config.classifies_other_views,
             arcface=_arcface(clip, config, num_patents) if config.arcface_weight > 0 else None,
         )
+        if class_features is not None and isinstance(self.towers.head, CosineHead):
+            self.towers.head.set_directions(class_features)
         if config.compile:
             self.towers.compile()
         # The objective, and the weights that it uses in addition to the features.
-        self._objective = Objective(config, class_weights.to(self.device), self.towers.arcface)
+        prior = log_prior(class_shares, config.logit_adjustment).to(self.device) if config.logit_adjustment else None
+        self._objective = Objective(config, class_weights.to(self.device), prior, self.towers.arcface)
         self._shared = [
             weight for weight in (model.logit_scale, getattr(model, "logit_bias", None)) if weight is not None
         ]
@@ -219,12 +240,12 @@ class Learner:
         return self._runner.no_sync if self.processes.num > 1 else contextlib.nullcontext
 
     def _forward(self, module: Any, batch: Batch, step: int, part: int) -> Tensors:
-        """(num_pairs, …) features of views and, if there are any, of texts and other views, and class logits."""
+        """(num_pairs, …) features of views and, if there are any, of texts and other views, and their class logits."""
         torch.manual_seed(_seed_of(self.config.seed, step, self.processes.rank, part))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            images, texts, logits = module(batch.images, batch.tokens, batch.sees_text)
+            images, texts, logits, other_logits = module(batch.images, batch.tokens, batch.sees_text)
         views, others = images[: batch.num_pairs], images[batch.num_pairs :]
-        outputs = (views, texts, others if len(others) else None, logits)
+        outputs = (views, texts, others if len(others) else None, logits, other_logits)
         return tuple(output.float() for output in outputs if output is not None)
 
     def _gather(self, outputs: Tensors) -> Features:
@@ -234,14 +255,23 @@ class Learner:
         return Features(
             views,
             texts=others.pop(0) if self.config.reads_captions else None,
-            other_views=others.pop(0) if self.config.multi_view_weight > 0 else None,
+            other_views=others.pop(0) if self.config.reads_other_views else None,
             class_logits=others.pop(0) if self.config.classification_weight > 0 else None,
+            other_class_logits=others.pop(0) if self.config.classifies_other_views else None,
         )
 
     def finish(self) -> None:
-        """Prepare the model for export: take the averaged weights, if there is an average, and merge LoRA adapters."""
+        """Prepare the model for export: take the averaged weights, if there is an average, and merge LoRA adapters.
+
+        A class that is never drawn has no part in an adjusted loss, so the head was not trained to reject it; its bias
+        is set so low that it is never predicted.
+        """
         if self.average is not None:
             self.average.copy_to_model()
+        head, prior = self.towers.head, self._objective.log_prior
+        if head is not None and prior is not None:
+            with torch.no_grad():
+                head.out.bias[prior.isinf()] = NEVER
         if self._lora is not None:
             merge_lora(self._lora)
 

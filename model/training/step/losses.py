@@ -13,6 +13,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from model.dataset.classes import UNKNOWN
+
 
 def contrastive_loss(
     query_features: torch.Tensor,
@@ -121,10 +123,11 @@ def classification_loss(
     class_logits: torch.Tensor,
     classes: torch.Tensor,
     class_weights: torch.Tensor | None = None,
+    log_prior: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Cross-entropy of the classes, weighted by class; items of unknown class are ignored.
 
-        L = 1/n_known · Σ_{i known}  w_c(i) · −log softmax(z_i)[c(i)]
+        L = 1/n_known · Σ_{i known}  w_c(i) · −log softmax(z_i + log_prior)[c(i)]
 
     Unlike `torch.nn.CrossEntropyLoss(weight=…)`, this does not divide by the sum of the weights: in a batch of a single
     class the weight would cancel out, and rare classes would have more influence only next to frequent ones.
@@ -133,17 +136,43 @@ def classification_loss(
         class_logits: (num_items, num_classes).
         classes: (num_items,) int64; -1 if unknown.
         class_weights: (num_classes,) as returned by `class_weights`; None for 1 each.
+        log_prior: (num_classes,) as returned by `log_prior`, for logits that are adjusted (arXiv 2007.07314); None for
+            plain logits.
 
     Returns:
         Scalar float32; zero if no class is known.
     """
     known = classes >= 0
-    terms = functional.cross_entropy(
-        _at_least_float32(class_logits), classes.clamp(min=0), reduction="none"
-    )  # (num_items,)
+    logits = _at_least_float32(class_logits)
+    if log_prior is not None:
+        logits = logits + log_prior
+    terms = functional.cross_entropy(logits, classes, reduction="none", ignore_index=UNKNOWN)  # (num_items,)
     if class_weights is not None:
         terms = terms * class_weights[classes.clamp(min=0)]
     return (terms * known).sum() / known.sum().clamp(min=1)
+
+
+def log_prior(shares: torch.Tensor, strength: float) -> torch.Tensor:
+    """What logit adjustment adds to the logits of a head in training: strength · log share.
+
+    The head then learns what distinguishes the classes beyond their frequency. A class that is never drawn gets minus
+    infinity: it has no part in the loss, and its logit is not trained.
+
+    Args:
+        shares: (num_classes,) share of each class in the draws.
+        strength: The τ of logit adjustment; 1 is balanced softmax.
+
+    Returns:
+        (num_classes,) float32; all zero if no class is ever drawn.
+
+    >>> log_prior(torch.tensor([0.5, 0.5, 0.0]), 1.0)
+    tensor([-0.6931, -0.6931,    -inf])
+    """
+    is_drawn = shares > 0
+    if not is_drawn.any():
+        return torch.zeros_like(shares, dtype=torch.float32)
+    logs = strength * torch.where(is_drawn, shares, 1.0).double().log()
+    return torch.where(is_drawn, logs, -torch.inf).float()
 
 
 def class_weights(counts: torch.Tensor, beta: float) -> torch.Tensor:

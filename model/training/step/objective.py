@@ -29,12 +29,14 @@ class Features(NamedTuple):
         texts: (num_pairs, embed_dim), unit length; None without a term that reads captions.
         other_views: (num_pairs, embed_dim), other views of the same patents; None without the multi-view term.
         class_logits: (num_pairs, num_classes); None without the classification term.
+        other_class_logits: (num_pairs, num_classes) of the other views; None unless they are classified too.
     """
 
     views: torch.Tensor
     texts: torch.Tensor | None = None
     other_views: torch.Tensor | None = None
     class_logits: torch.Tensor | None = None
+    other_class_logits: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,13 @@ class Objective:
     Attributes:
         config: Terms and weights.
         class_weights: (num_classes,) weights with the mean 1 over the training views.
+        log_prior: (num_classes,) what is added to class logits; None for plain logits.
         arcface: Features and patents → scalar; None without that term.
     """
 
     config: TrainConfig
     class_weights: torch.Tensor
+    log_prior: torch.Tensor | None = None
     arcface: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
 
     def __call__(
@@ -70,9 +74,10 @@ class Objective:
                 features.views, features.texts, targets, logit_scale, logit_bias, weights
             )
         if features.class_logits is not None:
-            by_class = self.class_weights if config.weigh_classification else None
-            terms["classification"] = classification_loss(features.class_logits, targets.classes, by_class)
-        if features.other_views is not None:
+            terms["classification"] = self._classification(
+                features.class_logits, features.other_class_logits, targets.classes
+            )
+        if features.other_views is not None and config.multi_view_weight > 0:
             terms["multi_view"] = self._multi_view(features.views, features.other_views, targets, logit_scale, weights)
         if self.arcface is not None:
             terms["arcface"] = self.arcface(features.views, targets.patents)
@@ -95,6 +100,18 @@ class Objective:
             bias = logit_bias if logit_bias is not None else torch.zeros_like(logit_scale)
             return siglip_loss(views, texts, logit_scale, bias, positives, weights)
         return symmetric_contrastive_loss(views, texts, logit_scale, positives, weights, weights)
+
+    def _classification(
+        self, class_logits: torch.Tensor, other_class_logits: torch.Tensor | None, classes: torch.Tensor
+    ) -> torch.Tensor:
+        """The mean over the views and, if they are classified, their other views, which have the same classes.
+
+        A view that is its own other view counts twice, as every pair does: classes keep the shares that were drawn.
+        """
+        if other_class_logits is not None:
+            class_logits, classes = torch.cat([class_logits, other_class_logits]), classes.repeat(2)
+        by_class = self.class_weights if self.config.weigh_classification else None
+        return classification_loss(class_logits, classes, by_class, self.log_prior)
 
     def _multi_view(
         self,

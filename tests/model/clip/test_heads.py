@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import shutil
 
 import open_clip
 import pytest
 import torch
 
-from model.clip.heads import ClipWithHead, FusionHead
+from model.clip.heads import HEADS, ClipWithHead, FusionHead
 from model.clip.loading import load_clip
+from model.clip.saved_head import load_classifier, save_classifier
 from model.clip.source import ModelSource
+from model.dataset.classes import USPC
+from model.errors import ArchitectureError
 
 NUM_CLASSES = 33
 
@@ -113,6 +117,73 @@ def test_classifying_images_alone_equals_ignoring_their_text(model):
     torch.testing.assert_close(alone, without)
     assert not torch.allclose(alone, with_text)
     torch.testing.assert_close(some, torch.stack([with_text[0], alone[1], with_text[2], alone[3]]))
+
+
+def test_the_last_layer_of_either_head_makes_the_logits_of_its_inputs(model):
+    clip, images, _ = model
+    for kind in HEADS:
+        headed = ClipWithHead(clip, num_classes=5, kind=kind).eval()
+
+        torch.testing.assert_close(headed.head.out(headed.head_inputs(images)), headed.classify(images))
+
+
+def test_images_without_a_text_are_classified_on_request(model):
+    clip, images, ids = model
+    for kind in HEADS:
+        headed = ClipWithHead(clip, num_classes=5, kind=kind, classifies_all=True).eval()
+        output = headed(images, ids)
+
+        torch.testing.assert_close(output["other_class_logits"], headed.classify(images[4:]))
+        assert "other_class_logits" not in headed(images[:4], ids)
+
+
+def test_a_cosine_head_starts_as_the_zero_shot_classification_of_its_directions(model):
+    clip, images, ids = model
+    headed = ClipWithHead(clip, num_classes=4, kind="cosine").eval()
+    directions = clip.encode_text(ids, normalize=True)
+    headed.head.set_directions(3 * directions)
+    with torch.no_grad():
+        expected = clip.logit_scale.exp() * clip.encode_image(images, normalize=True) @ directions.T
+
+    torch.testing.assert_close(headed.classify(images), expected)
+    assert torch.equal(headed(images[:4], ids)["class_logits"], headed(images[:4], None)["class_logits"])
+    assert torch.equal(
+        headed(images, None, torch.ones(4, dtype=torch.bool))["class_logits"], headed(images, ids)["class_logits"]
+    )
+
+
+def test_a_cosine_head_computes_in_float32_under_autocast(model):
+    clip, images, _ = model
+    headed = ClipWithHead(clip, num_classes=4, kind="cosine").eval()
+    features = clip.encode_image(images, normalize=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = headed.head(features)
+
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, headed.head(features))
+
+
+def test_each_kind_of_head_is_loaded_as_it_was_saved(model, micro_clip, tmp_path):
+    clip = load_clip(ModelSource(micro_clip))
+    shutil.copytree(micro_clip.removeprefix("local-dir:"), tmp_path, dirs_exist_ok=True)
+    images = draw_tokens(6, 3, 32, 32, seed=1)
+    for kind in HEADS:
+        saved = ClipWithHead(clip.model, num_classes=33, kind=kind, seed=4).eval()
+        save_classifier(saved.head, USPC, tmp_path)
+        loaded, table = load_classifier(tmp_path, clip=clip)
+
+        assert loaded.head.kind == kind and table == USPC
+        assert torch.equal(loaded.classify(images), saved.classify(images))
+
+
+def test_a_head_of_an_unknown_kind_is_refused(model, micro_clip, tmp_path):
+    clip = load_clip(ModelSource(micro_clip))
+    save_classifier(ClipWithHead(clip.model, num_classes=33).head, USPC, tmp_path)
+    config = tmp_path / "classifier.json"
+    config.write_text(config.read_text().replace('"fusion"', '"perceiver"'))
+
+    with pytest.raises(ArchitectureError, match="unknown head 'perceiver'; known are fusion, cosine"):
+        load_classifier(tmp_path, clip=clip)
 
 
 def test_padding_after_a_text_has_no_effect(model):

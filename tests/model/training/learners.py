@@ -34,6 +34,7 @@ def build_learner(
         config,
         num_classes=len(stream.classes),
         class_weights=weights,
+        class_shares=torch.from_numpy(stream.sampler.known_shares),
         num_patents=num_patents,
         processes=processes,
     )

@@ -86,6 +86,12 @@ def test_without_the_multi_view_term_no_second_view_is_read(views, clip, micro_c
     assert without.plan.other_rows is None
 
 
+def test_a_second_view_is_read_if_it_is_classified_even_without_the_multi_view_term(views, clip, micro_config):
+    config = dataclasses.replace(micro_config, multi_view_weight=0.0, classify_all_views=True)
+
+    assert len(read(BatchStream(views, config), clip).images) == 2 * config.batch_size
+
+
 @pytest.mark.parametrize(("dropout", "low", "high"), [(0.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.5, 0.35, 0.65)])
 def test_the_head_does_not_see_the_requested_share_of_the_texts(views, clip, micro_config, dropout, low, high):
     stream = BatchStream(views, dataclasses.replace(micro_config, text_dropout=dropout, multi_view_weight=0.0))

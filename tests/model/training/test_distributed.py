@@ -35,6 +35,8 @@ VARIANTS = {
     "clip": {"preset": "clip"},
     "classes_alone": {"contrastive_weight": 0.0, "multi_view_weight": 0.0},
     "arcface": {"preset": "arcface"},
+    "cosine": {"head": "cosine", "logit_adjustment": 1.0, "contrastive_weight": 0.0},
+    "all_views": {"classify_all_views": True, "logit_adjustment": 1.0, "micro_batch_size": 2},
 }
 
 
@@ -84,7 +86,8 @@ def test_the_processes_share_each_batch_of_one_stream_without_a_place_twice(shap
 
 
 def test_a_program_asked_for_two_processes_starts_them_and_leaves_one_run(shapes, tmp_path, micro_config):
-    config = dataclasses.replace(micro_config, num_processes=2)
+    refitted = dataclasses.replace(micro_config, refit_head=True)
+    config = dataclasses.replace(refitted, num_processes=2)
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
     command = [
         sys.executable,
@@ -98,7 +101,7 @@ def test_a_program_asked_for_two_processes_starts_them_and_leaves_one_run(shapes
     result = subprocess.run(
         [*command, "--config", str(tmp_path / "config.json")], check=True, cwd=ROOT, capture_output=True, text=True
     )
-    alone = train(shapes, tmp_path / "alone", micro_config)
+    alone = train(shapes, tmp_path / "alone", refitted)
     lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
 
     assert [line["step"] for line in lines[:-1]] == [1, 2, 3, 4, 5, 6]
@@ -107,7 +110,8 @@ def test_a_program_asked_for_two_processes_starts_them_and_leaves_one_run(shapes
     assert summary["identity"] == alone["identity"]  # another number of processes is no other run
     assert len(read_metrics(tmp_path / "run" / "metrics.jsonl")) == 6
     assert list_checkpoints(tmp_path / "run" / "checkpoints") == [6, 4]
-    assert train(shapes, tmp_path / "run", micro_config) == summary
+    assert summary["refit"]["loss"] == pytest.approx(alone["refit"]["loss"], rel=1e-3)
+    assert train(shapes, tmp_path / "run", refitted) == summary
 
 
 def test_processes_that_cannot_use_the_settings_end_the_program_with_2_and_the_sentence(shapes, tmp_path, micro_config):

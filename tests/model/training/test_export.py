@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from model.clip.heads import ClipWithHead
 from model.clip.loading import load_clip
+from model.clip.readout import ClassPriors
 from model.clip.source import ModelSource
+from model.dataset.classes import USPC
 from model.training.export import export_model
 from model.training.train import train
 
@@ -75,6 +79,47 @@ def test_the_card_describes_the_head_if_there_is_one(shapes, tmp_path, micro_con
     train(shapes, tmp_path / "without", dataclasses.replace(micro_config, classification_weight=0.0))
     cards = [(tmp_path / name / "model" / "README.md").read_text() for name in ("with", "without")]
 
+    assert "(a fusion head)" in cards[0] and "read_class_priors" not in cards[0]  # no view has a Locarno class
     assert "tells the LOCARNO class of a drawing" in cards[0] and "(num_images, 32)" in cards[0]
     assert "classifier" not in cards[1]
     assert not (tmp_path / "without" / "model" / "classifier.safetensors").exists()
+
+
+DRAWN, BALANCED = (np.array([share, 1 - share, *[0.0] * 31]) for share in (0.7, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("settings", "fitted", "head", "logits"),
+    [
+        ({}, DRAWN, "a fusion head", "the classes as they were drawn and weighed in training"),
+        (
+            {"logit_adjustment": 1.0},
+            BALANCED,
+            "a fusion head, trained on logits adjusted by 1 times the logarithm of each class's share",
+            "the balanced read-out",
+        ),
+        (
+            {"head": "cosine", "head_init": "text", "refit_head": True},
+            BALANCED,
+            "a cosine head, started from the text features of the classes, its last layer refitted on whole views",
+            "the balanced read-out",
+        ),
+    ],
+)
+def test_the_card_names_both_read_outs_and_how_the_head_was_trained(
+    tmp_path, micro_config, micro_clip, settings, fitted, head, logits
+):
+    config = dataclasses.replace(micro_config, **settings)
+    clip = load_clip(ModelSource(micro_clip))
+    export_model(
+        clip,
+        tmp_path / "model",
+        summary=SUMMARY | {"config": config.result_settings},
+        head=ClipWithHead(clip.model, num_classes=len(USPC), kind=config.head).head,
+        classes=USPC,
+        priors=ClassPriors(fitted, DRAWN),
+    )
+    card = (tmp_path / "model" / "README.md").read_text()
+
+    assert f"from the image alone ({head});" in card and f"The logits themselves are those of {logits}." in card
+    assert "tau=0" in card and "tau=1" in card and "31 of the 33 classes have no training view" in card

@@ -100,6 +100,8 @@ def test_shares_drawn_over_a_run_are_the_target_shares(kind):
     drawn = sampling.drawn_shares(400)
 
     assert sampling.target_shares.sum() == pytest.approx(1)
+    assert sampling.known_shares.sum() == pytest.approx(1)
+    np.testing.assert_allclose(sampling.known_shares, sampling.target_shares[:-1] / sampling.target_shares[:-1].sum())
     np.testing.assert_allclose(drawn, sampling.target_shares, atol=0.01)
     assert drawn[3] == sampling.target_shares[3] == 0
 

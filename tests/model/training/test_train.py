@@ -14,17 +14,25 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from model.clip.embeddings import embed_images, embed_texts
 from model.clip.loading import load_clip
+from model.clip.saved_head import load_classifier, read_class_priors
 from model.clip.source import ModelSource
+from model.dataset.classes import PROMPTS, USPC
 from model.dataset.folder import open_dataset
 from model.dataset.images import ImageReader
 from model.dataset.views import read_views
 from model.errors import ConfigError, DatasetError, TrainingError, TrainingStoppedError
+from model.training import refit
+from model.training.batches import BatchStream
+from model.training.loop import TrainingLoop
 from model.training.run.checkpoints import list_checkpoints
+from model.training.run.folder import RunFolder
 from model.training.run.metrics import read_metrics
 from model.training.step.learner import Learner
 from model.training.stop_signal import StopOnSignal
@@ -120,6 +128,8 @@ def test_an_interrupted_run_ends_with_the_bytes_of_an_uninterrupted_one(
         {"loss": "siglip", "micro_batch_size": 3, "max_grad_norm": 0.5},
         {"preset": "clip", "precision": "bf16", "frozen": ("text",)},
         {"sampler": "class", "class_scheme": "locarno", "divergence_factor": 2.0},
+        {"preset": "lift", "lora_rank": 2, "lora_dropout": 0.3},
+        {"logit_adjustment": 1.0, "classify_all_views": True, "refit_head": True, "ema_decay": 0.9},
     ],
 )
 def test_every_kind_of_trained_state_is_resumed_exactly(shapes, tmp_path, micro_config, settings):
@@ -278,6 +288,60 @@ def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_and_resumes_from_it(
         assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes()
 
 
+def test_a_run_that_is_asked_to_stop_while_its_head_is_refitted_continues_with_the_next_views(
+    shapes, tmp_path, micro_config, monkeypatch
+):
+    monkeypatch.setattr(refit, "_VIEWS_A_FILE", 20)
+    config = dataclasses.replace(micro_config, refit_head=True)
+    train(shapes, tmp_path / "whole" / "run", config)
+    run = tmp_path / "parts" / "run"
+    with pytest.raises(TrainingStoppedError, match="stopped while the head was refitted; run again to resume"):
+        train(shapes, run, config, should_stop=lambda: (run / "refit" / "inputs-00001.npy").exists())
+    times = {path.name: path.stat().st_mtime_ns for path in (run / "refit").iterdir()}
+    read, rows_read = ImageReader.read_grey, []
+
+    def read_grey(reader, rows, *arguments, **options):
+        rows_read.extend(rows)
+        return read(reader, rows, *arguments, **options)
+
+    monkeypatch.setattr(ImageReader, "read_grey", read_grey)
+
+    train(shapes, run, config)
+
+    assert sorted(times) == ["identity.json", "inputs-00000.npy", "inputs-00001.npy"]
+    assert rows_read == list(range(40, 48))  # no step, and no view a second time
+    assert bytes_of(run) == bytes_of(tmp_path / "whole" / "run")  # and nothing of the refit is left behind
+
+
+def test_a_refit_changes_the_last_layer_alone(shapes, tmp_path, micro_config, uninterrupted):
+    summary = train(shapes, tmp_path / "run", dataclasses.replace(micro_config, refit_head=True))
+    folders = tmp_path / "run" / "model", uninterrupted / "model"
+    weights, before = (safetensors.torch.load_file(folder / "classifier.safetensors") for folder in folders)
+
+    assert {name for name in weights if not torch.equal(weights[name], before[name])} == {"out.weight", "out.bias"}
+    towers = [(folder / "open_clip_model.safetensors").read_bytes() for folder in folders]
+    assert towers[0] == towers[1]
+    assert summary["refit"]["num_views"] == 48 and summary["refit"]["num_iterations"] > 0
+    priors = read_class_priors(folders[0])
+    occurs = priors.natural > 0
+    assert priors.fitted[occurs].tolist() == [1 / occurs.sum()] * occurs.sum()
+    # The refitted layer is better at the training views, at equal class prior.
+    losses = [balanced_loss_of(folder, shapes) for folder in folders]
+    assert summary["refit"]["loss"] == pytest.approx(losses[0], rel=1e-3)
+    assert losses[0] < losses[1]
+
+
+def balanced_loss_of(folder: Path, dataset: Path) -> float:
+    """Cross-entropy of the classes of whole training views by the exported head, at the natural prior."""
+    model, table = load_classifier(folder)
+    views = read_views(open_dataset(dataset), "train")
+    preprocess = load_clip(ModelSource(f"local-dir:{folder}")).preprocess
+    with torch.inference_mode(), contextlib.closing(ImageReader(views, preprocess, num_workers=1)) as images:
+        logits = model.classify(images.read(range(len(views)))).numpy()
+    adjusted = torch.from_numpy(read_class_priors(folder).adjusted(logits, 0.0))
+    return torch.nn.functional.cross_entropy(adjusted, torch.from_numpy(views.class_ids(table))).item()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_program_stops_on_a_signal_with_a_checkpoint_and_a_message(
     shapes, tmp_path, micro_config, capsys, monkeypatch, number
@@ -355,6 +419,30 @@ def test_running_statistics_are_those_of_the_training_views_with_the_final_weigh
 
     assert visual.bn1.num_batches_tracked == 6
     assert visual.bn1.running_mean.tolist() == pytest.approx(channels.mean((0, 2, 3)).tolist(), abs=1e-4)
+
+
+def test_a_cosine_head_starts_from_the_text_features_of_the_classes(shapes, tmp_path, micro_config):
+    config = dataclasses.replace(micro_config, head="cosine", head_init="text")
+    stream = BatchStream(read_views(open_dataset(shapes), "train"), config)
+
+    loop = TrainingLoop(RunFolder(tmp_path), stream, torch.device("cpu"))
+
+    clip = load_clip(ModelSource(micro_config.architecture), seed=config.seed)
+    directions = loop.learner.towers.head.out.weight.detach().numpy()
+    for index in (0, 13, 32):
+        texts = [prompt.replace("{}", USPC.titles[index].lower()) for prompt in PROMPTS]
+        mean = embed_texts(clip, texts, batch_size=len(texts)).mean(axis=0)
+        assert directions[index] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
+
+
+def test_a_cosine_head_alone_needs_no_captions_and_leaves_the_text_tower_as_it_was(shapes, tmp_path, micro_config):
+    config = dataclasses.replace(micro_config, head="cosine", contrastive_weight=0.0, multi_view_weight=0.0)
+    train(shapes, tmp_path / "run", config)
+    before = load_clip(ModelSource(micro_config.architecture), seed=config.seed).model.state_dict()
+    after = load_clip(ModelSource(f"local-dir:{tmp_path / 'run' / 'model'}")).model.state_dict()
+
+    changed = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"visual"}
 
 
 def test_training_in_bfloat16_keeps_its_weights_in_float32(shapes, tmp_path, micro_config):

@@ -7,10 +7,12 @@ import logging
 
 import pytest
 
+from model.errors import ConfigError
+from model.training.config import UNRECORDED
 from model.training.run.checkpoints import list_checkpoints, save_checkpoint
 from model.training.run.folder import RunFolder
 
-IDENTITY = {"config": {"seed": 0}}
+IDENTITY = {"dataset_fingerprint": "abc", "config": {"seed": 0}}
 
 
 @pytest.fixture
@@ -48,6 +50,15 @@ def test_a_damaged_checkpoint_is_removed_and_the_metrics_are_truncated_to_the_on
         "small: skips the checkpoint after step 4, which is damaged",
         "small: resumes after step 2",
     ]
+
+
+def test_a_run_of_an_earlier_version_has_the_same_settings_if_the_new_ones_say_what_it_did(run):
+    off = IDENTITY | {"version": 4, "config": IDENTITY["config"] | UNRECORDED}
+    on = off | {"config": off["config"] | {"logit_adjustment": 1.0}}
+
+    run.require_replaceable(off, "same_settings")
+    with pytest.raises(ConfigError, match=r"an unfinished run with logit_adjustment 0.0, not 1.0; choose another name"):
+        run.require_replaceable(on, "same_settings")
 
 
 def test_a_run_with_another_identity_starts_again(run, caplog):

@@ -41,10 +41,46 @@ def test_the_page_of_a_run_shows_terms_classes_optimiser_speed_and_settings(run,
         assert f"<h2>{heading}</h2>" in page
     assert f"Classes 0.1 {metrics[-1]['classification']:.4g}" in text  # six steps: their last tenth is the last
     for row in summary["class_shares"]:
-        shares = f"{100 * row['asked']:.2f} {100 * row['drawn']:.2f}"
+        shares = f"{100 * row['asked']:.2f} {100 * row['drawn']:.2f} {row['weight']:.3g} {100 * row['counted']:.2f}"
         assert f"{row['class']} {row['title']} {row['num_views']} {shares}" in text
     assert 'sampler = "item"' in page.replace("&#34;", '"')
     assert "% of the time" in text and "GB at most" in text
+
+
+def test_the_page_says_what_a_class_is_drawn_and_weighed_and_that_both_correct(run, summary):
+    text = text_of(run.page.read_text())
+    known = [row for row in summary["class_shares"] if row["class"] != "unknown"]
+    rarest = min(known, key=lambda row: row["num_views"])
+
+    assert "correct for the frequency of the classes twice" in text
+    share = 100 * rarest["num_views"] / 48
+    assert (
+        f"{rarest['class']} has {share:.2g} % of the views, {100 * rarest['drawn']:.2g} % of the draws and "
+        f"{100 * rarest['counted']:.2g} % of the weight"
+    ) in text
+    assert sum(row["counted"] for row in known) == pytest.approx(1, abs=1e-4)
+    drawn_and_weighed = {row["class"]: row["asked"] * row["weight"] for row in known}
+    total = sum(drawn_and_weighed.values())
+    assert all(row["counted"] == pytest.approx(drawn_and_weighed[row["class"]] / total, abs=1e-4) for row in known)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"sampler": "uniform"}, {"beta": 0.0}, {"weigh_contrastive": False, "weigh_classification": False}],
+)
+def test_one_correction_is_not_called_two(run, summary, settings):
+    one = summary | {"config": summary["config"] | settings}
+
+    assert "twice" not in text_of(render_training_page(one, read_metrics(run.metrics), []))
+
+
+def test_the_page_says_how_the_head_was_adjusted_and_refitted(run, summary):
+    refit = {"num_views": 4096, "loss": 0.51, "num_iterations": 40}
+    adjusted = summary | {"config": summary["config"] | {"logit_adjustment": 1.0}, "refit": refit}
+    text = text_of(render_training_page(adjusted, read_metrics(run.metrics), []))
+
+    assert "adjusted by 1 times the logarithm of each class's share of the draws" in text
+    assert "refitted at the end, by balanced softmax on 4,096 whole views (mean loss 0.51)" in text
 
 
 def test_the_page_needs_no_other_file(run):

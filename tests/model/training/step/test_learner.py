@@ -8,6 +8,7 @@ import dataclasses
 import pytest
 import torch
 
+from model.clip.readout import NEVER
 from model.dataset.images import ImageReader
 from model.training.step.learner import Towers
 from tests.model.training.learners import build_learner
@@ -30,14 +31,14 @@ def gradient_norm(learner):
     ).item()
 
 
-@pytest.mark.parametrize("preset", ["clip", "designclip", "designclip-as-published", "designclip-as-released"])
+@pytest.mark.parametrize("preset", ["clip", "designclip", "designclip-balanced", "designclip-as-released"])
 def test_a_step_changes_every_weight_of_towers_and_head(shapes, micro_config, preset):
     config = type(micro_config)(preset=preset, architecture=micro_config.architecture, batch_size=8, device="cpu")
     learner, before, _ = step_of(shapes, config)
 
     after = learner.towers.state_dict()
     unchanged = {name for name, weight in before.items() if torch.equal(weight, after[name])}
-    is_without_text = preset == "designclip-as-released"  # its head sees only the image
+    is_without_text = preset in ("designclip-as-released", "designclip-balanced")  # the head sees only the image
     assert {name for name in unchanged if "head.text" not in name} == set()
     assert (unchanged != set()) == is_without_text
     assert any("head" in name for name in after) == (preset != "clip")
@@ -59,6 +60,8 @@ def test_the_loss_is_the_weighted_sum_of_the_terms(shapes, micro_config):
         ({"weigh_contrastive": False}, {"contrastive", "multi_view"}),
         ({"weigh_classification": False}, {"classification"}),
         ({"multi_positive": False}, {"contrastive", "multi_view"}),
+        ({"logit_adjustment": 1.0}, {"classification"}),
+        ({"classify_all_views": True}, {"classification"}),
         ({"loss": "siglip"}, {"contrastive", "multi_view"}),  # the logit scale, which all terms use, starts elsewhere
     ],
 )
@@ -69,6 +72,25 @@ def test_each_switch_changes_only_its_own_terms(shapes, micro_config, setting, t
 
     names = {"contrastive", "classification", "multi_view"}
     assert {name for name in names if after[name] != pytest.approx(before[name], rel=1e-5)} == terms
+
+
+def test_the_other_views_are_classified_from_the_image_alone(shapes, micro_config):
+    config = dataclasses.replace(
+        micro_config, classify_all_views=True, multi_view_weight=0.0, weigh_classification=False, text_dropout=0.0
+    )
+    learner, stream = build_learner(shapes, config)
+    with contextlib.closing(ImageReader(stream.views, learner.clip.preprocess, num_workers=1)) as images:
+        batch = stream.read(0, images, learner.clip.tokenizer)
+    pixels, towers = learner.towers.normalise(batch.images), learner.towers
+    with torch.no_grad():
+        with_text = towers.net(pixels[:8], batch.tokens, torch.ones(8, dtype=torch.bool))["class_logits"]
+        logits = torch.cat([with_text, towers.net.classify(pixels[8:])])
+    expected = torch.nn.functional.cross_entropy(logits, batch.plan.targets.classes.repeat(2)).item()
+
+    metrics = learner.step(batch, step=0, learning_rate=1e-3)
+
+    assert metrics["classification"].item() == pytest.approx(expected, rel=1e-5)
+    assert "multi_view" not in metrics  # the views were read for the classes alone
 
 
 @pytest.mark.parametrize("preset", ["clip", "designclip"])
@@ -87,6 +109,16 @@ def test_each_tower_runs_once_a_step(shapes, micro_config, preset):
     num_images = 16 if preset == "designclip" else 8
     assert calls.count(("layer", num_images)) == 1 and calls.count(("text", 8)) == 1
     assert not [entry for entry in calls if entry[1] not in (8, num_images)]
+
+
+def test_an_adjusted_head_never_predicts_a_class_that_it_was_not_trained_on(shapes, micro_config):
+    learner, stream = build_learner(shapes, dataclasses.replace(micro_config, logit_adjustment=1.0))
+    trained = learner.towers.head.out.bias.detach().clone()
+
+    learner.finish()
+
+    occurs, bias = torch.from_numpy(stream.sampler.counts > 0), learner.towers.head.out.bias
+    assert torch.equal(bias[occurs], trained[occurs]) and (bias[~occurs] == NEVER).all() and not occurs.all()
 
 
 def test_gradients_are_clipped_and_the_norm_before_is_reported(shapes, micro_config):

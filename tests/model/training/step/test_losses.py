@@ -16,6 +16,7 @@ from model.training.step.losses import (
     classification_loss,
     contrastive_loss,
     item_weights,
+    log_prior,
     positive_pairs,
     siglip_loss,
     symmetric_contrastive_loss,
@@ -236,6 +237,34 @@ def test_a_batch_of_unknown_classes_has_no_loss_and_a_gradient_of_zero():
     classification_loss(logits, torch.full((3,), -1), torch.ones(4)).backward()
 
     assert torch.equal(logits.grad, torch.zeros(3, 4))
+
+
+def test_adjusted_logits_compete_with_the_prior_of_the_stream_added():
+    # Class 0 is drawn three times as often as class 1, and class 2 never.
+    prior = log_prior(torch.tensor([0.75, 0.25, 0.0]), 1.0)
+    logits = torch.tensor([[0.0, 0.0, 9.0], [0.0, math.log(3), 9.0], [1.0, 2.0, 3.0]], requires_grad=True)
+
+    loss = classification_loss(logits, torch.tensor([1, 1, -1]), log_prior=prior)
+    loss.backward()
+
+    assert loss.item() == pytest.approx((math.log(4) + math.log(2)) / 2)  # shares of 1/4 and 1/2 for the right class
+    assert torch.equal(logits.grad[:, 2], torch.zeros(3))  # a class that is never drawn is not trained
+    assert torch.equal(logits.grad[2], torch.zeros(3))
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0, 1.25])
+def test_a_stronger_adjustment_adds_a_multiple_of_the_logarithms(strength):
+    shares = torch.tensor([0.6, 0.3, 0.1])
+
+    assert log_prior(shares, strength).tolist() == pytest.approx((strength * shares.log()).tolist())
+
+
+def test_nothing_is_adjusted_if_no_class_is_known():
+    logits = torch.randn(3, 4)
+    prior = log_prior(torch.zeros(4), 1.0)
+
+    assert classification_loss(logits, torch.full((3,), -1), log_prior=prior) == 0
+    assert torch.isfinite(prior).all()
 
 
 def test_a_query_without_a_positive_gets_no_gradient():
