@@ -35,10 +35,14 @@ class Viewpoint(NamedTuple):
 _DIRECTIONS = {
     "front": "front",
     "frontal": "front",
+    "frontside": "front",
     "forward": "front",
     "anterior": "front",
     "rear": "rear",
     "back": "rear",
+    "backside": "rear",
+    "rearside": "rear",
+    "behind": "rear",
     "rearward": "rear",
     "posterior": "rear",
     "left": "left",
@@ -64,7 +68,7 @@ _DIRECTIONS = {
 }
 _PERSPECTIVES = {
     "perspective", "perspectives", "prospective", "perspectively", "isometric", "axonometric", "trimetric", "dimetric",
-    "oblique", "orthogonal-perspective", "three-quarter", "3d", "three-dimensional",
+    "oblique", "orthogonal-perspective", "three-quarter", "three-quarters", "3d", "three-dimensional",
 }  # fmt: skip
 _SECTIONS = {"section", "sections", "sectional", "sectioned", "cross-section", "cross-sectional", "crosssectional"}
 _SECTIONS |= {"cutaway", "cut-away", "crosssection"}
@@ -96,14 +100,15 @@ _MISPRINTED = (
 _MISPRINTED |= {"front", "rear", "left", "right", "bottom", "side", "underside"}
 # Word of a text → the view words that it stands for; nearly every word needs only this look-up.
 _WORDS_MEANT = {word: (meant,) for word, meant in misprints_of(_MISPRINTED).items()}
-_WORDS_MEANT |= {word: (word,) for word in _PHRASE_WORDS}
+_WORDS_MEANT |= {word: (word,) for word in _PHRASE_WORDS} | dict.fromkeys(("¾", "3/4"), ("three-quarter",))
 # Misprints that are words themselves, and so count only before "view", and words in brackets there. What they are
 # replaced by has the same length, so that offsets stay.
 _BEFORE_VIEW = r"(?=\s+(?:elevation(?:al)?\s+|perspective\s+)?vi?ew?s?\b)"
 _PLAIN_VIEW = re.compile(rf"\bplain{_BEFORE_VIEW}")
-_FRONT_VIEW = re.compile(rf"(?:(?<= a )|^)(?:from|font){_BEFORE_VIEW}")
+_FRONT_VIEW = re.compile(rf"(?:(?<= a )|(?<=^is )|(?<=^ is )|^)(?:from|font){_BEFORE_VIEW}")
 _BRACKETED_VIEW = re.compile(rf"\(([\s\w,/-]{{1,30}})\){_BEFORE_VIEW}")
-_TOKEN = re.compile(r"[A-Za-z][A-Za-z'’]*(?:[-‐‑][A-Za-z'’]+)*|\d+[A-Za-z]*|[^\sA-Za-z\d]")
+_BIRDS_EYE = re.compile(r"\bbird['’]?s['’]?[\s-]eye\b")
+_TOKEN = re.compile(r"¾|3/4(?!\d)|[A-Za-z][A-Za-z'’]*(?:[-‐‑][A-Za-z'’]+)*|\d+[A-Za-z]*|[^\sA-Za-z\d]")
 _HYPHEN = re.compile(r"[-‐‑]")
 _OWN_SIDE = re.compile(r"[a-z]+[-‐‑]sided?$")  # "palm-side": a side by the name of a part of the article
 # "front door view": words of the article between those that name the view
@@ -137,7 +142,14 @@ _SEEN_FROM = re.compile(
     rf"\b(?:from|of|showing|on|illustrating|depicting|toward)\s+(?:an?\s+|the\s+|its\s+|one\s+)?{_SIDE_RUN}",
     re.IGNORECASE,
 )
-_OF_SIDE = re.compile(rf"\s+of\s+(?:the\s+|an?\s+|one\s+)?{_SIDE_RUN}", re.IGNORECASE)
+_OF_SIDE = re.compile(
+    rf"\s+(?:of|(?:(?:as\s+)?(?:seen|viewed)\s+)?from)\s+(?:the\s+|an?\s+|one\s+)?{_SIDE_RUN}", re.IGNORECASE
+)
+_LOOKED_AT = re.compile(  # without the word "view": "shows the chair as seen from the front", "the chair from below"
+    rf"\b(?:seen|viewed|looking|looked\s+at)\s+from\s+(?:the\s+|its\s+)?{_SIDE_RUN}"
+    r"|\bfrom\s+(above|below|behind|beneath|underneath)(?=\s*(?:$|[,;:.)]|and\b))",
+    re.IGNORECASE,
+)
 _SIDE_WORDS = re.compile(rf"\b(?:{_SIDE_WORD})\b", re.IGNORECASE)
 _USE = re.compile(
     r"\b(?:in[ -]use|us(?:e|age) state|(?:state|condition|view|manner|example|method) of us(?:e|age)|of usage|"
@@ -188,6 +200,8 @@ def _read_view(text: str, index: int, num_figures: int) -> tuple[str, str | None
     """Viewpoint, direction, and the offset at which the words that name the view end; 0 if it names none."""
     phrase = _main_phrase(text)
     if phrase is None:
+        if match := _LOOKED_AT.search(text):
+            return _directions_in(match[1] or match[2])[0], None, 0
         return "in_use" if _USE.search(text) else "none", None, 0
     rest = text[phrase.end :]
     viewpoint, direction = _classify(_words_of_figure(phrase.words, index, num_figures))
@@ -262,6 +276,8 @@ def _without_misprints(text: str) -> str:
         lower = _PLAIN_VIEW.sub("plan ", lower)
     if "from" in lower or "font" in lower:
         lower = _FRONT_VIEW.sub("frnt", lower)
+    if "bird" in lower:
+        lower = _BIRDS_EYE.sub(lambda match: match[0].replace("’", "'").replace(" ", "-"), lower)
     return _BRACKETED_VIEW.sub(r" \1 ", lower) if "(" in lower else lower
 
 
