@@ -27,6 +27,7 @@ from patentdata.specimens.drawing.figures import (
 from patentdata.specimens.drawing.sheets import Sheet
 from patentdata.specimens.drawing.tiff import encode_tiff, millimetres
 from patentdata.specimens.grant_xml import Citation, Grant, Image, grant_xml
+from patentdata.specimens.line_statements import DrawnLines, draw_statements
 from patentdata.specimens.shapes import articles
 from patentdata.specimens.shapes.solids import BROKEN, Part
 
@@ -75,7 +76,8 @@ def draw_patent(number: int, *, date: str, config: SpecimenConfig) -> SpecimenPa
     parts = _build(number, kind, config)
     look = draw_look(rng, hazard, config)
     if any(part.broken or any(curve.style == BROKEN for curve in part.curves) for part in parts):
-        look = replace(look, has_broken_lines=True)
+        device = DrawnLines(lines="broken", meaning="environment", thing="an electronic device")
+        look = replace(look, drawn_lines=(*look.drawn_lines, device))
     shown = choose_figures(parts, kind.article, hazard, rng, config)
     lines = draw_lines(parts, shown, look)
     sheets = draw_sheets(lines, shown, look, hazard, rng, config)
@@ -174,6 +176,7 @@ def _grant(
         hague_number=f"DM{rng.integers(80_000, 220_000)}" if hague else None,
         num_figures=len(shown),
         paragraphs=_paragraphs(shown, title, len(people), look, hague, rng),
+        drawn_lines=look.drawn_lines,
         images=tuple(
             Image(
                 file_name=f"{name}-D{index:05d}.TIF",
@@ -189,7 +192,7 @@ def _grant(
 def _paragraphs(
     shown: list[PlannedFigure], title: str, num_inventors: int, look: Look, hague: bool, rng: np.random.Generator
 ) -> tuple[tuple[str | None, str], ...]:
-    """Reference and words of each paragraph: one sentence over all figures, and a disclaimer of any broken lines."""
+    """Reference and words of each paragraph: the sentences of all figures, then what the grant says about its lines."""
     paragraphs: list[tuple[str | None, str]] = []
     for index, figure in enumerate(shown):
         words = wording.viewpoint_words(figure.viewpoint, figure.direction, rng)
@@ -203,8 +206,7 @@ def _paragraphs(
         reference = "The sole FIGURE" if figure.number == "" else f"FIG. {figure.number}"
         end = "." if index == len(shown) - 1 else "; and," if index == len(shown) - 2 else ";"
         paragraphs.append((reference, f"is {text}{end}"))
-    if look.has_broken_lines:
-        paragraphs.append((None, wording.broken_line_paragraph(title, rng)))
+    paragraphs += [(None, text) for text in draw_statements(look.drawn_lines, title, rng)]
     return tuple(paragraphs)
 
 

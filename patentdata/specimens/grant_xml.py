@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
+from patentdata.specimens.line_statements import DrawnLines
 from patentdata.specimens.wording import Person
 
 _DTD = "us-patent-grant-v45-2014-04-03.dtd"
@@ -40,6 +41,7 @@ class Grant:
     Attributes:
         number: Patent number without the D.
         paragraphs: Description of the drawings: a figure reference ("FIG. 1", or None) and the words after it.
+        drawn_lines: What the paragraphs say about the lines of the drawings.
         printed_uspc: National class in fixed columns, as are `further_uspc` and `searched_uspc`.
         parent: Application number, date and patent number of the design that this one was divided from.
         hague_number: International registration number of a series 35 application.
@@ -68,6 +70,7 @@ class Grant:
     hague_number: str | None = None
     num_figures: int
     paragraphs: tuple[tuple[str | None, str], ...]
+    drawn_lines: tuple[DrawnLines, ...] = ()
     images: tuple[Image, ...] = field(default=())
 
     @property

@@ -114,19 +114,6 @@ def further_sentence(words: str, mirror: str | None, rng: np.random.Generator) -
     return f"{text}, the {mirror} side being a mirror image" if mirror else text
 
 
-def broken_line_paragraph(title: str, rng: np.random.Generator) -> str:
-    """The disclaimer that goes with broken lines."""
-    thing = title[0].lower() + title[1:]
-    return _pick(
-        rng,
-        (
-            "The broken lines in the drawings depict environment that forms no part of the claimed design.",
-            f"The broken lines illustrate portions of the {thing} and form no part of the claimed design.",
-            "The broken line disclosure in the drawings is understood to show environment only and is not claimed.",
-        ),
-    )
-
-
 def claim_text(title: str, rng: np.random.Generator) -> str:
     """The one claim."""
     start = _pick(rng, ("The", "The", "The", "I claim the", "We claim the"))

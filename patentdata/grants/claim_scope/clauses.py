@@ -22,6 +22,7 @@ from patentdata.grants.claim_scope.meanings import (
     meaning_of_things,
     name_things,
     nouns_of,
+    without_article,
 )
 
 
@@ -97,7 +98,8 @@ def read_clause(clause: str, mentions: list[LineMention], *, title: str) -> Iter
     first: list[str] = []
     for mention in mentions:
         parts = _parts_of(clause, rest, mention)
-        named, said = find_meanings(parts.named), find_alternatives(parts.said)
+        named = find_meanings(without_article(parts.named, title))
+        said = find_alternatives(without_article(parts.said, title))
         chosen = named if _MARKED_OUT.intersection(named) else said or named
         meanings = _choose(mention, parts, chosen, title, is_claimed)
         if first and meanings == [

@@ -35,7 +35,7 @@ _OF_THE_ARTICLE = (
         "fold_or_hidden",
         Hinted(
             "fold creas scor perforat tear hidden concealed obscured visible",
-            r"\b(?:fold(?:s|ing)?(?:[\s-]+lines?)?|creas(?:e|es|ing)|scor(?:e|ed|ing)\s+lines?|perforat\w+|tear\s+lines?"
+            r"\b(?:folds?(?:[\s-]+lines?)?|folding[\s-]+lines?|creas(?:e|es|ing)|scor(?:e|ed|ing)\s+lines?|perforat\w+|tear\s+lines?"
             r"|(?:hidden|concealed|obscured)(?:\s+(?:\w+\s+)?(?:portions?|parts?|features?|structures?|surfaces?|edges?"
             rf"|lines?))?|not\s+(?:normally\s+)?visible)\b{_ON_SOMETHING}",
         ),
@@ -265,8 +265,27 @@ def meaning_of_things(nouns: list[str], title: str) -> str:
 @lru_cache(maxsize=1024)
 def _articles_of(title: str) -> frozenset[str]:
     """Nouns of the articles that a title names: "cap" and "bottle" of "Combined cap and bottle for a drink"."""
-    article = _END_OF_ARTICLE.split(title.lower(), maxsplit=1)[0]
-    return frozenset(nouns_of(_WRAPPER.sub("", article, count=1)))
+    return frozenset(nouns_of(_WRAPPER.sub("", _article_of(title), count=1)))
+
+
+def without_article(text: str, title: str) -> str:
+    """The text with "thing" for the name of the article: a folding knife is no fold, an environment sensor not around.
+
+    >>> without_article("portions of the folding knife", "Folding knife with a light")
+    'portions of the thing'
+    """
+    return _name_of_article(title).sub("thing", text)
+
+
+@lru_cache(maxsize=1024)
+def _name_of_article(title: str) -> re.Pattern[str]:
+    """Matches the whole title, and the article alone."""
+    return re.compile(rf"\b(?:{re.escape(title.lower())}|{re.escape(_article_of(title))})\b")
+
+
+def _article_of(title: str) -> str:
+    """The article without what it is for or has: "folding knife" for "Folding knife with a light"."""
+    return _END_OF_ARTICLE.split(title.lower(), maxsplit=1)[0].strip(" ,") or title.lower()
 
 
 def _singular(noun: str) -> str:

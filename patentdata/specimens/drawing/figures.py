@@ -25,6 +25,7 @@ from patentdata.specimens.drawing.sheets import (
     split_rows,
 )
 from patentdata.specimens.lettering import STROKED, LabelStyle, draw_label
+from patentdata.specimens.line_statements import DrawnLines
 from patentdata.specimens.shapes.solids import Part, assemble
 from patentdata.specimens.wording import PERSPECTIVES
 
@@ -65,7 +66,7 @@ class Look:
         label_position: Position of a label relative to its drawing: "below", "above", "beside" or "inside".
         dash: Lengths of the strokes and gaps of broken lines, as shares of the drawing.
         per_sheet: Usual number of figures on a sheet.
-        has_broken_lines: Whether the drawings contain broken lines, so that the grant explains them.
+        drawn_lines: Lines of the drawings that the grant explains.
     """
 
     label: LabelStyle | None
@@ -73,9 +74,10 @@ class Look:
     label_position: str
     dash: tuple[float, float]
     per_sheet: int
-    has_broken_lines: bool = False
+    drawn_lines: tuple[DrawnLines, ...] = ()
 
 
+_SURROUNDINGS = DrawnLines(lines="broken", meaning="environment")
 _FACE_SHARES = {
     "times": 22, "times_bold": 14, "sans": 16, "sans_bold": 12, "sans_bold_italic": 4, "times_italic": 4, "serif": 4,
     "mono": 1, "roman": 6, "gothic": 8, "times_bold_italic": 4, STROKED: 5,
@@ -126,7 +128,7 @@ def draw_look(rng: np.random.Generator, hazard: str | None, config: SpecimenConf
         label_position=label_position,
         dash=(float(rng.uniform(0.012, 0.025)), float(rng.uniform(0.007, 0.012))),
         per_sheet=min(per_sheet, config.max_figures_per_sheet),
-        has_broken_lines=hazard == "dashed_surroundings",
+        drawn_lines=(_SURROUNDINGS,) if hazard == "dashed_surroundings" else (),
     )
 
 

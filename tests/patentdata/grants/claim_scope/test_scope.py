@@ -101,6 +101,13 @@ def test_a_part_of_the_article_is_an_unclaimed_portion(text):
         ("Display panel with icon", "The broken lines show a display panel and are not claimed.", "unclaimed_portion"),
         ("Icon for a display panel", "The broken lines show a display panel and are not claimed.", "environment"),
         ("Shoe upper", "The broken lines showing the sole form no part of the claimed design.", "environment"),
+        (
+            "Folding knife",
+            "The broken lines depict parts of the folding knife and are not claimed.",
+            "unclaimed_portion",
+        ),
+        ("Environment sensor", "Portions of the environment sensor in dashed lines are no part.", "unclaimed_portion"),
+        ("Pen", "The broken lines show the cap in an open position and are not claimed.", "other"),
         ("Pair of gloves", "The broken lines showing a glove form no part of the claimed design.", "unclaimed_portion"),
     ],
 )
