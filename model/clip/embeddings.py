@@ -16,11 +16,13 @@ them would be wrong without a sign: comparisons with NaN are false.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,15 +34,17 @@ import torch
 
 from model.clip.loading import Clip
 from model.dataset.folder import Dataset
-from model.dataset.images import ImageReader
+from model.dataset.images import ImageReader, normalise
 from model.dataset.views import Views
 from model.errors import NonFiniteError
 from model.files import atomic_write, sha256_of_json
 from model.progress import Progress
 
+PRECISIONS = ("fp32", "bf16")  # bf16: autocast, cosine with fp32 above 0.999
 VERSION = 2  # raised when equal inputs would give other features
 _IDENTITY = b"designclip"
 _ROWS_A_GROUP = 8192
+_BATCHES_AHEAD = 2  # that are decoded while another is encoded
 _IN_DATASET, _IN_DATASET_BEFORE = ".embeddings", "embeddings"
 _NUM_NAMED = 3  # views or texts in an error message
 
@@ -109,26 +113,79 @@ def require_finite(features: np.ndarray, *, model: str, things: Sequence[str]) -
     )
 
 
-@torch.inference_mode()
-def encode_images(clip: Clip, views: Views, *, batch_size: int, num_workers: int = 1) -> Iterator[np.ndarray]:
+def encode_images(
+    clip: Clip, views: Views, *, batch_size: int, num_workers: int = 1, precision: str = "fp32"
+) -> Iterator[np.ndarray]:
     """Yield the model's own image features of all views, batch by batch: (at most batch_size, embed_dim) float32.
+
+    Images are decoded while the batch before them is encoded. They go to the device as 8-bit grey; to a GPU they go
+    from pinned memory, and it has the next batch to encode while the features of the last one are copied back.
+
+    Args:
+        clip: The model.
+        views: The views.
+        batch_size: Images a forward pass.
+        num_workers: Threads that decode images.
+        precision: "fp32", or "bf16" for autocast; see `PRECISIONS`.
 
     Raises:
         NonFiniteError: The features of a view are not finite.
     """
     model: Any = clip.model.eval()
-    device = model.logit_scale.device
-    with contextlib.closing(ImageReader(views, clip.preprocess, num_workers=num_workers)) as reader:
-        for first in range(0, len(views), batch_size):
-            rows = range(first, min(first + batch_size, len(views)))
-            features = model.encode_image(reader.read(rows).to(device)).float().cpu().numpy()
-            require_finite(features, model=clip.name, things=[f"view {views.view_id(row)}" for row in rows])
-            yield features
+    device: torch.device = model.logit_scale.device
+    on_gpu = device.type == "cuda"
+
+    def finished(rows: range, features: torch.Tensor) -> np.ndarray:
+        values = features.float().cpu().numpy()
+        require_finite(values, model=clip.name, things=[f"view {views.view_id(row)}" for row in rows])
+        return values
+
+    @torch.inference_mode()
+    def encode(grey: torch.Tensor) -> torch.Tensor:
+        pixels = normalise(grey.to(device, non_blocking=True), clip.preprocess)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            return model.encode_image(pixels)
+
+    lag = 1 if on_gpu else 0  # batches whose features are still being computed
+    encoded: collections.deque[tuple[range, torch.Tensor]] = collections.deque()
+    with contextlib.closing(_read_ahead(clip, views, batch_size, num_workers, pin_memory=on_gpu)) as batches:
+        for rows, grey in batches:
+            encoded.append((rows, encode(grey)))
+            if len(encoded) > lag:
+                yield finished(*encoded.popleft())
+        while encoded:
+            yield finished(*encoded.popleft())
 
 
-def embed_images(clip: Clip, views: Views, *, batch_size: int, num_workers: int = 1) -> np.ndarray:
+def _read_ahead(
+    clip: Clip, views: Views, batch_size: int, num_workers: int, *, pin_memory: bool
+) -> Generator[tuple[range, torch.Tensor]]:
+    """Yield rows and their grey images, (num_rows, height_px, width_px) uint8; the next batches are being decoded."""
+    starts = range(0, len(views), batch_size)
+    batches = [range(first, min(first + batch_size, len(views))) for first in starts]
+    with (
+        contextlib.closing(ImageReader(views, clip.preprocess, num_workers=num_workers)) as reader,
+        ThreadPoolExecutor(1, thread_name_prefix="read ahead") as ahead,
+    ):
+        pending: collections.deque[tuple[range, Future[torch.Tensor]]] = collections.deque()
+        try:
+            for rows in batches:
+                pending.append((rows, ahead.submit(reader.read_grey, rows, pin_memory=pin_memory)))
+                if len(pending) > _BATCHES_AHEAD:
+                    first_rows, images = pending.popleft()
+                    yield first_rows, images.result()
+            while pending:
+                first_rows, images = pending.popleft()
+                yield first_rows, images.result()
+        finally:
+            ahead.shutdown(wait=False, cancel_futures=True)
+
+
+def embed_images(
+    clip: Clip, views: Views, *, batch_size: int, num_workers: int = 1, precision: str = "fp32"
+) -> np.ndarray:
     """Image features of all views: (num_views, embed_dim) float32, unit length."""
-    parts = encode_images(clip, views, batch_size=batch_size, num_workers=num_workers)
+    parts = encode_images(clip, views, batch_size=batch_size, num_workers=num_workers, precision=precision)
     return np.concatenate([_to_unit_length(part)[0] for part in parts])
 
 
@@ -168,31 +225,35 @@ def image_features_of(
     load: Callable[[], Clip],
     batch_size: int,
     num_workers: int,
+    precision: str = "fp32",
     progress: Progress | None = None,
 ) -> ImageFeatures:
     """Image features of `views`: read from `path` if they are stored there, else computed and stored.
+
+    They are written as they are computed, so that only the result is in memory as a whole, and no image.
 
     Args:
         path: Parquet file: view_id, features, norm.
         identity: What the features depend on: fingerprints of model and dataset, and the split.
         load: Loads the model; not called if stored features are used.
+        precision: As in `encode_images`.
         progress: Called after each batch.
     """
-    identity = {"version": VERSION, **identity}
+    identity = {"version": VERSION, **identity} | ({} if precision == "fp32" else {"precision": precision})
     stored = _read(path, identity, key="view_id", keys=views.view_ids)
     if stored is not None:
-        return ImageFeatures(_matrix(stored.column("features")), stored.column("norm").to_numpy())
-    parts = []
-    num_done = 0
-    for part in encode_images(load(), views, batch_size=batch_size, num_workers=num_workers):
-        parts.append(_to_unit_length(part))
-        num_done += len(part)
-        if progress is not None:
-            progress(num_done, len(views), {"doing": f"images of {views.split}"})
-    computed = ImageFeatures(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
-    columns = {"view_id": list(views.view_ids), "features": _rows(computed.features), "norm": computed.norms}
-    _write(path, pa.table(columns), identity)
-    return computed
+        return ImageFeatures(stored.values, stored.norms)
+    with atomic_write(path) as temporary, _Writer(temporary, identity) as writer:
+        for part in encode_images(load(), views, batch_size=batch_size, num_workers=num_workers, precision=precision):
+            features, norms = _to_unit_length(part)
+            first = writer.num_rows
+            ids = [views.view_id(row) for row in range(first, first + len(part))]
+            writer.add(pa.table({"view_id": ids, "features": _rows(features), "norm": norms}))
+            if progress is not None:
+                progress(writer.num_rows, len(views), {"doing": f"images of {views.split}"})
+    computed = _read(path, identity, key="view_id", keys=views.view_ids)
+    assert computed is not None, f"{path} was written a moment ago"
+    return ImageFeatures(computed.values, computed.norms)
 
 
 def class_logits_of(
@@ -208,7 +269,7 @@ def class_logits_of(
     identity = {"version": VERSION, **identity}
     stored = _read(path, identity, key="view_id", keys=views.view_ids)
     if stored is not None:
-        return _matrix(stored.column("logits"))
+        return stored.values
     logits = classify()
     _write(path, pa.table({"view_id": list(views.view_ids), "logits": _rows(logits)}), identity)
     return logits
@@ -237,7 +298,7 @@ def text_features_of(
     identity = {"version": VERSION, **identity, "texts": sha256_of_json(distinct)}
     stored = _read(path, identity, key="text", keys=distinct)
     if stored is not None:
-        features = _matrix(stored.column("features"))
+        features = stored.values
     else:
         features = embed_texts(load(), distinct, batch_size=batch_size, progress=progress)
         _write(path, pa.table({"text": distinct, "features": _rows(features)}), identity)
@@ -245,42 +306,101 @@ def text_features_of(
     return features[[index[text] for text in texts]]
 
 
-def _read(path: Path, identity: dict[str, Any], *, key: str, keys: Sequence[str]) -> pa.Table | None:
-    """The stored table; None if the file is absent or damaged, or holds other rows or those of another model."""
+@dataclass(frozen=True)
+class _Stored:
+    """The content of a file.
+
+    Attributes:
+        values: (num_rows, width) float32, its features or logits.
+        norms: (num_rows,) float32; empty if the file has no such column.
+    """
+
+    values: np.ndarray
+    norms: np.ndarray
+
+
+def _read(path: Path, identity: dict[str, Any], *, key: str, keys: Sequence[str]) -> _Stored | None:
+    """What is stored; None if the file is absent or damaged, or holds other rows or those of another model."""
     try:
         metadata = (pq.read_schema(path).metadata or {}).get(_IDENTITY)
-        is_current = metadata is not None and json.loads(metadata) == identity
-        table = pq.read_table(path) if is_current else None
+        if metadata is None or json.loads(metadata) != identity:
+            stored = None
+        else:
+            with pq.ParquetFile(path) as file:
+                stored = _content(file) if file.read([key]).column(key).to_pylist() == list(keys) else None
     except FileNotFoundError:
         return None
     except (pa.ArrowException, OSError, ValueError):
         _LOG.info("%s: computed again, the stored file is damaged", path.name)
         return None
-    if table is None or table.column(key).to_pylist() != list(keys):
+    if stored is None:
         _LOG.info("%s: computed again, the stored file is of another model, dataset or version", path.name)
         return None
-    values = "logits" if "logits" in table.column_names else "features"
-    if not np.isfinite(_matrix(table.column(values))).all():
+    if not all(np.isfinite(part).all() for part in np.array_split(stored.values, 64)):
         _LOG.info("%s: computed again, the stored values are not finite", path.name)
         return None
     _LOG.info("%s: stored features are used", path.name)
-    return table
+    return stored
 
 
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """A column of fixed-size lists as (num_rows, list size) float32."""
-    size = column.type.list_size
-    return np.concatenate([chunk.flatten().to_numpy().reshape(-1, size) for chunk in column.chunks])
+def _content(file: pq.ParquetFile) -> _Stored:
+    """All values of a file, read group by group into one array."""
+    name = "logits" if "logits" in file.schema_arrow.names else "features"
+    width = file.schema_arrow.field(name).type.list_size
+    values = np.empty((file.metadata.num_rows, width), np.float32)
+    first = 0
+    for batch in file.iter_batches(batch_size=_ROWS_A_GROUP, columns=[name]):
+        values[first : first + len(batch)] = batch.column(name).flatten().to_numpy().reshape(-1, width)
+        first += len(batch)
+    has_norms = "norm" in file.schema_arrow.names
+    norms = file.read(["norm"]).column("norm").to_numpy() if has_norms else np.empty(0, np.float32)
+    return _Stored(values, norms)
+
+
+class _Writer:
+    """Writes a table to a Parquet file, part by part, in groups of equal size.
+
+    Args:
+        path: The file.
+        identity: What its content depends on, for the footer.
+    """
+
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        self._path = path
+        self._metadata = {_IDENTITY: json.dumps(identity)}
+        self._file: pq.ParquetWriter | None = None
+        self._waiting: list[pa.Table] = []
+        self.num_rows = 0
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._waiting:
+            self._flush(pa.concat_tables(self._waiting))
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, part: pa.Table) -> None:
+        """Add rows; they are written when a group is full."""
+        self.num_rows += len(part)
+        self._waiting.append(part)
+        waiting = pa.concat_tables(self._waiting)
+        while len(waiting) >= _ROWS_A_GROUP:
+            self._flush(waiting[:_ROWS_A_GROUP])
+            waiting = waiting[_ROWS_A_GROUP:]
+        self._waiting = [waiting] if len(waiting) else []
+
+    def _flush(self, rows: pa.Table) -> None:
+        rows = rows.replace_schema_metadata(self._metadata).combine_chunks()
+        if self._file is None:
+            self._file = pq.ParquetWriter(self._path, rows.schema, compression="zstd")
+        self._file.write_table(rows)
 
 
 def _write(path: Path, table: pa.Table, identity: dict[str, Any]) -> None:
-    with atomic_write(path) as temporary:
-        pq.write_table(
-            table.replace_schema_metadata({_IDENTITY: json.dumps(identity)}),
-            temporary,
-            compression="zstd",
-            row_group_size=_ROWS_A_GROUP,
-        )
+    with atomic_write(path) as temporary, _Writer(temporary, identity) as writer:
+        writer.add(table)
 
 
 def _rows(matrix: np.ndarray) -> pa.FixedSizeListArray:

@@ -66,6 +66,27 @@ def test_features_have_unit_length_and_do_not_depend_on_the_batch(clip, views):
     np.testing.assert_allclose(one_batch, small_batches, atol=1e-5)
 
 
+def test_features_in_bf16_are_near_those_in_fp32_and_are_stored_apart(clip, views, tmp_path):
+    terms = {"identity": {}, "load": lambda: clip, "batch_size": 5, "num_workers": 2}
+    plain = image_features_of(tmp_path / "f", views, **terms)
+    rough = image_features_of(tmp_path / "f", views, precision="bf16", **terms)
+
+    assert not np.array_equal(plain.features, rough.features)
+    assert (plain.features * rough.features).sum(axis=1).min() > 0.999
+
+
+def test_features_are_written_in_equal_groups_whatever_the_batch(clip, views, tmp_path, monkeypatch):
+    monkeypatch.setattr("model.clip.embeddings._ROWS_A_GROUP", 6)
+    stored = []
+    for batch_size in (16, 16, 4):
+        path = tmp_path / f"{len(stored)}"
+        image_features_of(path, views, identity={}, load=lambda: clip, batch_size=batch_size, num_workers=1)
+        stored.append(pq.ParquetFile(path))
+
+    assert [file.metadata.row_group(group).num_rows for file in stored for group in range(3)] == [6, 6, 4] * 3
+    assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
+
+
 def test_equal_texts_have_equal_features(clip):
     features = embed_texts(clip, ["a chair", "a lamp", "a chair"], batch_size=2)
 
