@@ -1,57 +1,162 @@
-"""What is compared: arms, that is settings of training, each of which differs from another arm in one thing.
+"""What is compared: arms, which are settings of training, and studies, which say how long they run and how often.
 
-All arms use the preset `designclip` with its head and the same captions, apart from what their names say. The
-multi-view term is off unless it is the subject of the comparison, since it takes twice as many images per step.
+Every arm is named after what it changes. All have the classification head and the same captions. `EVEN` corrects
+nothing and is the baseline of every comparison. The rivals are what the method and its variants do about rare classes.
+The candidates are what `RECIPE` was chosen from, on the validation part alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.evidence.scale import Scale
+from bench.evidence.scale import Length, Scale
+from model.training.config import TrainConfig
 
-EVEN, LOSS, BOTH, TITLES = "even", "loss", "both", "titles"
-UNTRAINED = "untrained"  # fresh weights: measured as the arms are, but not an arm
-READINGS = ("item", "class")
+EVEN, RECIPE = "even", "recipe"
+BETAS = (0.6, 1.2, 2.0)
 
-_NOTHING_CORRECTED: dict[str, Any] = {
+PRESET = "designclip-balanced"
+"""The preset that the arm `RECIPE` is trained with; frozen before the test part was measured."""
+
+READOUT_TAU = 0.0
+"""The read-out of the recipe that the bar is measured at; chosen on validation."""
+
+REFIT_L2 = 1.0
+"""Strength of the penalty of all refitted last layers; chosen on validation."""
+
+Method = dict[str, Any]
+
+_EVEN: Method = {
+    "preset": "designclip",
     "multi_view_weight": 0.0,
     "weigh_contrastive": False,
     "weigh_classification": False,
     "sampler": "uniform",
     "beta": 0.0,
 }
+_STRONG_HEAD: Method = _EVEN | {"classification_weight": 1.0, "text_dropout": 1.0}
+_WITH_VIEWS: Method = _STRONG_HEAD | {"multi_view_weight": 1.0}
 
 
-def sampled(reading: str, beta: float) -> str:
-    """Name of the arm that samples by class in one of the two readings of the method, with unweighted losses.
-
-    With item weights of β = 0 all views are equally likely, which is the uncorrected arm.
-    """
-    return EVEN if reading == "item" and beta == 0 else f"{reading}-{beta:g}"
-
-
-def multi_view(weight: float, *, base: str = BOTH) -> str:
-    """Name of the arm that adds the multi-view term to the arm `base`, which is `BOTH` or `EVEN`."""
-    return f"multi-view-{weight:g}" if base == BOTH else f"{base}-multi-view-{weight:g}"
-
-
-def arms(scale: Scale) -> dict[str, dict[str, Any]]:
-    """Name of each arm → the settings in which it differs from the preset `designclip`; arms of the claims first."""
-    corrected = _NOTHING_CORRECTED | {"beta": scale.beta}
-    loss = corrected | {"weigh_contrastive": True, "weigh_classification": True}
-    both = loss | {"sampler": "item"}
-    named = {
-        EVEN: _NOTHING_CORRECTED,
-        BOTH: both,
-        **{multi_view(weight): both | {"multi_view_weight": weight} for weight in scale.multi_view_weights},
-        TITLES: both | {"caption": "title"},
-        sampled("item", scale.beta): corrected | {"sampler": "item"},
-        LOSS: loss,
-    }
-    for weight in scale.plain_multi_view_weights:
-        named[multi_view(weight, base=EVEN)] = _NOTHING_CORRECTED | {"multi_view_weight": weight}
-    for beta in scale.betas:
-        for reading in READINGS:
-            named.setdefault(sampled(reading, beta), _NOTHING_CORRECTED | {"sampler": reading, "beta": beta})
+def rivals() -> dict[str, Method]:
+    """Name → settings: sampling by item and by class, weighted losses, and both, at three strengths each."""
+    weighted = {"weigh_contrastive": True, "weigh_classification": True}
+    named: dict[str, Method] = {}
+    for beta in BETAS:
+        named[f"item-{beta:g}"] = _EVEN | {"sampler": "item", "beta": beta}
+        named[f"class-{beta:g}"] = _EVEN | {"sampler": "class", "beta": beta}
+        named[f"loss-{beta:g}"] = _EVEN | weighted | {"beta": beta}
+        named[f"both-{beta:g}"] = _EVEN | weighted | {"sampler": "item", "beta": beta}
     return named
+
+
+def candidates() -> dict[str, Method]:
+    """Name → settings of what the recipe was chosen from."""
+    sampled = {"sampler": "item", "beta": 0.5}
+    alike = {"sampler": "class", "beta": 0.0}
+    every_view = {"classify_all_views": True}
+    adjusted = {"logit_adjustment": 1.0}
+    return {
+        "strong-head": _STRONG_HEAD,
+        "views": _WITH_VIEWS,
+        "views-item-0.5": _WITH_VIEWS | sampled,
+        "views-alike": _WITH_VIEWS | alike,
+        "every-view": _WITH_VIEWS | every_view,
+        "every-view-adjusted": _WITH_VIEWS | every_view | adjusted,
+        "every-view-item-0.5": _WITH_VIEWS | every_view | sampled,
+        "every-view-item-0.5-adjusted": _WITH_VIEWS | every_view | sampled | adjusted,
+        "every-view-alike": _WITH_VIEWS | every_view | alike,
+        "every-view-weight-2": _WITH_VIEWS | every_view | {"classification_weight": 2.0},
+        "every-view-view-weight-2": _WITH_VIEWS | every_view | {"multi_view_weight": 2.0},
+    }
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm with one seed.
+
+    Attributes:
+        study: Name of the study that it belongs to.
+        arm: Name of the arm.
+        seed: Seed of the training.
+        config: How it is trained.
+        dataset: Name of the dataset that it is trained and measured on.
+        splits: Splits that it is measured on.
+        starts_from: Name of the run whose model it starts from; None for fresh weights.
+        keeps_model: Whether its model is kept, for runs that start from it.
+    """
+
+    study: str
+    arm: str
+    seed: int
+    config: TrainConfig
+    dataset: str
+    splits: tuple[str, ...]
+    starts_from: str | None = None
+    keeps_model: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of its folder and of its files."""
+        return f"{self.study}-{self.arm}-seed-{self.seed}"
+
+
+def plan(scale: Scale) -> list[Run]:
+    """All runs, the most telling first, and seed by seed, so that what is interrupted has all arms with some seeds."""
+    recipe = {"preset": PRESET}
+    both = {EVEN: _EVEN, RECIPE: recipe}
+    measured = ("all", ("validation", "test"))
+    return [
+        *_study("tuning", {EVEN: _EVEN, **candidates()}, scale.short, scale.tuning_seeds, "choice", ("validation",)),
+        *_study("verdict", {**both, **rivals()}, scale.short, scale.verdict_seeds, *measured),
+        *_study("longer", {**both, "class-0.6": rivals()["class-0.6"]}, scale.long, scale.long_seeds, *measured),
+        *_study("vit", {**both, "both-1.2": rivals()["both-1.2"]}, scale.vit, scale.long_seeds, *measured),
+        *_transfer(scale),
+    ]
+
+
+def _study(
+    name: str,
+    arms: dict[str, Method],
+    length: Length,
+    seeds: tuple[int, ...],
+    dataset: str,
+    splits: tuple[str, ...],
+) -> Iterator[Run]:
+    for seed in seeds:
+        for arm, method in arms.items():
+            yield Run(name, arm, seed, length.training(seed=seed, **method), dataset, splits)
+
+
+def transfer_arms() -> dict[str, Method]:
+    """Name → settings of tuning that starts from towers trained on other kinds of article.
+
+    All have a strong head and no sampling by class. They differ in what is trained (all weights, or low-rank adapters),
+    in whether the head is trained with adjusted logits, and in the learning rate, which is chosen on validation.
+    """
+    lora = {"lora_rank": 8}
+    adjusted = {"logit_adjustment": 1.0}
+    return {
+        f"{name}@{rate:g}": _STRONG_HEAD | method | {"learning_rate": rate}
+        for name, method, rates in (
+            ("full", {}, (3e-4, 1e-3)),
+            ("full-adjusted", adjusted, (3e-4, 1e-3)),
+            ("lora", lora, (1e-3, 3e-3)),
+            ("lora-adjusted", lora | adjusted, (1e-3, 3e-3)),
+        )
+        for rate in rates
+    }
+
+
+def _transfer(scale: Scale) -> Iterator[Run]:
+    """For each seed, towers trained on the first half of the kinds of article, and all arms tuned on the second."""
+    for seed in scale.long_seeds:
+        longer = replace(scale.vit, num_steps=scale.long.num_steps)
+        pretraining = longer.training(seed=seed, **_EVEN)
+        towers = Run("towers", EVEN, seed, pretraining, "first-half", ("validation",), keeps_model=True)
+        yield towers
+        for arm, method in transfer_arms().items():
+            config = scale.vit.training(seed=seed, **method)
+            yield Run("transfer", arm, seed, config, "second-half", ("validation", "test"), starts_from=towers.name)

@@ -10,78 +10,156 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.evidence.arms import BOTH, EVEN, LOSS
-from bench.evidence.comparison import ALL, HEAD, MIDDLE, TAIL
-from bench.evidence.measures import ACCURACIES
+from bench.evidence.arms import EVEN, READOUT_TAU, RECIPE
 from model.dataset.classes import USPC
 from model.dataset.images import decode_grey, pad_to_square
 from model.dataset.views import Views
+from model.evaluation.protocols.readouts import HEAD, TAIL
 
 _INK, _MUTED, _GRID = "#1d2733", "#9aa5b1", "#e4e8ec"
-_COLOURS = {TAIL: "#b3541e", MIDDLE: "#6a4c93", HEAD: "#0b6e99", ALL: _MUTED}
+_RECIPE_COLOUR, _EVEN_COLOUR = "#0b6e99", _INK
+_LOOKS = {
+    RECIPE: ("designclip-balanced", _RECIPE_COLOUR, 2.8),
+    EVEN: ("uncorrected", _EVEN_COLOUR, 1.6),
+    "item": ("sampled by item", "#b3541e", 0.9),
+    "class": ("sampled by class", "#6a4c93", 0.9),
+    "loss": ("losses weighted", "#c2a33a", 0.9),
+    "both": ("sampled and weighted", "#9c2f55", 0.9),
+}
+"""Arm, or what the names of several arms begin with → label, colour and width of its curves."""
+_VERDICT_COLOURS = {
+    "holds": "#2e7d4f",
+    "holds on the mean": "#8bb174",
+    "missed on the mean": "#d9a05b",
+    "does not hold": "#b3541e",
+}
 _DOTS_PER_INCH = 130
-_MEASURE_TITLES = {"classifier": "classification head, image alone", "zero_shot": "nearest class prompt"}
-_ARM_TITLES = {EVEN: "nothing\ncorrected", LOSS: "loss", BOTH: "sampling\nand loss"}
-_VERDICT_COLOURS = {"holds": "#2e7d4f", "not decided": _MUTED, "does not hold": "#b3541e"}
 _PATENTS_A_ROW, _VIEWS_A_PATENT = 4, 4
 
 
-def draw_thirds(summary: dict[str, Any], path: Path) -> None:
-    """Accuracy of each third of the classes under each correction, with intervals."""
-    figure, panels = _panels(height_in=3.4)
-    for axes, measure in zip(panels, ACCURACIES, strict=True):
-        rows = [row for row in summary["corrections"] if row["measure"] == measure]
-        arms = list(dict.fromkeys(row["arm"] for row in rows))
-        for shift, part in zip((-0.22, 0.0, 0.22), (TAIL, MIDDLE, HEAD), strict=True):
-            of_part = [row for row in rows if row["part"] == part]
-            _points(axes, np.arange(len(arms)) + shift, of_part, label=f"{part} third", color=_COLOURS[part])
-        axes.set_xticks(range(len(arms)), [_ARM_TITLES.get(arm, "sampling\nby item") for arm in arms])
-        _finish(axes, measure)
-    _save(figure, panels[0], path)
+def draw_curves(studies: dict[str, dict[str, Any]], titles: dict[str, str], path: Path) -> None:
+    """Tail over head accuracy of all read-outs of every arm, one panel a study; up and to the right is better.
+
+    Args:
+        studies: Name of a study → its summary, for the studies that are shown.
+        titles: Name of a study → title of its panel.
+        path: The PNG.
+    """
+    figure = Figure(figsize=(4.7 * len(studies) + 0.4, 4.6), layout="constrained")
+    panels = figure.subplots(1, len(studies), squeeze=False, sharey=True)[0]
+    for axes, (study, content) in zip(panels, studies.items(), strict=True):
+        for curve in content["curves"]:
+            _draw_curve(axes, curve)
+        for arm, readout in ((EVEN, "natural"), (RECIPE, "recipe")):
+            for row in _chosen(content, arm, readout):
+                _draw_cross(axes, row, _LOOKS[arm][1])
+        axes.set_title(titles.get(study, study), fontsize=10, color=_INK, loc="left")
+        axes.set_xlabel("accuracy of the most frequent third of the classes, %", fontsize=9)
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        _style(axes, "both")
+    panels[0].set_ylabel("accuracy of the rarest third, %", fontsize=9)
+    handles: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=8, loc="outside lower center", ncols=4)
+    figure.savefig(path, dpi=_DOTS_PER_INCH)
 
 
-def draw_curve(summary: dict[str, Any], path: Path) -> None:
-    """Accuracy of the rarest and the most frequent third over β, in both readings of the sampler."""
-    figure, panels = _panels(height_in=3.8)
-    for axes, measure in zip(panels, ACCURACIES, strict=True):
-        for part in (TAIL, HEAD):
-            for reading, line, shift in (("item", "-", -0.012), ("class", "--", 0.012)):
-                rows = [
-                    row
-                    for row in summary["curve"]
-                    if (row["measure"], row["part"], row["reading"]) == (measure, part, reading)
-                ]
-                betas = np.array([row["beta"] for row in rows]) + shift
-                label = f"{part} third, by {reading}"
-                _points(axes, betas, rows, label=label, color=_COLOURS[part], line=line)
-        axes.set_xticks(sorted({row["beta"] for row in summary["curve"]}))
-        axes.set_xlabel("β of the sampling; loss not weighted", fontsize=9)
-        _finish(axes, measure)
-    _save(figure, panels[0], path)
+def _draw_curve(axes: Axes, curve: dict[str, Any]) -> None:
+    """One arm's read-outs as a line; a refitted last layer is dashed."""
+    arm, is_refitted = curve["arm"], curve["refit"]
+    if arm == RECIPE and is_refitted:
+        return  # it is exported with a refitted last layer
+    label, colour, width = _LOOKS.get(arm) or _LOOKS[arm.partition("-")[0]]
+    axes.plot(
+        100 * np.array(curve[HEAD]),
+        100 * np.array(curve[TAIL]),
+        color=colour,
+        linewidth=width,
+        linestyle="--" if is_refitted else "-",
+        zorder=3 if arm == RECIPE else 2,
+        label=f"{label}, last layer refitted" if is_refitted else label,
+    )
 
 
-def draw_claims(summary: dict[str, Any], path: Path) -> None:
-    """The difference behind each claim, its interval, and the floor that it has to exceed."""
-    groups = [[row for row in summary["claims"] if (row["part"] == ALL) == is_all] for is_all in (False, True)]
-    groups = [rows[::-1] for rows in groups if rows]
-    sizes = [len(rows) for rows in groups]
-    figure = Figure(figsize=(9.0, 1.2 + 0.45 * sum(sizes)), layout="constrained")
-    panels = figure.subplots(len(groups), 1, squeeze=False, gridspec_kw={"height_ratios": sizes})[:, 0]
-    for axes, rows in zip(panels, groups, strict=True):
+def _chosen(content: dict[str, Any], arm: str, readout: str) -> list[dict[str, Any]]:
+    return [row for row in content["readouts"] if (row["arm"], row["readout"], row["refit"]) == (arm, readout, False)]
+
+
+def _draw_cross(axes: Axes, row: dict[str, Any], colour: str) -> None:
+    """One read-out with the intervals of head and tail."""
+    x, y = ({end: 100 * row[part][end] for end in ("mean", "low", "high")} for part in (HEAD, TAIL))
+    axes.errorbar(
+        [x["mean"]],
+        [y["mean"]],
+        xerr=[[x["mean"] - x["low"]], [x["high"] - x["mean"]]],
+        yerr=[[y["mean"] - y["low"]], [y["high"] - y["mean"]]],
+        fmt="o",
+        ms=6,
+        color=colour,
+        capsize=2,
+        zorder=4,
+        label="uncorrected, as it is" if row["arm"] == EVEN else f"designclip-balanced at τ = {READOUT_TAU:g}",
+    )
+
+
+def draw_bar(studies: dict[str, dict[str, Any]], titles: dict[str, str], path: Path) -> None:
+    """The difference behind each requirement, its interval, and the floor; one panel a study."""
+    shown = {study: content["bar"][::-1] for study, content in studies.items() if content["bar"]}
+    if not shown:
+        return
+    num_rows = max(map(len, shown.values()))
+    figure = Figure(figsize=(3.2 + 3.6 * len(shown), 1.3 + 0.36 * num_rows), layout="constrained")
+    panels = figure.subplots(1, len(shown), squeeze=False, sharey=True, sharex=True)[0]
+    for axes, (study, rows) in zip(panels, shown.items(), strict=True):
         for y, row in enumerate(rows):
             colour = _VERDICT_COLOURS[row["verdict"]]
             axes.plot([100 * row["low"], 100 * row["high"]], [y, y], color=colour, linewidth=2.2)
             axes.plot(100 * row["mean"], y, "o", color=colour, markersize=6)
             axes.plot([100 * row["floor"]] * 2, [y - 0.3, y + 0.3], color=_INK, linewidth=1.4)
-        names = [f"{row['text']}\n{row['measure']}, {row['part']}" for row in rows]
-        axes.set_yticks(range(len(rows)), names, fontsize=7.5)
+        axes.set_yticks(range(len(rows)), [row["text"] for row in rows], fontsize=8)
+        axes.axvline(0, color=_MUTED, linewidth=1.0)
+        axes.set_title(titles.get(study, study), fontsize=10, color=_INK, loc="left")
+        axes.set_xlabel("difference to uncorrected, points", fontsize=9)
         _style(axes, "x")
-    panels[-1].set_xlabel("difference in points, 95 % interval; each panel has its own scale", fontsize=9)
-    for verdict in dict.fromkeys(row["verdict"] for row in summary["claims"]):
-        panels[0].plot([], [], "o-", color=_VERDICT_COLOURS[verdict], label=verdict)
-    panels[0].plot([], [], color=_INK, linewidth=1.4, label="has to stay above")
+    for verdict, colour in _VERDICT_COLOURS.items():
+        panels[0].plot([], [], "o-", color=colour, label=verdict)
+    panels[0].plot([], [], color=_INK, linewidth=1.4, label="has to reach")
     figure.legend(
-        *panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=4
+        *panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=5
+    )
+    figure.savefig(path, dpi=_DOTS_PER_INCH)
+
+
+def draw_rivals(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """The tail that the recipe finds in addition to each rival over the head accuracy of both, in small panels."""
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    if not arms:
+        return
+    num_columns = 4
+    num_rows = -(-len(arms) // num_columns)
+    figure = Figure(figsize=(9.0, 0.7 + 1.75 * num_rows), layout="constrained")
+    panels = figure.subplots(num_rows, num_columns, squeeze=False, sharex=True, sharey=True).flatten()
+    for axes, arm in zip(panels, arms, strict=False):
+        for row in (row for row in rows if row["arm"] == arm):
+            colour, line = (_MUTED, "--") if row["refit"] else (_RECIPE_COLOUR, "-")
+            head = 100 * np.array(row["head"])
+            axes.plot(head, 100 * np.array(row["mean"]), line, color=colour, linewidth=1.6,
+                      label="rival's last layer refitted" if row["refit"] else "rival as trained")  # fmt: skip
+            axes.fill_between(
+                head, 100 * np.array(row["low"]), 100 * np.array(row["high"]), color=colour, alpha=0.2, linewidth=0
+            )
+        axes.axhline(0, color=_INK, linewidth=0.9)
+        axes.set_title(f"against {arm}", fontsize=8.5, color=_INK, loc="left")
+        _style(axes, "y")
+    for axes in panels[len(arms) :]:
+        axes.set_visible(False)
+    figure.supxlabel("head accuracy of both, %", fontsize=9)
+    figure.supylabel("tail accuracy in addition, points", fontsize=9)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside upper center", ncols=2
     )
     figure.savefig(path, dpi=_DOTS_PER_INCH)
 
@@ -89,6 +167,7 @@ def draw_claims(summary: dict[str, Any], path: Path) -> None:
 def draw_specimens(training: Views, patents_of_class: np.ndarray, path: Path) -> None:
     """Patents of the three most frequent and the three rarest classes, the views of each side by side."""
     order = np.argsort(-patents_of_class, kind="stable")
+    order = order[patents_of_class[order] > 0]
     chosen = [*order[:3], *order[-3:]]
     figure = Figure(figsize=(9.0, 4.6), layout="constrained")
     rows = figure.subplots(len(chosen), 1)
@@ -116,43 +195,10 @@ def _strip(views: Views, rows: np.ndarray) -> np.ndarray:
     return np.hstack([*cells, np.full((side, missing * (_VIEWS_A_PATENT * side + side // 2)), 255, np.uint8)])
 
 
-def _panels(*, height_in: float) -> tuple[Figure, Sequence[Axes]]:
-    """A plot with one panel for each measure of accuracy."""
-    figure = Figure(figsize=(9.0, height_in), layout="constrained")
-    return figure, figure.subplots(1, len(ACCURACIES), sharey=True)
-
-
-def _points(
-    axes: Axes, positions: np.ndarray, rows: Sequence[dict[str, Any]], *, label: str, color: str, line: str = "none"
-) -> None:
-    """Draw means with their intervals, in percent, at (num_rows,) positions on the x axis."""
-    means = np.array([100 * row["mean"] for row in rows])
-    below = means - [100 * row["low"] for row in rows]
-    above = [100 * row["high"] for row in rows] - means
-    axes.errorbar(
-        positions, means, yerr=[below, above], fmt="o", ls=line, ms=4, lw=1.5, capsize=2, color=color, label=label
-    )
-
-
-def _finish(axes: Axes, measure: str) -> None:
-    """Add the title and the level of chance to a panel of accuracies."""
-    axes.set_title(_MEASURE_TITLES[measure], fontsize=10, color=_INK, loc="left")
-    axes.axhline(100 / len(USPC), color=_MUTED, linestyle=":", linewidth=1.2, label="chance")
-    _style(axes, "y")
-
-
-def _style(axes: Axes, grid: Literal["x", "y"]) -> None:
-    """Style a panel, with grid lines along one axis."""
+def _style(axes: Axes, grid: Literal["x", "y", "both"]) -> None:
+    """Style a panel, with grid lines along one axis or both."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_MUTED)
     axes.tick_params(colors=_INK, labelsize=8)
     axes.grid(axis=grid, color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-
-
-def _save(figure: Figure, first: Axes, path: Path) -> None:
-    """Complete a plot of accuracies, whose first panel is `first`, and write it."""
-    first.set_ylim(bottom=0)  # for both panels, and after drawing, which sets the upper limit
-    first.set_ylabel("accuracy in %, 95 % interval", fontsize=9)
-    figure.legend(*first.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=5)
-    figure.savefig(path, dpi=_DOTS_PER_INCH)

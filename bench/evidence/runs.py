@@ -1,7 +1,7 @@
-"""The runs of the evidence: every arm with every seed, each trained and measured, with its result in one JSON file.
+"""The runs of the evidence, each trained and measured, with what it leaves in one file and its receipt in another.
 
-A run whose file names the same data, settings and measures is not repeated, so that interrupted evidence resumes with
-the next run; within a run, training resumes from its last checkpoint.
+A run whose receipt names the same data, settings and measures is not repeated, so that interrupted evidence resumes
+with the next run; within a run, training resumes from its last checkpoint.
 
 Runs are made in child processes of one torch thread each. A child makes one run after the other, so that it imports
 torch only once.
@@ -15,22 +15,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import torch
 
-from bench.evidence.arms import UNTRAINED, arms
-from bench.evidence.measures import VERSION, measure
-from bench.evidence.scale import SCALES, Scale
-from model.clip.loading import choose_device
-from model.dataset.folder import Dataset, open_dataset
+from bench.evidence.arms import Run, plan
+from bench.evidence.features import VERSION, RunFeatures, write_features
+from bench.evidence.scale import SCALES
+from model.dataset.folder import open_dataset
 from model.dataset.views import read_views
-from model.errors import ModelError, TrainingError
+from model.errors import ArchitectureError, ModelError, TrainingError
 from model.files import read_json, remove, write_json
 from model.training.config import TrainConfig
 from model.training.done import training_identity
@@ -41,95 +40,92 @@ Progress = Callable[[float], None]
 """Called with the share of all steps that is done, 0 to 1."""
 
 _REPORT_EVERY_S = 2.0
-_NUM_DECIMALS = 6
 
 
 @dataclass(frozen=True)
-class Run:
-    """One arm with one seed; `config` is None for the model with fresh weights."""
+class Workplace:
+    """The folders of the evidence.
 
-    arm: str
-    seed: int
-    config: TrainConfig | None
+    Attributes:
+        out: Folder of the evidence.
+    """
 
-    @property
-    def name(self) -> str:
-        """Name of its folder and of its result."""
-        return f"{self.arm}-seed-{self.seed}"
+    out: Path
 
-    def folder(self, out: Path) -> RunFolder:
-        return RunFolder(out / "runs" / self.name)
+    def dataset(self, name: str) -> Path:
+        return self.out / "data" / "datasets" / name
 
-    def result_path(self, out: Path) -> Path:
-        return out / "results" / f"{self.name}.json"
+    def run_folder(self, run: Run) -> RunFolder:
+        return RunFolder(self.out / "runs" / run.name)
 
-    def identity(self, dataset: Dataset) -> dict[str, Any]:
-        """All that the values depend on."""
-        trained = None if self.config is None else training_identity(dataset, self.config)
-        return {"measures": VERSION, "dataset": dataset.fingerprint, "seed": self.seed, "training": trained}
+    def features(self, run: Run) -> RunFeatures:
+        """What a finished run has left."""
+        return RunFeatures(self.out / "features" / f"{run.name}.npz")
 
-    def result(self, out: Path, dataset: Dataset) -> dict[str, Any] | None:
-        """The result of the run; None if the run has to be made."""
-        result = read_json(self.result_path(out))
-        return result if result is not None and result.get("identity") == self.identity(dataset) else None
+    def receipt_path(self, run: Run) -> Path:
+        return self.out / "receipts" / f"{run.name}.json"
+
+    def config(self, run: Run) -> TrainConfig:
+        """Settings of a run; one that starts from another run's model names its folder."""
+        if run.starts_from is None:
+            return run.config
+        return replace(run.config, architecture=f"local-dir:{self.out / 'runs' / run.starts_from / 'model'}")
+
+    def identity(self, run: Run) -> dict[str, Any]:
+        """All that the features of a run depend on."""
+        dataset = open_dataset(self.dataset(run.dataset))
+        return {
+            "features": VERSION,
+            "splits": list(run.splits),
+            "training": training_identity(dataset, self.config(run)),
+        }
+
+    def receipt(self, run: Run) -> dict[str, Any] | None:
+        """What is known of a finished run, such as its cost; None if the run has to be made."""
+        receipt = read_json(self.receipt_path(run))
+        if receipt is None or not self.features(run).path.is_file():
+            return None
+        try:
+            return receipt if receipt.get("identity") == self.identity(run) else None
+        except ArchitectureError:  # the model that it starts from is gone, so it cannot be made again as it was
+            return None
 
 
-def plan(scale: Scale) -> list[Run]:
-    """All runs, seed by seed, so that evidence that is interrupted has all arms with some seeds."""
-    untrained = [Run(UNTRAINED, seed, None) for seed in scale.seeds]
-    return untrained + [
-        Run(arm, seed, scale.training(seed=seed, **method))
-        for seed in scale.seeds
-        for arm, method in arms(scale).items()
-    ]
-
-
-def make(run: Run, out: Path, dataset: Dataset, scale: Scale, should_stop: Callable[[], bool]) -> None:
-    """Train and measure one run and write its result; the weights are removed afterwards."""
+def make(run: Run, place: Workplace, should_stop: Callable[[], bool]) -> None:
+    """Train and measure one run and write what it leaves; its folder is removed unless another run starts from it."""
     cpu_s, started = time.process_time(), time.monotonic()
-    folder = run.folder(out)
-    summary: dict[str, Any] = {}
-    if run.config is not None:
-        summary = train(dataset.folder, folder.folder, run.config, replace="any", should_stop=should_stop)
-    values = measure(
-        None if run.config is None else folder.model,
-        read_views(dataset, "test"),
-        architecture=scale.architecture,
-        device=choose_device("auto"),
-        seed=run.seed,
-    )
-    result = {
+    folder, dataset = place.run_folder(run), open_dataset(place.dataset(run.dataset))
+    summary = train(dataset.folder, folder.folder, place.config(run), replace="any", should_stop=should_stop)
+    training_cpu_s = time.process_time() - cpu_s
+    training, *measured = (read_views(dataset, split) for split in ("train", *run.splits))
+    write_features(place.features(run).path, folder.model, training, measured)
+    receipt = {
+        "study": run.study,
         "arm": run.arm,
         "seed": run.seed,
-        "cpu_s": round(time.process_time() - cpu_s, 1),  # only since the last start, if the run was interrupted
+        "training_cpu_s": round(training_cpu_s, 1),  # only since the last start, if the run was interrupted
+        "cpu_s": round(time.process_time() - cpu_s, 1),
         "wall_s": round(time.monotonic() - started, 1),
-        **{name: summary.get(name) for name in ("num_steps", "first_loss", "last_loss", "class_shares")},
-        "values": {name: [_rounded(value) for value in row] for name, row in values.items()},
-        "identity": run.identity(dataset),
+        **{name: summary.get(name) for name in ("num_steps", "first_loss", "last_loss")},
+        "identity": place.identity(run),
     }
-    write_json(run.result_path(out), result)
-    remove(folder.checkpoints)
-    remove(folder.model)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, _NUM_DECIMALS)
+    write_json(place.receipt_path(run), receipt)
+    if not run.keeps_model:
+        remove(folder.folder)
 
 
 def make_all(
-    out: Path,
-    dataset_dir: Path,
+    place: Workplace,
     scale_name: str,
-    runs: list[Run],
+    runs: Sequence[Run],
     *,
     num_workers: int,
     progress: Progress = lambda share: None,
 ) -> None:
-    """Make the missing runs in up to `num_workers` child processes.
+    """Make the missing runs in up to `num_workers` child processes; runs that start from others come after all others.
 
     Args:
-        out: Folder of the evidence.
-        dataset_dir: Folder of the dataset.
+        place: Folders of the evidence.
         scale_name: One of `SCALES`.
         runs: All runs that are wanted.
         num_workers: Largest number of child processes.
@@ -138,14 +134,24 @@ def make_all(
     Raises:
         TrainingError: A run failed, or a child process was killed; the finished runs are kept.
     """
-    dataset = open_dataset(dataset_dir)
-    missing = [run for run in runs if run.result(out, dataset) is None]
+    for from_others in (False, True):
+        wanted = [run for run in runs if (run.starts_from is not None) == from_others]
+        missing = [run for run in wanted if place.receipt(run) is None]
+        for run in missing:
+            remove(place.receipt_path(run))  # that of other data or settings, or a damaged one
+        _make_in_children(place, scale_name, missing, num_workers, lambda: progress(_share_done(place, runs)))
+    progress(1.0)
+
+
+def _make_in_children(
+    place: Workplace, scale_name: str, missing: list[Run], num_workers: int, report: Callable[[], None]
+) -> None:
+    """Make runs in child processes, in the order of the list; `report` is called every few seconds."""
     orders: SimpleQueue[Run] = SimpleQueue()
     for run in missing:
-        remove(run.result_path(out))  # a result of other data or settings, or a damaged one
         orders.put(run)
     with ThreadPoolExecutor(num_workers) as pool:
-        command = [sys.executable, "-m", "bench.evidence.runs", str(out), str(dataset_dir), scale_name]
+        command = [sys.executable, "-m", "bench.evidence.runs", str(place.out), scale_name]
         children = [_start(command) for _ in range(min(num_workers, len(missing)))]
         try:
             pending = {pool.submit(_feed, child, orders) for child in children}
@@ -153,12 +159,11 @@ def make_all(
                 ended, pending = wait(pending, timeout=_REPORT_EVERY_S, return_when=FIRST_COMPLETED)
                 for future in ended:
                     future.result()
-                progress(_share_done(out, dataset, runs))
+                report()
         finally:
             for child in children:
                 child.terminate()
                 child.wait()
-    progress(1.0)
 
 
 def _start(command: list[str]) -> subprocess.Popen[str]:
@@ -172,7 +177,7 @@ def _feed(child: subprocess.Popen[str], orders: SimpleQueue[Run]) -> None:
     assert child.stdin is not None and child.stdout is not None
     for run in _drained(orders):
         try:
-            child.stdin.write(json.dumps({"arm": run.arm, "seed": run.seed}) + "\n")
+            child.stdin.write(f"{run.name}\n")
             child.stdin.flush()
             answer = child.stdout.readline()
         except BrokenPipeError:
@@ -193,35 +198,33 @@ def _drained(orders: SimpleQueue[Run]) -> Iterator[Run]:
             return
 
 
-def _share_done(out: Path, dataset: Dataset, runs: list[Run]) -> float:
+def _share_done(place: Workplace, runs: Sequence[Run]) -> float:
     """Share of all steps that is done, 0 to 1, from the runs' files."""
     taken = total = 0
     for run in runs:
-        if run.config is None or run.config.num_steps is None:
-            continue
-        total += run.config.num_steps
-        metrics = run.folder(out).metrics
-        if run.result_path(out).is_file():
-            taken += run.config.num_steps
+        num_steps = run.config.num_steps or 0
+        total += num_steps
+        metrics = place.run_folder(run).metrics
+        if place.receipt_path(run).is_file():
+            taken += num_steps
         elif metrics.is_file():
             taken += metrics.read_bytes().count(b"\n")
     return taken / max(1, total)
 
 
 def main(arguments: list[str]) -> int:
-    """A child process: makes the runs named on stdin, one JSON line each, and answers each with a line on stdout."""
+    """A child process: makes the runs named on stdin, a name a line, and answers each with a JSON line on stdout."""
     parent = os.getppid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops its children
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print to stdout goes to stderr, so that it is not taken for an answer
     torch.set_num_threads(1)
-    out, dataset, scale = Path(arguments[0]), open_dataset(arguments[1]), SCALES[arguments[2]]
-    known = {(run.arm, run.seed): run for run in plan(scale)}
+    place, scale = Workplace(Path(arguments[0])), SCALES[arguments[1]]
+    known = {run.name: run for run in plan(scale)}
     for line in sys.stdin:
-        order = json.loads(line)
         error = None
         try:
-            make(known[order["arm"], order["seed"]], out, dataset, scale, lambda: os.getppid() != parent)
+            make(known[line.strip()], place, lambda: os.getppid() != parent)
         except ModelError as problem:
             error = str(problem)
         if os.getppid() != parent:

@@ -1,7 +1,11 @@
-"""The drawn patents of the evidence: long-tailed weeks to train on, and later weeks of equal classes to test on.
+"""The drawn patents of the evidence: long-tailed weeks to train on, then weeks of equal classes to measure on.
 
 The weeks go through the project's own stages from archives to captions, so that views are cut from their sheets and
 captions are made from title, viewpoint and class (the captioner "described") as in real use.
+
+Weeks show the two halves of the kinds of article in turn: the first kind of each class, and all others, among them
+those that specimens do not show by default. Together they are the data of nearly all runs. Apart they are that of the
+transfer from one half to the other, so every class occurs in both.
 """
 
 from __future__ import annotations
@@ -10,10 +14,12 @@ import datetime
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
-from bench.evidence.scale import Scale
+from bench.evidence.scale import Data
 from patentdata.archives.designs import ArchivesConfig
 from patentdata.archives.sources import list_weeks
 from patentdata.archives.stage import keep_archive
@@ -23,6 +29,7 @@ from patentdata.dataset.splits import SplitConfig
 from patentdata.dataset.stage import DatasetConfig, build_dataset
 from patentdata.grants.stage import parse_archive
 from patentdata.specimens import SpecimenConfig, write_week
+from patentdata.specimens.classes import HELD_BACK_KINDS, KINDS
 from patentdata.store.folder import DataFolder
 from patentdata.views.patent_views import ViewsConfig
 from patentdata.views.square_images import TrainingImageConfig
@@ -31,62 +38,103 @@ from patentdata.worker import prepare_worker
 
 WeekProgress = Callable[[int, int], None]  # weeks done, weeks in all
 
-_FIRST_DAY = datetime.date(2024, 1, 2)
-_PATENTS_A_WEEK = 100
-_FIRST_NUMBER = 904_200  # a multiple of 33: equally frequent classes come in blocks of 33 numbers
+_FIRST_DAY = datetime.date(2025, 1, 7)
+_PATENTS_A_WEEK = 99  # whole blocks of the 33 classes
+_FIRST_NUMBER = 940_500  # a multiple of 33: equally frequent classes come in blocks of 33 numbers
 _DRAWING_SCALE = 0.3  # the training images are a fraction of a sheet
 
 
-def make_dataset(out: Path, scale: Scale, *, num_workers: int, progress: WeekProgress = lambda done, of: None) -> Path:
-    """Draw the patents and make a dataset of them; what exists already is kept.
+@dataclass(frozen=True)
+class Week:
+    """One drawn week.
+
+    Attributes:
+        name: "I" and its date.
+        day: Its date.
+        split: The split that its patents belong to.
+        half: Index of the half of the kinds of article that it shows.
+        config: What is drawn.
+    """
+
+    name: str
+    day: datetime.date
+    split: Literal["train", "validation", "test"]
+    half: int
+    config: SpecimenConfig
+
+
+DATASETS: dict[str, Callable[[Week], bool]] = {
+    "choice": lambda week: week.split != "test",
+    "all": lambda week: True,
+    "first-half": lambda week: week.half == 0,
+    "second-half": lambda week: week.half == 1,
+}
+"""Name of a dataset → the weeks in it. What is chosen is chosen with a dataset that has no test part."""
+
+
+def halves() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the articles of both halves: the first kind of each class, and all other kinds."""
+    first = {kind.uspc_class: kind.article for kind in reversed(KINDS)}
+    others = [kind.article for kind in (*KINDS, *HELD_BACK_KINDS) if kind.article not in first.values()]
+    return tuple(first.values()), tuple(others)
+
+
+def weeks(data: Data) -> Iterator[Week]:
+    """All weeks in the order of their dates: training, validation, test."""
+    day, number = _FIRST_DAY, _FIRST_NUMBER
+    parts: tuple[tuple[Literal["train", "validation", "test"], int, float], ...] = (
+        ("train", data.num_training_patents, data.tail_ratio),
+        ("validation", data.num_validation_patents, 1.0),
+        ("test", data.num_test_patents, 1.0),
+    )
+    for split, num_patents, ratio in parts:
+        end, half = number + num_patents, 0
+        while number < end:
+            config = SpecimenConfig(
+                num_patents=min(_PATENTS_A_WEEK, end - number),
+                seed=data.seed,
+                first_number=number,
+                long_tailed=ratio,
+                articles=halves()[half],
+                max_figures=data.max_figures,
+                drawing_scale=_DRAWING_SCALE,
+            )
+            yield Week(f"I{day:%Y%m%d}", day, split, half, config)
+            day, number, half = day + datetime.timedelta(weeks=1), number + config.num_patents, 1 - half
+
+
+def make_datasets(
+    out: Path, data: Data, *, num_workers: int, progress: WeekProgress = lambda done, of: None
+) -> dict[str, Path]:
+    """Draw the patents and make the datasets of them; what exists already is kept.
 
     Args:
         out: Folder of the evidence.
-        scale: Size of the evidence.
+        data: What is drawn.
         num_workers: Number of processes, each of which draws and processes a week at a time.
         progress: Called after each week.
 
     Returns:
-        The folder of the dataset, which has the splits train and test.
+        Name of each of `DATASETS` → its folder.
     """
-    weeks = dict(_plan(scale))
+    drawn = list(weeks(data))
     with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn"), initializer=prepare_worker) as pool:
-        walks = [pool.submit(_walk, out / "weeks" / week, out / "data", week, config) for week, config in weeks.items()]
+        walks = [pool.submit(_walk, out / "weeks" / week.name, out / "data", week.name, week.config) for week in drawn]
         for num_done, walk in enumerate(as_completed(walks), start=1):
             walk.result()
-            progress(num_done, len(weeks))
-    config = DatasetConfig(
-        name="evidence",
-        image=TrainingImageConfig(size_px=scale.image_px),
-        split=SplitConfig(kind="temporal", test_from=_first_test_day(weeks)),
-    )
-    build_dataset(DataFolder(str(out / "data")), list(weeks), config, num_threads=num_workers)
-    return out / "data" / "datasets" / config.name
-
-
-def _plan(scale: Scale) -> Iterator[tuple[str, SpecimenConfig]]:
-    """Pairs of week and what is drawn for it: first the training weeks, then the test weeks with equal classes."""
-    day, number = _FIRST_DAY, _FIRST_NUMBER
-    for num_patents, ratio in ((scale.num_training_patents, scale.tail_ratio), (scale.num_test_patents, 1.0)):
-        end = number + num_patents
-        while number < end:
-            yield (
-                f"I{day:%Y%m%d}",
-                SpecimenConfig(
-                    num_patents=min(_PATENTS_A_WEEK, end - number),
-                    first_number=number,
-                    long_tailed=ratio,
-                    max_figures=scale.max_figures,
-                    drawing_scale=_DRAWING_SCALE,
-                ),
-            )
-            day, number = day + datetime.timedelta(weeks=1), min(number + _PATENTS_A_WEEK, end)
-
-
-def _first_test_day(weeks: dict[str, SpecimenConfig]) -> datetime.date:
-    """Date of the first week with equal classes."""
-    week = next(week for week, config in weeks.items() if config.long_tailed == 1)
-    return datetime.datetime.strptime(week, "I%Y%m%d").date()
+            progress(num_done, len(drawn))
+    first_day = {split: next(week.day for week in drawn if week.split == split) for split in ("validation", "test")}
+    folders = {}
+    for name, is_in in DATASETS.items():
+        config = DatasetConfig(
+            name=name,
+            image=TrainingImageConfig(size_px=data.image_px),
+            split=SplitConfig(kind="temporal", validation_from=first_day["validation"], test_from=first_day["test"]),
+        )
+        names = [week.name for week in drawn if is_in(week)]
+        build_dataset(DataFolder(str(out / "data")), names, config, num_threads=num_workers)
+        folders[name] = out / "data" / "datasets" / name
+    return folders
 
 
 def _walk(source: Path, data_dir: Path, week: str, config: SpecimenConfig) -> None:
