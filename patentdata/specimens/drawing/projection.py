@@ -17,6 +17,8 @@ from patentdata.specimens.shapes.solids import BROKEN, SHADE, SOLID, Model
 _BUFFER_PX = 320  # longer side of the z-buffer
 _PUSH_PX = 1.2  # how far, in z-buffer pixels along the slope, surfaces are pushed back
 _SHORT = 2  # samples: gaps up to this length are closed, lines up to this length dropped
+_COINCIDENT = 6  # samples: a broken line that follows another one for this long would fill its gaps
+_OWN_SAMPLES = 12  # samples before a sample that are the same stretch of line
 _SHADE_RANGE = (0.10, 0.42)  # |cosine| between surface normal and line of sight where shading lines appear
 
 
@@ -69,11 +71,12 @@ class Lines:
         return self.high - self.low
 
 
-def project(model: Model, camera: Camera, *, dash: tuple[float, float] = (0.02, 0.01)) -> Lines:
+def project(model: Model, camera: Camera, *, dash: tuple[float, ...] = (0.02, 0.01)) -> Lines:
     """Draw `model` as seen by `camera`.
 
     Args:
-        dash: Length of the strokes and of the gaps of broken lines, as shares of the drawing's longer side.
+        dash: Lengths along broken lines, as shares of the drawing's longer side: a stroke, a gap, and so on in turn.
+            Two lengths give dashes, four give dash-dot lines.
     """
     points, facing = _to_camera(model.points, model.normals, camera, model.size)
     lines, line_facing = _to_camera(model.line_points, model.line_normals, camera, model.size)
@@ -232,7 +235,7 @@ def _visible_runs(
     facing: np.ndarray,
     is_contour: np.ndarray,
     buffer: np.ndarray,
-    dash: tuple[float, float],
+    dash: tuple[float, ...],
 ) -> tuple[list[np.ndarray], list[int]]:
     """Sample every curve once a z-buffer pixel and keep the pieces that nothing hides; lengths are in these pixels."""
     joined = curve_of[1:] == curve_of[:-1]
@@ -261,11 +264,35 @@ def _visible_runs(
     cosine = np.abs(facing[first[segment]] * (1 - share) + facing[first[segment] + 1] * share)
     visible &= (style != SHADE) | ((cosine > _SHADE_RANGE[0]) & (cosine < _SHADE_RANGE[1]))
     walked = np.cumsum(np.where(step == 0, 0.0, (length / count)[segment]))
-    stroke, gap = (part * _BUFFER_PX for part in dash)
-    visible &= (style != BROKEN) | (np.mod(walked, stroke + gap) < stroke)
+    is_broken = style == BROKEN
+    seen = np.flatnonzero(visible & is_broken)
+    visible[seen] = ~_coincides(curve[seen], row[seen], column[seen], buffer.shape)
+    ends_at = np.cumsum(dash) * _BUFFER_PX
+    is_stroke = np.searchsorted(ends_at, np.mod(walked, ends_at[-1]), side="right") % 2 == 0
+    visible &= ~is_broken | is_stroke
     starts, ends = _runs(visible, curve)
     kept = [(s, e) for s, e in zip(starts.tolist(), ends.tolist(), strict=True) if visible[s] and e - s > 1]
     return [sample[s:e, :2] for s, e in kept], [int(style[s]) for s, _ in kept]
+
+
+def _coincides(curve: np.ndarray, row: np.ndarray, column: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """True for samples of broken lines that follow an earlier stretch of broken line, whose gaps they would fill.
+
+    Args:
+        curve: (num_samples,) curve of each sample, in order.
+        row: (num_samples,) row of its cell in the z-buffer.
+        column: (num_samples,) column of its cell.
+        shape: Height and width of the z-buffer.
+    """
+    if not len(curve):
+        return np.zeros(0, dtype=bool)
+    index = np.arange(len(curve), dtype=np.float32)
+    first = np.full(shape, np.inf, np.float32)
+    np.minimum.at(first, (row, column), index)
+    first_around = cv2.erode(first, np.ones((5, 5), np.uint8))
+    follows = first_around[row, column] < index - _OWN_SAMPLES
+    starts, ends = _runs(follows, curve)
+    return np.repeat(follows[starts] & (ends - starts >= _COINCIDENT), ends - starts)
 
 
 def _runs(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

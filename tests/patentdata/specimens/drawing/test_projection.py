@@ -79,3 +79,16 @@ def test_each_article_can_be_drawn_and_differs_from_one_patent_to_the_next(artic
     )
     assert min(first.extent.min(), second.extent.min()) > 0.2
     assert first.extent.tolist() != second.extent.tolist()
+
+
+def test_a_broken_line_does_not_fill_the_gaps_of_another_one():
+    edge_on = project(assemble([box(1, 0.001, 1).as_environment()]), VIEWS["top"], dash=(0.05, 0.05))
+    ink = ink_lines(edge_on, 1000, Pen(broken_px=2)).any(axis=0)
+    assert np.count_nonzero(np.diff(ink.astype(int)) == 1) >= 8
+
+
+def test_the_lengths_of_a_broken_line_repeat_as_asked():
+    seen = project(assemble([box(1, 1, 1).as_environment()]), VIEWS["front"], dash=(0.1, 0.03, 0.02, 0.03))
+    lengths = [np.hypot(*(run[-1] - run[0])) for run in seen.runs]
+    assert sum(length > 0.07 for length in lengths) >= 12
+    assert sum(length < 0.03 for length in lengths) >= 12

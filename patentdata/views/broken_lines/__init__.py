@@ -1,0 +1,1 @@
+"""The strokes of a view that are drawn in broken lines: found by geometry, measured and removed."""
