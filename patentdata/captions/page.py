@@ -11,8 +11,8 @@ import base64
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from patentdata.captions import clip_tokens, quality
 from patentdata.captions.captioner import GRANT_COLUMNS, VIEW_COLUMNS, Row
+from patentdata.captions.faithfulness.detectors import DETECTORS
 from patentdata.captions.quality import MEASURES, MostCommon, Quality
 from patentdata.errors import ConfigError, OutputError
 from patentdata.pages import page_environment, shortened
@@ -175,6 +176,7 @@ class PageContent:
         num = self.config.num_worst
         self.samples, self.pairs = LowestCards(self.config.num_samples), LowestCards(self.config.num_samples)
         self.longest, self.looping, self.canvas = LowestCards(num), LowestCards(num), LowestCards(num)
+        self.unfaithful = {detector.name: LowestCards(num) for detector in DETECTORS}
         self.without: dict[str, LowestCards] = {}
         self.repeated = RepeatedCaptions()
         self._week = Quality()
@@ -183,8 +185,9 @@ class PageContent:
         """Measure the caption of a view of the current week, and keep it for the sections it may be shown in."""
         row = card.row
         source = (row["captioner"], row["model"] or "", row["prompt"])
+        faults = quality.faults_against_grant(row, row)
         for measures in (self.by_source.setdefault(source, Quality()), self._week):
-            _measure(measures, row, row)
+            _measure(measures, row, row, faults)
         key = _random_key(self.config.seed, row["view_id"])
         text = row["text"]
         if not (text and text.strip()):
@@ -199,6 +202,10 @@ class PageContent:
         if quality.calls_picture_square(text, row["title"]):
             self.canvas.add(key, card)
         self.repeated.add(quality.normalised(text), card)
+        for detector in DETECTORS:
+            if words := faults.get(detector.name):
+                note = f"{detector.title}: “{shortened(words)}”"
+                self.unfaithful[detector.name].add(key, Card(card.week, row, note=note))
 
     def add_pair(self, card: Card) -> None:
         """Measure both captions of a view, or count it as unpaired if the other folder has none."""
@@ -206,7 +213,7 @@ class PageContent:
             self.num_unpaired += 1
             return
         for measures, sources, caption in zip(self.pair, self.pair_sources, (card.row, card.other), strict=True):
-            _measure(measures, caption, card.row)
+            _measure(measures, caption, card.row, quality.faults_against_grant(caption, card.row))
             sources[_source_name(caption)] += 1
         self.pairs.add(_random_key(self.config.seed, card.row["view_id"]), card)
 
@@ -219,9 +226,11 @@ class PageContent:
     def sections(self) -> list[tuple[str, str, str, list[Card]]]:
         """Id, title, a sentence, and the cards of each section except the pairs."""
         without = [card for _, lowest in sorted(self.without.items()) for card in lowest.cards()]
+        unfaithful = [card for lowest in self.unfaithful.values() for card in lowest.cards()]
         return [
             ("samples", "Random sample", "", self.samples.cards()),
             ("without", "Without a caption", "Examples of each reason.", without),
+            ("unfaithful", "Against the grant", "Examples of what each detector finds.", unfaithful),
             ("looping", "Repeat themselves", "", self.looping.cards()),
             ("repeated", "Shared by several patents", "", self.repeated.cards(self.config.num_worst)),
             ("canvas", "Call the picture square", "", self.canvas.cards()),
@@ -326,8 +335,14 @@ def split_at_context(text: str) -> tuple[str, str]:
     return " ".join(words[:low]), " ".join(words[low:])
 
 
-def _measure(measures: Quality, caption: Row, view: Row) -> None:
-    measures.add(caption, patent_number=view["patent_number"], title=view["title"], uspc_class=view["uspc_class"])
+def _measure(measures: Quality, caption: Row, view: Row, faults: Mapping[str, str]) -> None:
+    measures.add(
+        caption,
+        patent_number=view["patent_number"],
+        title=view["title"],
+        uspc_class=view["uspc_class"],
+        faults=faults,
+    )
 
 
 def _summary_of(measures: Quality) -> dict[str, Any]:
@@ -336,9 +351,15 @@ def _summary_of(measures: Quality) -> dict[str, Any]:
         "num_views": measures.nums["views"],
         "num_captions": measures.nums["captions"],
         "mean_num_tokens": measures.mean_num_tokens,
-        "measures": {name: asdict(share) for name, share in measures.shares().items()},
+        "measures": {name: _share_as_json(share) for name, share in measures.shares().items()},
         "reasons": dict(sorted(measures.reasons.items())),
     }
+
+
+def _share_as_json(share: quality.Share) -> dict[str, Any]:
+    """A share as JSON values; "interval" only if it has one."""
+    values: dict[str, Any] = {"num": share.num, "of": share.of}
+    return values if share.interval is None else values | {"interval": [round(end, 4) for end in share.interval]}
 
 
 def _random_key(seed: int, view_id: str) -> int:
@@ -428,7 +449,7 @@ def _render(
 ) -> Iterator[str]:
     """The HTML of the page, in parts."""
     environment = page_environment(Path(__file__).parent)
-    environment.filters["percent"] = lambda share: "–" if share.value is None else f"{100 * share.value:.1f} %"
+    environment.filters["percent"] = quality.in_percent
     environment.filters["bounded"] = lambda text: shortened(text, _LONGEST_SHOWN)
     environment.filters["split_at_context"] = lambda text: split_at_context(shortened(text, _LONGEST_SHOWN))
     total = content.total

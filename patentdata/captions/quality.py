@@ -2,25 +2,33 @@
 
 Every measure is a count together with the count of which it is a share, so that weeks can be added up. Captions are
 streamed through once, in bounded memory.
+
+The measures of faithfulness are those of the detectors of `faithfulness`. They have an interval, for which the views of
+a patent count once: what a model says of one view, it often says of all views of that patent.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from patentdata.captions import clip_tokens
 from patentdata.captions.captioner import Row
+from patentdata.captions.faithfulness.detectors import DETECTORS, find_faults
+from patentdata.captions.faithfulness.facts import facts_of
 from patentdata.store.report import Report
 
 PREFIX = "quality_"  # prefix of these counts in a stage's report
 
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 _NUM_OPENING_WORDS = 3
+_NUM_EXAMPLES = 3  # of each kind of unfaithful caption in a report
+_MAX_EXAMPLE_CHARS = 80
+_Z = 1.959964  # of a 95 % interval
 _LONGEST_LOOP_WORDS = 12
 _MIN_SENTENCE_WORDS = 4
 _MIN_COUNTED = 4  # times that words occur with a rising number until they count as a loop
@@ -70,12 +78,14 @@ class Measure:
         of: Name of the count of which it is a share.
         title: Short title for tables.
         definition: What exactly is counted, in a sentence.
+        clusters: Name of the count of independent samples among them, for an interval; None if it has no interval.
     """
 
     name: str
     of: str
     title: str
     definition: str
+    clusters: str | None = None
 
 
 MEASURES = (
@@ -147,19 +157,49 @@ MEASURES = (
         "the same caption on several views of one patent counts once. The counts are summed over the classes of a "
         "week. Patents without a class are left out.",
     ),
+    *(
+        Measure(
+            name=f"unfaithful_{detector.name}",
+            of=f"judged_{detector.name}",
+            title=detector.title,
+            definition=detector.definition,
+            clusters=f"judged_patents_{detector.name}",
+        )
+        for detector in DETECTORS
+    ),
 )
 
 
 @dataclass(frozen=True)
 class Share:
-    """A count and the count of which it is a share; `value` is None if the latter is 0."""
+    """A count and the count of which it is a share; `value` is None if the latter is 0.
+
+    Attributes:
+        num, of: The two counts.
+        num_clusters: Number of independent samples among `of`, for an interval; None if it has no interval.
+    """
 
     num: int
     of: int
+    num_clusters: int | None = None
 
     @property
     def value(self) -> float | None:
         return self.num / self.of if self.of else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of Wilson, as if each cluster were one sample; None if it has no interval.
+
+        >>> [round(end, 3) for end in Share(10, 100, num_clusters=50).interval or ()]
+        [0.043, 0.214]
+        """
+        if self.value is None or not self.num_clusters:
+            return None
+        z2, num = _Z**2, min(self.of, self.num_clusters)
+        centre = (self.value + z2 / (2 * num)) / (1 + z2 / num)
+        half = _Z / (1 + z2 / num) * math.sqrt(self.value * (1 - self.value) / num + z2 / (4 * num**2))
+        return max(0.0, centre - half), min(1.0, centre + half)
 
 
 class MostCommon:
@@ -277,9 +317,24 @@ class Quality:
     reasons: Counter[str] = field(default_factory=Counter)
     openings: MostCommon = field(default_factory=MostCommon)
     distinct: DistinctInClass = field(default_factory=DistinctInClass)
+    _last_judged: dict[str, str] = field(default_factory=dict, repr=False)  # detector → patent that it judged last
 
-    def add(self, caption: Row, *, patent_number: str, title: str | None = None, uspc_class: str | None = None) -> None:
-        """Count one row of `schemas.CAPTIONS`; the rows of a patent must be consecutive."""
+    def add(
+        self,
+        caption: Row,
+        *,
+        patent_number: str,
+        title: str | None = None,
+        uspc_class: str | None = None,
+        faults: Mapping[str, str] | None = None,
+    ) -> None:
+        """Count one row of `schemas.CAPTIONS`; the rows of a patent must be consecutive.
+
+        Args:
+            caption: The row.
+            patent_number, title, uspc_class: Of its patent.
+            faults: What `find_faults` says of it.
+        """
         self.nums["views"] += 1
         text = caption["text"]
         if not (text and text.strip()):
@@ -296,6 +351,11 @@ class Quality:
         self.openings.add(opening_of(text))
         if uspc_class:
             self.distinct.add(patent_number, uspc_class, text)
+        for name, words in (faults or {}).items():
+            self.nums[f"judged_{name}"] += 1
+            self.nums[f"unfaithful_{name}"] += bool(words)
+            self.nums[f"judged_patents_{name}"] += self._last_judged.get(name) != patent_number
+            self._last_judged[name] = patent_number
 
     def update(self, other: Quality) -> None:
         """Add the measures of other patents."""
@@ -313,7 +373,8 @@ class Quality:
             "distinct": distinct.num,
             "patent_captions": distinct.of,
         }
-        names = {"views", "captions", "tokens", *(name for item in MEASURES for name in (item.name, item.of))}
+        names = {"views", "captions", "tokens"}
+        names.update(name for item in MEASURES for name in (item.name, item.of, item.clusters) if name)
         return {name: derived.get(name, self.nums[name]) for name in sorted(names)}
 
     def shares(self) -> dict[str, Share]:
@@ -326,22 +387,37 @@ class Quality:
         return self.nums["tokens"] / self.nums["captions"] if self.nums["captions"] else None
 
 
-def count_quality(captions: Iterable[Row], grants: Mapping[str, Mapping[str, Any]], report: Report) -> Iterator[Row]:
+def count_quality(captions: Iterable[tuple[Row, Row]], report: Report) -> Iterator[Row]:
     """Pass caption rows through unchanged, and add the counts of their quality to `report` after the last.
 
     Args:
-        captions: Rows of `schemas.CAPTIONS`; the views of a patent must be consecutive.
-        grants: Patent number → its grant, with "title" and "uspc_class".
-        report: Gets one count for each of `Quality.counts`, with `PREFIX`.
+        captions: Rows of `schemas.CAPTIONS`, each with its view, a row with the columns named in `captioner`; the views
+            of a patent must be consecutive.
+        report: Gets one count for each of `Quality.counts`, with `PREFIX`, and a few examples of unfaithful captions.
     """
     quality = Quality()
-    for caption in captions:
-        number = patent_number_of(caption["view_id"])
-        grant = grants.get(number, {})
-        quality.add(caption, patent_number=number, title=grant.get("title"), uspc_class=grant.get("uspc_class"))
+    for caption, view in captions:
+        faults = faults_against_grant(caption, view)
+        quality.add(
+            caption,
+            patent_number=view["patent_number"],
+            title=view.get("title"),
+            uspc_class=view.get("uspc_class"),
+            faults=faults,
+        )
+        for name, words in faults.items():
+            if words and len(examples := report.examples.setdefault(f"{PREFIX}unfaithful_{name}", [])) < _NUM_EXAMPLES:
+                examples.append(f"{caption['view_id']}: {words[:_MAX_EXAMPLE_CHARS]}")
         yield caption
+    report.examples = {name: examples for name, examples in report.examples.items() if examples}
     for name, num in quality.counts().items():
         report.count(PREFIX + name, num)
+
+
+def faults_against_grant(caption: Row, view: Row) -> dict[str, str]:
+    """What `find_faults` says of a caption, by the facts of its view; empty if it has no text."""
+    text = caption["text"]
+    return find_faults(text, facts_of(view, caption)) if text and text.strip() else {}
 
 
 def counts_in(reports: Iterable[Report]) -> dict[str, int]:
@@ -354,9 +430,39 @@ def counts_in(reports: Iterable[Report]) -> dict[str, int]:
     return dict(sums)
 
 
+def examples_in(reports: Iterable[Report]) -> dict[str, str]:
+    """Name of each measure → its first example in reports of the captions stage."""
+    found: dict[str, str] = {}
+    for report in reports:
+        for name, examples in report.examples.items():
+            if report.stage == "captions" and examples:
+                found.setdefault(name.removeprefix(PREFIX), examples[0])
+    return found
+
+
 def shares_of(counts: Mapping[str, int]) -> dict[str, Share]:
     """Name of each measure → its share, from the counts of one week or the sums over several."""
-    return {item.name: Share(counts.get(item.name, 0), counts.get(item.of, 0)) for item in MEASURES}
+    return {
+        item.name: Share(
+            counts.get(item.name, 0),
+            counts.get(item.of, 0),
+            counts.get(item.clusters, 0) if item.clusters is not None else None,
+        )
+        for item in MEASURES
+    }
+
+
+def in_percent(share: Share) -> str:
+    """A share in words, with its interval if it has one.
+
+    >>> in_percent(Share(1, 8)), in_percent(Share(10, 100, num_clusters=50)), in_percent(Share(0, 0))
+    ('12.5 %', '10.0 % (4.3–21.4)', '–')
+    """
+    if share.value is None:
+        return "–"
+    interval = share.interval
+    ends = "" if interval is None else f" ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
+    return f"{100 * share.value:.1f} %{ends}"
 
 
 def faults_of(caption: Row, title: str | None) -> list[str]:
@@ -372,15 +478,6 @@ def faults_of(caption: Row, title: str | None) -> list[str]:
         "untrimmed": text != text.strip(),
     }
     return [name for name, is_so in found.items() if is_so]
-
-
-def patent_number_of(view_id: str) -> str:
-    """The patent of a view.
-
-    >>> patent_number_of("D907292-2-A")
-    'D907292'
-    """
-    return view_id.partition("-")[0]
 
 
 def normalised(text: str) -> str:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from patentdata.captions import quality
 from patentdata.captions.answers import UNANSWERED_REASONS
-from patentdata.captions.captioner import GRANT_COLUMNS, Captioner
+from patentdata.captions.captioner import GRANT_COLUMNS, VIEW_COLUMNS, Captioner, Row
 from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.described import TemplateCaptioner
 from patentdata.captions.vllm import journal
@@ -39,8 +40,8 @@ from patentdata.store.weeks import ROWS_A_GROUP, Progress, in_groups, require_do
 
 _LOG = logging.getLogger(__name__)
 
-_CAPTIONS_VERSION = 3
-_REUSABLE_VERSIONS = (2, 3)  # of files whose answers are reused, if they are still read the same
+_CAPTIONS_VERSION = 4
+_REUSABLE_VERSIONS = (2, 3, 4)  # of files whose answers are reused, if they are still read the same
 _ROWS_A_PROGRESS = 16  # captions between two reports of progress
 
 
@@ -188,7 +189,7 @@ def _write_captions(folder: DataFolder, week: str, captioner: Captioner, progres
         }
     with open_table(folder, table_path(folder, "views", week)) as table:
         captions = _captions_of(table, grants, captioner, report, progress)
-        rows = quality.count_quality(captions, grants, report)
+        rows = quality.count_quality(captions, report)
         schema = schemas.captions_schema(captioner.other_fields)
         write_table(folder, table_path(folder, "captions", week), schema, in_groups(rows), provenance, report)
     return report
@@ -196,18 +197,23 @@ def _write_captions(folder: DataFolder, week: str, captioner: Captioner, progres
 
 def _captions_of(
     table: Any, grants: dict[str, Any], captioner: Captioner, report: Report, progress: Progress | None
-) -> Iterator[dict[str, Any]]:
-    """Rows of the captioner. A view without a caption has a row too, and is counted as dropped with its reason."""
+) -> Iterator[tuple[Row, Row]]:
+    """Rows of the captioner, each with its view, without the image.
+
+    A view without a caption has a row too, and is counted as dropped with its reason.
+    """
     tally = report.tally("views")
     columns = [name for name in schemas.VIEWS.names if name != "image" or captioner.needs_images]
+    asked: deque[Row] = deque()  # views whose caption is not finished
 
-    def views_with_grants() -> Iterator[dict[str, Any]]:
+    def views_with_grants() -> Iterator[Row]:
         for batch in table.iter_batches(batch_size=ROWS_A_GROUP, columns=columns):
             for view in batch.to_pylist():
                 tally.num_in += 1
                 grant = grants.get(view["patent_number"])
                 if grant is None:
                     raise OutputError(f"{view['view_id']}: its grant is not in the week; rebuild the views")
+                asked.append({**grant, **{name: view[name] for name in VIEW_COLUMNS}})
                 yield {**grant, **view}
 
     for num_done, row in enumerate(captioner.caption(views_with_grants()), start=1):
@@ -218,4 +224,4 @@ def _captions_of(
         report.count(f"finish_{row['finish_reason']}")
         if progress and (num_done % _ROWS_A_PROGRESS == 0 or num_done == table.metadata.num_rows):
             progress(num_done, table.metadata.num_rows)
-        yield row
+        yield row, asked.popleft()

@@ -72,12 +72,14 @@ class Report:
         name: The week ("I20210105") or the dataset.
         tallies: Unit → `Tally`; the first one is the stage's main unit.
         counts: Other counts, such as "flag_two_labels", which are not part of the balance.
+        examples: Name of a count → a few of the things that it counts, in words.
     """
 
     stage: str
     name: str = ""
     tallies: dict[str, Tally] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
 
     def tally(self, unit: str) -> Tally:
         """The tally of a unit, which the first call creates."""
@@ -98,6 +100,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, in a fixed order, for JSON."""
+        examples = {"examples": dict(sorted(self.examples.items()))} if self.examples else {}
         return {
             "stage": self.stage,
             "name": self.name,
@@ -112,6 +115,7 @@ class Report:
                 for unit, tally in self.tallies.items()
             },
             "counts": dict(sorted(self.counts.items())),
+            **examples,
         }
 
     @classmethod
@@ -127,4 +131,5 @@ class Report:
                 for unit, tally in values["tallies"].items()
             },
             counts=dict(values["counts"]),
+            examples=dict(values.get("examples", {})),
         )

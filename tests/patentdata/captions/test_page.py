@@ -142,6 +142,18 @@ def test_each_kind_of_problem_has_a_section_of_its_own(folder, tmp_path):
     assert summary["reasons"] == {"timeout": 1} and summary["measures"]["over_length"]["num"] == 1
 
 
+def test_captions_against_the_grant_are_shown_with_what_is_wrong_and_a_rate_with_its_interval(folder, tmp_path):
+    _recaption(folder, ["It is red and made of steel."] + ["A shape."] * 99)
+    page, summary = _page(folder, tmp_path / "page.html")
+    section = _section(page, "unfaithful")
+    assert "a colour: “red”" in section and "a material: “" in section
+    assert section.count("<article") == 2
+    colour = summary["measures"]["unfaithful_colour"]
+    assert colour["num"] == 1 and colour["interval"][0] < 1 / colour["of"] < colour["interval"][1]
+    assert re.search(r"<td>\d\d?\.\d % \(\d\.\d–\d\d\.\d\)<small>1 of ", page)
+    assert "interval" not in summary["measures"]["looping"]
+
+
 def test_a_caption_that_several_patents_share_is_shown_once_with_their_number(folder, tmp_path):
     for week in WEEKS:
         _recaption(folder, ["A nameless thing."] * 99, week)

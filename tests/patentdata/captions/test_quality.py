@@ -19,9 +19,9 @@ from patentdata.captions.quality import (
     calls_picture_square,
     count_quality,
     counts_in,
+    examples_in,
     faults_of,
     holds_title,
-    patent_number_of,
     repeats_itself,
     shares_of,
 )
@@ -142,7 +142,9 @@ def test_the_counts_of_a_few_captions_equal_those_counted_by_hand():
             row("  ", "D6"),
         ]
     ).counts()
-    assert counts == {
+    unfaithful = {name: num for name, num in counts.items() if name.startswith(("judged_", "unfaithful_"))}
+    assert not any(unfaithful.values())
+    assert {name: num for name, num in counts.items() if name not in unfaithful} == {
         "views": 6,
         "empty": 2,
         "captions": 4,
@@ -203,12 +205,40 @@ def test_weeks_measured_separately_and_added_equal_weeks_measured_together():
 def test_captions_pass_through_and_their_counts_enter_the_report():
     captions = [row("The image is square.", "D1"), row("A chair.", "D2")]
     report = Report("captions", "I20240102")
-    grants = {"D1": {"title": "Lamp", "uspc_class": "D26"}, "D2": {"title": "Chair", "uspc_class": "D6"}}
-    assert list(count_quality(iter(captions), grants, report)) == captions
+    views = [{"patent_number": "D1", "title": "Lamp"}, {"patent_number": "D2", "title": "Chair", "uspc_class": "D6"}]
+    assert list(count_quality(zip(captions, views, strict=True), report)) == captions
+    assert report.examples == {}
     assert report.counts[PREFIX + "canvas_words"] == 1 and report.counts[PREFIX + "with_title"] == 1
     summed = counts_in([report, report, Report("views", counts={PREFIX + "views": 9})])
     assert shares_of(summed)["canvas_words"] == Share(2, 4)
     assert counts_in([Report("captions")]) == {}
+
+
+def test_unfaithful_captions_are_counted_with_examples_and_their_views_once_a_patent():
+    texts = ["A red chair, seen from above.", "A red chair.", "A chair with a curved back.", "A wooden chair.", None]
+    captions = [row(text, number) for text, number in zip(texts, ("D1", "D1", "D2", "D3", "D3"), strict=True)]
+    view = {"title": "Chair", "viewpoint": "front", "viewpoint_direction": None}
+    views = [view | {"patent_number": caption["patent_number"]} for caption in captions]
+    report = Report("captions", "I20240102")
+    list(count_quality(zip(captions, views, strict=True), report))
+    shares = shares_of(counts_in([Report.from_dict(report.to_dict()), report]))
+    assert shares["unfaithful_colour"] == Share(4, 8, num_clusters=6)
+    assert shares["unfaithful_viewpoint"] == Share(2, 2, num_clusters=2)
+    assert shares["unfaithful_material"] == Share(2, 8, num_clusters=6)
+    assert shares["unfaithful_prompt"].value is None  # no model was asked
+    assert examples_in([Report("views"), report]) == {
+        "unfaithful_viewpoint": "D1-1: seen from above",
+        "unfaithful_colour": "D1-1: red",
+        "unfaithful_material": "D3-1: wooden chair",
+    }
+
+
+def test_the_interval_of_a_share_is_that_of_its_independent_samples():
+    """Against the values of R's prop.test(…, correct = FALSE) for 10 of 100 and 5 of 50."""
+    assert Share(10, 100, num_clusters=100).interval == pytest.approx((0.0552, 0.1744), abs=1e-4)
+    assert Share(10, 100, num_clusters=50).interval == pytest.approx((0.0435, 0.2136), abs=1e-4)
+    assert Share(0, 20, num_clusters=20).interval == pytest.approx((0, 0.1611), abs=1e-4)
+    assert Share(10, 100).interval is None and Share(0, 0, num_clusters=0).interval is None
 
 
 def test_faults_of_one_caption_are_named():
@@ -217,10 +247,6 @@ def test_faults_of_one_caption_are_named():
         "canvas_words",
         "untrimmed",
     ]
-
-
-def test_a_view_id_gives_its_patent_whatever_the_figure_label():
-    assert [patent_number_of(name) for name in ("D907292-3", "D907292-2-A", "D907292-front-page")] == ["D907292"] * 3
 
 
 def test_the_most_common_texts_are_found_in_bounded_memory():
