@@ -19,7 +19,7 @@ _OF_WHOLE = (
 )
 _DISCLAIMED = Hinted(
     "no_ not never neither claim protection",
-    rf"\bno\s+(?:\w+\s+)?(?:parts?|park|portions?)\b{_OF_WHOLE}"
+    rf"\bno\s+(?:\w+\s+)?(?:parts?|park|portions?)\b(?!\s+of\s+the\s+\w+\s+(?:shown|drawn)){_OF_WHOLE}"
     r"|\b(?:not|never|neither)\s+(?:(?:to|be|been|being|intended|considered|regarded|deemed|meant|understood|itself"
     r"|necessarily|otherwise|themselves|form(?:s|ing)?|constitut\w+|compris\w+|includ\w+|represent\w*|mak\w+|up|as"
     r"|within|or|by|and|an?|any|in|essential|integral)\s+)*"
@@ -27,10 +27,13 @@ _DISCLAIMED = Hinted(
     rf"|the\s+(?:claim\w*|scope|subject|boundar\w+))\b{_OF_WHOLE}"
     r"|\b(?:un|non-?)claimed\b|\bdisclaim\w*|\bno\s+(?:claim|protection)\s+is\s+(?:made|sought)(?:\s+for)?"
     r"|\bprotection\s+is\s+not\s+(?:sought|claimed)|\b(?:is|are|do|does)\s+not\W*$"
-    r"|\bno\b[^.;,]{0,40}\b(?:is|are)\s+claimed\b|\b(?:excluded|omitted)\s+from\s+the\s+claim\w*(?:\s+design)?"
+    r"|\b(?:excluded|omitted)\s+from\s+the\s+claim\w*(?:\s+design)?"
     r"|\boutside\s+(?:of\s+)?the\s+(?:scope\s+of\s+the\s+)?claim(?:ed)?\b(?:\s+design)?",
 )
-_NONE = Hinted("none neither", r"\b(?:none|neither)\b[^.;]*\b(?:parts?|portions?|claim\w*|includ\w+)\b")
+_NONE = Hinted(
+    "no_ none neither",
+    r"\bno\b[^.;,]*\b(?:is|are)\s+claimed\b|\b(?:none|neither)\b[^.;]*\b(?:parts?|portions?|claim\w*|includ\w+)\b",
+)
 _CLAIMED = Hinted(
     "part portion claimed included sought",
     r"\b(?:is|are|be|being|as|forms?|forming|constitut\w+|compris\w+|mak(?:es?|ing)\s+up|considered|becomes?)\s+"

@@ -22,6 +22,7 @@ from patentdata.grants.claim_scope.meanings import (
     meaning_of_things,
     name_things,
     nouns_of,
+    says_environment,
     without_article,
 )
 
@@ -60,6 +61,10 @@ class _Parts(NamedTuple):
 
 
 _MARKED_OUT = {"boundary", "stitching", "fold_or_hidden", "break"}
+_MARKED_OUT_AS = re.compile(
+    r"\b(?:bound(?:ary|aries)|border|stitch(?:ing)?|fold)(?=s?(?:\s+lines?)?\b)"
+)  # "dash-dot boundary lines"
+_MAX_NOUN = len(" boundaries ")
 _NAMED_FOR = re.compile(
     r"^\s*of\b|\b(?:showings?|shown\s+(?:as|to\s+be)|depict(?:ing|ions?)|illustrat(?:ing|ions?)|indicating|denoting"
     r"|represent(?:ing|ations?)|disclos(?:ing|ures?)|defining|outlining|directed\s+to|designating|portraying|forming)\b"
@@ -95,6 +100,8 @@ def read_clause(clause: str, mentions: list[LineMention], *, title: str) -> Iter
         title: Title of the patent; its article tells a part of the article from its surroundings.
     """
     is_claimed, rest = read_claim(clause)
+    if is_claimed is None and mentions[0].role == Role.PLACE:
+        return  # "an enlarged view of the portion within the dashed circle"
     first: list[str] = []
     for mention in mentions:
         parts = _parts_of(clause, rest, mention)
@@ -107,12 +114,12 @@ def read_clause(clause: str, mentions: list[LineMention], *, title: str) -> Iter
         ]:  # "the broken lines, showing a user, and the unshaded areas are no part"
             meanings = first
         first = first or meanings
+        is_around = is_claimed is None and says_environment(f"{parts.named} {parts.said}")
         for meaning in meanings:
-            is_around = meaning == "environment" and meaning in {*named, *said}
             yield Reading(
                 lines=mention.kind,
                 meaning=meaning,
-                is_claimed=False if is_claimed is None and is_around else is_claimed,
+                is_claimed=False if is_around and meaning == "environment" else is_claimed,
                 is_general=meanings in (["unclaimed"], ["claimed"]) and _is_general(mention, parts),
             )
 
@@ -170,6 +177,8 @@ def _parts_of(clause: str, rest: str, mention: LineMention) -> _Parts:
     said = rest[verb.start() :] if verb else modifiers
     if mention.role == Role.PLACE:
         return _Parts(before, said, before, modifiers)
+    if marked := _MARKED_OUT_AS.search(clause, mention.start, mention.end + _MAX_NOUN):
+        return _Parts(marked[0], said, before, modifiers)
     if named_for := _NAMED_FOR.search(modifiers):
         return _Parts(modifiers[named_for.end() :], said, before, modifiers)
     named = modifiers if mention.kind == "shading" else ""  # "the shaded portions of the chair"

@@ -56,12 +56,14 @@ _BETWEEN = (
     r"(?:spaced|length|sized|double|single|two|one|even(?:ly)?|outlined?|thin|bold|heavy|light|perimeter|boundary|border"
     r"|stitch(?:ing)?|fold|reference|construction|cut|straight|curved|parallel|diagonal|inner|outer|gr[ae]y|colou?red)"
 )
-_LINE = r"(?:lines?\b(?:\(s\))?|lining\b|linework\b|outlines?\b)"
+_LINE = (
+    r"(?:(?:out)?lines?\b(?:\(s\))?|(?:lining|linework|(?:circle|rectangle|box|oval|ellipse|square|arc|border)s?)\b)"
+)
 _MADE_OF = rf"(?:(?:made{_BLANK}up|consisting|composed|formed|comprised){_BLANK})?of{_BLANK}(?:alternating{_BLANK})?"
 BROKEN_LINES = (
     rf"\b(?:{_BROKEN_WORD}(?:{_JOIN}(?:{_BROKEN_WORD}|{_BETWEEN}))*{_JOIN}{_LINE}(?:{_BLANK}{_LINE})?"
-    rf"|lines?{_BLANK}{_MADE_OF}(?:dash|dot)\w*(?:{_JOIN}(?:dash|dot)\w*)*"
-    r"|(?<=in\s)(?:broken|phantom|dashed|dotted|ghost)\b(?!\s+away)"
+    rf"|(?:lines?|rows?|series){_BLANK}{_MADE_OF}(?:dash|dot)\w*(?:{_JOIN}(?:dash|dot)\w*)*"
+    r"|(?<=in\s)(?:broken|phantom|dashed|dashes|dotted|ghost)\b(?!\s+away)"
     r"|phantom(?=\s+(?:showing|representation|illustration|depiction|view|image)))"
 )
 """Pattern of a name of broken lines of any kind; "long lines" fit, too, but are not broken."""

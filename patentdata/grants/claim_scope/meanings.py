@@ -66,6 +66,15 @@ _PORTION = Hinted(
     r"|remaining\s+\w+)\s+(?:of|on|in)\s+(?:the|an?|this|said|each|our|my|its)\b"
     r"|\b(?:of|on)\s+the\s+(?:claimed\s+)?article\b",
 )
+# "a portion of a table" is around a lamp; "portions of a lamp" and "of the thing" are parts of it.
+_PORTION_OF_OTHER = Hinted(
+    "_of_",
+    r"\b(?:portion|part|section)s?\s+of\s+(?:(?:an?\s+(?!thing\b)|another\s+)|(?:the\s+)?(?:users?|wearers?|persons?|humans?|body|vehicle)\b)",
+)
+_ARRANGEMENT = Hinted(
+    "relation arrange assembl align movement position location path direction",
+    rf"\b(?:relationships?|arrangements?|assembly|alignment|movements?|positions?|locations?|paths?|directions?)\s+(?:of|between)\b{_REST}",
+)
 _ENLARGED_PORTION = Hinted(
     "part portion remain balance rest_ section component element feature area region aspect detail structure surface"
     " terior article",
@@ -97,6 +106,9 @@ def find_meanings(described: str) -> list[str]:
     if (match := _find_boundary(text)) is not None:
         found.add("other" if _OF_DETAIL.search(text, max(0, match.start() - 40)) else "boundary")
         text = f"{text[: match.start()]} {text[match.end() :]}"
+    text, num_arrangements = _ARRANGEMENT.subn(" ", text)
+    if num_arrangements:
+        found.add("other")
     for meaning, pattern in _OF_THE_ARTICLE:
         text, num_found = pattern.subn(" ", text)
         if num_found:
@@ -112,16 +124,23 @@ def find_meanings(described: str) -> list[str]:
             _LISTED_BEFORE.match(after) and _PORTION.search(after)
         )
     if is_portion:
-        found.add("other" if _ENLARGED_PORTION.search(text) else "unclaimed_portion")
+        is_around = _PORTION_OF_OTHER.search(text) is not None
+        found.add("other" if _ENLARGED_PORTION.search(text) else "environment" if is_around else "unclaimed_portion")
     return [meaning for meaning in LINE_MEANINGS if meaning in found]
 
 
 def _find_boundary(text: str) -> re.Match[str] | None:
     """The words for a boundary: a sure one, or an "edge", "limit" or "extent" of the claim or of an enlarged detail."""
     for match in _BOUNDARY.finditer(text):
-        if _IS_BOUNDARY.match(match[0]) or _OF_CLAIM.search(match[0]) or _OF_DETAIL.search(match[0]):
+        words = match[0]
+        if _IS_BOUNDARY.match(words) or _OF_CLAIM.search(words) or _OF_DETAIL.search(words) or words == text:
             return match
     return None
+
+
+def says_environment(described: str) -> bool:
+    """Whether the words call something environment, which is never claimed."""
+    return _ENVIRONMENT.search(described) is not None
 
 
 def find_alternatives(described: str) -> list[str]:

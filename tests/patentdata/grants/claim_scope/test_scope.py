@@ -2,8 +2,17 @@ import time
 
 import pytest
 
+from patentdata.grants.claim_scope.hinted import Hinted
 from patentdata.grants.claim_scope.scope import has_unclaimed_matter, read_claim_scope
 from patentdata.store.schemas import LINE_MEANINGS, LINE_STATEMENT, LINES
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["with hints", "without hints"])
+def hints(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sentence is read twice: the hints of patterns save time and change nothing."""
+    if not request.param:
+        monkeypatch.setattr(Hinted, "may_match", lambda self, text: True)
+
 
 NINE = [str(number) for number in range(1, 10)]
 
@@ -67,6 +76,7 @@ def test_lines_that_only_form_no_part_are_unclaimed(text):
         "The phantom lines are for environmental purposes; they form no part of the claimed design.",
         "The phantom lines show a table. This is for environmental purposes and forms no part of the claimed design.",
         "The wall is shown in ghost lines as environment.",
+        "The broken lines depict a portion of a table which forms no part of the claimed design.",
     ],
 )
 def test_what_is_around_the_article_is_environment(text):
@@ -80,6 +90,7 @@ def test_what_is_around_the_article_is_environment(text):
         "The broken lines showing of a lamp illustrate portions of the article and form no part of the claim.",
         "The portions of the lamp shown in broken lines form no part of the claimed design.",
         "No claim is made to the portions of the lamp shown in dashed lines.",
+        "No portion of the article shown in broken lines is claimed.",
         "Protection is not sought for the parts in broken lines.",
         "The broken lines depict additional structure of the lamp which forms no part of the claimed design.",
         "The logo and text shown in broken lines form no part of the claimed design.",
@@ -153,6 +164,11 @@ def test_the_title_tells_the_article_from_what_is_around_it(title, text, meaning
         ("The zig-zag lines represent stitching.", ("other", "stitching", None)),
         ("The dash-dot circle shows the area that is enlarged in FIG. 9.", ("dash_dot", "other", None)),
         ("Dotted lines show an alternate position of the handle.", ("broken", "other", None)),
+        ("The dash-dot boundary lines form no part of the claimed design.", BOUNDARY),
+        ("The broken line border forms no part of the claimed design.", ("broken", "boundary", False)),
+        ("The row of dashes along each edge represents stitching.", ("broken", "stitching", None)),
+        ("The dash-dot lines showing the arrangement of the parts are not claimed.", ("dash_dot", "other", False)),
+        ("The thin lines represent surface contours and are not part of the design.", ("other", "other", False)),
     ],
 )
 def test_lines_stand_for_what_the_sentence_names(text, expected):
@@ -230,6 +246,7 @@ def test_a_disclaimer_of_all_lines_settles_what_other_paragraphs_leave_open():
         "The underside is not visible during use and forms no part of the claimed design.",
         "The process in which one image transitions to another forms no part of the claimed design.",
         "Broken lines are used in FIG. 2.",
+        "FIG. 8 is an enlarged view of the portion within the dashed circle 8 of FIG. 1;",
         "",
     ],
 )
