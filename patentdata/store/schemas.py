@@ -166,10 +166,32 @@ VIEWS = pa.schema(
         _field("height", pa.int32(), "Height of the image in pixels"),
         _field("image", pa.binary(), "PNG, upright, full resolution, lossless, the label cut away"),
         _field("image_sha256", _TEXT, "SHA-256 of the PNG's bytes, hexadecimal"),
+        _field(
+            "broken_share",
+            pa.float32(),
+            "Share of the length of the view's lines, shading aside, that is drawn in dashes or dash-dot, gaps "
+            "included, 0 to 1; found by geometry; null for a screen of dots with too many pieces to look at",
+        ),
+        _field(
+            "claimed_image",
+            pa.binary(),
+            "PNG as `image`, without the ink of broken lines and with everything else; null where no line is broken",
+        ),
+        _field(
+            "signature",
+            pa.binary(),
+            "516 bytes that near-duplicates have in common: proportions of the drawing, and its ink on a 32 × 32 grid",
+        ),
         _field("is_front_page", pa.bool_(), "True for the front-page drawing, which copies other figures"),
         _field("front_page_of", _TEXTS, "On the front-page drawing: view_ids it copies, found by matching; else empty"),
         _field("score", pa.float32(), "Confidence that box and label are right, 0 to 1"),
-        _field("flags", _TEXTS, "Why the score is low, sorted; empty for a view without doubt"),
+        _field(
+            "flags",
+            _TEXTS,
+            "Why the score is low, sorted; empty for a view without doubt. Two flags do not lower the score: "
+            '"broken_lines_not_explained" (the grant says nothing about the broken lines seen) and '
+            '"broken_lines_not_seen" (it speaks of broken lines where none are seen)',
+        ),
     ]
 )
 
@@ -233,6 +255,20 @@ DATASET = pa.schema(
         _field("captioner", _TEXT, "What made the caption"),
         _field("image", pa.binary(), "JPEG, 8-bit grey, upright, area-resized, padded with white to a square"),
         _field("image_sha256", _TEXT, "SHA-256 of the view's full-resolution PNG"),
+        _field("signature", pa.binary(), "What near-duplicates of the view have in common, 516 bytes"),
         _field("cited_by_examiner", _TEXTS, "US designs the examiner cited against the patent, canonical numbers"),
+    ]
+)
+
+NEAR_DUPLICATES = pa.schema(
+    [
+        _field("view_id", _TEXT, "One view"),
+        _field("split", _TEXT, "Its split"),
+        _field("other_view_id", _TEXT, "A view of another patent that is nearly the same drawing"),
+        _field("other_split", _TEXT, "Its split"),
+        _field("similarity", pa.float32(), "Correlation of the two drawings' details, at most 1"),
+        _field("turn", _TEXT, "What makes the first view look like the other: a turn, mirrored or not"),
+        _field("is_same_family", pa.bool_(), "Whether their patents are of one family, and so in one split"),
+        _field("is_left_out", pa.bool_(), "Whether one of the two was left out of the dataset because of the other"),
     ]
 )

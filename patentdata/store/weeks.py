@@ -167,7 +167,7 @@ def in_groups(rows: Iterable[dict[str, Any]]) -> Iterator[Rows]:
     num_bytes = 0
     for row in rows:
         group.append(row)
-        num_bytes += len(row.get("image") or b"")
+        num_bytes += len(row.get("image") or b"") + len(row.get("claimed_image") or b"")
         if len(group) >= ROWS_A_GROUP or num_bytes >= _BYTES_A_GROUP:
             yield group
             group, num_bytes = [], 0

@@ -196,7 +196,7 @@ def turn_box(box: tuple[int, int, int, int], rotation_cw: int, shape: tuple[int,
             return x0, y0, x1, y1
 
 
-def to_png(page: np.ndarray) -> bytes:
-    """Lossless PNG of a page of ink and paper, 1 bit per pixel; equal pages give equal bytes."""
-    _, png = cv2.imencode(".png", page, [cv2.IMWRITE_PNG_BILEVEL, 1, cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
+def to_png(page: np.ndarray, *, level: int = _PNG_LEVEL) -> bytes:
+    """Lossless PNG of a page of ink and paper, 1 bit per pixel, compressed at `level`; equal pages give equal bytes."""
+    _, png = cv2.imencode(".png", page, [cv2.IMWRITE_PNG_BILEVEL, 1, cv2.IMWRITE_PNG_COMPRESSION, level])
     return png.tobytes()

@@ -18,6 +18,8 @@ from patentdata.views.sheets import turn, turn_box
 
 SECTIONS = ("doubtful", "left_out", "plain")  # in the order of the page
 FLAG_WORDS = {
+    "broken_lines_not_explained": "the grant does not say what its broken lines mean",
+    "broken_lines_not_seen": "the grant speaks of broken lines, and none were found",
     "copies_no_figure": "does not match any figure on the other sheets",
     "nothing_recognised": "no label was recognised",
     "repeated_label": "another view has the same label",

@@ -37,7 +37,8 @@ from patentdata.views.patent_views import sheet_number
 from patentdata.views.sheets import read_sheet
 
 _SECTION_TITLES = {"doubtful": "To check", "left_out": "Left out", "plain": "Not doubtful"}
-_TABLE_COLUMNS = [name for name in schemas.VIEWS.names if name not in ("image", "image_sha256", "grant_date")]
+_UNUSED = ("image", "image_sha256", "claimed_image", "grant_date")
+_TABLE_COLUMNS = [name for name in schemas.VIEWS.names if name not in _UNUSED]
 
 
 @dataclass
