@@ -1,12 +1,17 @@
 """Speed of captioning views through a vLLM server, against a plain loop of single requests to the same server.
 
     python -m bench.captions [--views N] [--model FOLDER_OR_HUB_NAME] [--endpoint URL] [--max-tokens N]
+    python -m bench.captions --full-size 7b --dummy-weights --max-tokens 128    # on a GPU machine without a network
 
-Without `--endpoint`, a server is started for `--model`; without `--model`, the model is a LLaVA of random weights that
-is small enough for the CPU. Draws two weeks of patents, one with four times as many views as the other, and captions
-both as the stage does, each in its own process, whose peak memory is compared. The plain loop prepares the same images
-and sends the same requests for some views of the smaller week, each after the answer to the previous one. Answers are
-not retried, so that all requests count the same.
+Without `--endpoint`, a server is started for `--model`, as its plan says; without `--model`, the model is a LLaVA of
+random weights that is small enough for the CPU. `--full-size` writes a LLaVA-1.5 of the published size instead, without
+weights; the server makes them up, so the speed is that of the published model while the answers mean nothing. Its
+tokenizer is that of the small model, so questions have more tokens than those of the published one.
+
+Draws two weeks of patents, one with four times as many views as the other, and captions both as the stage does, each in
+its own process, whose peak memory is compared. The plain loop prepares the same images and sends the same requests for
+some views of the smaller week, each after the answer to the previous one. Answers are not retried, so that all requests
+count the same.
 
 While the larger week is captioned, vLLM's own metrics are read ten times a second: `starved_share` is the share of
 readings, from the first request to the last, in which the engine had no request running or waiting.
@@ -28,6 +33,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +44,33 @@ from patentdata.captions.prompts import load_prompt
 from patentdata.captions.stage import caption_views
 from patentdata.captions.vllm.identity import identity_of
 from patentdata.captions.vllm.images import data_url
+from patentdata.captions.vllm.plan import plan_server, this_machine
 from patentdata.captions.vllm.server import serving
 from patentdata.specimens import SpecimenConfig, write_week
 from patentdata.store.folder import DataFolder
 from patentdata.store.parquet import open_table
 from patentdata.store.weeks import table_path
-from tests.tiny_llava import TINY_SERVER, write_tiny_llava
+from tests.tiny_llava import TINY_SERVER, LlavaShape, write_llava, write_tiny_llava
 
 _SMALL, _LARGE = "I20240102", "I20240109"
 _VIEWS_A_PATENT = 7
 _READ_EVERY_S = 0.1
+_LLAVA_1_5 = LlavaShape(  # what both published sizes share: CLIP ViT-L/14 at 336 px, Llama's vocabulary
+    num_tokens=4096,
+    vocabulary=32_064,
+    vision_hidden=1024,
+    vision_intermediate=4096,
+    num_vision_layers=24,
+    num_vision_heads=16,
+    projection=768,
+    image_px=336,
+    feature_layer=-2,
+    dtype="float16",
+)
+FULL_SIZES = {
+    "7b": replace(_LLAVA_1_5, hidden=4096, intermediate=11_008, num_layers=32, num_heads=32),
+    "13b": replace(_LLAVA_1_5, hidden=5120, intermediate=13_824, num_layers=40, num_heads=40),
+}
 _QUEUE_METRICS = ("vllm:num_requests_running", "vllm:num_requests_waiting")
 
 
@@ -215,12 +238,18 @@ def main() -> None:
     parser.add_argument(
         "--max-tokens", type=int, default=SamplingConfig().max_tokens, help="tokens of the longest answer"
     )
+    parser.add_argument("--full-size", choices=sorted(FULL_SIZES), help="a LLaVA-1.5 of this size, without weights")
+    parser.add_argument("--dummy-weights", action="store_true", help="have the server make up the model's weights")
+    parser.add_argument(
+        "--server-argument",
+        action="append",
+        default=[],
+        help="further argument of the server, as --server-argument=--x",
+    )
     parser.add_argument("--in-flight", type=int, default=RequestsConfig().num_in_flight)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
-        model, server = arguments.model, ServerConfig()
-        if model is None and arguments.endpoint is None:
-            model, server = str(write_tiny_llava(Path(temporary) / "tiny-llava")), TINY_SERVER
+        model, server = _model_of(arguments, Path(temporary))
         config = CaptionsConfig(
             captioner="vllm",
             model=model,
@@ -228,14 +257,34 @@ def main() -> None:
             prompt=arguments.prompt,
             sampling=SamplingConfig(max_tokens=arguments.max_tokens, retry_temperatures=()),
             requests=RequestsConfig(num_in_flight=arguments.in_flight),
+            server=server,
         )
         folder = draw_views(Path(temporary), arguments.views)
         url = arguments.endpoint
         if url is None:
             log_path = Path(temporary) / "vllm.log"
-            url = stack.enter_context(serving(model, None, server, log_path=log_path)).url
+            assert model is not None, "without an endpoint there is a model"
+            planned = plan_server(config, this_machine()).server
+            url = stack.enter_context(serving(model, None, planned, log_path=log_path)).url
         measured = measure(url, folder, config, arguments.num_plain)
-    print(json.dumps({"bench": "captions", "model": arguments.model or "tiny", "prompt": arguments.prompt, **measured}))
+    name = arguments.model or arguments.full_size or ("tiny" if arguments.endpoint is None else "served")
+    print(json.dumps({"bench": "captions", "model": name, "prompt": arguments.prompt, **measured}))
+
+
+def _model_of(arguments: argparse.Namespace, folder: Path) -> tuple[str | None, ServerConfig]:
+    """The model to serve, None for that of an endpoint, and the settings of its server."""
+    extra = tuple(arguments.server_argument)
+    if arguments.dummy_weights:
+        extra = ("--load-format", "dummy", *extra)
+    if arguments.full_size is not None:
+        if not arguments.dummy_weights:
+            raise SystemExit("a model of --full-size has no weights; add --dummy-weights")
+        model = str(write_llava(folder / f"llava-{arguments.full_size}", FULL_SIZES[arguments.full_size]))
+        return model, ServerConfig(extra_arguments=extra)
+    if arguments.model is None and arguments.endpoint is None:
+        tiny = write_tiny_llava(folder / "tiny-llava")
+        return str(tiny), replace(TINY_SERVER, extra_arguments=(*TINY_SERVER.extra_arguments, *extra))
+    return arguments.model, ServerConfig(extra_arguments=extra)
 
 
 if __name__ == "__main__":

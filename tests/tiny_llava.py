@@ -3,12 +3,14 @@
     python -m tests.tiny_llava FOLDER
 
 The folder holds settings, tokenizer and processor, and no weights: vLLM makes them up (`--load-format dummy`), from a
-fixed seed, so that equal questions have equal answers.
+fixed seed, so that equal questions have equal answers. The benchmark of captions writes the published sizes likewise.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,45 @@ from patentdata.captions.config import ServerConfig
 from patentdata.captions.prompts import BUILT_IN, load_prompt
 
 IMAGE_PX = 56
-_PATCH_PX = 14
-_HIDDEN = 64
 _VOCABULARY = 768
-_MAX_TOKENS = 2048
+MAX_TOKENS = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlavaShape:
+    """The sizes of a LLaVA.
+
+    Attributes:
+        hidden, intermediate, num_layers, num_heads: Of the language model.
+        num_tokens: Longest context.
+        vocabulary: Number of tokens; None for those of the tokenizer.
+        vision_hidden, vision_intermediate, num_vision_layers, num_vision_heads, projection: Of the CLIP tower.
+        image_px, patch_px: Side of the picture and of a patch.
+        feature_layer: Layer of the tower that the language model reads.
+        dtype: Data type of the weights.
+    """
+
+    hidden: int = 64
+    intermediate: int = 128
+    num_layers: int = 2
+    num_heads: int = 2
+    num_tokens: int = MAX_TOKENS
+    vocabulary: int | None = None
+    vision_hidden: int = 64
+    vision_intermediate: int = 128
+    num_vision_layers: int = 2
+    num_vision_heads: int = 2
+    projection: int = 64
+    image_px: int = IMAGE_PX
+    patch_px: int = 14
+    feature_layer: int = -1
+    dtype: str = "float32"
+
 
 # What a server of it needs on two cores.
 TINY_SERVER = ServerConfig(
     dtype="float32",
-    max_model_len=_MAX_TOKENS,
+    max_model_len=MAX_TOKENS,
     extra_arguments=("--enforce-eager", "--load-format", "dummy", "--max-num-seqs", "64"),
     environment={"VLLM_CPU_KVCACHE_SPACE": "1"},
     startup_timeout_s=600,
@@ -40,7 +72,12 @@ _CHAT_TEMPLATE = (
 
 
 def write_tiny_llava(folder: Path) -> Path:
-    """Write the model's folder. Returns it."""
+    """Write the folder of the tiny model. Returns it."""
+    return write_llava(folder, LlavaShape())
+
+
+def write_llava(folder: Path, shape: LlavaShape) -> Path:
+    """Write the folder of a LLaVA of this shape, without weights. Returns it."""
     from transformers import (
         CLIPImageProcessor,
         CLIPVisionConfig,
@@ -52,7 +89,7 @@ def write_tiny_llava(folder: Path) -> Path:
 
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=_byte_level_tokenizer(),
+        tokenizer_object=byte_level_tokenizer(("<s>", "</s>", "<image>")),
         bos_token="<s>",
         eos_token="</s>",
         pad_token="<pad>",
@@ -60,41 +97,42 @@ def write_tiny_llava(folder: Path) -> Path:
         chat_template=_CHAT_TEMPLATE,
     )
     image_processor = CLIPImageProcessor(
-        size={"shortest_edge": IMAGE_PX}, crop_size={"height": IMAGE_PX, "width": IMAGE_PX}
+        size={"shortest_edge": shape.image_px}, crop_size={"height": shape.image_px, "width": shape.image_px}
     )
     processor = LlavaProcessor(
         image_processor=image_processor,
         tokenizer=tokenizer,
-        patch_size=_PATCH_PX,
+        patch_size=shape.patch_px,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
         chat_template=_CHAT_TEMPLATE,
     )
     config = LlavaConfig(
         text_config=LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=_HIDDEN,
-            intermediate_size=2 * _HIDDEN,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            max_position_embeddings=_MAX_TOKENS,
+            vocab_size=shape.vocabulary or len(tokenizer),
+            hidden_size=shape.hidden,
+            intermediate_size=shape.intermediate,
+            num_hidden_layers=shape.num_layers,
+            num_attention_heads=shape.num_heads,
+            num_key_value_heads=shape.num_heads,
+            max_position_embeddings=shape.num_tokens,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         ),
         vision_config=CLIPVisionConfig(
-            hidden_size=_HIDDEN,
-            intermediate_size=2 * _HIDDEN,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            image_size=IMAGE_PX,
-            patch_size=_PATCH_PX,
-            projection_dim=_HIDDEN,
+            hidden_size=shape.vision_hidden,
+            intermediate_size=shape.vision_intermediate,
+            num_hidden_layers=shape.num_vision_layers,
+            num_attention_heads=shape.num_vision_heads,
+            image_size=shape.image_px,
+            patch_size=shape.patch_px,
+            projection_dim=shape.projection,
         ),
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-        vision_feature_layer=-1,
+        vision_feature_layer=shape.feature_layer,
         vision_feature_select_strategy="default",
+        dtype=shape.dtype,
     )
     config.architectures = ["LlavaForConditionalGeneration"]
     config.save_pretrained(folder)
@@ -103,8 +141,8 @@ def write_tiny_llava(folder: Path) -> Path:
     return folder
 
 
-def _byte_level_tokenizer() -> Any:
-    """Learnt from the prompts themselves, so that a question is a few hundred tokens long."""
+def byte_level_tokenizer(special_tokens: Iterable[str]) -> Any:
+    """Learnt from the prompts themselves, so that a question is a few hundred tokens long; with a token "<pad>"."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -112,7 +150,7 @@ def _byte_level_tokenizer() -> Any:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=_VOCABULARY,
-        special_tokens=["<s>", "</s>", "<pad>", "<image>"],
+        special_tokens=["<pad>", *special_tokens],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
