@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from model.clip.class_features import class_features
 from model.clip.embeddings import embed_images, embed_texts
 from model.clip.heads import ClipWithHead
 from model.clip.loading import Clip, load_clip
@@ -25,12 +26,10 @@ from model.clip.source import ModelSource
 from model.dataset.classes import USPC
 from model.dataset.images import ImageReader
 from model.dataset.views import Views
-from model.evaluation.config import PROMPTS
 from model.evaluation.measures.metrics import Answers, all_ranks, scores_of_features
 from model.evaluation.protocols.classification import ranks_of_truth
 from model.evaluation.protocols.ranking import number_texts
 from model.evaluation.protocols.readouts import HeadLogits
-from model.evaluation.protocols.zero_shot import prompts_of
 from model.files import atomic_write
 from model.training.refit import fit_last_layer
 
@@ -192,10 +191,7 @@ def average_precision(
 
 def _zero_shot(clip: Clip, images: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """(num_views,) whether the nearest class prompt is right (1 or 0)."""
-    features = embed_texts(clip, prompts_of(USPC, PROMPTS), batch_size=_BATCH_SIZE)
-    means = features.reshape(len(USPC), len(PROMPTS), -1).mean(axis=1)
-    scores = images @ (means / np.linalg.norm(means, axis=1, keepdims=True)).T
-    return (ranks_of_truth(scores, truth) == 1).astype(np.float64)
+    return (ranks_of_truth(images @ class_features(clip, USPC).T, truth) == 1).astype(np.float64)
 
 
 def _batches(num_rows: int) -> Iterator[range]:

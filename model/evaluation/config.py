@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from model.dataset.classes import PROMPTS
 from model.dataset.folder import CAPTION_COLUMNS
 from model.settings import RESULT_UNTOUCHED, Config, require
 
@@ -13,12 +14,6 @@ CHEAP_TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "fine_t
 
 LEAKS = ("patents", "families", "images", "front_pages", "titles", "other_training")
 SCHEMES = ("uspc", "locarno")
-PROMPTS = (
-    "a patent drawing of {}.",
-    "a line drawing of {}.",
-    "a design for {}.",
-    "the ornamental design of an article: {}.",
-)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,9 @@ import torch
 
 from model.clip.embeddings import require_finite
 from model.clip.encoder import Encoder
-from model.clip.heads import ClipWithHead
+from model.clip.heads import FUSION, ClipWithHead
 from model.clip.readout import ClassPriors
-from model.clip.saved_head import load_classifier, read_class_priors, read_class_table
+from model.clip.saved_head import load_classifier, read_class_priors, read_class_table, read_head_kind
 from model.dataset.classes import ClassTable
 from model.dataset.images import ImageReader
 from model.evaluation.context import EvaluationContext, TaskResult
@@ -90,7 +90,8 @@ def _classify(context: EvaluationContext, encoder: Encoder, table: ClassTable) -
     """The logits of a model's own head, or of a fresh head for an untrained model."""
     clip, config, num_views = encoder.load(), context.config, len(context.views)
     if encoder.is_untrained:
-        model = ClipWithHead(clip.model, num_classes=len(table), seed=encoder.untrained_seed or 0).eval()
+        kind = read_head_kind(encoder.source.folder) if encoder.source.folder is not None else FUSION
+        model = ClipWithHead(clip.model, num_classes=len(table), kind=kind, seed=encoder.untrained_seed or 0).eval()
     else:
         model, _ = load_classifier(encoder.source.folder or "", clip=clip)
     parts = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.dataset.classes import ClassTable
+from model.dataset.classes import prompts_of
 from model.evaluation.context import EvaluationContext, TaskResult
 from model.evaluation.measures.result_table import MODEL
 from model.evaluation.protocols.classification import (
@@ -43,8 +43,3 @@ def class_features(context: EvaluationContext, column: str, scheme: str) -> np.n
     features = context.text_features(column, texts, f"prompts-{scheme}")
     means = features.reshape(len(TABLES[scheme]), len(context.config.prompts), -1).mean(axis=1)
     return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-
-
-def prompts_of(table: ClassTable, prompts: tuple[str, ...]) -> list[str]:
-    """The texts of all classes: first those of the first class, then those of the second, and so on."""
-    return [prompt.replace("{}", title.lower()) for title in table.titles for prompt in prompts]
