@@ -31,11 +31,11 @@ _DISCLAIMED = Hinted(
     r"|\boutside\s+(?:of\s+)?the\s+(?:scope\s+of\s+the\s+)?claim(?:ed)?\b(?:\s+design)?",
 )
 _NONE = Hinted(
-    "no_ none neither",
+    "none neither is_claimed are_claimed",
     r"\bno\b[^.;,]*\b(?:is|are)\s+claimed\b|\b(?:none|neither)\b[^.;]*\b(?:parts?|portions?|claim\w*|includ\w+)\b",
 )
 _CLAIMED = Hinted(
-    "part portion claimed included sought",
+    "claim design invention sought",
     r"\b(?:is|are|be|being|as|forms?|forming|constitut\w+|compris\w+|mak(?:es?|ing)\s+up|considered|becomes?)\s+"
     r"(?:(?:also|included|considered|to\s+be|as|in)\s+)*(?:an?\s+|the\s+)?(?:(?:integral|essential|claimed)\s+)?"
     r"(?:parts?|portions?)\s+of\s+(?:the|this|my|our)\s+"

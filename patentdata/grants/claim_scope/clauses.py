@@ -78,6 +78,7 @@ _DRAWN_IN = re.compile(
     r"(?:\b(?:in|via|using|as|through|with|by(?:\s+(?:use|means|way)\s+of)?)\s+)?"
     r"(?:\b(?:(?:rows?|series|sets?|pairs?)\s+of|the|an?|any|all|even|fine|double|single|\w+(?:ly|er))\s+)*+$"
 )
+_MAX_DRAWN_IN = 80  # characters
 _BEFORE_THING = re.compile(
     r"(?:[,;:]|\b(?:with|on|upon|showing|illustrating|depicting|including|wherein|where|while|over|around|onto|to|in)\b)\s"
 )
@@ -114,14 +115,11 @@ def read_clause(clause: str, mentions: list[LineMention], *, title: str) -> Iter
         ]:  # "the broken lines, showing a user, and the unshaded areas are no part"
             meanings = first
         first = first or meanings
-        is_around = is_claimed is None and says_environment(f"{parts.named} {parts.said}")
+        is_general = meanings in (["unclaimed"], ["claimed"]) and _is_general(mention, parts)
         for meaning in meanings:
-            yield Reading(
-                lines=mention.kind,
-                meaning=meaning,
-                is_claimed=False if is_around and meaning == "environment" else is_claimed,
-                is_general=meanings in (["unclaimed"], ["claimed"]) and _is_general(mention, parts),
-            )
+            is_open = is_claimed is None and meaning == "environment"
+            is_around = is_open and says_environment(f"{parts.named} {parts.said}")
+            yield Reading(mention.kind, meaning, False if is_around else is_claimed, is_general)
 
 
 def _choose(mention: LineMention, parts: _Parts, named: list[str], title: str, is_claimed: bool | None) -> list[str]:
@@ -170,7 +168,8 @@ def _parts_of(clause: str, rest: str, mention: LineMention) -> _Parts:
     """
     before = rest[: mention.start]
     if mention.role == Role.MANNER:
-        thing = _DRAWN_IN.sub("", before)
+        drawn_in = _DRAWN_IN.search(before, max(0, len(before) - _MAX_DRAWN_IN))
+        thing = before[: drawn_in.start()] if drawn_in else before
         return _Parts(thing[_start_of_thing(thing) :], rest[mention.end :], before, "")
     verb = FINITE_VERB.search(clause, mention.end)
     modifiers = rest[mention.end : verb.start() if verb else len(rest)]

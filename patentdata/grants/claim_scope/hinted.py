@@ -20,7 +20,7 @@ class Hinted:
 
     def may_match(self, text: str) -> bool:
         """Whether one of the hints is in the text."""
-        for hint in self._hints:  # noqa: SIM110  # `any` takes three times as long for so few
+        for hint in self._hints:  # noqa: SIM110  # `any` takes twice as long for so few
             if hint in text:
                 return True
         return False

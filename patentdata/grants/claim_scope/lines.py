@@ -132,11 +132,13 @@ FINITE_VERB = re.compile(
 )
 """The verb of a clause about lines; what comes before it is its subject."""
 
-_MODIFIERS = re.compile(
-    r"(?:\b(?:(?:rows?|series|sets?|pairs?)\s+of|the|an?|all|any|these|those|said|such|each|every|both|some|other|even"
-    r"|remaining|spaced|heavy|light|bold|thin|fine|single|double|two|three|four|short|long|outer|inner"
-    r"|\w+(?:ly|er|est|most))\b[\s-]*)*+$"
-)
+_MODIFIERS = {
+    "the", "a", "an", "all", "any", "these", "those", "said", "such", "each", "every", "both", "some", "other", "even",
+    "remaining", "spaced", "heavy", "light", "bold", "thin", "fine", "single", "double", "two", "three", "four",
+    "short", "long", "outer", "inner",
+}  # fmt: skip
+_MODIFIER_ENDINGS = ("ly", "er", "est", "most")
+_ROWS_OF = re.compile(r"(?:rows?|series|sets?|pairs?)\s+of\s+$")
 _MANNER = re.compile(
     r"\b(?:in|via|using|as|through|by\s+(?:means|use|way)\s+of|with|(?:shown|illustrated|depicted|drawn|represented"
     r"|indicated|denoted|disclosed|rendered|shaded|marked)\s+by)\s*$"
@@ -145,10 +147,10 @@ _PLACE = re.compile(
     r"\b(?:by|to|within|inside|outside|between|adjacent|along|than|from|surrounding|enclosing|beyond|around|on|near|at"
     r"|bounding|into|over|adjoining|(?:inside|outside|(?:end|side|edge|border|surface|area|part|portion|region)s?"
     r"|perimeter|middle|cent(?:er|re)|interior|exterior)\s+of)\s*$"
-    r"|\b(?:between|bounded\s+by|enclosed\s+by|adjacent(?:\s+to)?)\b[^.;,]{0,60}\b(?:and|or)\s*$"
 )
+_BETWEEN_TWO = re.compile(r"\b(?:between|bounded\s+by|enclosed\s+by|adjacent)\b[^.;,]{0,60}\b(?:and|or)\s*$")
+_MAX_PREPOSITION = 32  # characters of the longest words before a name that say what the lines are to the clause
 _WITHOUT = Hinted("without", r"\bwithout\b[^.;,]*$")
-_MAX_BEFORE = 120  # characters before a name that say what the lines are to the clause
 
 
 def find_lines(clause: str) -> list[LineMention]:
@@ -207,7 +209,22 @@ def _kind_of_words(words: str) -> str | None:
 
 def _role_of(clause: str, start: int) -> Role:
     """What the lines that are named at this offset are to the clause."""
-    before = _MODIFIERS.sub("", clause[max(0, start - _MAX_BEFORE) : start])
+    end = _start_of_modifiers(clause, start)
+    before = clause[max(0, end - _MAX_PREPOSITION) : end]
     if _MANNER.search(before):
         return Role.MANNER
-    return Role.PLACE if _PLACE.search(before) else Role.SUBJECT
+    return Role.PLACE if _PLACE.search(before) or _BETWEEN_TWO.search(clause[:end]) else Role.SUBJECT
+
+
+def _start_of_modifiers(clause: str, end: int) -> int:
+    """Offset of the words "all the other evenly" that end at this offset; the offset itself if there are none."""
+    while True:
+        before = clause[:end].rstrip(" -")
+        start = max(before.rfind(" "), before.rfind("-")) + 1
+        word = before[start:]
+        if word in _MODIFIERS or (len(word) > len("ever") and word.endswith(_MODIFIER_ENDINGS)):
+            end = start
+        elif rows_of := _ROWS_OF.search(clause, max(0, end - len("series of ")), end):
+            end = rows_of.start()
+        else:
+            return end

@@ -68,7 +68,7 @@ _PORTION = Hinted(
 )
 # "a portion of a table" is around a lamp; "portions of a lamp" and "of the thing" are parts of it.
 _PORTION_OF_OTHER = Hinted(
-    "_of_",
+    "_of_a user wearer person human body vehicle",
     r"\b(?:portion|part|section)s?\s+of\s+(?:(?:an?\s+(?!thing\b)|another\s+)|(?:the\s+)?(?:users?|wearers?|persons?|humans?|body|vehicle)\b)",
 )
 _ARRANGEMENT = Hinted(
@@ -76,8 +76,7 @@ _ARRANGEMENT = Hinted(
     rf"\b(?:relationships?|arrangements?|assembly|alignment|movements?|positions?|locations?|paths?|directions?)\s+(?:of|between)\b{_REST}",
 )
 _ENLARGED_PORTION = Hinted(
-    "part portion remain balance rest_ section component element feature area region aspect detail structure surface"
-    " terior article",
+    "enlarged magnified",
     r"\b(?:enlarged|magnified)\s+(?:\w+\s+)?portions?\b"
     r"|\bportions?\s+(?:(?:that|which|shown|is|are)\s+)*(?:enlarged|magnified)\b",
 )
@@ -293,15 +292,19 @@ def without_article(text: str, title: str) -> str:
     >>> without_article("portions of the folding knife", "Folding knife with a light")
     'portions of the thing'
     """
-    return _name_of_article(title).sub("thing", text)
+    for name in (title.lower(), _article_of(title)):
+        start = text.find(name)
+        while start >= 0:
+            end = start + len(name)
+            if text[start - 1 : start].isalnum() or text[end : end + 1].isalnum():  # "pen" in "open"
+                start = text.find(name, end)
+            else:
+                text = f"{text[:start]}thing{text[end:]}"
+                start = text.find(name, start + len("thing"))
+    return text
 
 
 @lru_cache(maxsize=1024)
-def _name_of_article(title: str) -> re.Pattern[str]:
-    """Matches the whole title, and the article alone."""
-    return re.compile(rf"\b(?:{re.escape(title.lower())}|{re.escape(_article_of(title))})\b")
-
-
 def _article_of(title: str) -> str:
     """The article without what it is for or has: "folding knife" for "Folding knife with a light"."""
     return _END_OF_ARTICLE.split(title.lower(), maxsplit=1)[0].strip(" ,") or title.lower()

@@ -154,7 +154,7 @@ def _read_paragraph(text: str, grant: _Grant) -> list[_Statement]:
                 else:
                     lines, meaning, is_claimed = reading[:3]
                     fresh.append(_Statement(lines, meaning, is_claimed, labels, start, end, is_general))
-            if _OF_WHICH.search(clause):
+            if " of which" in clause and _OF_WHICH.search(clause):
                 _settle(fresh, fresh[-1].is_claimed if fresh else None)
         found += fresh
         if fresh or not has_added:
