@@ -27,8 +27,8 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="Method, for what the settings leave open: clip, patentclip, designclip, designclip-as-published, "
-            "-as-released or arcface."
+            help="Method, for what the settings leave open: clip, patentclip, designclip, designclip-balanced, "
+            "-as-published, -as-released, lift or arcface."
         ),
     ] = None,
     settings: Annotated[
