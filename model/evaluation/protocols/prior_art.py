@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from model.clip.patent_scores import PatentScores
 from model.evaluation.context import Card, EvaluationContext, Example, TaskResult
 from model.evaluation.leaks import is_front_page
 from model.evaluation.measures.bm25 import RULE as BM25_RULE
@@ -42,6 +43,12 @@ class Gallery:
     titles: list[str]
     patents: np.ndarray
     views: list[tuple[int, int]]
+
+    def views_of(self, patents: np.ndarray) -> list[np.ndarray]:
+        """The views of each of some patents, as indices in `views`."""
+        order = np.argsort(self.patents, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(self.patents))])
+        return [order[starts[patent] : starts[patent + 1]] for patent in patents]
 
 
 @dataclass(frozen=True)
@@ -117,10 +124,13 @@ def _ranks(context: EvaluationContext, gallery: Gallery, queries: Queries) -> di
     def rank(scores: Scores) -> Ranks:
         return all_ranks(scores, queries.answers, len(gallery.numbers), max_chunk_mb=context.config.max_chunk_mb)
 
+    views_of_queries = gallery.views_of(queries.indices)
     ranks = {}
     for column in context.encoders:
         features = _features(context, column, gallery)
-        ranks[column] = rank(PatentScores(features, gallery.patents, queries.indices, context.config.max_chunk_mb))
+        ranks[column] = rank(
+            PatentScores(features, gallery.patents, views_of_queries, max_chunk_mb=context.config.max_chunk_mb)
+        )
     if any(gallery.titles):
         ranks[_BM25] = rank(Bm25(gallery.titles).scores([gallery.titles[index] for index in queries.indices]))
     return ranks
@@ -187,71 +197,6 @@ def _rows(
     return rows
 
 
-class PatentScores:
-    """Scores of patents: the highest score of any view of the one with any view of the other.
-
-    An instance is called with a range of queries, as `Scores` are.
-
-    The views of the gallery are sorted so that patents with equally many views are adjacent. The scores of their views
-    then form a block, and the highest score of each patent is one reduction over that block, without a loop over
-    patents.
-
-    Args:
-        features: (num_views, embed_dim) float32.
-        patents: (num_views,) int64, patent of each view, from 0 without gaps.
-        queries: (num_queries,) the patents that are searched with.
-        max_chunk_mb: Memory for the scores of one chunk of views.
-    """
-
-    def __init__(self, features: torch.Tensor, patents: np.ndarray, queries: np.ndarray, max_chunk_mb: int) -> None:
-        self._features = features
-        self._queries = queries
-        self._sizes = np.bincount(patents)  # (num_patents,) number of views
-        self._order = np.argsort(patents, kind="stable")  # views by patent
-        self._starts = np.concatenate([[0], np.cumsum(self._sizes)])
-        by_size = np.argsort(self._sizes, kind="stable")
-        self._gallery = features[self._views_of(by_size)]
-        sizes, counts = np.unique(self._sizes, return_counts=True)
-        self._blocks = [(int(size), int(num)) for size, num in zip(sizes, counts, strict=True)]
-        self._unsorted = torch.from_numpy(np.argsort(by_size)).to(features.device)
-        self._max_views = max(1, max_chunk_mb * 2**20 // (4 * max(1, len(patents))))
-
-    def __call__(self, first: int, last: int) -> torch.Tensor:
-        parts = [self._score(chunk) for chunk in self._chunks(self._queries[first:last].tolist())]
-        return torch.cat(parts)[:, self._unsorted]
-
-    def _chunks(self, queries: list[int]) -> list[list[int]]:
-        """Consecutive queries in chunks of at most `_max_views` views; a chunk has at least one query."""
-        chunks: list[list[int]] = []
-        num_views = 0
-        for patent in queries:
-            size = int(self._sizes[patent])
-            if not chunks or num_views + size > self._max_views:
-                chunks.append([])
-                num_views = 0
-            chunks[-1].append(patent)
-            num_views += size
-        return chunks
-
-    def _score(self, queries: list[int]) -> torch.Tensor:
-        """(num_queries, num_patents) scores; the patents are sorted by their number of views."""
-        similarity = self._features[self._views_of(queries)] @ self._gallery.T  # (views of the queries, all views)
-        # The highest score over the views of each patent of the gallery.
-        pooled = []
-        begin = 0
-        for size, num in self._blocks:
-            pooled.append(similarity[:, begin : begin + size * num].reshape(-1, num, size).amax(dim=2))
-            begin += size * num
-        by_view = torch.cat(pooled, dim=1)  # (views of the queries, num_patents)
-        # The highest score over the views of each query.
-        return torch.stack([part.amax(dim=0) for part in by_view.split([int(self._sizes[query]) for query in queries])])
-
-    def _views_of(self, patents: list[int] | np.ndarray) -> torch.Tensor:
-        """Rows of the views of some patents, one patent after the other."""
-        rows = np.concatenate([self._order[self._starts[patent] : self._starts[patent + 1]] for patent in patents])
-        return torch.from_numpy(rows).to(self._features.device)
-
-
 def _examples(context: EvaluationContext, gallery: Gallery, queries: Queries, best: np.ndarray) -> list[Example]:
     """The best and the worst queries with the patents nearest to them."""
     features, indices = _features(context, MODEL, gallery), queries.indices
@@ -260,7 +205,7 @@ def _examples(context: EvaluationContext, gallery: Gallery, queries: Queries, be
     for end, chosen in best_and_worst(best, np.arange(len(indices)), context.config.num_examples).items():
         for query in chosen:
             one = indices[query : query + 1]
-            scores = PatentScores(features, gallery.patents, one, context.config.max_chunk_mb)(0, 1)[0].cpu().numpy()
+            scores = PatentScores(features, gallery.patents, gallery.views_of(one))(0, 1)[0].cpu().numpy()
             scores[indices[query]] = -np.inf
             right = set(queries.answers.pairs(query, query + 1)[1].tolist())
             cards = tuple(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from model.evaluation.protocols import image_retrieval, prior_art
-from model.evaluation.protocols.prior_art import PatentScores
 from tests.model.dataset.drawings import draw_rows
 from tests.model.evaluation.protocols.test_retrieval import KnownFeatures, context_of
 
@@ -85,16 +83,3 @@ def test_cited_patents_are_ranked_by_their_nearest_pair_of_views(tmp_path):
 def test_without_a_cited_patent_in_the_gallery_the_task_gives_its_reason(tmp_path):
     context = context_of(tmp_path, rows_of("A", "B"), at_angles(0, 1))
     assert "cited one of the 2 patents" in prior_art.measure(context).reason
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_scores_of_patents_are_the_highest_of_their_views_whatever_the_chunk_size(monkeypatch, seed):
-    rng = np.random.default_rng(seed)
-    patents = rng.permutation(np.repeat(np.arange(12), rng.integers(1, 6, 12)))
-    features = rng.normal(size=(len(patents), 5)).astype(np.float32)
-    queries = rng.permutation(12)[:7]
-    similarity = features @ features.T
-    expected = [[similarity[np.ix_(patents == one, patents == other)].max() for other in range(12)] for one in queries]
-    for max_chunk_mb in (64, 0):  # 0: one patent at a time
-        scores = PatentScores(torch.from_numpy(features), patents, queries, max_chunk_mb)
-        np.testing.assert_allclose(torch.cat([scores(0, 3), scores(3, 7)]), expected, rtol=1e-5)
