@@ -24,7 +24,7 @@ from lxml import etree
 
 from patentdata import classes
 from patentdata.grants import references, st36, viewpoints
-from patentdata.grants.claim_scope import lines, meanings
+from patentdata.grants.claim_scope import clauses, lines, things
 from patentdata.grants.documents import document_kind, split_documents
 from patentdata.grants.parsing import parse_grant
 
@@ -57,7 +57,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def clear_caches() -> None:
     """Empty the caches of recurring symbols and sentences, so that no round benefits from the previous one."""
-    for module in (classes, references, st36, viewpoints, lines, meanings):
+    for module in (classes, references, st36, viewpoints, clauses, lines, things):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from patentdata.grants.claim_scope.claims import read_claim
-from patentdata.grants.claim_scope.lines import FINITE_VERB, LineMention, Role
+from patentdata.grants.claim_scope.lines import FINITE_VERB, LineMention, Role, find_lines
 from patentdata.grants.claim_scope.meanings import (
     find_alternatives,
     find_meanings,
     is_about_drawing,
     is_about_state,
     is_about_tone,
-    meaning_of_things,
-    name_things,
-    nouns_of,
     says_environment,
-    without_article,
 )
+from patentdata.grants.claim_scope.sentences import split_clauses
+from patentdata.grants.claim_scope.things import meaning_of_things, name_things, nouns_of
 
 
 class Reading(NamedTuple):
@@ -42,6 +41,36 @@ class Reading(NamedTuple):
     meaning: str
     is_claimed: bool | None
     is_general: bool
+
+
+class Addition(NamedTuple):
+    """What a clause says about the lines of the clauses before it: "These portions form no part ...".
+
+    Attributes:
+        is_claimed: Whether what they show is claimed; None if the clause does not say.
+        meanings: What they stand for, if it says so.
+    """
+
+    is_claimed: bool | None
+    meanings: tuple[str, ...]
+
+
+class Clause(NamedTuple):
+    """One clause of a sentence.
+
+    Attributes:
+        start: Offset in the sentence.
+        end: Offset of its end.
+        subject_end: Offset of the end of its subject, if that is lines; else of the clause.
+        readings: Its own statements.
+        addition: What it says about the statements before it, its own included; None for most clauses.
+    """
+
+    start: int
+    end: int
+    subject_end: int
+    readings: tuple[Reading, ...]
+    addition: Addition | None
 
 
 class _Parts(NamedTuple):
@@ -82,6 +111,19 @@ _MAX_DRAWN_IN = 80  # characters
 _BEFORE_THING = re.compile(
     r"(?:[,;:]|\b(?:with|on|upon|showing|illustrating|depicting|including|wherein|where|while|over|around|onto|to|in)\b)\s"
 )
+# The start of a clause that does not name lines but is about those of the clause before it.
+_ADDS = re.compile(
+    r"\W*(?:(?:and|further(?:more)?|also|additionally|moreover|however|in\s+addition|thus|accordingly|which)\b,?\s*)*"
+    r"(?:it\s+(?:is|should\s+be|being)\s+(?:to\s+be\s+)?(?:\w+ly\s+)?understood\s+that\s+)?"
+    r"(?:(?:these|those|such|said|they|it|neither|none|both|all\s+of|this|the\s+same|which)\b"
+    r"|the\s+(?:boundar\w+|bounds|stitch\w*|environment\w*|appearance|claimed\s+design\s+(?:extends|includes|does))\b"
+    r"|(?:the\s+)?(?:portions?|parts?|areas?|features?|elements?|structures?|surfaces?|subject\s+matter)\s+"
+    r"(?:(?:so|thus|as)\s+)?(?:shown|depicted|illustrated|represented|between|are|is|do|does|form)"
+    r"|(?:form|do|are|is|does)\b)"
+)
+
+
+_OF_WHICH = re.compile(r"\b(?:none|neither|both|all|each)\s+of\s+which\b")
 _RESTRICTS = re.compile(
     r"\b(?:other|remaining|rest|remainder|outer\w*|inner\w*|certain|some|single|double|even\w*|uneven\w*)\b"
 )
@@ -92,28 +134,52 @@ _EVERYWHERE = re.compile(
 )
 
 
-def read_clause(clause: str, mentions: list[LineMention], *, title: str) -> Iterator[Reading]:
-    """The statements of a clause about the lines that it names, one for each kind of line and each meaning.
+@lru_cache(maxsize=2**14)  # most sentences of a week are like others of it, but for the article and the figures
+def read_sentence(sentence: str) -> tuple[Clause, ...]:
+    """The clauses of a sentence, each with what it says by itself.
 
     Args:
-        clause: A clause in lower case.
-        mentions: The lines that it is about, from `find_lines`.
-        title: Title of the patent; its article tells a part of the article from its surroundings.
+        sentence: A sentence in lower case with the name of the article masked; see `mask_article`.
     """
-    is_claimed, rest = read_claim(clause)
+    return tuple(_read_clause(sentence[start:end], start) for start, end in split_clauses(sentence))
+
+
+def _read_clause(text: str, start: int) -> Clause:
+    """What a clause says that starts at this offset of its sentence."""
+    mentions = find_lines(text)
+    is_claimed, rest = read_claim(text)
+    if not mentions:
+        meanings = tuple(find_meanings(rest)) if _ADDS.match(text) else ()
+        adds = is_claimed is not None or bool(meanings)
+        addition = Addition(is_claimed, meanings) if adds and _ADDS.match(text) else None
+        return Clause(start, start + len(text), start + len(text), (), addition)
+    verb = FINITE_VERB.search(text, mentions[0].end)
+    has_subject = verb is not None and mentions[0].role == Role.SUBJECT
+    subject_end = start + (verb.start() if verb and has_subject else len(text))
+    readings = tuple(_readings_of(mentions, text, rest, is_claimed))
+    addition = Addition(is_claimed, ()) if " of which" in text and _OF_WHICH.search(text) else None
+    return Clause(start, start + len(text), subject_end, readings, addition)
+
+
+def _readings_of(mentions: list[LineMention], clause: str, rest: str, is_claimed: bool | None) -> Iterator[Reading]:
+    """The statements of a clause, one for each kind of line that it is about and each meaning.
+
+    Args:
+        mentions: The lines that it is about.
+        clause: The clause.
+        rest: The clause without its words on what is claimed.
+        is_claimed: What these say.
+    """
     if is_claimed is None and mentions[0].role == Role.PLACE:
         return  # "an enlarged view of the portion within the dashed circle"
     first: list[str] = []
     for mention in mentions:
         parts = _parts_of(clause, rest, mention)
-        named = find_meanings(without_article(parts.named, title))
-        said = find_alternatives(without_article(parts.said, title))
+        named, said = find_meanings(parts.named), find_alternatives(parts.said)
         chosen = named if _MARKED_OUT.intersection(named) else said or named
-        meanings = _choose(mention, parts, chosen, title, is_claimed)
-        if first and meanings == [
-            "unclaimed"
-        ]:  # "the broken lines, showing a user, and the unshaded areas are no part"
-            meanings = first
+        meanings = _choose(mention, parts, chosen, is_claimed)
+        if first and meanings == ["unclaimed"]:
+            meanings = first  # "the broken lines, showing a user, and the unshaded areas are not claimed"
         first = first or meanings
         is_general = meanings in (["unclaimed"], ["claimed"]) and _is_general(mention, parts)
         for meaning in meanings:
@@ -122,20 +188,19 @@ def read_clause(clause: str, mentions: list[LineMention], *, title: str) -> Iter
             yield Reading(mention.kind, meaning, False if is_around else is_claimed, is_general)
 
 
-def _choose(mention: LineMention, parts: _Parts, named: list[str], title: str, is_claimed: bool | None) -> list[str]:
+def _choose(mention: LineMention, parts: _Parts, named: list[str], is_claimed: bool | None) -> list[str]:
     """What the lines stand for; empty if the clause says neither that nor whether it is claimed.
 
     Args:
         mention: The lines.
         parts: The clause.
         named: Meanings that it names.
-        title: Title of the patent.
         is_claimed: What the clause says about that.
     """
     if mention.is_break:
         return ["break"]
     if mention.kind in {"broken", "dash_dot"}:
-        meanings = named or _meanings_of_things(parts, title)
+        meanings = named or _meanings_of_things(parts)
         if is_claimed and {"environment", "unclaimed_portion"}.issuperset(meanings):
             return ["claimed"]
     elif is_claimed is False:
@@ -147,7 +212,7 @@ def _choose(mention: LineMention, parts: _Parts, named: list[str], title: str, i
     return ["unclaimed"] if not meanings and is_claimed is False else meanings
 
 
-def _meanings_of_things(parts: _Parts, title: str) -> list[str]:
+def _meanings_of_things(parts: _Parts) -> list[str]:
     """The meaning of the thing that the clause says the lines show; empty if it names none."""
     nouns = name_things(parts.said)
     if nouns[:1] == ["seam"]:
@@ -155,7 +220,7 @@ def _meanings_of_things(parts: _Parts, title: str) -> list[str]:
     if is_about_state(parts.said) or is_about_drawing(nouns[0] if nouns else f"{parts.named} {parts.said}"):
         return ["other"]
     nouns = nouns or nouns_of(parts.named)
-    return [meaning_of_things(nouns, title)] if nouns else []
+    return [meaning_of_things(nouns)] if nouns else []
 
 
 def _parts_of(clause: str, rest: str, mention: LineMention) -> _Parts:

@@ -1,18 +1,11 @@
-"""What lines stand for, from the words that describe them: the surroundings, a part of the article, stitching, ...
-
-Some descriptions name their meaning ("represent stitching", "portions of the shoe", "environmental structure"). Others
-only name a thing ("the broken lines show a bottle"): it is a part of the article if the title names it or if it is the
-kind of thing that is always part of another (a seam, lettering, an opening), and otherwise something around it.
-
-All words are in lower case here.
-"""
+"""What lines stand for, if the words that describe them say so: "represent stitching", "portions of the shoe"."""
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from patentdata.grants.claim_scope.hinted import Hinted
+from patentdata.grants.claim_scope.things import ARTICLE
 from patentdata.store.schemas import LINE_MEANINGS
 
 # --- Named meanings ---------------------------------------------------------------------------------------------------
@@ -66,10 +59,11 @@ _PORTION = Hinted(
     r"|remaining\s+\w+)\s+(?:of|on|in)\s+(?:the|an?|this|said|each|our|my|its)\b"
     r"|\b(?:of|on)\s+the\s+(?:claimed\s+)?article\b",
 )
-# "a portion of a table" is around a lamp; "portions of a lamp" and "of the thing" are parts of it.
+# "a portion of a table" is around a lamp; "a portion of a lamp" is part of it.
 _PORTION_OF_OTHER = Hinted(
     "_of_a user wearer person human body vehicle",
-    r"\b(?:portion|part|section)s?\s+of\s+(?:(?:an?\s+(?!thing\b)|another\s+)|(?:the\s+)?(?:users?|wearers?|persons?|humans?|body|vehicle)\b)",
+    rf"\b(?:portion|part|section)s?\s+of\s+(?:an?\s+(?!{ARTICLE})|another\s"
+    r"|(?:the\s+)?(?:users?|wearers?|persons?|humans?|body|vehicle)\b)",
 )
 _ARRANGEMENT = Hinted(
     "relation arrange assembl align movement position location path direction",
@@ -189,129 +183,3 @@ def is_about_state(described: str) -> bool:
 def is_about_tone(described: str) -> bool:
     """Whether the words say what shading shows: contrast, contour, material."""
     return _TONE.search(described) is not None
-
-
-# --- Things -----------------------------------------------------------------------------------------------------------
-
-_SHOWS = re.compile(
-    r"\b(?:illustrat(?:es?|ing|ions?\s+of|ive\s+of)|depict(?:s|ing|ions?\s+of)?|show(?:s|ing)?|indicat(?:es?|ing)"
-    r"|represent(?:s|ing|ations?\s+of|ative\s+of)?|denot(?:es?|ing)|disclos(?:es?|ing|ure\s+of)|designat(?:es?|ing)"
-    r"|directed\s+to|portray(?:s|ing)?|outlin(?:es?|ing))\b(?:\s+of\b)?\s*(?:(?:only|that)\s+)?"
-)
-_END_OF_THINGS = re.compile(
-    r"[;.:()]|,(?!\s*(?:or|and)\s+an?\b)|\b(?:which|that|as|while|whereby|forms?|are|is|do|does|and\s+(?:form|are|is|do"
-    r"|does|not|thus|for)|shown|illustrated|depicted|in\s+(?:figs?|the\s+(?:drawings?|figures?))"
-    r"|for\s+(?:illustrat|environ|reference|purposes?|context|the\s+purpose))"
-)
-_LIST = re.compile(r"\s*(?:,|/|\band\b|\bor\b)\s*")
-_LEAD = re.compile(
-    r"\W*(?:(?:(?:pairs?|sets?|rows?|plurality|number|series|variety)\s+of|the|an?|any|all|some|certain|specific|various"
-    r"|other|another|additional|exemplary|optional|possible|typical|remaining|said|same|its|one|of|such|these)\s+)+"
-)
-_SHAPE_OF = re.compile(
-    r"\s*(?:contours?|outlines?|shapes?|silhouettes?|profiles?|presence|placement|use|appearance|depictions?)\s+of\s+"
-)
-_END_OF_NAME = re.compile(
-    r"\s(?:of|with|in|on|for|having|including|to|from|at|within|attached|used|shown|depicted|illustrated|wearing|by|upon"
-    r"|incorporating|into|under|inside|when|where|being|disposed|positioned)\s.*"
-)
-_WORD = re.compile(r"[a-z][\w'’-]*")
-_NO_THING = {
-    "matter", "material", "feature", "element", "structure", "item", "component", "object", "area", "detail", "line",
-    "subject", "part", "it", "them", "they", "thereof", "design", "purpose", "illustration", "disclosure", "reference",
-    "use", "view", "fig", "drawing", "clarity", "article", "invention", "only", "surface", "region", "aspect",
-    "description", "information", "aid", "convenience", "understanding", "completeness", "embodiment", "example",
-    "section",
-}  # fmt: skip
-_PARTS = {
-    "seam", "zipper", "logo", "lettering", "text", "letter", "indicia", "indicium", "graphic", "icon", "word",
-    "wording", "number", "numeral", "marking", "trademark", "symbol", "opening", "hole", "aperture", "slot", "cavity",
-    "ridge", "thread", "recess", "groove", "vent", "edge", "corner", "side", "bottom", "top", "back", "rear", "front",
-    "inside", "interior", "underside", "contour", "end", "button", "port", "pocket", "image", "label", "rib", "eyelet",
-    "rivet", "screw", "tab",
-}  # fmt: skip
-_END_OF_ARTICLE = re.compile(r"\b(?:for|with|having|from|in|on|or\s+portions?)\b")
-_WRAPPER = re.compile(r"\W*(?:(?:set|pair|combination|portion|part)s?\s+of|combined)\s")
-
-
-def name_things(described: str) -> list[str]:
-    """Nouns of the things that lines show, in the singular; empty if they are not said to show any.
-
-    >>> name_things("are included for the purpose of illustrating a human foot"), name_things("is for clarity")
-    (['foot'], [])
-    """
-    for match in _SHOWS.finditer(described):
-        end = _END_OF_THINGS.search(described, match.end())
-        if nouns := nouns_of(described[match.end() : end.start() if end else len(described)]):
-            return nouns
-    return []
-
-
-def nouns_of(phrase: str) -> list[str]:
-    """The head nouns of a list of things: "foot" and "leg" for "a human foot of the user or a leg".
-
-    Words that name no particular thing, such as "features", are left out.
-    """
-    return [noun for name in _LIST.split(phrase) if (noun := _noun_of(name))]
-
-
-def _noun_of(phrase: str) -> str | None:
-    name = phrase + " "
-    for lead in (_LEAD, _SHAPE_OF, _LEAD):
-        if match := lead.match(name):
-            name = name[match.end() :]
-    words = _WORD.findall(_END_OF_NAME.sub("", " " + name))
-    noun = _singular(words[-1]) if words else ""
-    return None if noun in _NO_THING else noun or None
-
-
-def meaning_of_things(nouns: list[str], title: str) -> str:
-    """The meaning of lines that show things and are not said to mean anything else.
-
-    Args:
-        nouns: Nouns of the things, at least one.
-        title: Title of the patent.
-
-    Returns:
-        "unclaimed_portion" if one is the article of the title, or if the first is part of an article by its nature;
-        else "environment".
-    """
-    is_portion = nouns[0] in _PARTS or not _articles_of(title).isdisjoint(nouns)
-    return "unclaimed_portion" if is_portion else "environment"
-
-
-@lru_cache(maxsize=1024)
-def _articles_of(title: str) -> frozenset[str]:
-    """Nouns of the articles that a title names: "cap" and "bottle" of "Combined cap and bottle for a drink"."""
-    return frozenset(nouns_of(_WRAPPER.sub("", _article_of(title), count=1)))
-
-
-def without_article(text: str, title: str) -> str:
-    """The text with "thing" for the name of the article: a folding knife is no fold, an environment sensor not around.
-
-    >>> without_article("portions of the folding knife", "Folding knife with a light")
-    'portions of the thing'
-    """
-    for name in (title.lower(), _article_of(title)):
-        start = text.find(name)
-        while start >= 0:
-            end = start + len(name)
-            if text[start - 1 : start].isalnum() or text[end : end + 1].isalnum():  # "pen" in "open"
-                start = text.find(name, end)
-            else:
-                text = f"{text[:start]}thing{text[end:]}"
-                start = text.find(name, start + len("thing"))
-    return text
-
-
-@lru_cache(maxsize=1024)
-def _article_of(title: str) -> str:
-    """The article without what it is for or has: "folding knife" for "Folding knife with a light"."""
-    return _END_OF_ARTICLE.split(title.lower(), maxsplit=1)[0].strip(" ,") or title.lower()
-
-
-def _singular(noun: str) -> str:
-    """ "foot" as it is, "bottle" for "bottles", "cavity" for "cavities"."""
-    if noun.endswith("ies") and len(noun) > len("ties"):
-        return noun[:-3] + "y"
-    return noun[:-1] if noun.endswith("s") and not noun.endswith("ss") else noun

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from patentdata.grants.claim_scope.claims import read_claim
-from patentdata.grants.claim_scope.clauses import Reading, read_clause
-from patentdata.grants.claim_scope.lines import FINITE_VERB, LineMention, Role, find_lines, may_name_lines
-from patentdata.grants.claim_scope.meanings import find_meanings
-from patentdata.grants.claim_scope.sentences import split_clauses, split_sentences
+from patentdata.grants.claim_scope.clauses import Addition, Clause, Reading, read_sentence
+from patentdata.grants.claim_scope.lines import may_name_lines
+from patentdata.grants.claim_scope.sentences import split_sentences
+from patentdata.grants.claim_scope.things import mask_article
 from patentdata.grants.references import Reference, find_references, has_hyphen_labels, mentioned_labels
 
 _MAX_PARAGRAPH = 20_000  # characters read; the longest real paragraph has 2,000
+_DIGITS = str.maketrans("123456789", "000000000")
 _MAX_SENTENCE = 3_000  # characters read; what hostile text costs grows with their square
 
 
@@ -39,7 +38,6 @@ class _Grant(NamedTuple):
     has_hyphens: bool
 
 
-@dataclass
 class _Statement:
     """A statement while later clauses may still add to it.
 
@@ -53,13 +51,11 @@ class _Statement:
         is_general: It is about all broken lines of all figures and names no thing.
     """
 
-    lines: str
-    meaning: str
-    is_claimed: bool | None
-    labels: tuple[str, ...]
-    start: int
-    end: int
-    is_general: bool = False
+    def __init__(self, reading: Reading, labels: tuple[str, ...], start: int, end: int) -> None:
+        self.lines, self.meaning, self.is_claimed, is_general = reading
+        self.labels = labels
+        self.start, self.end = start, end
+        self.is_general = is_general and not labels
 
 
 def read_claim_scope(paragraphs: Sequence[str], *, title: str, labels: Sequence[str]) -> list[dict[str, Any]]:
@@ -114,20 +110,6 @@ def _complete(statements: list[_Statement]) -> None:
 
 # --- Paragraphs -------------------------------------------------------------------------------------------------------
 
-# The start of a clause that does not name lines but is about those of the clause before it.
-_ADDS = re.compile(
-    r"\W*(?:(?:and|further(?:more)?|also|additionally|moreover|however|in\s+addition|thus|accordingly|which)\b,?\s*)*"
-    r"(?:it\s+(?:is|should\s+be|being)\s+(?:to\s+be\s+)?(?:\w+ly\s+)?understood\s+that\s+)?"
-    r"(?:(?:these|those|such|said|they|it|neither|none|both|all\s+of|this|the\s+same|which)\b"
-    r"|the\s+(?:boundar\w+|bounds|stitch\w*|environment\w*|appearance|claimed\s+design\s+(?:extends|includes|does))\b"
-    r"|(?:the\s+)?(?:portions?|parts?|areas?|features?|elements?|structures?|surfaces?|subject\s+matter)\s+"
-    r"(?:(?:so|thus|as)\s+)?(?:shown|depicted|illustrated|represented|between|are|is|do|does|form)"
-    r"|(?:form|do|are|is|does)\b)"
-)
-
-
-_OF_WHICH = re.compile(r"\b(?:none|neither|both|all|each)\s+of\s+which\b")
-
 
 def _read_paragraph(text: str, grant: _Grant) -> list[_Statement]:
     """The statements of one paragraph, in order."""
@@ -135,31 +117,30 @@ def _read_paragraph(text: str, grant: _Grant) -> list[_Statement]:
     latest: list[_Statement] = []  # what "These portions form no part ..." in the next sentence is about
     for start, end in split_sentences(text):
         sentence = text[start : min(end, start + _MAX_SENTENCE)]
-        lower = sentence.lower()
         fresh: list[_Statement] = []
         has_added = False
-        for clause_start, clause_end in split_clauses(lower):
-            clause = lower[clause_start:clause_end]
-            mentions = find_lines(clause)
-            if not mentions:
-                if _ADDS.match(clause):
-                    has_added |= _add_clause(clause, fresh or latest, end)
-                continue
-            labels = _labels_of(sentence, (clause_start, clause_end), clause, mentions[0], grant)
-            for reading in read_clause(clause, mentions, title=grant.title):
-                is_general = reading.is_general and not labels
-                may_add = is_general or reading.meaning == "break"
-                if may_add and _add_reading(reading, found + fresh, fresh or latest, end):
+        for clause in read_sentence(_masked(sentence, grant.title)):
+            labels = _labels_of(sentence, clause, grant) if clause.readings else ()
+            for reading in clause.readings:
+                statement = _Statement(reading, labels, start, end)
+                if _add_statement(statement, found + fresh, fresh or latest):
                     has_added = True
                 else:
-                    lines, meaning, is_claimed = reading[:3]
-                    fresh.append(_Statement(lines, meaning, is_claimed, labels, start, end, is_general))
-            if " of which" in clause and _OF_WHICH.search(clause):
-                _settle(fresh, fresh[-1].is_claimed if fresh else None)
+                    fresh.append(statement)
+            if clause.addition is not None:
+                has_added |= _add(clause.addition, fresh or latest, end)
         found += fresh
         if fresh or not has_added:
             latest = fresh
     return found
+
+
+def _masked(sentence: str, title: str) -> str:
+    """A sentence as it is read: in lower case, without the name of the article, all digits "0", of the same length."""
+    lower = sentence.lower()
+    if len(lower) != len(sentence):  # a few letters of other scripts become longer, which would move the offsets
+        lower = sentence
+    return mask_article(lower, title).translate(_DIGITS)
 
 
 def _settle(statements: list[_Statement], is_claimed: bool | None) -> None:
@@ -169,45 +150,42 @@ def _settle(statements: list[_Statement], is_claimed: bool | None) -> None:
             statement.is_claimed = is_claimed
 
 
-def _add_clause(clause: str, statements: list[_Statement], end: int) -> bool:
-    """Add a clause such as "These portions form no part ..." to the statements before it; False if it says nothing.
+def _add(addition: Addition, statements: list[_Statement], end: int) -> bool:
+    """Add what a clause says about the statements before it; False if there are none.
 
     Args:
-        clause: A clause in lower case that names no lines.
+        addition: What it says.
         statements: Those of the clause or sentence before it.
         end: Offset of the end of its sentence.
     """
-    is_claimed, rest = read_claim(clause)
-    meanings = find_meanings(rest)
-    if is_claimed is None and not meanings:
-        return False
-    _settle(statements, is_claimed)
+    _settle(statements, addition.is_claimed)
     for statement in statements:
-        if statement.meaning in {"unclaimed_portion", "unclaimed"} and "environment" in meanings:
+        if statement.meaning in {"unclaimed_portion", "unclaimed"} and "environment" in addition.meanings:
             statement.meaning = "environment"
         statement.end = end
     return bool(statements)
 
 
-def _add_reading(reading: Reading, earlier: list[_Statement], latest: list[_Statement], end: int) -> bool:
-    """Add what has no meaning of its own to the statements that it is about; False if there are none.
+def _add_statement(statement: _Statement, earlier: list[_Statement], latest: list[_Statement]) -> bool:
+    """Add a statement without a meaning of its own to those that it is about; False if it is one of its own.
 
     Args:
-        reading: What a clause says in general, or about a break.
+        statement: What a clause says.
         earlier: All statements before it in the paragraph; "None of the broken lines ..." is about all of them.
         latest: Those of the clause or sentence before it.
-        end: Offset of the end of its sentence.
     """
-    if reading.meaning == "break":
-        about = [statement for statement in latest if statement.meaning == "break"]
+    if statement.is_general:
+        kinds = {"broken", "dash_dot"} if statement.lines == "broken" else {statement.lines}
+        about = [other for other in earlier if other.lines in kinds]
+    elif statement.meaning == "break":
+        about = [other for other in latest if other.meaning == "break"]
     else:
-        kinds = {"broken", "dash_dot"} if reading.lines == "broken" else {reading.lines}
-        about = [statement for statement in earlier if statement.lines in kinds]
-    _settle(about, reading.is_claimed)
-    for statement in about:
-        if any(statement is other for other in latest):
-            statement.end = end
-    return any(statement.is_claimed == reading.is_claimed for statement in about)
+        return False
+    _settle(about, statement.is_claimed)
+    for other in about:
+        if any(other is late for late in latest):
+            other.end = statement.end
+    return any(other.is_claimed == statement.is_claimed for other in about)
 
 
 # --- Figures ----------------------------------------------------------------------------------------------------------
@@ -218,9 +196,7 @@ _OF_ANOTHER_VIEW = re.compile(
 _AT_START = re.compile(r"\W*In\b[^,]*,")
 
 
-def _labels_of(
-    sentence: str, span: tuple[int, int], clause: str, mention: LineMention, grant: _Grant
-) -> tuple[str, ...]:
+def _labels_of(sentence: str, clause: Clause, grant: _Grant) -> tuple[str, ...]:
     """The figures that a clause about lines is limited to; empty if it names none, or all figures of the grant.
 
     The description of a figure is about that figure. Else the figures that the subject names count, then those that the
@@ -228,30 +204,26 @@ def _labels_of(
 
     Args:
         sentence: A sentence as printed.
-        span: Start and end of the clause in it.
-        clause: The clause in lower case.
-        mention: The lines that it is about.
+        clause: A clause of it.
         grant: The grant.
     """
     references: Sequence[Reference] = find_references(sentence, grant.has_hyphens)[:1]
     if not references or references[0].start > 0 or references[0].is_mention:
-        references = _references_in(sentence[span[0] : span[1]], clause, mention, grant.has_hyphens)
+        references = _references_in(sentence[clause.start : clause.end], clause, grant.has_hyphens)
         if not references and (at_start := _AT_START.match(sentence)):
             references = mentioned_labels(at_start[0], grant.has_hyphens)
     labels = tuple(dict.fromkeys(label for reference in references for label in reference.labels))
     return () if grant.labels and grant.labels.issubset(labels) else labels
 
 
-def _references_in(printed: str, clause: str, mention: LineMention, has_hyphens: bool) -> list[Reference]:
+def _references_in(printed: str, clause: Clause, has_hyphens: bool) -> list[Reference]:
     """The references to figures that limit a clause: those of its subject, or else of the rest.
 
     Args:
-        printed: A clause as printed.
-        clause: The clause in lower case.
-        mention: The lines that it is about.
+        printed: The clause as printed.
+        clause: The clause.
         has_hyphens: Labels of this grant have hyphens.
     """
     references = mentioned_labels(printed, has_hyphens)
-    verb = FINITE_VERB.search(clause, mention.end) if references and mention.role == Role.SUBJECT else None
-    in_subject = [found for found in references if verb is None or found.start < verb.start()]
+    in_subject = [found for found in references if clause.start + found.start < clause.subject_end]
     return in_subject or [found for found in references if not _OF_ANOTHER_VIEW.search(printed[: found.start])]
