@@ -15,6 +15,7 @@ _BENCHMARKS = (
     "bench.grants",
     "bench.stages",
     "bench.views",
+    "bench.broken_lines",
     "bench.archives",
     "bench.retrieval",
     "bench.loader",

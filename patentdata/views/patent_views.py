@@ -22,6 +22,7 @@ from patentdata.views.front_page import Silhouette, copied_figures, silhouette
 from patentdata.views.grouping import group_ink
 from patentdata.views.labels.labels import is_merged, normalised
 from patentdata.views.sheets import is_inverted, read_sheet, to_png
+from patentdata.views.signatures import signature
 from patentdata.views.splitting import (
     DEFAULT_CONFIG,
     Split,
@@ -44,10 +45,10 @@ __all__ = [
     "split_sheet",
 ]
 
-VERSION = 4  # to be raised when equal sheets give other views
+VERSION = 5  # to be raised when equal sheets give other views
 _PX_PER_MM = 300 / 25.4  # drawings are published at 300 dpi
 _SIZE_TOLERANCE_PX = 3.5
-_CLAIMED_PNG_LEVEL = 4  # half the time of the level of the images, files 6 % larger
+CLAIMED_PNG_LEVEL = 4  # half the time of the level of the images, files 6 % larger
 SHEET_FILE = re.compile(r"(?P<patent>(?:US)?D0*(?P<number>\d+))(?:-\d{8})?-D(?P<sheet>\d{5})\.TIFF?$", re.IGNORECASE)
 
 
@@ -264,7 +265,8 @@ class _PatentSplitter:
             "image": png,
             "image_sha256": hashlib.sha256(png).hexdigest(),
             "broken_share": broken.share,
-            "claimed_image": None if claimed is None else to_png(claimed, level=_CLAIMED_PNG_LEVEL),
+            "claimed_image": None if claimed is None else to_png(claimed, level=CLAIMED_PNG_LEVEL),
+            "signature": signature(picture),
             "is_front_page": False,
             "front_page_of": [],
             "score": score_with(figure, flags),

@@ -31,11 +31,24 @@ class Pen:
         return {SOLID: self.solid_px, BROKEN: self.broken_px, FINE: self.fine_px, SHADE: self.shade_px}[style]
 
 
-def ink_lines(lines: Lines, scale: float, pen: Pen) -> np.ndarray:
-    """The drawing at `scale` pixels a unit, cropped to its ink."""
+@dataclass(frozen=True)
+class Inked:
+    """A drawing as bitmaps.
+
+    Attributes:
+        ink: (height_px, width_px) bool, all of its ink.
+        broken: (height_px, width_px) bool, the ink that belongs to broken lines only.
+    """
+
+    ink: np.ndarray
+    broken: np.ndarray
+
+
+def ink_drawing(lines: Lines, scale: float, pen: Pen) -> Inked:
+    """The drawing at `scale` pixels a unit, cropped to its ink, and which of that is broken lines."""
     margin = 12
     width, height = (np.ceil(lines.extent * scale).astype(int) + 2 * margin).tolist()
-    canvas = np.zeros((height, width), np.uint8)
+    solid, broken = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
     for style in (SOLID, BROKEN, FINE, SHADE):
         chosen = [
             np.rint(((run - lines.low) * scale + margin) * 2**_SHIFT).astype(np.int32)
@@ -43,8 +56,16 @@ def ink_lines(lines: Lines, scale: float, pen: Pen) -> np.ndarray:
             if kind == style
         ]
         if chosen:
-            cv2.polylines(canvas, chosen, False, 255, pen.width(style), cv2.LINE_8, _SHIFT)
-    return cropped(canvas > 0)[0]
+            canvas = broken if style == BROKEN else solid
+            cv2.polylines(canvas, chosen, False, 1, pen.width(style), cv2.LINE_8, _SHIFT)
+    ink, (left, top) = cropped((solid | broken) > 0)
+    part = slice(top, top + ink.shape[0]), slice(left, left + ink.shape[1])
+    return Inked(ink, (broken > solid)[part])
+
+
+def ink_lines(lines: Lines, scale: float, pen: Pen) -> np.ndarray:
+    """All ink of the drawing at `scale` pixels a unit, cropped."""
+    return ink_drawing(lines, scale, pen).ink
 
 
 def padded(ink: np.ndarray, px: int) -> np.ndarray:
