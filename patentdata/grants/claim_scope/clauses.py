@@ -1,4 +1,4 @@
-"""What one clause says about lines by itself.
+"""What the clauses of a sentence say about lines, each by itself.
 
 A clause is read in two parts: what it names the lines for ("the broken lines *showing a shoe*", "*the shoe* shown in
 broken lines"), and what it says about them ("*are for environmental purposes*"). The second counts first, except that
@@ -81,18 +81,19 @@ class _Parts(NamedTuple):
         said: What is said about them.
         lead: The subject up to the name of the lines.
         rest: The subject after the name of the lines.
+        is_statement: Something is said about the lines, or they are named for something.
     """
 
     named: str
     said: str
     lead: str
     rest: str
+    is_statement: bool = True
 
 
 _MARKED_OUT = {"boundary", "stitching", "fold_or_hidden", "break"}
-_MARKED_OUT_AS = re.compile(
-    r"\b(?:bound(?:ary|aries)|border|stitch(?:ing)?|fold)(?=s?(?:\s+lines?)?\b)"
-)  # "dash-dot boundary lines"
+# "dash-dot boundary lines", "the broken line border"
+_MARKED_OUT_AS = re.compile(r"\b(?:bound(?:ary|aries)|border|stitch(?:ing)?|fold)(?=s?(?:\s+lines?)?\b)")
 _MAX_NOUN = len(" boundaries ")
 _NAMED_FOR = re.compile(
     r"^\s*of\b|\b(?:showings?|shown\s+(?:as|to\s+be)|depict(?:ing|ions?)|illustrat(?:ing|ions?)|indicating|denoting"
@@ -121,8 +122,6 @@ _ADDS = re.compile(
     r"(?:(?:so|thus|as)\s+)?(?:shown|depicted|illustrated|represented|between|are|is|do|does|form)"
     r"|(?:form|do|are|is|does)\b)"
 )
-
-
 _OF_WHICH = re.compile(r"\b(?:none|neither|both|all|each)\s+of\s+which\b")
 _RESTRICTS = re.compile(
     r"\b(?:other|remaining|rest|remainder|outer\w*|inner\w*|certain|some|single|double|even\w*|uneven\w*)\b"
@@ -146,19 +145,26 @@ def read_sentence(sentence: str) -> tuple[Clause, ...]:
 
 def _read_clause(text: str, start: int) -> Clause:
     """What a clause says that starts at this offset of its sentence."""
+    end = start + len(text)
     mentions = find_lines(text)
-    is_claimed, rest = read_claim(text)
     if not mentions:
-        meanings = tuple(find_meanings(rest)) if _ADDS.match(text) else ()
-        adds = is_claimed is not None or bool(meanings)
-        addition = Addition(is_claimed, meanings) if adds and _ADDS.match(text) else None
-        return Clause(start, start + len(text), start + len(text), (), addition)
-    verb = FINITE_VERB.search(text, mentions[0].end)
-    has_subject = verb is not None and mentions[0].role == Role.SUBJECT
-    subject_end = start + (verb.start() if verb and has_subject else len(text))
+        return Clause(start, end, end, (), _read_addition(text))
+    is_claimed, rest = read_claim(text)
     readings = tuple(_readings_of(mentions, text, rest, is_claimed))
     addition = Addition(is_claimed, ()) if " of which" in text and _OF_WHICH.search(text) else None
-    return Clause(start, start + len(text), subject_end, readings, addition)
+    subject_end = len(text)
+    if mentions[0].role == Role.SUBJECT and (verb := FINITE_VERB.search(text, mentions[0].end)):
+        subject_end = verb.start()
+    return Clause(start, end, start + subject_end, readings, addition)
+
+
+def _read_addition(text: str) -> Addition | None:
+    """What a clause that names no lines says about the lines of the clauses before it; None if nothing."""
+    if not _ADDS.match(text):
+        return None
+    is_claimed, rest = read_claim(text)
+    meanings = tuple(find_meanings(rest))
+    return Addition(is_claimed, meanings) if meanings or is_claimed is not None else None
 
 
 def _readings_of(mentions: list[LineMention], clause: str, rest: str, is_claimed: bool | None) -> Iterator[Reading]:
@@ -207,8 +213,10 @@ def _choose(mention: LineMention, parts: _Parts, named: list[str], is_claimed: b
         meanings = named or (["other"] if is_about_tone(parts.said) else [])
     else:  # shading, contour lines and the like show what the claimed surfaces are like
         meanings = [meaning for meaning in named if meaning in _MARKED_OUT or meaning == "environment"]
-        is_claim = is_claimed and not is_about_tone(parts.said)
-        meanings = meanings or (["claimed"] if is_claim else ["other"])
+        if not meanings and is_claimed and not is_about_tone(parts.said):
+            return ["claimed"]
+        is_convention = parts.is_statement and not mention.is_tone
+        meanings = meanings or (["other"] if is_convention or is_claimed else [])
     return ["unclaimed"] if not meanings and is_claimed is False else meanings
 
 
@@ -246,7 +254,7 @@ def _parts_of(clause: str, rest: str, mention: LineMention) -> _Parts:
     if named_for := _NAMED_FOR.search(modifiers):
         return _Parts(modifiers[named_for.end() :], said, before, modifiers)
     named = modifiers if mention.kind == "shading" else ""  # "the shaded portions of the chair"
-    return _Parts(named, said, before, modifiers)
+    return _Parts(named, said, before, modifiers, is_statement=verb is not None)
 
 
 def _start_of_thing(text: str) -> int:

@@ -35,6 +35,7 @@ class LineMention(NamedTuple):
         start: Offset in the clause.
         end: Offset of their end.
         is_break: They say that a piece of the article is left out of the drawing, as break lines do.
+        is_tone: They are no lines but a colour or grey, which only means something if it is not claimed.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class LineMention(NamedTuple):
     start: int
     end: int
     is_break: bool = False
+    is_tone: bool = False
 
 
 # --- Names of lines ---------------------------------------------------------------------------------------------------
@@ -140,8 +142,8 @@ _MODIFIERS = {
 _MODIFIER_ENDINGS = ("ly", "er", "est", "most")
 _ROWS_OF = re.compile(r"(?:rows?|series|sets?|pairs?)\s+of\s+$")
 _MANNER = re.compile(
-    r"\b(?:in|via|using|as|through|by\s+(?:means|use|way)\s+of|with|(?:shown|illustrated|depicted|drawn|represented"
-    r"|indicated|denoted|disclosed|rendered|shaded|marked)\s+by)\s*$"
+    r"\b(?:in|via|using|as|through|by\s+(?:means|use|way)\s+of|(?:shown|illustrated|depicted|drawn|represented|indicated"
+    r"|denoted|disclosed|rendered|shaded|marked)\s+(?:by|with))\s*$"
 )
 _PLACE = re.compile(
     r"\b(?:by|to|within|inside|outside|between|adjacent|along|than|from|surrounding|enclosing|beyond|around|on|near|at"
@@ -188,7 +190,7 @@ def _mentions(clause: str) -> Iterator[LineMention]:
     for match in _BREAK.finditer(clause):
         yield LineMention("other", Role.SUBJECT, *match.span(), is_break=True)
     for match in _TONED.finditer(clause):
-        yield LineMention("other", Role.MANNER, *match.span())
+        yield LineMention("other", Role.MANNER, *match.span(), is_tone=True)
 
 
 def _kind_of_broken(clause: str, match: re.Match[str]) -> str | None:

@@ -19,8 +19,8 @@ from patentdata.grants.claim_scope.sentences import split_sentences
 from patentdata.grants.claim_scope.things import mask_article
 from patentdata.grants.references import Reference, find_references, has_hyphen_labels, mentioned_labels
 
-_MAX_PARAGRAPH = 20_000  # characters read; the longest real paragraph has 2,000
 _DIGITS = str.maketrans("123456789", "000000000")
+_MAX_PARAGRAPH = 20_000  # characters read; the longest real paragraph has 2,000
 _MAX_SENTENCE = 3_000  # characters read; what hostile text costs grows with their square
 
 
@@ -71,13 +71,11 @@ def read_claim_scope(paragraphs: Sequence[str], *, title: str, labels: Sequence[
     >>> found["lines"], found["meaning"], found["is_claimed"], found["figures"]
     ('broken', 'environment', False, ['2'])
     """
-    rows: list[tuple[_Statement, str]] = []
-    for paragraph in paragraphs:
-        if may_name_lines(paragraph.lower()):
-            text = " ".join(paragraph[:_MAX_PARAGRAPH].split())
-            has_hyphens = "-" in text and has_hyphen_labels(paragraphs)
-            grant = _Grant(title, frozenset(labels), has_hyphens)
-            rows += [(found, text[found.start : found.end]) for found in _read_paragraph(text, grant)]
+    texts = [" ".join(text[:_MAX_PARAGRAPH].split()) for text in paragraphs if may_name_lines(text.lower())]
+    if not texts:
+        return []
+    grant = _Grant(title, frozenset(labels), has_hyphen_labels(paragraphs))
+    rows = [(found, text[found.start : found.end]) for text in texts for found in _read_paragraph(text, grant)]
     _complete([statement for statement, _ in rows])
     return [_row(statement, text) for statement, text in rows]
 

@@ -168,6 +168,7 @@ def test_the_title_tells_the_article_from_what_is_around_it(title, text, meaning
         ("The broken line border forms no part of the claimed design.", ("broken", "boundary", False)),
         ("The row of dashes along each edge represents stitching.", ("broken", "stitching", None)),
         ("The dash-dot lines showing the arrangement of the parts are not claimed.", ("dash_dot", "other", False)),
+        ("The portions shown in gray form no part of the design.", ("other", "unclaimed_portion", False)),
         ("The thin lines represent surface contours and are not part of the design.", ("other", "other", False)),
     ],
 )
@@ -246,6 +247,8 @@ def test_a_disclaimer_of_all_lines_settles_what_other_paragraphs_leave_open():
         "The underside is not visible during use and forms no part of the claimed design.",
         "The process in which one image transitions to another forms no part of the claimed design.",
         "Broken lines are used in FIG. 2.",
+        "The file of this patent contains at least one drawing executed in color. Copies with color are provided.",
+        "FIG. 4 is a view of the window with a shaded panel;",
         "FIG. 8 is an enlarged view of the portion within the dashed circle 8 of FIG. 1;",
         "",
     ],
