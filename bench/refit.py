@@ -46,7 +46,7 @@ def time_largest_fit() -> float:
     classes = np.repeat(np.arange(len(USPC)), MOST_VIEWS_OF_A_CLASS)
     centres = rng.standard_normal((len(USPC), _WIDTH), dtype=np.float32) / 16
     inputs = rng.standard_normal((len(classes), _WIDTH), dtype=np.float32) + centres[classes]
-    blocks = np.split(inputs, range(4096, len(inputs), 4096))
+    blocks = np.split(inputs, range(1024, len(inputs), 1024))
     started = time.perf_counter()
     fit_last_layer(blocks, classes, num_classes=len(USPC), l2=TrainConfig().refit_l2, device=torch.device("cpu"))
     return time.perf_counter() - started

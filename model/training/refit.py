@@ -9,7 +9,7 @@ can be put into them when they are read out (`model.clip.readout`).
 Two things keep this a small part of a run, however large the split is. At most `MOST_VIEWS_OF_A_CLASS` views of each
 class are used: a last layer has a few hundred weights a class, so more views of a common class would hardly change
 them, and of a rare class all views are used. And each of these views passes once through the image tower. What the last
-layer gets from it is stored in the run's folder in files of a few thousand views: a run that was stopped continues
+layer gets from it is stored in the run's folder in files of a thousand views: a run that was stopped continues
 after the last complete file, and the fit maps the files into memory instead of reading them.
 """
 
@@ -38,7 +38,7 @@ from model.training.batches import BatchStream
 from model.training.step.learner import Learner
 
 MOST_VIEWS_OF_A_CLASS = 2048
-_VIEWS_A_FILE = 4096
+_VIEWS_A_FILE = 1024
 _LARGEST_BATCH = 256  # images a forward pass: without gradients, larger batches are not faster
 _MAX_ITERATIONS = 500
 _GRADIENT_TOLERANCE, _LOSS_TOLERANCE = 1e-5, 1e-8  # below these, rounding of the sums decides the steps
@@ -119,7 +119,7 @@ def choose_views(classes: np.ndarray, *, most: int, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class InputStore:
-    """The inputs of a last layer for some views, in files of a few thousand views each.
+    """The inputs of a last layer for some views, in files of a thousand views each.
 
     Attributes:
         folder: Folder of the files.

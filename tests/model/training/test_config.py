@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from model.clip import heads
 from model.errors import ConfigError
 from model.evaluation.config import EvaluationConfig
-from model.training.config import TrainConfig
+from model.training.config import HEADS, TrainConfig
 from model.training.presets import PRESETS
 
 
@@ -64,6 +65,10 @@ def test_the_error_names_a_training_setting_that_is_out_of_range(settings, messa
 def test_the_error_names_an_evaluation_setting_that_is_out_of_range(settings, message):
     with pytest.raises(ConfigError, match=message):
         EvaluationConfig(**settings)
+
+
+def test_the_heads_of_the_settings_are_those_that_can_be_built():
+    assert HEADS == heads.HEADS
 
 
 def test_settings_survive_a_round_trip_through_plain_values():
