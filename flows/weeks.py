@@ -118,7 +118,7 @@ def walk_weeks(
     kept = [week for week in kept_weeks(folder) if not config.years or int(week[1:5]) in config.years]
     weeks = sorted({*archives, *kept})
     if not weeks:
-        raise SourceError(f"no week to walk in {config.source or config.data_dir}; name a --source of weekly archives")
+        raise SourceError(_no_week_in(config))
     _LOG.info("%d weeks to walk: %d offered by %s, %d kept", len(weeks), len(archives), config.source, len(kept))
 
     steps = {week: list(_steps(config, folder, week, archives.get(week))) for week in weeks}
@@ -132,6 +132,17 @@ def walk_weeks(
             steps, lambda stage: caption_runner if stage == "captions" else runner, kept=kept, fetch_queue=fetch_queue
         )
         return scheduler.run()
+
+
+def _no_week_in(config: WeeksConfig) -> str:
+    """Why there is no week to walk: the source or the data folder has none of these years."""
+    of_years = f" of {', '.join(map(str, config.years))}" if config.years else ""
+    if config.source is not None:
+        return f"no week{of_years} in {config.source}"
+    return (
+        f"no week{of_years} in {config.data_dir}; name a source of weekly archives, as in designclip archives "
+        f"--source portal -d {config.data_dir}"
+    )
 
 
 def _steps(config: WeeksConfig, folder: DataFolder, week: str, archive: WeeklyArchive | None) -> Iterator[Step]:

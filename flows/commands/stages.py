@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from flows.commands.settings import build, read_toml
 from flows.terminal import bars, output, tables
 
 app = typer.Typer()
+_LOG = logging.getLogger(__name__)
 
 
 @app.command()
@@ -105,16 +107,25 @@ def dataset(
     name: Annotated[str, typer.Option(help="Name of the dataset under datasets/.")] = "designs",
     as_json: Json = False,
 ) -> None:
-    """Freeze the captioned views of every complete week into a dataset."""
-    from flows.preflight.status import whole_weeks
+    """Freeze the captioned views of every complete week into a dataset; incomplete weeks are named and left out."""
+    from flows.preflight.status import unfinished_stages
     from flows.steps import freeze
     from patentdata.dataset.stage import DatasetConfig
+    from patentdata.errors import ConfigError
     from patentdata.store.folder import DataFolder
 
     folder = DataFolder(data_dir)
     settings = build(DatasetConfig, {"name": name} | read_toml(config).get("dataset", {}))
     with folder.locked():
-        report = freeze(folder, whole_weeks(folder), settings)
+        unfinished = unfinished_stages(folder)
+        whole = [week for week, stages in unfinished.items() if not stages]
+        if not whole:
+            raise ConfigError(
+                f"no week in {data_dir} is complete; designclip status -d {data_dir} shows what is missing"
+            )
+        for week in unfinished.keys() - set(whole):
+            _LOG.warning("%s left out: %s not done", week, ", ".join(unfinished[week]))
+        report = freeze(folder, whole, settings)
     tables.show_reports([report], as_json)
 
 

@@ -49,10 +49,9 @@ def read_status(data_dir: str) -> list[WeekStatus]:
     ]
 
 
-def whole_weeks(folder: DataFolder) -> list[str]:
-    """Weeks whose stages are all done, in order of date."""
-    return [
-        week
+def unfinished_stages(folder: DataFolder) -> dict[str, list[str]]:
+    """Each week that is kept, in order of date → its stages that are not done; none for a whole week."""
+    return {
+        week: [stage for stage in WEEKLY_STAGES if state_of(folder, stage, week)[0] != "done"]
         for week in kept_weeks(folder)
-        if all(state_of(folder, stage, week)[0] == "done" for stage in WEEKLY_STAGES)
-    ]
+    }

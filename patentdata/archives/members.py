@@ -40,6 +40,15 @@ _METHOD_NAMES = {  # by the specification of ZIP, APPNOTE 4.4.5
     95: "XZ",
     98: "PPMd",
 }
+PACKINGS = {
+    b"\x1f\x8b": "compressed with gzip",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ\0": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
+    b"Rar!": "a RAR archive",
+}
+"""First bytes of files that are packed in a way that is not read → how, as the end of a sentence."""
 _COMPANION_NAMES = (".ds_store", "thumbs.db", "desktop.ini")
 
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound on what one call returns
@@ -136,8 +145,8 @@ def read_members(source: HashingSource, name: str) -> Iterator[Member]:
         raise ArchiveError(f"{name} is empty; fetch it again")
     elif head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
         raise ArchiveError(f"{name} is a web page, not an archive; the address or the key was wrong, fetch it again")
-    elif head[:2] in (b"\x1f\x8b", b"BZ"):
-        raise ArchiveError(f"{name} is a compressed tar; unpack it with gunzip or bunzip2, then run again")
+    elif packing := next((packing for start, packing in PACKINGS.items() if head.startswith(start)), None):
+        raise ArchiveError(f"{name} is {packing}; unpack it, then run again")
     elif not any(head) and len(head) == _BLOCK:
         yield from _tar_members(source, name)
     else:

@@ -25,6 +25,16 @@ from patentdata.store.folder import refuse_escapes, resolve
 from patentdata.store.weeks import is_week, parse_archive_name
 
 _PORTAL_SOURCE = re.compile(r"portal(?::([A-Za-z0-9_-]+))?", re.IGNORECASE)
+_OF_WEEK = re.compile(r"(I\d{8})(?:_r\d{1,3})?(.*)", re.IGNORECASE)
+# What may follow the week in the name of a file that is its archive, but not as it is read → what to do about it
+_NEARLY_ARCHIVES = (
+    (r"\.(?:tar\.)?(?:gz|bz2|xz|zst|z|7z|rar)|\.t(?:gz|bz2?|xz|zst)", "unpack it to {week}.tar"),
+    (
+        r"(?:\.tar|\.zip)?\.(?:part|partial|crdownload|download|tmp|aria2)",
+        "it is an unfinished download; fetch it again",
+    ),
+    (r"(?:[ _-]*(?:\(\d+\)|copy(?: \d+)?))?(?:\.tar|\.zip)?", "if it is the archive of the week, name it {week}.tar"),
+)
 _STORE_BLOCK_BYTES = 4 << 20  # read ahead on an object store
 
 
@@ -87,14 +97,12 @@ def read_source(source: str, *, years: Iterable[int] | None = None, access: Acce
         listed = list_mirror(source, config=access.downloads, wanted=lambda name: parse_archive_name(name) is not None)
         weeks = _newest_issues(_archives(listed))
     else:
-        listed, unpacked = _list_folder(source)
+        listed, unread = _list_folder(source)
         weeks = _newest_issues(_archives(listed))
         if not weeks:
-            raise SourceError(_no_archive_in(source, unpacked))
-        unpacked = {week: path for week, path in unpacked.items() if week not in {archive.week for archive in weeks}}
-        problems += [
-            _unpacked(week, path) for week, path in unpacked.items() if wanted is None or _year(week) in wanted
-        ]
+            raise SourceError(_no_archive_in(source, list(unread.values())))
+        unread = {week: problem for week, problem in unread.items() if week not in {archive.week for archive in weeks}}
+        problems += [problem for week, problem in unread.items() if wanted is None or _year(week) in wanted]
     weeks = [week for week in weeks if wanted is None or week.date.year in wanted]
     return SourceWeeks(weeks=weeks, problems=tuple(problems))
 
@@ -147,7 +155,11 @@ def _list_portal(
 
 
 def _list_folder(source: str) -> tuple[list[ListedFile], dict[str, str]]:
-    """Weekly archives in a folder and in its folders of years, and the unpacked weeks there, week → path."""
+    """Weekly archives in a folder and in its folders of years, and the weeks that are there in another form.
+
+    Returns:
+        The archives, and week → what is there instead of its archive and what to do about it.
+    """
     refuse_escapes(source)
     fs, root = resolve(source)
     entries = _entries(fs, root, source)
@@ -155,9 +167,9 @@ def _list_folder(source: str) -> tuple[list[ListedFile], dict[str, str]]:
         if is_year_folder(_name_of(entry)) and fs.isdir(entry["name"]):
             entries += _entries(fs, entry["name"], source)
     listed: list[ListedFile] = []
-    unpacked: dict[str, str] = {}
+    unread: dict[str, str] = {}
     if week := _unpacked_week(root, [_name_of(entry) for entry in entries]):
-        unpacked[week] = root
+        unread[week] = _unpacked(week, root)
     for entry in entries:
         name, path = _name_of(entry), entry["name"]
         if parse_archive_name(name) and fs.isfile(path):
@@ -171,8 +183,10 @@ def _list_folder(source: str) -> tuple[list[ListedFile], dict[str, str]]:
                 )
             )
         elif (parsed := parse_archive_name(name) or parse_archive_name(f"{name}.tar")) and fs.isdir(path):
-            unpacked[parsed[0]] = path
-    return listed, unpacked
+            unread[parsed[0]] = _unpacked(parsed[0], path)
+        elif (nearly := _nearly_archive(name)) and fs.isfile(path):
+            unread.setdefault(*nearly)
+    return listed, unread
 
 
 def _entries(fs: AbstractFileSystem, path: str, source: str) -> list[dict[str, Any]]:
@@ -202,12 +216,22 @@ def _unpacked(week: str, path: str) -> str:
     return f"{week} is unpacked in {path}, which is not read; pack it with tar -cf {week}.tar -C {path} ."
 
 
-def _no_archive_in(source: str, unpacked: dict[str, str]) -> str:
-    """Why a folder gives no week."""
-    if unpacked:
-        sentences = [_unpacked(week, path) for week, path in unpacked.items()]
-        more = f" (and {len(unpacked) - 1:,} more weeks like it)" if len(unpacked) > 1 else ""
-        return f"{source} holds no weekly archive: {sentences[0]}{more}, and name the folder of the tars as source"
+def _nearly_archive(name: str) -> tuple[str, str] | None:
+    """The week of a file that is its archive but for its packing or its name, and what to do; None for other files."""
+    match = _OF_WEEK.fullmatch(name)
+    if match is None or not is_week(week := match[1].upper()):
+        return None
+    for pattern, advice in _NEARLY_ARCHIVES:
+        if re.fullmatch(pattern, match[2], re.IGNORECASE):
+            return week, f"{week} is there only as {name}, which is not read; {advice.format(week=week)}"
+    return None
+
+
+def _no_archive_in(source: str, unread: list[str]) -> str:
+    """Why a folder gives no week, from what is there instead of archives."""
+    if unread:
+        more = f" (and {len(unread) - 1:,} more weeks like it)" if len(unread) > 1 else ""
+        return f"{source} holds no weekly archive: {unread[0]}{more}, and name the folder of the tars as source"
     return f"{source} holds no weekly archive; their names look like I20210105.tar or I20210209.ZIP"
 
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 
 from patentdata.archives import designs
 from patentdata.archives.designs import ArchivesConfig
-from patentdata.archives.members import READ_ERRORS, is_companion
+from patentdata.archives.members import PACKINGS, READ_ERRORS, is_companion
 from patentdata.errors import ArchiveError, ConfigError
 from patentdata.grants import parsing
 from patentdata.grants.config import GrantsConfig
@@ -31,12 +31,7 @@ from patentdata.store.weeks import in_groups
 _ZIP_START = b"PK\x03\x04"
 _GZIP_START = b"\x1f\x8b"
 _USTAR_OFFSET = 257
-_OTHER_FORMATS = {
-    b"BZh": "compressed with bzip2",
-    b"\xfd7zXZ\0": "compressed with xz",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd",
-    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
-    b"Rar!": "a RAR archive",
+_OTHER_FORMATS = PACKINGS | {
     b"%PDF": "a PDF",
     b"II*\0": "a TIFF drawing",
     b"MM\0*": "a TIFF drawing",

@@ -38,6 +38,8 @@ _UPLOAD_BYTES = 64 << 20
 def resolve(address: str) -> tuple[AbstractFileSystem, str]:
     """File system and path of an address, as fsspec has them; a path on this machine is taken literally.
 
+    Raises ConfigError if no file system has the address.
+
     fsspec takes "::" in any address for a chain of file systems, so that it would read `out/x::y` as `out/x`.
 
     >>> resolve("/data/x::y")[1], resolve("file:///data/a%20b")[1]
@@ -46,7 +48,10 @@ def resolve(address: str) -> tuple[AbstractFileSystem, str]:
     if "://" not in address or address.startswith(_LOCAL_SCHEMES):
         fs = fsspec.filesystem("file")
         return fs, fs._strip_protocol(address)
-    return fsspec.core.url_to_fs(address)
+    try:
+        return fsspec.core.url_to_fs(address)
+    except ValueError as error:
+        raise ConfigError(f"cannot read the address {address}: {error}") from error
 
 
 def refuse_escapes(address: str) -> None:
@@ -63,7 +68,7 @@ class DataFolder:
         url: `./data`, `s3://bucket/prefix`, or any other fsspec address. The folder is made at the first write.
 
     Raises:
-        ConfigError: A `file://` address with escapes such as %20.
+        ConfigError: An empty address, one that no file system has, or a `file://` address with escapes such as %20.
 
     Attributes:
         url: The address given.
@@ -76,6 +81,8 @@ class DataFolder:
 
     def __init__(self, url: str | Path) -> None:
         self.url = str(url)
+        if not self.url.strip():
+            raise ConfigError("the data folder has no name; name a folder, such as data")
         refuse_escapes(self.url)
         self.fs, root = resolve(self.url)
         self.root: str = root.rstrip("/") or "/"

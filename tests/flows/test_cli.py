@@ -44,6 +44,10 @@ def test_stage_by_stage_a_week_comes_to_a_dataset(designclip, source, tmp_path):
     assert code == 0 and states == {"done"}
     code, out, _ = designclip("status", "-d", data_dir)
     assert code == 0 and "I20240102" in out and "figures" in out
+    (data_dir / "captions" / "I20240109.parquet").unlink()
+    code, out, err = designclip("dataset", "-d", data_dir, "--name", "one-week", "--json")
+    assert code == 0 and json.loads(out)[0]["tallies"]["patents"]["num_in"] == 3
+    assert "warning: I20240109 left out: captions not done" in err
 
 
 @pytest.mark.slow
@@ -95,12 +99,18 @@ def test_loose_sheets_become_a_line_each(designclip, tmp_path):
     ("arguments", "code", "sentence"),
     [
         (("refresh", "-s", "nowhere", "-d", "{tmp}"), 1, "no folder nowhere; name one that holds weekly archives"),
-        (("refresh", "-d", "{tmp}"), 1, "no week to walk in {tmp}; name a --source of weekly archives"),
+        (("refresh", "-d", "{tmp}"), 1, "no week in {tmp}; name a source of weekly archives, as in designclip"),
         (("refresh", "-d", "{tmp}", "--years", "20x"), 2, "'20x' names no years; write 2021, 2007-2022"),
         (("refresh", "-d", "{tmp}", "--runner", "magic"), 2, "weeks.workers.kind: Input should be 'processes'"),
         (("refresh", "-d", "{tmp}", "--runner", "dask"), 2, "dask_address belongs to kind"),
         (("refresh", "-d", "{tmp}", "-c", "{tmp}/no.toml"), 2, "cannot read {tmp}/no.toml: No such file"),
-        (("dataset", "-d", "{tmp}"), 2, "no week"),
+        (
+            ("dataset", "-d", "{tmp}"),
+            2,
+            "no week in {tmp} is complete; designclip status -d {tmp} shows what is missing",
+        ),
+        (("archives", "-s", "{tmp}", "-d", ""), 2, "the data folder has no name"),
+        (("archives", "-s", "{tmp}", "-d", "nosuch://x"), 2, "cannot read the address nosuch://x"),
         (("views", "--sheets", "{tmp}"), 2, "name --data-dir, or both --sheets and --jsonl"),
         (("views", "--sheets", "{tmp}", "--jsonl", "{tmp}/x"), 2, "holds no TIFF file"),
         (("grants",), 2, "name FILES and --out, or --data-dir"),

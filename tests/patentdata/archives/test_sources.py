@@ -94,6 +94,31 @@ def test_a_source_of_unpacked_weeks_alone_is_an_error_that_says_how_to_pack_them
         list_weeks(str(tmp_path / source))
 
 
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("I20210112.tar.gz", "unpack it to I20210112.tar"),
+        ("i20210112_r1.TGZ", "unpack it to I20210112.tar"),
+        ("I20210112.zip.part", "it is an unfinished download; fetch it again"),
+        ("I20210112 (1).tar", "if it is the archive of the week, name it I20210112.tar"),
+        ("I20210112", "if it is the archive of the week, name it I20210112.tar"),
+    ],
+)
+def test_a_week_that_is_there_in_another_form_alone_is_a_problem(tmp_path, name, advice):
+    source = folder_of(tmp_path, "I20210105.tar", "I20210105.tar.gz", "I20210119.txt", "I20210126-SUPP.tar", name)
+    assert read_source(source).problems == (f"I20210112 is there only as {name}, which is not read; {advice}",)
+    (tmp_path / "I20210105.tar").unlink()
+    with pytest.raises(
+        SourceError, match=r"holds no weekly archive: I2021.* is there only as .*; .* \(and 1 more weeks"
+    ):
+        read_source(source)
+
+
+def test_an_address_that_no_file_system_has_is_named():
+    with pytest.raises(ConfigError, match=r"cannot read the address nosuch://x: Protocol not known"):
+        list_weeks("nosuch://x")
+
+
 @pytest.mark.parametrize("name", ["x::o", "a%20b", "file::x", "#1?", "s3:x"])
 def test_the_path_of_a_local_source_is_taken_literally(tmp_path, name):
     (tmp_path / name).mkdir()
