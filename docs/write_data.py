@@ -17,6 +17,11 @@ _TABLES = {
         schemas.DATASET,
         "`datasets/NAME/{train,validation,test}-WEEK.parquet`: one row per captioned view; and `dataset.json`.",
     ),
+    "near-duplicates": (
+        schemas.NEAR_DUPLICATES,
+        "`datasets/NAME/.near_duplicates/pairs.parquet`: one row per pair of views of different patents that are nearly the "
+        "same drawing. In a hidden folder, so that no reader of Parquet files takes it for views.",
+    ),
 }
 
 

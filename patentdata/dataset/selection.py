@@ -25,6 +25,7 @@ VIEW_COLUMNS = (
     "viewpoint",
     "viewpoint_direction",
     "image_sha256",
+    "signature",
     "is_front_page",
     "score",
     "flags",
@@ -130,6 +131,7 @@ def _dataset_row(view: Row, caption: Row, grant: Row, assignment: Assignment) ->
         "function": caption["function"],
         "captioner": caption["captioner"],
         "image_sha256": view["image_sha256"],
+        "signature": view.get("signature"),  # an earlier version of the views stage made none
         "cited_by_examiner": examiner_cited_designs(grant["citations"]),
     }
 

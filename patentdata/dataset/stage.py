@@ -4,6 +4,9 @@ A dataset is a folder of Parquet files, one for each week and split, and `datase
 hashes and is written last: if it exists and agrees with the files, the dataset is done. The files of a week depend only
 on that week's tables and on the splits of its patents, so that adding a week, or a rule that changes no split of an old
 week, does not rewrite it.
+
+Near-duplicates are the exception: if they are left out, a view that comes with a later week can take one out of an old
+file. Which views a file lacks for this reason is then part of what it is made from, and the file is written again.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ import pyarrow.compute as pc
 
 from patentdata import classes
 from patentdata.dataset import selection, splits
+from patentdata.dataset.near_duplicates import listing
+from patentdata.dataset.near_duplicates.listing import NearDuplicates, find_near_duplicates
+from patentdata.dataset.near_duplicates.search import NearDuplicateConfig
 from patentdata.dataset.selection import SelectionConfig, select_views
 from patentdata.dataset.splits import SPLITS, Assignment, SplitConfig, assign_splits
 from patentdata.errors import ConfigError, EmptyDatasetError, OutputError, SheetError
@@ -45,7 +51,7 @@ from patentdata.views.square_images import TrainingImageConfig, training_image
 
 _LOG = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 _SOURCES = ("grants", "views", "captions")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MANIFEST = "dataset.json"
@@ -62,12 +68,14 @@ class DatasetConfig:
         image: How views become training images.
         split: How patents are divided.
         selection: Which views are good enough.
+        near_duplicates: Which views are nearly the same drawing, and whether they are left out.
     """
 
     name: str = "designs"
     image: TrainingImageConfig = field(default_factory=TrainingImageConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
+    near_duplicates: NearDuplicateConfig = field(default_factory=NearDuplicateConfig)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -138,13 +146,16 @@ def build_dataset(
     report.tally("views")
     report.tally("patents")
     assigned = _assign(folder, weeks, config.split, report)
+    near_duplicates = _find_near_duplicates(folder, weeks, assigned, config)
     folder.remove(folder.path("datasets", config.name, _MANIFEST))
     _LOG.info("dataset %s: %s from %d weeks", config.name, "built again" if manifest else "built", len(weeks))
     files: list[dict[str, Any]] = []
     counts = _Counts()
     with ThreadPoolExecutor(num_threads) as executor:
         for num_done, week in enumerate(weeks, start=1):
-            for shard in _plan_week(folder, week, assigned[week], config, provenance, report):
+            selected = _select_week(folder, week, assigned[week], config.selection, report)
+            without = _leave_out(selected, near_duplicates, report.tally("views"))
+            for shard in _plan_week(week, selected, without, assigned[week], config, provenance):
                 file = _write_shard(folder, shard, config, executor, report, counts)
                 files += [file] if file else []
             if progress:
@@ -155,7 +166,8 @@ def build_dataset(
     _require_views(report)
     files.sort(key=lambda file: (SPLITS.index(file["split"]), file["week"]))
     _remove_others(folder, config.name, {file["name"] for file in files})
-    _write_manifest(folder, config, weeks, provenance, files, counts, report)
+    listed = _write_list(folder, config, near_duplicates, provenance)
+    _write_manifest(folder, config, weeks, provenance, files, counts, report, listed)
     return report
 
 
@@ -205,28 +217,69 @@ def _assign(
     return by_week
 
 
-def _plan_week(
+def _select_week(
     folder: DataFolder,
     week: str,
     assignments: Mapping[str, Assignment],
-    config: DatasetConfig,
-    provenance: Provenance,
+    config: SelectionConfig,
     report: Report,
-) -> Iterator[_Shard]:
-    """The files of one week, one for each split in which it has views; `provenance` is that of the dataset."""
+) -> dict[str, Rows]:
+    """Split → the rows of a week that are good enough, without their images."""
     captions = {row["view_id"]: row for row in _rows_of(folder, "captions", week, selection.CAPTION_COLUMNS)}
     grants = {row["patent_number"]: row for row in _rows_of(folder, "grants", week, selection.GRANT_COLUMNS)}
-    selected = select_views(
+    return select_views(
         _rows_of(folder, "views", week, selection.VIEW_COLUMNS),
         captions=captions,
         grants=grants,
         assignments=assignments,
-        config=config.selection,
+        config=config,
         report=report,
     )
+
+
+def _find_near_duplicates(
+    folder: DataFolder, weeks: list[str], assigned: Mapping[str, Mapping[str, Assignment]], config: DatasetConfig
+) -> NearDuplicates:
+    """The near-duplicates among all views that may enter; no image is read."""
+    uncounted = Report("dataset", config.name)  # the same views are counted when they are selected to be written
+
+    def views() -> Iterator[dict[str, Any]]:
+        for week in weeks:
+            for rows in _select_week(folder, week, assigned[week], config.selection, uncounted).values():
+                yield from rows
+
+    return find_near_duplicates(views(), config.near_duplicates)
+
+
+def _leave_out(selected: dict[str, Rows], near_duplicates: NearDuplicates, tally: Tally) -> dict[str, list[str]]:
+    """Take the views that are left out from the rows of a week, and count them.
+
+    Returns:
+        Split → view_ids that were taken out, sorted; without the splits that lose none.
+    """
+    taken = {}
+    for split, rows in selected.items():
+        without = sorted(row["view_id"] for row in rows if row["view_id"] in near_duplicates.left_out)
+        if without:
+            taken[split] = without
+            selected[split] = [row for row in rows if row["view_id"] not in near_duplicates.left_out]
+            tally.leave_out(listing.LEFT_OUT, len(without))
+    return taken
+
+
+def _plan_week(
+    week: str,
+    selected: Mapping[str, Rows],
+    without: Mapping[str, list[str]],
+    assignments: Mapping[str, Assignment],
+    config: DatasetConfig,
+    provenance: Provenance,
+) -> Iterator[_Shard]:
+    """The files of one week, one for each split in which it has views; `provenance` is that of the dataset."""
     inputs = {stage: provenance.inputs[f"{stage}/{week}"] for stage in _SOURCES}
     for split, rows in selected.items():
         members = sorted(assignment for assignment in assignments.values() if assignment.split == split)
+        left_out = {listing.LEFT_OUT: _sha256(without[split])} if split in without else {}
         if rows:
             yield _Shard(
                 file_name=f"{split}-{week}.parquet",
@@ -237,7 +290,7 @@ def _plan_week(
                     stage="dataset",
                     version=_VERSION,
                     config={"image": to_json_values(config.image), "selection": to_json_values(config.selection)},
-                    inputs=inputs | {"members": _sha256(members)},
+                    inputs=inputs | {"members": _sha256(members)} | left_out,
                 ),
             )
 
@@ -382,13 +435,25 @@ def _read_manifest(folder: DataFolder, name: str) -> dict[str, Any] | None:
     return manifest
 
 
+def _write_list(
+    folder: DataFolder, config: DatasetConfig, near_duplicates: NearDuplicates, provenance: Provenance
+) -> dict[str, Any]:
+    """Write the list of near-duplicates, and return its entry in the manifest."""
+    path = folder.path("datasets", config.name, listing.FILE_NAME)
+    report = Report("dataset", listing.FILE_NAME)
+    write_table(folder, path, schemas.NEAR_DUPLICATES, near_duplicates.groups(), provenance, report)
+    return {"name": listing.FILE_NAME, "sha256": folder.sha256(path), **near_duplicates.to_dict()}
+
+
 def _clear_damaged(folder: DataFolder, name: str, manifest: Mapping[str, Any]) -> bool:
     """Remove files whose hash differs from that in the manifest; returns whether every file was there and intact."""
     names = {file_name for file_name in folder.names("datasets", name) if file_name.endswith(".parquet")}
     is_intact = names == {file["name"] for file in manifest["files"]}
-    for file in manifest["files"]:
+    for file in [*manifest["files"], *([manifest["near_duplicates"]] if "near_duplicates" in manifest else [])]:
         path = folder.path("datasets", name, file["name"])
-        if file["name"] in names and folder.sha256(path) != file["sha256"]:
+        if not folder.exists(path):
+            is_intact = False
+        elif folder.sha256(path) != file["sha256"]:
             _LOG.info("dataset %s: %s is damaged and made again", name, file["name"])
             folder.remove(path)
             is_intact = False
@@ -403,6 +468,7 @@ def _write_manifest(
     files: list[dict[str, Any]],
     counts: _Counts,
     report: Report,
+    near_duplicates: Mapping[str, Any],
 ) -> None:
     """Write `dataset.json`, which makes the dataset done."""
     num_rows = {split: sum(file["num_rows"] for file in files if file["split"] == split) for split in SPLITS}
@@ -411,6 +477,7 @@ def _write_manifest(
         "made": provenance.to_dict(),
         "weeks": weeks,
         "files": files,
+        "near_duplicates": near_duplicates,
         "num_views": num_rows,
         "num_patents": {split: len(counts.patents[split]) for split in SPLITS},
         "num_families": {split: len(counts.families[split]) for split in SPLITS},
