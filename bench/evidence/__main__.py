@@ -132,8 +132,9 @@ def _summarise(place: Workplace, scale_name: str, runs: Sequence[Run]) -> dict[s
         num_resamples = SCALES[scale_name].num_resamples
         return Evidence(done, features, read_views(own, "train"), read_views(own, split), num_resamples)
 
-    if tuning := evidence("tuning", "validation"):
-        summary["tuning"] = summarise_tuning(tuning)
+    for study in ("tuning", "tuning-longer"):
+        if tuning := evidence(study, "validation"):
+            summary[study] = summarise_tuning(tuning)
     for study in _TITLES:
         if on_test := evidence(study, "test"):
             summary["studies"][study] = summarise_study(on_test)

@@ -293,9 +293,11 @@ def summarise_transfer(chosen_on: Evidence, measured_on: Evidence) -> dict[str, 
 
 def tables(summary: dict[str, Any]) -> str:
     """The summary as Markdown tables, in percent and percentage points."""
-    parts = []
-    if "tuning" in summary:
-        parts.append(("Candidates, on validation", _tuning_table(summary["tuning"])))
+    parts = [
+        (f"{study}: candidates, on validation", _tuning_table(summary[study]))
+        for study in ("tuning", "tuning-longer")
+        if study in summary
+    ]
     for study, content in summary["studies"].items():
         parts += [
             (f"{study}: the bar", _bar_table(content["bar"])),

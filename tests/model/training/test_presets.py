@@ -27,7 +27,7 @@ def test_every_preset_consists_of_valid_settings(name):
         ("clip", (1.0, 0.0, 0.0), "uniform", False),
         ("patentclip", (1.0, 0.0, 0.0), "uniform", False),
         ("designclip", (1.0, 0.1, 0.2), "item", True),
-        ("designclip-balanced", (1.0, 1.0, 1.0), "item", False),
+        ("designclip-balanced", (1.0, 2.0, 1.0), "class", False),
         ("lift", (1.0, 1.0, 0.0), "uniform", False),
         ("designclip-as-published", (0.1, 1.0, 0.2), "class", True),
         ("designclip-as-released", (1.0, 0.2, 0.0), "uniform", False),
