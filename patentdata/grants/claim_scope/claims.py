@@ -23,7 +23,7 @@ _DISCLAIMED = Hinted(
     r"|\b(?:not|never|neither)\s+(?:(?:to|be|been|being|intended|considered|regarded|deemed|meant|understood|itself"
     r"|necessarily|otherwise|themselves|form(?:s|ing)?|constitut\w+|compris\w+|includ\w+|represent\w*|mak\w+|up|as"
     r"|within|or|by|and|an?|any|in|essential|integral)\s+)*"
-    r"(?:parts?|portions?|elements?|claim(?:ed)?|limit\w*(?:\s+(?:the\s+)?scope)?|included|sought|protected|covered"
+    r"(?:parts?|portions?|elements?|claim(?:ed)?|limit(?:s|ing|ations?)?\b(?:\s+(?:the\s+)?scope)?|included|sought|protected|covered"
     rf"|the\s+(?:claim\w*|scope|subject|boundar\w+))\b{_OF_WHOLE}"
     r"|\b(?:un|non-?)claimed\b|\bdisclaim\w*|\bno\s+(?:claim|protection)\s+is\s+(?:made|sought)(?:\s+for)?"
     r"|\bprotection\s+is\s+not\s+(?:sought|claimed)|\b(?:is|are|do|does)\s+not\W*$"
@@ -37,7 +37,7 @@ _NONE = Hinted(
 _CLAIMED = Hinted(
     "claim design invention sought",
     r"\b(?:is|are|be|being|as|forms?|forming|constitut\w+|compris\w+|mak(?:es?|ing)\s+up|considered|becomes?)\s+"
-    r"(?:(?:also|included|considered|to\s+be|as|in)\s+)*(?:an?\s+|the\s+)?(?:(?:integral|essential|claimed)\s+)?"
+    r"(?:(?:also|included|considered|to\s+be|as|in)\s+)*(?:an?\s+|any\s+|the\s+)?(?:(?:integral|essential|claimed)\s+)?"
     r"(?:parts?|portions?)\s+of\s+(?:the|this|my|our)\s+"
     r"(?:(?:claimed|present|ornamental|new|instant|overall)\s+)*(?:designs?|claims?|inventions?)\b"
     r"|\b(?:is|are)\s+(?:also\s+|being\s+)?claimed\b|\bincluded\s+in\s+the\s+claim\w*"

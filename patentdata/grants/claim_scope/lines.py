@@ -148,7 +148,7 @@ _MANNER = re.compile(
 _PLACE = re.compile(
     r"\b(?:by|to|within|inside|outside|between|adjacent|along|than|from|surrounding|enclosing|beyond|around|on|near|at"
     r"|bounding|into|over|adjoining|(?:inside|outside|(?:end|side|edge|border|surface|area|part|portion|region)s?"
-    r"|perimeter|middle|cent(?:er|re)|interior|exterior)\s+of)\s*$"
+    r"|perimeter|middle|cent(?:er|re)|interior|exterior)\s+of|(?:bound|enclose|adjoin|abut)s?)\s*$"
 )
 _BETWEEN_TWO = re.compile(r"\b(?:between|bounded\s+by|enclosed\s+by|adjacent)\b[^.;,]{0,60}\b(?:and|or)\s*$")
 _MAX_PREPOSITION = 32  # characters of the longest words before a name that say what the lines are to the clause

@@ -156,8 +156,8 @@ def find_alternatives(described: str) -> list[str]:
 _DRAWING = re.compile(
     r"\b(?:cross-?section\w*|section(?:al)?\s+(?:lines?|views?)|enlarge\w*|magnif\w*|detail(?:ed)?\s+(?:portion\s+)?views?"
     r"|locations?|positions?|movement|motion|directions?|axis|axes|transparen\w+|translucen\w+|contrast\w*|colou?rs?"
-    r"|reflect\w+|alignment|center\s?lines?|exploded|cuts?|cutting|paths?\s+of|projections?\s+lines?|assembly|tones?"
-    r"|tint\w*|transition\w*)\b"
+    r"|reflect\w+|alignment|(?:center|guide|reference|construction|lead(?:er)?)\s?lines?|exploded|cuts?|cutting"
+    r"|paths?\s+of|projections?\s+lines?|assembly|tones?|tint\w*|transition\w*)\b"
 )
 _STATE = re.compile(
     r"\b(?:open(?:ed)?|closed|alternat\w*|extended|retracted|different|second|another|folded|unfolded|raised|lowered"
