@@ -21,8 +21,8 @@ from model.evaluation.protocols.classification import TIE_RULE, LabelledViews, r
 
 TAIL, MIDDLE, HEAD = "tail", "middle", "head"
 THIRDS = (TAIL, MIDDLE, HEAD)
-TAUS = tuple(number / 20 for number in range(26))
-"""The points of the curve: τ from 0 to 1.25."""
+TAUS = tuple(number / 20 for number in range(31))
+"""The points of the curve: τ from 0 to 1.5."""
 
 _NAMES = {"natural": NATURAL, "balanced": BALANCED}
 

@@ -71,7 +71,7 @@ def test_the_natural_read_out_is_right_about_the_frequent_class_and_the_balanced
 def test_the_curve_connects_the_two_read_outs_and_follows_the_schema():
     curve = readout_curve(VIEWS, HEAD, chosen_tau=0.5)
     assert curve["tau"][0] == 0.0
-    assert curve["tau"][-1] == 1.25
+    assert curve["tau"][-1] == 1.5
     balanced = curve["tau"].index(1.0)
     assert (curve["tail"][0], curve["tail"][balanced]) == (0.0, 1.0)
     assert (curve["head"][0], curve["head"][balanced]) == (1.0, 0.5)
