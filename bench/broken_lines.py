@@ -45,6 +45,7 @@ from patentdata.views.square_images import decode_png
 _DEFAULT = Path(os.environ.get("DESIGNCLIP_REAL_DATA", "../shared/data"))
 _AMOUNTS = ("none", "some", "half", "most")
 _FLAWS = ("torn", "frayed", "greyed")
+_SHORTEST_DOT = 0.009  # of the drawing: shorter runs are lost between the samples of a projected line
 _LEAST_GAP_PX = 5  # between two strokes; narrower gaps cannot be told from flaws of scanning
 
 
@@ -70,9 +71,11 @@ def draw_specimen(number: int, seed: int) -> Specimen:
     size_px = float(rng.uniform(500, 2000))
     # Lengths of strokes and gaps between the axes of the pen; its round ends make strokes longer and gaps narrower.
     gap = (pen.broken_px + rng.uniform(_LEAST_GAP_PX, 12)) / size_px
-    dash = rng.uniform(0.9, 3.5) * gap
     style = "dash_dot" if rng.random() < 0.3 else "dashes"
-    pattern = (3 * dash, gap, 0.3 * gap, gap) if style == "dash_dot" else (dash, gap)
+    if style == "dash_dot":
+        pattern = (rng.uniform(2.5, 5.5) * gap, gap, max(0.5 * gap, _SHORTEST_DOT), gap)
+    else:
+        pattern = (rng.uniform(0.9, 3.5) * gap, gap)
     camera = Camera(azimuth=float(rng.uniform(-60, 60)), elevation=float(rng.uniform(-10, 60)))
     lines = project(assemble(parts), camera, dash=pattern)
     drawing = ink_drawing(lines, size_px / float(lines.extent.max()), pen)

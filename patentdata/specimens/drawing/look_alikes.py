@@ -54,7 +54,7 @@ def contour_strokes(shape: Shape, rng: Rng) -> np.ndarray:
 def ellipses(shape: Shape, rng: Rng) -> np.ndarray:
     """Rows of filled ellipses."""
     ink = np.zeros(shape, np.uint8)
-    width = int(rng.integers(9, 14))
+    width = int(rng.integers(12, 18))
     for y in range(shape[0] // 4, 3 * shape[0] // 4, 44):
         for x in range(shape[1] // 4, 3 * shape[1] // 4, 3 * width):
             cv2.ellipse(ink, (x, y), (width, width * 2 // 5), 0, 0, 360, 1, cv2.FILLED)

@@ -21,6 +21,7 @@ _NEIGHBOURS = 6  # of a tip, among which its continuation is searched
 _PRUNINGS = 2
 _WIDEST_GAP = 3.0  # times the longer of its two strokes
 _SIDEWAYS = 0.62  # of the gap: a continuation is at most this far beside the direction of a tip
+_LENGTH_ERROR = 6.0  # px by which equal strokes may differ: those of dots differ by a large share of their length
 _EQUAL = 0.3  # natural logarithm of the ratio of two lengths that are about equal
 _CLEAR_STEPS = 12  # samples between two tips, all of which must be paper
 _END_INSET = 2.5  # px from a tip that are not sampled: tips are known to a pixel or two
@@ -55,11 +56,12 @@ class Chains:
         gap_spread: (num_chains,) median distance of the gaps from the median gap.
         length: (num_chains,) median length of dashes and dots in pixels.
         length_spread: (num_chains,) median distance of the lengths from the median length, as a natural logarithm.
+        short: (num_chains,) lower quartile of the lengths of dashes and dots.
         longest: (num_chains,) length of the longest dash.
         width: (num_chains,) median width of the dashes in pixels.
         fullness: (num_chains,) median fullness of the dashes.
-        period_spreads: (3, num_chains) for each of `PERIODS`, by how much lengths so many strokes apart differ: upper
-            quartile of the natural logarithm of their ratio, infinite without such a pair.
+        period_spreads: (3, num_chains) for each of `PERIODS`, by how much lengths so many strokes apart differ: the
+            natural logarithm of their ratio that three in five pairs do not exceed, infinite without such a pair.
         num_pairs: (3, num_chains) number of pairs that it is taken from.
         fades_out: (num_chains,) True if the strokes differ in length and a far longer one precedes or follows, as in a
             contour that fades out.
@@ -74,6 +76,7 @@ class Chains:
     gap_spread: np.ndarray
     length: np.ndarray
     length_spread: np.ndarray
+    short: np.ndarray
     longest: np.ndarray
     width: np.ndarray
     fullness: np.ndarray
@@ -208,6 +211,7 @@ def _measured(strokes: Strokes, links: Links, chain: np.ndarray, num: int, fades
         gap_spread=group_quantile(np.abs(links.gaps - gap[of_link]), of_link, num),
         length=length,
         length_spread=group_quantile(np.abs(np.log(lengths / length[of_whole])), of_whole, num),
+        short=group_quantile(lengths, of_whole, num, 0.25),
         longest=longest,
         width=group_quantile(strokes.widths[dash], chain[dash], num),
         fullness=group_quantile(strokes.fullness[dash], chain[dash], num),
@@ -234,12 +238,12 @@ def _period_spreads(strokes: Strokes, links: Links, chain: np.ndarray, num: int)
     outer = np.stack([beyond(edges[:, 0], edges[:, 1]), beyond(edges[:, 1], edges[:, 0])], axis=1)
     pairs_of = (edges, following[middle], outer[(outer >= 0).all(axis=1)])
     spreads, num_pairs = np.full((len(PERIODS), num), np.inf), np.zeros((len(PERIODS), num), np.int64)
-    lengths = np.log(np.maximum(strokes.lengths, 1))
+    lengths = np.log(strokes.lengths + _LENGTH_ERROR)
     for index, pairs in enumerate(pairs_of):
         pairs = pairs[(strokes.kinds[pairs] != ARM).all(axis=1) & (pairs[:, 0] != pairs[:, 1])]
         apart, of_pair = np.abs(lengths[pairs[:, 0]] - lengths[pairs[:, 1]]), chain[pairs[:, 0]]
         num_pairs[index] = np.bincount(of_pair, minlength=num)
-        spreads[index] = np.nan_to_num(group_quantile(apart, of_pair, num, 0.75), nan=np.inf)
+        spreads[index] = np.nan_to_num(group_quantile(apart, of_pair, num, 0.6), nan=np.inf)
     return spreads, num_pairs
 
 

@@ -37,13 +37,15 @@ _FEWEST_DASHES = 3
 _LEAST_GAP = 4.5  # px
 _CERTAIN_STROKES = 5  # in a chain of equal dashes
 _LONG_CHAIN = 8  # strokes; shorter ones have to be more regular
-_CERTAIN_PAIRS = 5  # of strokes one period apart, in a chain of unequal ones
+_CERTAIN_PAIRS = 4  # of strokes one period apart, in a chain of unequal ones
+_MANY_STROKES = 12  # in short chains of equal gaps and lengths
 _CERTAIN_DOTS = 8  # in a dotted line
 _LONGEST_DASH = 5.5  # times the gap, if all are equal
 _LONGEST_OF_UNEQUAL = 16.0  # times the gap
 _TAPERED = 0.89  # strokes whose fullness is less are leaves or ellipses
 _CROSSED = 0.7  # of the outline of a piece of ink: if its broken arms are that long, all of it is broken
 _FINE = 0.75  # times the width of the dashes; finer loose strokes are shading
+_LONGEST_SHADING = 260.0  # px; longer loose strokes are contours
 _SPECK = 8  # px; shorter pieces of ink are stipple
 
 
@@ -132,7 +134,7 @@ def _is_possible(chains: Chains) -> np.ndarray:
 
 
 def _is_certain(chains: Chains) -> np.ndarray:
-    """(num_chains,) True for chains so regular that they are broken lines by themselves."""
+    """(num_chains,) True for chains that are broken lines by themselves: long and regular, or short, exact and many."""
     gap_spread = chains.gap_spread / chains.gap
     is_even = (chains.period_spreads[0] <= 0.3) | (chains.length_spread <= 0.2)
     is_even &= chains.length <= _LONGEST_DASH * chains.gap
@@ -144,23 +146,32 @@ def _is_certain(chains: Chains) -> np.ndarray:
     is_spaced = (gap_spread <= 0.2) | (chains.gap_spread <= 0.8)
     is_spaced |= (gap_spread <= 0.3) & (chains.period_spreads[0] <= 0.2)
     is_long = chains.num_strokes >= _LONG_CHAIN
-    is_exact = (gap_spread <= 0.15) & (chains.length_spread <= 0.15)
+    is_exact = (gap_spread <= 0.15) & ((chains.length_spread <= 0.15) | is_alternating)
     is_dotted = (chains.num_dots >= _CERTAIN_DOTS) & (gap_spread <= 0.15) & (chains.length_spread <= 0.2)
-    return (
-        ((chains.num_dashes >= 3) & (chains.num_strokes >= _CERTAIN_STROKES) | is_dotted)
-        & (is_even | is_alternating)
-        & (is_long & is_spaced | is_exact)
-        & (chains.gap >= _LEAST_GAP)
-        & (chains.length >= 0.4 * chains.gap)
-        & ~(chains.fullness < _TAPERED)
-    )
+    is_plain = (chains.gap >= _LEAST_GAP) & (chains.length >= 0.4 * chains.gap) & ~(chains.fullness < _TAPERED)
+    is_certain = (chains.num_dashes >= 3) & (chains.num_strokes >= _CERTAIN_STROKES) | is_dotted
+    is_certain &= (is_even | is_alternating) & (is_long & is_spaced | is_exact) & is_plain
+    is_short = is_plain & is_even & is_exact & (chains.num_dashes >= _FEWEST_DASHES)
+    return is_certain | _are_many_alike(chains, is_short)
+
+
+def _are_many_alike(chains: Chains, is_short: np.ndarray) -> np.ndarray:
+    """(num_chains,) True for short chains of about the same gap and length, if all together they have many strokes."""
+    if not is_short.any():
+        return is_short
+    is_alike = is_short.copy()
+    for measure, factor in ((chains.gap, 1.25), (chains.length, 1.5)):
+        usual = np.median(measure[is_short])
+        is_alike &= (measure >= usual / factor) & (measure <= usual * factor)
+    return is_alike & (chains.num_strokes[is_alike].sum() >= _MANY_STROKES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Styles:
-    """How the certain broken lines of a view are drawn: gap, usual and longest length, width; one each, in pixels."""
+    """How the certain broken lines of a view are drawn: gap, lengths and width of each, in pixels."""
 
     gap: np.ndarray
+    shortest: np.ndarray
     length: np.ndarray
     longest: np.ndarray
     width: np.ndarray
@@ -172,10 +183,17 @@ def _styles_of(chains: Chains, is_certain: np.ndarray) -> _Styles:
     longest = np.where(is_even, 1.3 * chains.length, chains.longest)
     return _Styles(
         gap=chains.gap[is_certain],
+        shortest=chains.short[is_certain],
         length=chains.length[is_certain],
         longest=longest[is_certain],
         width=chains.width[is_certain],
     )
+
+
+def _fades_out(chains: Chains, styles: _Styles) -> np.ndarray:
+    """(num_chains,) True for the ends of contours; where lines are dash-dot, long strokes have short neighbours too."""
+    is_dash_dot = bool((styles.longest > 2 * styles.length).any() or (styles.length > 2 * styles.shortest).any())
+    return np.zeros(len(chains.gap), bool) if is_dash_dot else chains.fades_out
 
 
 def _longest_dashes(chains: Chains, is_certain: np.ndarray, styles: _Styles) -> np.ndarray:
@@ -184,9 +202,9 @@ def _longest_dashes(chains: Chains, is_certain: np.ndarray, styles: _Styles) -> 
     with np.errstate(invalid="ignore"):
         other_width = np.abs(np.log(chains.width[:, None] / styles.width)) > np.log(1.8)
         is_alike = (np.abs(np.log(np.maximum(gap, 0.1) / styles.gap)) <= np.log(1.6)) & ~other_width
-    is_alike &= (longest <= 1.35 * styles.longest) & (chains.length[:, None] >= 0.25 * styles.length)
+    is_alike &= (longest <= 1.35 * styles.longest) & (longest >= 0.25 * styles.length)
     is_spaced = (chains.gap_spread <= 0.4 * chains.gap) | (chains.gap_spread <= 2)
-    is_plain = (chains.num_strokes >= 2) & ~chains.fades_out & ~(chains.fullness < _TAPERED)
+    is_plain = (chains.num_strokes >= 2) & ~_fades_out(chains, styles) & ~(chains.fullness < _TAPERED)
     is_alike &= (is_spaced & is_plain)[:, None]
     reach = np.where(is_alike, styles.longest, 0).max(axis=1)
     reach[is_certain] = np.maximum(reach[is_certain], styles.longest)
@@ -204,7 +222,7 @@ def _with_continuations(
     widest = 1.8 * float(np.nanmax(np.append(chains.width[reach_of > 0], 0))) + 0.5
     # A dash that bends around a corner, or where a line begins and ends, can be almost two dashes long.
     is_fitting = (strokes.lengths <= longest * np.where(strokes.kinds == ARM, 1.05, 1.6)) & ~(strokes.widths > widest)
-    is_fitting &= (strokes.fullness >= _TAPERED) & ~chains.fades_out[chains.of_stroke]
+    is_fitting &= (strokes.fullness >= _TAPERED) & ~_fades_out(chains, styles)[chains.of_stroke]
     is_fitting |= in_chain
     is_free = is_fitting[strokes.tip_strokes]
     is_free[chains.links.tips.ravel()] = False
@@ -278,8 +296,8 @@ def _share(outlines: Outlines, strokes: Strokes, links: Links, is_broken: np.nda
     is_line = ~is_whole & (outlines.lengths >= _SPECK)
     is_line &= outlines.has_hole | (outlines.widths > _FINE * width)
     # Loose strokes are shading, unless they are shapes of their own.
-    is_stroke = strokes.kinds != ARM
-    is_line[strokes.outlines[is_stroke]] &= strokes.fullness[is_stroke] < _TAPERED
+    is_shading = (strokes.kinds != ARM) & (strokes.fullness >= _TAPERED) & (strokes.lengths <= _LONGEST_SHADING)
+    is_line[strokes.outlines[is_shading]] = False
     is_line &= ~outlines.is_hole
     # A line is half as long as its outline; a fill has less ink than that.
     lengths = np.minimum(outlines.ink_perimeters() / 2, outlines.ink_areas() / width)

@@ -16,7 +16,7 @@ from patentdata.views.broken_lines.outlines import Outlines
 
 DASH, DOT, ARM = 0, 1, 2
 REACH = 70.0  # px; wider gaps are not looked across
-_MAX_DASH = 260.0  # px; longer strokes are lines
+_MAX_DASH = 500.0  # px; longer strokes are lines
 _MAX_WIDTH = 14.0  # px
 _MAX_DOT = 14.0  # px
 _ELONGATED = 1.7  # times its width is the least length of a dash
