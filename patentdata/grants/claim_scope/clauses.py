@@ -110,7 +110,8 @@ _DRAWN_IN = re.compile(
 )
 _MAX_DRAWN_IN = 80  # characters
 _BEFORE_THING = re.compile(
-    r"(?:[,;:]|\b(?:with|on|upon|showing|illustrating|depicting|including|wherein|where|while|over|around|onto|to|in|by)\b)\s"
+    r"(?:[,;:]|\b(?:with|on|upon|showing|illustrating|depicting|including|wherein|where|while|over|around|onto|to|in|by)"
+    r"\b)\s"
 )
 # The start of a clause that does not name lines but is about those of the clause before it.
 _ADDS = re.compile(
@@ -129,7 +130,8 @@ _RESTRICTS = re.compile(
 _EVERYWHERE = re.compile(
     r"\W*(?:(?:as\s+)?(?:shown|seen|depicted|appearing|illustrated|present|included|used|contained|found|that\s+appear)"
     r"\s*)?(?:(?:in|on|of|throughout|within)\s+(?:(?:all|any|each)\s+)?(?:of\s+)?(?:the\s+|these\s+)?(?:\w+\s+)?"
-    r"(?:drawings?|figures?|figs?\.?|views?|reproductions?)(?:[\s\d,.–—-]|and\b|to\b|through\b|fig(?:ure)?s?\b)*+)?\W*$"
+    r"(?:drawings?|figures?|figs?\.?|views?|reproductions?)(?:[\s\d,.–—-]|and\b|to\b|through\b"
+    r"|fig(?:ure)?s?\b)*+)?\W*$"
 )
 
 

@@ -56,7 +56,8 @@ _BROKEN_WORD = (
 )
 _BETWEEN = (
     r"(?:spaced|length|sized|double|single|two|one|even(?:ly)?|outlined?|thin|bold|heavy|light|perimeter|boundary|border"
-    r"|stitch(?:ing)?|fold|reference|construction|cut|straight|curved|parallel|diagonal|inner|outer|gr[ae]y|colou?red)"
+    r"|stitch(?:ing)?|fold|reference|construction|cut|straight|curved|parallel|diagonal|inner|outer|gr[ae]y"
+    r"|colou?red)"
 )
 _LINE = (
     r"(?:(?:out)?lines?\b(?:\(s\))?|(?:lining|linework|(?:circle|rectangle|box|oval|ellipse|square|arc|border)s?)\b)"
@@ -142,8 +143,8 @@ _MODIFIERS = {
 _MODIFIER_ENDINGS = ("ly", "er", "est", "most")
 _ROWS_OF = re.compile(r"(?:rows?|series|sets?|pairs?)\s+of\s+$")
 _MANNER = re.compile(
-    r"\b(?:in|via|using|as|through|by\s+(?:means|use|way)\s+of|(?:shown|illustrated|depicted|drawn|represented|indicated"
-    r"|denoted|disclosed|rendered|shaded|marked)\s+(?:by|with))\s*$"
+    r"\b(?:in|via|using|as|through|by\s+(?:means|use|way)\s+of|(?:shown|illustrated|depicted|drawn|represented"
+    r"|indicated|denoted|disclosed|rendered|shaded|marked)\s+(?:by|with))\s*$"
 )
 _PLACE = re.compile(
     r"\b(?:by|to|within|inside|outside|between|adjacent|along|than|from|surrounding|enclosing|beyond|around|on|near|at"

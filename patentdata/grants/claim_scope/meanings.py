@@ -28,8 +28,8 @@ _OF_THE_ARTICLE = (
         "fold_or_hidden",
         Hinted(
             "fold creas scor perforat tear hidden concealed obscured visible",
-            r"\b(?:folds?(?:[\s-]+lines?)?|folding[\s-]+lines?|creas(?:e|es|ing)|scor(?:e|ed|ing)\s+lines?|perforat\w+|tear\s+lines?"
-            r"|(?:hidden|concealed|obscured)(?:\s+(?:\w+\s+)?(?:portions?|parts?|features?|structures?|surfaces?|edges?"
+            r"\b(?:folds?(?:[\s-]+lines?)?|folding[\s-]+lines?|creas(?:e|es|ing)|scor(?:e|ed|ing)\s+lines?|perforat\w+"
+            r"|tear\s+lines?|(?:hidden|concealed|obscured)(?:\s+(?:\w+\s+)?(?:portions?|parts?|features?|structures?|surfaces?|edges?"
             rf"|lines?))?|not\s+(?:normally\s+)?visible)\b{_ON_SOMETHING}",
         ),
     ),
@@ -44,8 +44,8 @@ _OF_THE_ARTICLE = (
 )
 _ENVIRONMENT = Hinted(
     "envi surrounding context _use conjunction",
-    r"\b(?:(?:portion|part|element|aspect|feature|component|structure)s?\s+of\s+(?:(?!and\b|or\b)\w+\s+){0,3}?)?(?:environ\w*"
-    r"|enviorn\w*|surroundings?|context\w*|in\s+use|(?:position|condition)\s+of\s+use|conjunction\s+with)\b"
+    r"\b(?:(?:portion|part|element|aspect|feature|component|structure)s?\s+of\s+(?:(?!and\b|or\b)\w+\s+){0,3}?)?"
+    r"(?:environ\w*|enviorn\w*|surroundings?|context\w*|in\s+use|(?:position|condition)\s+of\s+use|conjunction\s+with)\b"
     r"(?:[\s-]+(?:subject|structural|(?:structure|portion|part|feature|element|article|aspect|item|component|object"
     rf"|detail|purpose)s?|matter|only|use)\b)*(?:\s+(?:of|for|to|in|within|surrounding|around)\b{_REST})?",
 )
@@ -67,7 +67,8 @@ _PORTION_OF_OTHER = Hinted(
 )
 _ARRANGEMENT = Hinted(
     "relation arrange assembl align movement position location path direction",
-    rf"\b(?:relationships?|arrangements?|assembly|alignment|movements?|positions?|locations?|paths?|directions?)\s+(?:of|between)\b{_REST}",
+    rf"\b(?:relationships?|arrangements?|assembly|alignment|movements?|positions?|locations?|paths?|directions?)"
+    rf"\s+(?:of|between)\b{_REST}",
 )
 _ENLARGED_PORTION = Hinted(
     "enlarged magnified",
@@ -154,8 +155,8 @@ def find_alternatives(described: str) -> list[str]:
 # --- What is about the drawing ----------------------------------------------------------------------------------------
 
 _DRAWING = re.compile(
-    r"\b(?:cross-?section\w*|section(?:al)?\s+(?:lines?|views?)|enlarge\w*|magnif\w*|detail(?:ed)?\s+(?:portion\s+)?views?"
-    r"|locations?|positions?|movement|motion|directions?|axis|axes|transparen\w+|translucen\w+|contrast\w*|colou?rs?"
+    r"\b(?:cross-?section\w*|section(?:al)?\s+(?:lines?|views?)|enlarge\w*|magnif\w*"
+    r"|detail(?:ed)?\s+(?:portion\s+)?views?|locations?|positions?|movement|motion|directions?|axis|axes|transparen\w+|translucen\w+|contrast\w*|colou?rs?"
     r"|reflect\w+|alignment|(?:center|guide|reference|construction|lead(?:er)?)\s?lines?|exploded|cuts?|cutting"
     r"|paths?\s+of|projections?\s+lines?|assembly|tones?|tint\w*|transition\w*)\b"
 )

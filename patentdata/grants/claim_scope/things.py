@@ -28,15 +28,15 @@ _END_OF_THINGS = re.compile(
 )
 _LIST = re.compile(r"\s*(?:,|/|\band\b|\bor\b)\s*")
 _LEAD = re.compile(
-    r"\W*(?:(?:(?:pairs?|sets?|rows?|plurality|number|series|variety)\s+of|the|an?|any|all|some|certain|specific|various"
-    r"|other|another|additional|exemplary|optional|possible|typical|remaining|said|same|its|one|of|such|these)\s+)+"
+    r"\W*(?:(?:(?:pairs?|sets?|rows?|plurality|number|series|variety)\s+of|the|an?|any|all|some|certain|specific"
+    r"|various|other|another|additional|exemplary|optional|possible|typical|remaining|said|same|its|one|of|such|these)\s+)+"
 )
 _SHAPE_OF = re.compile(
     r"\s*(?:contours?|outlines?|shapes?|silhouettes?|profiles?|presence|placement|use|appearance|depictions?)\s+of\s+"
 )
 _END_OF_NAME = re.compile(
-    r"\s(?:of|with|in|on|for|having|including|to|from|at|within|attached|used|shown|depicted|illustrated|wearing|by|upon"
-    r"|incorporating|into|under|inside|when|where|being|disposed|positioned)\s.*"
+    r"\s(?:of|with|in|on|for|having|including|to|from|at|within|attached|used|shown|depicted|illustrated|wearing|by"
+    r"|upon|incorporating|into|under|inside|when|where|being|disposed|positioned)\s.*"
 )
 _WORD = re.compile(rf"[a-z{ARTICLE}][\w'’-]*")
 _NO_THING = {
