@@ -110,7 +110,8 @@ _DRAWN_IN = re.compile(
 )
 _MAX_DRAWN_IN = 80  # characters
 _BEFORE_THING = re.compile(
-    r"(?:[,;:]|\b(?:with|on|upon|showing|illustrating|depicting|including|wherein|where|while|over|around|onto|to|in|by)"
+    r"(?:[,;:]|\b(?:with|on|upon|showing|illustrating|depicting|including|wherein|where|while|over|around|onto|to|in"
+    r"|by)"
     r"\b)\s"
 )
 # The start of a clause that does not name lines but is about those of the clause before it.

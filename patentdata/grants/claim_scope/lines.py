@@ -55,7 +55,8 @@ _BROKEN_WORD = (
     r"|discontinuous|stippled|chain(?:ed)?|long|short|uneven(?:ly)?)"
 )
 _BETWEEN = (
-    r"(?:spaced|length|sized|double|single|two|one|even(?:ly)?|outlined?|thin|bold|heavy|light|perimeter|boundary|border"
+    r"(?:spaced|length|sized|double|single|two|one|even(?:ly)?|outlined?|thin|bold|heavy|light|perimeter|boundary"
+    r"|border"
     r"|stitch(?:ing)?|fold|reference|construction|cut|straight|curved|parallel|diagonal|inner|outer|gr[ae]y"
     r"|colou?red)"
 )

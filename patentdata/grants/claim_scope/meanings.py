@@ -29,7 +29,8 @@ _OF_THE_ARTICLE = (
         Hinted(
             "fold creas scor perforat tear hidden concealed obscured visible",
             r"\b(?:folds?(?:[\s-]+lines?)?|folding[\s-]+lines?|creas(?:e|es|ing)|scor(?:e|ed|ing)\s+lines?|perforat\w+"
-            r"|tear\s+lines?|(?:hidden|concealed|obscured)(?:\s+(?:\w+\s+)?(?:portions?|parts?|features?|structures?|surfaces?|edges?"
+            r"|tear\s+lines?|(?:hidden|concealed|obscured)(?:\s+(?:\w+\s+)?(?:portions?|parts?|features?|structures?"
+            r"|surfaces?|edges?"
             rf"|lines?))?|not\s+(?:normally\s+)?visible)\b{_ON_SOMETHING}",
         ),
     ),
@@ -45,7 +46,8 @@ _OF_THE_ARTICLE = (
 _ENVIRONMENT = Hinted(
     "envi surrounding context _use conjunction",
     r"\b(?:(?:portion|part|element|aspect|feature|component|structure)s?\s+of\s+(?:(?!and\b|or\b)\w+\s+){0,3}?)?"
-    r"(?:environ\w*|enviorn\w*|surroundings?|context\w*|in\s+use|(?:position|condition)\s+of\s+use|conjunction\s+with)\b"
+    r"(?:environ\w*|enviorn\w*|surroundings?|context\w*|in\s+use|(?:position|condition)\s+of\s+use"
+    r"|conjunction\s+with)\b"
     r"(?:[\s-]+(?:subject|structural|(?:structure|portion|part|feature|element|article|aspect|item|component|object"
     rf"|detail|purpose)s?|matter|only|use)\b)*(?:\s+(?:of|for|to|in|within|surrounding|around)\b{_REST})?",
 )
@@ -156,7 +158,8 @@ def find_alternatives(described: str) -> list[str]:
 
 _DRAWING = re.compile(
     r"\b(?:cross-?section\w*|section(?:al)?\s+(?:lines?|views?)|enlarge\w*|magnif\w*"
-    r"|detail(?:ed)?\s+(?:portion\s+)?views?|locations?|positions?|movement|motion|directions?|axis|axes|transparen\w+|translucen\w+|contrast\w*|colou?rs?"
+    r"|detail(?:ed)?\s+(?:portion\s+)?views?|locations?|positions?|movement|motion|directions?|axis|axes"
+    r"|transparen\w+|translucen\w+|contrast\w*|colou?rs?"
     r"|reflect\w+|alignment|(?:center|guide|reference|construction|lead(?:er)?)\s?lines?|exploded|cuts?|cutting"
     r"|paths?\s+of|projections?\s+lines?|assembly|tones?|tint\w*|transition\w*)\b"
 )

@@ -29,7 +29,8 @@ _END_OF_THINGS = re.compile(
 _LIST = re.compile(r"\s*(?:,|/|\band\b|\bor\b)\s*")
 _LEAD = re.compile(
     r"\W*(?:(?:(?:pairs?|sets?|rows?|plurality|number|series|variety)\s+of|the|an?|any|all|some|certain|specific"
-    r"|various|other|another|additional|exemplary|optional|possible|typical|remaining|said|same|its|one|of|such|these)\s+)+"
+    r"|various|other|another|additional|exemplary|optional|possible|typical|remaining|said|same|its|one|of|such"
+    r"|these)\s+)+"
 )
 _SHAPE_OF = re.compile(
     r"\s*(?:contours?|outlines?|shapes?|silhouettes?|profiles?|presence|placement|use|appearance|depictions?)\s+of\s+"
