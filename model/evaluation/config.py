@@ -12,7 +12,7 @@ TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "linear_probe
 CHEAP_TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "fine_tuned")
 """Tasks that need no images of the training split, which would take most of the time."""
 
-LEAKS = ("patents", "families", "images", "front_pages", "titles", "other_training")
+LEAKS = ("patents", "families", "images", "near_duplicates", "front_pages", "titles", "other_training")
 SCHEMES = ("uspc", "locarno")
 
 

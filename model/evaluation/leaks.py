@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from model.clip.encoder import Encoder
 from model.dataset.columns import read_columns
 from model.dataset.folder import Dataset
+from model.dataset.near_duplicates import read_near_duplicates
 from model.dataset.views import Views
 from model.errors import DatasetError
 from model.evaluation.config import EvaluationConfig
@@ -25,6 +27,7 @@ from model.training.run.folder import RunFolder
 _LOG = logging.getLogger(__name__)
 _COLUMNS = {"patents": "patent_number", "families": "family", "images": "image_sha256"}
 _NUM_NAMED = 3
+_NUM_LISTED = 100
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,18 @@ class Leak:
         num_found: How many leaks were found.
         num_looked_at: How many items were checked; None if the check could not be made.
         message: The result in a sentence.
+        examples: Some of what was found, in words, for the checks that a name alone does not explain.
     """
 
     check: str
     num_found: int
     num_looked_at: int | None
     message: str
+    examples: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The result as `evaluation.json` stores it."""
-        return asdict(self)
+        return {**asdict(self), "examples": list(self.examples)}
 
 
 def check_leaks(dataset: Dataset, views: Views, encoders: Iterable[Encoder], config: EvaluationConfig) -> list[Leak]:
@@ -56,6 +61,7 @@ def check_leaks(dataset: Dataset, views: Views, encoders: Iterable[Encoder], con
     """
     leaks = [
         *_shared_with_other_splits(dataset, views.split),
+        near_duplicates(dataset, views.split),
         front_pages(dataset, views.split),
         titles_in_captions(views.texts(config.caption), views.titles),
         *(_other_training(encoder, dataset) for encoder in encoders if encoder.run_dir and not encoder.is_untrained),
@@ -86,6 +92,30 @@ def _shared_with_other_splits(dataset: Dataset, split: str) -> list[Leak]:
         message = f"{len(shared):,} of {len(values):,} {check} of the split {split} are in another split as well{named}"
         leaks.append(Leak(check, len(shared), len(values), message))
     return leaks
+
+
+def near_duplicates(dataset: Dataset, split: str) -> Leak:
+    """Views of a split that are nearly the same drawing as a view of another split, turned or mirrored or not.
+
+    Equal files are found by their hash; here are copies that differ in size, margins, line width or a few specks.
+    """
+    pairs = read_near_duplicates(dataset, split)
+    if pairs is None:
+        message = "the dataset has no list of near-duplicates, so none were looked for; build it again"
+        return Leak("near_duplicates", 0, None, message)
+    views = {pair.view_id for pair in pairs}
+    others = Counter(other for _, other in {(pair.view_id, pair.other_split) for pair in pairs})
+    in_splits = ", ".join(f"{num:,} in {other}" for other, num in sorted(others.items()))
+    num_views = dataset.num_views.get(split, 0)
+    message = f"{len(views):,} of {num_views:,} views of the split {split} have a near-duplicate in another split"
+    if pairs:
+        named = ", ".join(f"{pair.view_id} and {pair.other_view_id}" for pair in pairs[:_NUM_NAMED])
+        message += f" ({in_splits}), such as {named}"
+    examples = tuple(
+        f"{pair.view_id} is {pair.other_view_id} of {pair.other_split}, {pair.turn} ({pair.similarity:.2f})"
+        for pair in pairs[:_NUM_LISTED]
+    )
+    return Leak("near_duplicates", len(views), num_views, message, examples)
 
 
 def front_pages(dataset: Dataset, split: str) -> Leak:

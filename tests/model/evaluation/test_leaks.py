@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from model.dataset.folder import open_dataset
 from model.dataset.views import read_views
 from model.errors import DatasetError
 from model.evaluation.config import EvaluationConfig
-from model.evaluation.leaks import check_leaks, titles_in_captions
+from model.evaluation.leaks import check_leaks, near_duplicates, titles_in_captions
 from tests.model.dataset.drawings import draw_rows, write_dataset
 
 WARN = EvaluationConfig(stop_on=())
@@ -31,7 +33,7 @@ def two_splits() -> dict[str, list[dict]]:
 
 def test_a_clean_dataset_passes_every_check(tmp_path):
     found = check(tmp_path, EvaluationConfig(), **two_splits())
-    assert found == {"patents": 0, "families": 0, "images": 0, "front_pages": 0, "titles": 0}
+    assert found == {"patents": 0, "families": 0, "images": 0, "near_duplicates": 0, "front_pages": 0, "titles": 0}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,56 @@ def test_patents_and_families_in_two_splits_stop_the_evaluation_by_default(tmp_p
     splits["test"][0]["family"] = splits["train"][0]["family"]
     with pytest.raises(DatasetError, match=r"families.*, such as D7"):
         check(tmp_path, EvaluationConfig(), **splits)
+
+
+def write_pairs(folder: Path, pairs: list[tuple[str, str, str, str, bool]]) -> None:
+    """Write a list of near-duplicates, as the dataset stage does: view and split, other view and split, left out."""
+    columns = ("view_id", "split", "other_view_id", "other_split", "is_left_out")
+    rows = [
+        dict(zip(columns, pair, strict=True)) | {"similarity": 0.99 - index / 100, "turn": "mirrored"}
+        for index, pair in enumerate(pairs)
+    ]
+    path = folder / ".near_duplicates" / "pairs.parquet"
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+def test_near_duplicates_in_other_splits_are_counted_by_view_and_listed(tmp_path):
+    write_pairs(
+        tmp_path,
+        [
+            ("D1-1", "train", "D9-1", "test", False),
+            ("D9-1", "test", "D2-1", "train", False),
+            ("D3-1", "validation", "D9-2", "test", False),
+            ("D4-1", "train", "D5-1", "train", False),
+            ("D6-1", "train", "D9-3", "test", True),
+        ],
+    )
+    dataset = open_dataset(write_dataset(tmp_path, two_splits()))
+    leak = near_duplicates(dataset, "test")
+    assert (leak.num_found, leak.num_looked_at) == (2, 6)
+    assert leak.message == (
+        "2 of 6 views of the split test have a near-duplicate in another split (1 in train, 1 in validation), such as "
+        "D9-1 and D1-1, D9-1 and D2-1, D9-2 and D3-1"
+    )
+    assert leak.examples[0] == "D9-1 is D1-1 of train, mirrored (0.99)"
+    assert near_duplicates(dataset, "validation").num_found == 1
+    with pytest.raises(DatasetError, match="near_duplicates"):
+        check_leaks(dataset, read_views(dataset, "test"), (), EvaluationConfig(stop_on=("near_duplicates",)))
+
+
+def test_without_a_list_of_near_duplicates_nothing_is_claimed(tmp_path):
+    leak = near_duplicates(open_dataset(write_dataset(tmp_path, two_splits())), "test")
+    assert (leak.num_found, leak.num_looked_at) == (0, None)
+    assert "build it again" in leak.message
+
+
+def test_a_damaged_list_of_near_duplicates_is_an_error(tmp_path):
+    write_pairs(tmp_path, [("D1-1", "train", "D9-1", "test", False)])
+    path = tmp_path / ".near_duplicates" / "pairs.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DatasetError, match=r"pairs\.parquet: not a readable Parquet file"):
+        near_duplicates(open_dataset(write_dataset(tmp_path, two_splits())), "test")
 
 
 def test_front_pages_are_recognized_by_their_names_or_by_a_column(tmp_path):

@@ -38,3 +38,12 @@ def test_every_value_names_how_it_was_measured():
         assert entries and all(len(entry["protocol"]) > 20 for entry in entries)
     assert published_for("linear_probe", "uspc", "ViT-B-32") == []
     assert published_for("zero_shot", "uspc", "RN50") == []  # not published
+
+
+def test_both_published_values_of_deep_patent_are_shown_each_with_its_protocol():
+    entries = published_for("deep_patent", "official", "ViT-B-32")
+    assert [(entry["system"], entry["value"]) for entry in entries] == [
+        ("Swin + ArcFace", 0.856),
+        ("Wang and Zhang", 0.935),
+    ]
+    assert "2308.13749" in entries[1]["protocol"]
