@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -36,6 +36,7 @@ DROP_WORDS = {
 }
 _GREY_LEVELS = 16  # enough for reduced thin lines, and half the bytes of 256
 _INK_GAIN = 1.7  # lines of 3 px fade when a sheet is reduced six times; this factor darkens them again
+_BROKEN_COLOUR = (214, 0, 108)  # of broken lines, red, green, blue; the page's key has it too
 _NUM_COLOURS = 5
 _LABEL_HEIGHT_PX, _LABEL_WIDTH_PX = 13, 90  # largest size of a label's picture, CSS pixels
 
@@ -161,6 +162,7 @@ class Mark:
         viewpoint: Viewpoint in words; for the front page, the figures it copies.
         score: Its score, 0 to 1.
         sentence: What the grant says of the figure.
+        broken: How much of its lines is broken, in words; empty if none is.
         doubts: Why it is doubtful.
     """
 
@@ -176,6 +178,7 @@ class Mark:
     viewpoint: str
     score: float
     sentence: str
+    broken: str
     doubts: list[str]
 
 
@@ -204,7 +207,13 @@ class Card:
     trouble: str
 
 
-def make_card(sheet: Sheet, page: np.ndarray | None, trouble: str, config: ContactSheetsConfig) -> Card:
+def make_card(
+    sheet: Sheet,
+    page: np.ndarray | None,
+    trouble: str,
+    config: ContactSheetsConfig,
+    broken: Mapping[str, np.ndarray] | None = None,
+) -> Card:
     """The card of one sheet.
 
     Args:
@@ -212,13 +221,15 @@ def make_card(sheet: Sheet, page: np.ndarray | None, trouble: str, config: Conta
         page: (height_px, width_px) uint8 as published; None if it cannot be shown.
         trouble: Why there is no page.
         config: Settings.
+        broken: `view_id` → (height_px, width_px) bool, the broken lines of a view, which are coloured.
     """
     is_doubtful = sheet.section(config) == "doubtful"
     rotation_cw = sheet.views[0]["rotation_cw"] if sheet.views else 0
     picture, marks = None, []
     if page is not None:
         upright = turn(page, rotation_cw)
-        picture = _picture(upright, (config.doubtful_px if is_doubtful else config.plain_px) / max(upright.shape))
+        scale = (config.doubtful_px if is_doubtful else config.plain_px) / max(upright.shape)
+        picture = _picture(upright, scale, broken=_broken_on(upright, sheet.views, broken or {}))
         marks = [_mark(index, view, upright, config) for index, view in enumerate(sheet.views)]
     doubts = []
     for figure in sheet.missing:
@@ -240,9 +251,30 @@ def make_card(sheet: Sheet, page: np.ndarray | None, trouble: str, config: Conta
     )
 
 
+def _broken_on(
+    upright: np.ndarray, views: Iterable[Mapping[str, Any]], broken: Mapping[str, np.ndarray]
+) -> np.ndarray | None:
+    """(height_px, width_px) bool, the broken lines of all views on an upright sheet; None if there are none."""
+    whole = None
+    for view in views:
+        if view["view_id"] not in broken:
+            continue
+        whole = np.zeros(upright.shape, bool) if whole is None else whole
+        left, top, right, bottom = turn_box(view["box"], view["rotation_cw"], _published_shape(upright, view))
+        part = whole[top:bottom, left:right]
+        part |= broken[view["view_id"]][: part.shape[0], : part.shape[1]]
+    return whole
+
+
+def _published_shape(upright: np.ndarray, view: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width of the sheet as published."""
+    height, width = upright.shape
+    return (height, width) if view["rotation_cw"] % 180 == 0 else (width, height)
+
+
 def _mark(index: int, view: Mapping[str, Any], upright: np.ndarray, config: ContactSheetsConfig) -> Mark:
     """The mark of the view at `index` of its sheet."""
-    published = upright.shape if view["rotation_cw"] % 180 == 0 else upright.shape[::-1]
+    published = _published_shape(upright, view)
     x0, y0, x1, y1 = turn_box(view["box"], view["rotation_cw"], published)
     label_box = label_picture = None
     if view["label_box"]:
@@ -266,6 +298,7 @@ def _mark(index: int, view: Mapping[str, Any], upright: np.ndarray, config: Cont
         viewpoint=viewpoint,
         score=view["score"],
         sentence=shortened(view["description"] or ""),
+        broken=f"{max(1, round(100 * view['broken_share']))} % broken" if view["broken_share"] else "",
         doubts=doubts,
     )
 
@@ -284,17 +317,18 @@ def _words(view: Mapping[str, Any]) -> tuple[str, str, str]:
     return f"FIG. {label}", viewpoint, label
 
 
-def _picture(part: np.ndarray, scale: float, density: int = 1) -> Picture:
+def _picture(part: np.ndarray, scale: float, density: int = 1, broken: np.ndarray | None = None) -> Picture:
     """A part of an upright sheet.
 
     Args:
         part: (height_px, width_px) uint8.
         scale: CSS pixels for each pixel of the sheet.
         density: Pixels of the image for each CSS pixel, in each direction.
+        broken: (height_px, width_px) bool, ink that is coloured.
     """
     height, width = part.shape
     shown_width, shown_height = max(1, round(width * scale)), max(1, round(height * scale))
-    png = thumbnail(part, shown_width * density, shown_height * density)
+    png = thumbnail(part, shown_width * density, shown_height * density, broken)
     return Picture(
         width=width,
         height=height,
@@ -304,12 +338,38 @@ def _picture(part: np.ndarray, scale: float, density: int = 1) -> Picture:
     )
 
 
-def thumbnail(page: np.ndarray, width: int, height: int) -> bytes:
-    """PNG of a page reduced by area, in few greys, with thin lines kept dark; equal pages give equal bytes."""
-    small = cv2.resize(page, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
-    ink = np.minimum((255 - small) * _INK_GAIN, 255)
-    step = 255 / (_GREY_LEVELS - 1)
-    grey = 255 - np.round(np.round(ink / step) * step).astype(np.uint8)
+def thumbnail(page: np.ndarray, width: int, height: int, broken: np.ndarray | None = None) -> bytes:
+    """PNG of a page reduced by area, in few shades, with thin lines kept dark; equal pages give equal bytes.
+
+    Args:
+        page: (height_px, width_px) uint8.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+        broken: (height_px, width_px) bool, ink that is coloured.
+    """
+    ink = _reduced(255 - page, width, height)
+    if broken is None:
+        image = Image.fromarray(255 - np.round(ink * (255 / (_GREY_LEVELS - 1))).astype(np.uint8))
+    else:
+        coloured = np.minimum(_reduced(np.where(broken, 255 - page, 0).astype(np.uint8), width, height), ink)
+        image = Image.fromarray((ink * _GREY_LEVELS + coloured).astype(np.uint8), "P")
+        image.putpalette(_palette())
     stream = io.BytesIO()
-    Image.fromarray(grey).save(stream, "PNG", optimize=False, compress_level=6)
+    image.save(stream, "PNG", optimize=False, compress_level=6)
     return stream.getvalue()
+
+
+def _reduced(ink: np.ndarray, width: int, height: int) -> np.ndarray:
+    """(height, width) whole numbers from 0, paper, to `_GREY_LEVELS` - 1: the darkness of ink after reduction."""
+    small = cv2.resize(ink, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return np.round(np.minimum(small * _INK_GAIN, 255) * ((_GREY_LEVELS - 1) / 255)).astype(np.int32)
+
+
+def _palette() -> bytes:
+    """Red, green and blue of each pair of levels, of all ink and of the coloured ink in it."""
+    level = np.arange(_GREY_LEVELS**2)
+    ink, coloured = level // _GREY_LEVELS / (_GREY_LEVELS - 1), level % _GREY_LEVELS / (_GREY_LEVELS - 1)
+    black = np.maximum(ink - coloured, 0)
+    missing = 1 - np.array(_BROKEN_COLOUR) / 255
+    light = 1 - black[:, None] - coloured[:, None] * missing
+    return np.round(255 * np.clip(light, 0, 1)).astype(np.uint8).tobytes()

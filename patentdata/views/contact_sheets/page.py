@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from patentdata.archives import designs
 from patentdata.archives.designs import ArchivesConfig
 from patentdata.errors import ArchiveError, ConfigError, OutputError, SheetError
@@ -34,7 +36,8 @@ from patentdata.views.contact_sheets.cards import (
     make_card,
 )
 from patentdata.views.patent_views import sheet_number
-from patentdata.views.sheets import read_sheet
+from patentdata.views.sheets import PAPER, read_sheet, to_png
+from patentdata.views.square_images import decode_png
 
 _SECTION_TITLES = {"doubtful": "To check", "left_out": "Left out", "plain": "Not doubtful"}
 _UNUSED = ("image", "image_sha256", "claimed_image", "grant_date")
@@ -234,6 +237,7 @@ def _cards(
     progress: Progress | None,
 ) -> Iterator[Card]:
     """Cards one by one, each read from its archive when it is needed."""
+    broken = _broken_lines(folder, sheets)
     for num_done, (sheet, drawing) in enumerate(_drawings(folder, sheets), 1):
         page, trouble = None, ""
         if drawing is None:
@@ -245,7 +249,29 @@ def _cards(
                 trouble = f"The drawing cannot be read: {shortened(str(error))}"
         if progress is not None:
             progress(num_done, len(sheets))
-        yield make_card(sheet, page, trouble, config)
+        masks = {
+            view["view_id"]: decode_png(broken[sheet.week, view["view_id"]]) == 0
+            for view in sheet.views
+            if (sheet.week, view["view_id"]) in broken
+        }
+        yield make_card(sheet, page, trouble, config, masks)
+
+
+def _broken_lines(folder: DataFolder, sheets: Sequence[Sheet]) -> dict[tuple[str, str], bytes]:
+    """Week and `view_id` → PNG of the broken lines of the view, for the views on `sheets` that have any."""
+    wanted: dict[str, set[str]] = {}
+    for sheet in sheets:
+        wanted.setdefault(sheet.week, set()).update(view["view_id"] for view in sheet.views if view["broken_share"])
+    pictures: dict[tuple[str, str], bytes] = {}
+    for week, names in wanted.items():
+        with open_table(folder, table_path(folder, "views", week)) as table:
+            for batch in table.iter_batches(batch_size=64, columns=["view_id", "image", "claimed_image"]):
+                for row in batch.to_pylist():
+                    if row["view_id"] in names and row["claimed_image"]:
+                        claimed = decode_png(row["claimed_image"])
+                        ink = np.where(claimed != 0, decode_png(row["image"]), PAPER).astype(np.uint8)
+                        pictures[week, row["view_id"]] = to_png(ink, level=1)
+    return pictures
 
 
 def _drawings(folder: DataFolder, sheets: Sequence[Sheet]) -> Iterator[tuple[Sheet, bytes | None]]:

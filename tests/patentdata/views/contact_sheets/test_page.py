@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import json
@@ -244,6 +245,7 @@ def _view(**fields) -> dict:
         "rotation_cw": 0,
         "is_front_page": False,
         "front_page_of": [],
+        "broken_share": 0.0,
         "score": 1.0,
         "flags": [],
     } | fields
@@ -389,3 +391,38 @@ def _sheet_sizes(folder: DataFolder, wanted: set[tuple[str, int]]) -> dict[tuple
                 if file_name.endswith(".TIF") and (key := (f"D{stem[4:10]}", int(file_name[-9:-4]))) in wanted:
                     sizes[key] = Image.open(io.BytesIO(data)).size
     return sizes
+
+
+@pytest.mark.parametrize("rotation_cw", [0, 90])
+def test_broken_lines_are_coloured_where_they_are_on_the_sheet(rotation_cw):
+    page = np.full((100, 200), 255, np.uint8)
+    page[30, 20:60] = page[80, 20:180] = 0
+    broken = np.zeros((20, 50), bool)
+    broken[10, 10:] = True
+    view = _view(rotation_cw=rotation_cw, broken_share=0.25, label_box=None)
+    sheet = Sheet(week=WEEK, patent_number="D1", title="", number=1, member="", views=(view,))
+    upright = np.rot90(broken, -1) if rotation_cw else broken
+    card = make_card(sheet, page, "", ContactSheetsConfig(), {"D1-1": upright})
+    picture = Image.open(io.BytesIO(base64.b64decode(card.picture.uri.partition(",")[2]))).convert("RGB")
+    pixels = np.asarray(picture.rotate(rotation_cw, expand=True)).astype(int)
+    scale = pixels.shape[1] / 200
+    is_coloured = pixels[..., 0] - pixels[..., 1] > 60
+    rows, columns = np.nonzero(is_coloured)
+    assert set((rows / scale).round()) <= {29, 30, 31}
+    assert (columns / scale).min() == pytest.approx(20, abs=2) and (columns / scale).max() == pytest.approx(60, abs=2)
+    assert card.marks[0].broken == "25 % broken"
+
+
+def test_stored_broken_lines_are_those_that_the_page_shows(tmp_path):
+    config = SpecimenConfig(num_patents=1, drawing_scale=0.5, max_figures=2, hazards=("dashed_surroundings",))
+    write_week(tmp_path / "source", WEEK, config)
+    folder = DataFolder(tmp_path / "data")
+    (week,) = list_weeks(str(tmp_path / "source"))
+    keep_archive(folder, week, ArchivesConfig())
+    parse_archive(folder, WEEK)
+    split_archive(folder, WEEK, ViewsConfig())
+    assert any(row["claimed_image"] for row in _views(folder))
+    page, _ = _page(folder, tmp_path / "page.html")
+    shares = [row["broken_share"] for row in _views(folder) if row["broken_share"]]
+    shown = [int(percent) for percent in re.findall(r"(\d+) % broken", page)]
+    assert sorted(shown) == sorted(max(1, round(100 * share)) for share in shares)
