@@ -16,6 +16,7 @@ after the last complete file, and the fit maps the files into memory instead of 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -69,25 +70,18 @@ def refit_head(
         `num_views`, `loss` and `num_iterations`, for the summary of the run; None if `should_stop` returned True.
     """
     started = time.perf_counter()
-    config, net = stream.config, learner.towers.net
-    assert isinstance(net, ClipWithHead)  # the settings ask for a head
+    config, head = stream.config, learner.towers.head
+    assert head is not None  # the settings ask for one
+    # What the last layer gets from each view, once.
     rows = choose_views(stream.sampler.classes, most=MOST_VIEWS_OF_A_CLASS, seed=config.seed)
-    batch_size = min(config.micro_batch_size or config.batch_size, _LARGEST_BATCH)
     store = InputStore(folder, rows, weights_id)
+    _LOG.info("refits the last layer of the head on %d views", len(rows))
     with contextlib.closing(
         ImageReader(stream.views, learner.clip.preprocess, num_workers=config.num_workers)
     ) as reader:
-
-        @torch.inference_mode()
-        def compute(part: np.ndarray) -> np.ndarray:
-            batches = (part[first : first + batch_size].tolist() for first in range(0, len(part), batch_size))
-            images = (reader.read_grey(batch) for batch in batches)
-            inputs = [net.head_inputs(learner.towers.normalise(grey.to(learner.device))) for grey in images]
-            return torch.cat(inputs).float().cpu().numpy()
-
-        net.eval()
-        if not store.complete(compute, should_stop):
+        if not store.complete(functools.partial(_head_inputs, learner, reader), should_stop):
             return None
+    # The best layer for them.
     fitted = fit_last_layer(
         store.blocks(),
         stream.sampler.classes[rows],
@@ -96,10 +90,23 @@ def refit_head(
         device=learner.device,
     )
     with torch.no_grad():
-        net.head.out.weight.copy_(torch.from_numpy(fitted.weight))
-        net.head.out.bias.copy_(torch.from_numpy(fitted.bias))
-    _LOG.info("the last layer was refitted on %d views in %.1f s", len(rows), time.perf_counter() - started)
+        head.out.weight.copy_(torch.from_numpy(fitted.weight))
+        head.out.bias.copy_(torch.from_numpy(fitted.bias))
+    _LOG.info("the last layer was refitted in %.1f s", time.perf_counter() - started)
     return {"num_views": len(rows), "loss": fitted.loss, "num_iterations": fitted.num_iterations}
+
+
+@torch.inference_mode()
+def _head_inputs(learner: Learner, reader: ImageReader, rows: np.ndarray) -> np.ndarray:
+    """What the last layer of the head gets from each view: (num_rows, width) float32."""
+    config, towers = learner.config, learner.towers.eval()
+    assert isinstance(towers.net, ClipWithHead)
+    size = min(config.micro_batch_size or config.batch_size, _LARGEST_BATCH)
+    inputs = []
+    for first in range(0, len(rows), size):
+        grey = reader.read_grey(rows[first : first + size].tolist()).to(learner.device)
+        inputs.append(towers.net.head_inputs(towers.normalise(grey)).float().cpu())
+    return torch.cat(inputs).numpy()
 
 
 def choose_views(classes: np.ndarray, *, most: int, seed: int) -> np.ndarray:
