@@ -129,7 +129,7 @@ class TrainConfig(Config):
         tracker: Where metrics go in addition to the run's own files: "none", "tensorboard", "wandb" or "mlflow".
     """
 
-    preset: str = field(default="designclip", metadata=RESULT_UNTOUCHED)
+    preset: str = field(default="designclip-balanced", metadata=RESULT_UNTOUCHED)
     architecture: str = "ViT-B-32"
     pretrained: str | None = _BY_PRESET
     loss: str = _BY_PRESET

@@ -36,8 +36,9 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def micro_config(micro_clip: str) -> TrainConfig:
-    """Six steps of batch 8, with a checkpoint after every second one."""
+    """Six steps of batch 8 of the whole method, unrefitted, with a checkpoint after every second one."""
     return TrainConfig(
+        preset="designclip",
         architecture=micro_clip,
         batch_size=8,
         num_steps=6,

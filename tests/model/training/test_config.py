@@ -108,7 +108,9 @@ def test_a_value_of_the_wrong_type_is_refused_when_settings_are_read(settings, m
 
 
 def test_whole_numbers_are_accepted_as_numbers_and_none_means_the_value_of_the_preset():
-    config = TrainConfig.from_dict({"learning_rate": 1, "beta": None, "max_grad_norm": 2, "betas": [0, 0.5]})
+    config = TrainConfig.from_dict(
+        {"preset": "designclip", "learning_rate": 1, "beta": None, "max_grad_norm": 2, "betas": [0, 0.5]}
+    )
 
     assert (config.learning_rate, config.beta, config.max_grad_norm, config.betas) == (1, 1.2, 2, (0, 0.5))
 
@@ -117,7 +119,7 @@ def test_a_preset_fills_in_what_is_not_given_and_given_settings_override_it():
     config = TrainConfig(preset="designclip", beta=0.5, weigh_contrastive=False)
 
     assert (config.sampler, config.beta, config.weigh_contrastive) == ("item", 0.5, False)
-    assert TrainConfig().preset == "designclip"
+    assert TrainConfig().preset == "designclip-balanced"
     assert TrainConfig(preset="clip").multi_view_weight == 0
     assert TrainConfig(preset="patentclip").pretrained == "openai"
 
