@@ -8,7 +8,7 @@ The candidates are what `RECIPE` was chosen from, on the validation part alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from bench.evidence.scale import Length, Scale
@@ -163,10 +163,9 @@ def transfer_arms() -> dict[str, Method]:
 def _transfer(scale: Scale) -> Iterator[Run]:
     """For each seed, towers trained on the first half of the kinds of article, and all arms tuned on the second."""
     for seed in scale.long_seeds:
-        longer = replace(scale.vit, num_steps=scale.long.num_steps)
-        pretraining = longer.training(seed=seed, **_EVEN)
+        pretraining = scale.long.training(seed=seed, **_EVEN)
         towers = Run("towers", EVEN, seed, pretraining, "first-half", ("validation",), keeps_model=True)
         yield towers
         for arm, method in transfer_arms().items():
-            config = scale.vit.training(seed=seed, **method)
+            config = scale.short.training(seed=seed, **method)
             yield Run("transfer", arm, seed, config, "second-half", ("validation", "test"), starts_from=towers.name)
