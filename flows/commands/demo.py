@@ -11,6 +11,7 @@ from patentdata.specimens import SpecimenConfig, write_week
 
 DEMO_WEEKS = ("I20240102", "I20240109")
 _FIRST_NUMBER = 900_001
+_PARTLY_CLAIMED = 0.5  # as many real patents say that some of their lines are not claimed
 
 
 def draw_archives(folder: Path, num_patents: int) -> None:
@@ -20,6 +21,7 @@ def draw_archives(folder: Path, num_patents: int) -> None:
         config = SpecimenConfig(
             num_patents=num_patents,
             first_number=_FIRST_NUMBER + i * num_patents,
+            partly_claimed=_PARTLY_CLAIMED,
             workers=len(os.sched_getaffinity(0)),
         )
         write_week(folder, week, config)

@@ -111,6 +111,9 @@ def specimens(
         float, typer.Option(min=1, help="Frequency of the most common class over that of the rarest.")
     ] = 1.0,
     container: Annotated[str, typer.Option(help="tar or zip.")] = "tar",
+    partly_claimed: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the patents with lines that the grant explains.")
+    ] = 0.0,
     hazard: Annotated[list[str] | None, typer.Option(help="A kind of difficulty to draw; repeatable.")] = None,
     damage: Annotated[list[str] | None, typer.Option(help="A kind of damage to do; repeatable.")] = None,
     workers: Workers = 0,
@@ -125,6 +128,7 @@ def specimens(
             "num_patents": patents,
             "seed": seed,
             "long_tailed": long_tailed,
+            "partly_claimed": partly_claimed,
             "hazards": tuple(hazard or ()),
             "damage": tuple(damage or ()),
             "workers": workers or len(os.sched_getaffinity(0)),

@@ -76,6 +76,9 @@ class SpecimenConfig:
         max_figures_per_sheet: Largest number of figures on one sheet.
         drawing_scale: Size of the drawings as a share of their usual size; smaller is faster.
         hazards: Names from `HAZARDS`; the first patent shows the first one, and so on in turn.
+        partly_claimed: Share of the patents that get lines which their grants explain: parts that are not claimed,
+            what is around the article, bounds of the claim, stitching, folds, breaks. The drawings of the others do not
+            depend on it.
         damage: Names from `DAMAGE`; each damages one patent, or the archive as a whole.
         earliest_number: Number of the earliest specimen that may be cited; `first_number` if not given.
         workers: Number of processes that draw; the bytes do not depend on it.
@@ -90,6 +93,7 @@ class SpecimenConfig:
     max_figures_per_sheet: int = 6
     drawing_scale: float = 1.0
     hazards: tuple[str, ...] = ()
+    partly_claimed: float = 0.0
     damage: tuple[str, ...] = ()
     earliest_number: int | None = None
     workers: int = 1
@@ -105,6 +109,8 @@ class SpecimenConfig:
             raise ConfigError("max_figures and max_figures_per_sheet must be at least 1")
         if not 0.1 <= self.drawing_scale <= 1.2:
             raise ConfigError(f"drawing_scale is {self.drawing_scale}; give a share between 0.1 and 1.2")
+        if not 0 <= self.partly_claimed <= 1:
+            raise ConfigError(f"partly_claimed is {self.partly_claimed}; give a share between 0 and 1")
         if self.workers < 1:
             raise ConfigError(f"workers is {self.workers}; at least 1 process has to draw")
         articles = tuple(kind.article for kind in (*KINDS, *HELD_BACK_KINDS))

@@ -7,7 +7,7 @@ that a patent is the same whichever patents are drawn with it.
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -22,14 +22,16 @@ from patentdata.specimens.drawing.figures import (
     draw_lines,
     draw_look,
     draw_sheets,
+    explain_look,
     front_page,
 )
 from patentdata.specimens.drawing.sheets import Sheet
 from patentdata.specimens.drawing.tiff import encode_tiff, millimetres
+from patentdata.specimens.explained import explain_lines
 from patentdata.specimens.grant_xml import Citation, Grant, Image, grant_xml
-from patentdata.specimens.line_statements import DrawnLines, draw_statements
+from patentdata.specimens.line_statements import draw_statements
 from patentdata.specimens.shapes import articles
-from patentdata.specimens.shapes.solids import BROKEN, Part
+from patentdata.specimens.shapes.solids import Part
 
 _SIBLING_SHARE = 0.12  # patents that are variants of the one before, same title and owner
 _CITABLE = 300  # the number of the earliest specimen that one cites is at most this much lower
@@ -73,11 +75,14 @@ def draw_patent(number: int, *, date: str, config: SpecimenConfig) -> SpecimenPa
     hazard = config.hazard_of(number)
     rng = np.random.default_rng([config.seed, number, 1])
     kind = kind_of(number, config, hazard)
-    parts = _build(number, kind, config)
-    look = draw_look(rng, hazard, config)
-    if any(part.broken or any(curve.style == BROKEN for curve in part.curves) for part in parts):
-        device = DrawnLines(lines="broken", meaning="environment", thing="an electronic device")
-        look = replace(look, drawn_lines=(*look.drawn_lines, device))
+    explained = explain_lines(
+        _build(number, kind, config),
+        kind.article,
+        config.partly_claimed,
+        np.random.default_rng([config.seed, number, 9]),
+    )
+    parts = explained.parts
+    look = explain_look(draw_look(rng, hazard, config), explained)
     shown = choose_figures(parts, kind.article, hazard, rng, config)
     lines = draw_lines(parts, shown, look)
     sheets = draw_sheets(lines, shown, look, hazard, rng, config)

@@ -24,6 +24,7 @@ from patentdata.specimens.drawing.sheets import (
     set_rows,
     split_rows,
 )
+from patentdata.specimens.explained import DASH_DOT, Explained
 from patentdata.specimens.lettering import STROKED, LabelStyle, draw_label
 from patentdata.specimens.line_statements import DrawnLines
 from patentdata.specimens.shapes.solids import Part, assemble
@@ -64,17 +65,19 @@ class Look:
         label: Lettering of the labels; None if there are no labels.
         pen: Widths of the lines.
         label_position: Position of a label relative to its drawing: "below", "above", "beside" or "inside".
-        dash: Lengths of the strokes and gaps of broken lines, as shares of the drawing.
+        dash: Lengths of the strokes and gaps of broken lines in turn, as shares of the drawing.
         per_sheet: Usual number of figures on a sheet.
         drawn_lines: Lines of the drawings that the grant explains.
+        has_break: A piece of each long drawing is left out, between break lines.
     """
 
     label: LabelStyle | None
     pen: Pen
     label_position: str
-    dash: tuple[float, float]
+    dash: tuple[float, ...]
     per_sheet: int
     drawn_lines: tuple[DrawnLines, ...] = ()
+    has_break: bool = False
 
 
 _SURROUNDINGS = DrawnLines(lines="broken", meaning="environment")
@@ -129,6 +132,17 @@ def draw_look(rng: np.random.Generator, hazard: str | None, config: SpecimenConf
         dash=(float(rng.uniform(0.012, 0.025)), float(rng.uniform(0.007, 0.012))),
         per_sheet=min(per_sheet, config.max_figures_per_sheet),
         drawn_lines=(_SURROUNDINGS,) if hazard == "dashed_surroundings" else (),
+    )
+
+
+def explain_look(look: Look, explained: Explained) -> Look:
+    """The look of a patent whose article has lines that its grant explains."""
+    is_dash_dot = any(lines.lines == "dash_dot" for lines in explained.drawn_lines)
+    return replace(
+        look,
+        drawn_lines=(*look.drawn_lines, *explained.drawn_lines),
+        dash=DASH_DOT if is_dash_dot else look.dash,
+        has_break=explained.has_break,
     )
 
 
@@ -324,6 +338,8 @@ def _adorned(
 ) -> np.ndarray:
     """The drawing, with whatever its hazard adds."""
     note = replace(look.label or LabelStyle(), underline=False, cap_px=40)
+    if look.has_break:
+        ink = inking.with_break(ink)
     if hazard == "call_out" and figure.number == "2":
         return inking.with_call_out(ink, note.pattern.format("3"), note, rng)
     if hazard == "section_mark" and figure.number in ("", "2"):

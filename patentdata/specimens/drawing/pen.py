@@ -177,6 +177,29 @@ def with_surroundings(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return cropped(ink)[0]
 
 
+_LONG = 2.0  # length over width of a drawing that is worth a break
+_BREAK_SHARE = 0.05  # of the length that is left out
+_TEETH_PX = 14
+
+
+def with_break(ink: np.ndarray) -> np.ndarray:
+    """A long drawing with a piece of its middle left out, between two jagged break lines; others as they are."""
+    if ink.shape[0] < ink.shape[1]:
+        return with_break(ink.T).T
+    height, width = ink.shape
+    if height < _LONG * width:
+        return ink
+    half = max(2 * _TEETH_PX, int(height * _BREAK_SHARE / 2))
+    middle = height // 2
+    broken = padded(np.ascontiguousarray(ink), _TEETH_PX)
+    broken[middle - half + _TEETH_PX : middle + half + _TEETH_PX] = False
+    x = np.arange(0, width + 2 * _TEETH_PX, _TEETH_PX)
+    teeth = np.where(np.arange(len(x)) % 2, _TEETH_PX // 2, -_TEETH_PX // 2)
+    for y in (middle - half, middle + half):
+        broken = stroke(broken, np.stack([x, y + _TEETH_PX + teeth], axis=1), 3)
+    return cropped(broken)[0]
+
+
 def halftone(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The drawing with its inside toned by dots that grow towards one side, like a printed photograph."""
     inside = _inside(ink)

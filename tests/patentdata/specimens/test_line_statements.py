@@ -4,7 +4,11 @@ import pytest
 from patentdata.grants.claim_scope.scope import read_claim_scope
 from patentdata.specimens import SpecimenConfig, draw_patent
 from patentdata.specimens.classes import KINDS
+from patentdata.specimens.drawing.pen import with_break
+from patentdata.specimens.explained import explain_lines
 from patentdata.specimens.line_statements import DrawnLines, draw_statements
+from patentdata.specimens.shapes import articles
+from patentdata.specimens.shapes.solids import BROKEN, box
 
 TITLES = [title for kind in KINDS for title in kind.titles]
 DRAWN = [
@@ -58,3 +62,61 @@ def test_a_grant_explains_the_broken_lines_of_its_drawings_and_no_others():
     assert {row["meaning"] for row in found} == {"environment"}
     assert plain.drawn_lines == ()
     assert read_claim_scope([text for _, text in plain.paragraphs], title=plain.title, labels=[]) == []
+
+
+@pytest.mark.parametrize(
+    ("article", "meaning"),
+    [
+        ("chair", "environment"),
+        ("chair", "unclaimed_portion"),
+        ("chair", "boundary"),
+        ("handbag", "stitching"),
+        ("carton", "fold_or_hidden"),
+        ("toothbrush", "break"),
+    ],
+)
+def test_articles_get_the_lines_that_become_them(article, meaning):
+    explained = [
+        explain_lines(articles.build(article, np.random.default_rng(seed)), article, 1.0, np.random.default_rng(seed))
+        for seed in range(16)
+    ]
+    chosen = [found for found in explained if [lines.meaning for lines in found.drawn_lines] == [meaning]]
+    assert chosen
+    for found in chosen:
+        is_broken = [part.broken or any(curve.style == BROKEN for curve in part.curves) for part in found.parts]
+        assert any(is_broken) == (meaning != "break")
+        assert not all(is_broken)
+        assert found.has_break == (meaning == "break")
+
+
+def test_environment_that_an_article_has_anyway_is_named():
+    parts = [box(1, 1, 1), box(0.1, 0.1, 2).as_environment()]
+    [lines] = explain_lines(parts, "mailbox", 0.0, np.random.default_rng(0)).drawn_lines
+    assert (lines.meaning, lines.thing) == ("environment", "a post")
+
+
+def test_patents_without_explained_lines_are_drawn_as_without_the_setting():
+    plain, explained = (
+        SpecimenConfig(
+            num_patents=60, drawing_scale=0.2, max_figures=1, articles=("pen", "spoon"), partly_claimed=share
+        )
+        for share in (0.0, 0.5)
+    )
+    is_same = set()
+    for number in range(900_001, 900_007):
+        before, after = (draw_patent(number, date="20240102", config=config) for config in (plain, explained))
+        is_same.add(after.files() == before.files())
+        assert (after.files() == before.files()) == (after.grant.drawn_lines == ())
+    assert is_same == {True, False}
+
+
+def test_a_long_drawing_with_a_break_is_cut_in_the_middle_and_others_are_left():
+    long = np.zeros((40, 600), dtype=bool)
+    long[[0, -1]] = True
+    broken = with_break(long)
+    between = broken[:, 295 - 10 : 295 + 10]
+    assert not between.all(axis=1).any()
+    assert broken[:, :200].any(axis=0).all()
+    assert np.array_equal(with_break(long.T), broken.T)
+    square = np.ones((50, 60), dtype=bool)
+    assert np.array_equal(with_break(square), square)
