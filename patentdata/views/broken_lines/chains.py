@@ -22,7 +22,7 @@ _PRUNINGS = 2
 _WIDEST_GAP = 3.0  # times the longer of its two strokes
 _SIDEWAYS = 0.62  # of the gap: a continuation is at most this far beside the direction of a tip
 _LENGTH_ERROR = 6.0  # px by which equal strokes may differ: those of dots differ by a large share of their length
-_EQUAL = 0.3  # natural logarithm of the ratio of two lengths that are about equal
+EQUAL = 0.3  # natural logarithm of the ratio of two lengths that are about equal
 _CLEAR_STEPS = 12  # samples between two tips, all of which must be paper
 _END_INSET = 2.5  # px from a tip that are not sampled: tips are known to a pixel or two
 
@@ -56,15 +56,14 @@ class Chains:
         gap_spread: (num_chains,) median distance of the gaps from the median gap.
         length: (num_chains,) median length of dashes and dots in pixels.
         length_spread: (num_chains,) median distance of the lengths from the median length, as a natural logarithm.
-        short: (num_chains,) lower quartile of the lengths of dashes and dots.
         longest: (num_chains,) length of the longest dash.
         width: (num_chains,) median width of the dashes in pixels.
         fullness: (num_chains,) median fullness of the dashes.
         period_spreads: (3, num_chains) for each of `PERIODS`, by how much lengths so many strokes apart differ: the
             natural logarithm of their ratio that three in five pairs do not exceed, infinite without such a pair.
         num_pairs: (3, num_chains) number of pairs that it is taken from.
-        fades_out: (num_chains,) True if the strokes differ in length and a far longer one precedes or follows, as in a
-            contour that fades out.
+        fades_from: (num_chains,) if the strokes differ in length and a far longer one precedes or follows, as in a
+            contour that fades out, the length of that; else 0.
     """
 
     of_stroke: np.ndarray
@@ -76,13 +75,12 @@ class Chains:
     gap_spread: np.ndarray
     length: np.ndarray
     length_spread: np.ndarray
-    short: np.ndarray
     longest: np.ndarray
     width: np.ndarray
     fullness: np.ndarray
     period_spreads: np.ndarray
     num_pairs: np.ndarray
-    fades_out: np.ndarray
+    fades_from: np.ndarray
 
 
 def find_neighbours(strokes: Strokes, tips: np.ndarray, reach: float) -> Links:
@@ -159,7 +157,7 @@ def best_of(pairs: np.ndarray, cost: np.ndarray, num_tips: int) -> np.ndarray:
 def join_chains(strokes: Strokes, links: Links) -> Chains:
     """The chains that `links` make, without links that do not fit the rest of their chain."""
     num, chain = _components(strokes, links)
-    fades_out = np.zeros(len(strokes.kinds), bool)
+    follows = np.zeros(len(strokes.kinds))
     for _ in range(_PRUNINGS):
         of_link = chain[strokes.tip_strokes[links.tips[:, 0]]]
         gap = group_quantile(links.gaps, of_link, num)[of_link]
@@ -168,10 +166,11 @@ def join_chains(strokes: Strokes, links: Links) -> Chains:
         fits = is_usual & ~is_next_to_long
         if fits.all():
             break
-        fades_out[strokes.tip_strokes[links.tips[is_next_to_long]]] = True
+        pairs = strokes.tip_strokes[links.tips[is_next_to_long]]
+        np.maximum.at(follows, pairs.ravel(), strokes.lengths[pairs[:, ::-1]].ravel())
         links = links.where(fits)
         num, chain = _components(strokes, links)
-    return _measured(strokes, links, chain, num, fades_out)
+    return _measured(strokes, links, chain, num, follows)
 
 
 def _is_next_to_long(strokes: Strokes, links: Links, chain: np.ndarray) -> np.ndarray:
@@ -192,7 +191,7 @@ def _components(strokes: Strokes, links: Links) -> tuple[int, np.ndarray]:
     return connected_components(graph, directed=False)
 
 
-def _measured(strokes: Strokes, links: Links, chain: np.ndarray, num: int, fades_out: np.ndarray) -> Chains:
+def _measured(strokes: Strokes, links: Links, chain: np.ndarray, num: int, follows: np.ndarray) -> Chains:
     of_link = chain[strokes.tip_strokes[links.tips[:, 0]]]
     gap = group_quantile(links.gaps, of_link, num)
     whole, dash = strokes.kinds != ARM, strokes.kinds == DASH
@@ -200,6 +199,8 @@ def _measured(strokes: Strokes, links: Links, chain: np.ndarray, num: int, fades
     length = group_quantile(lengths, of_whole, num)
     longest = np.zeros(num)
     np.maximum.at(longest, of_whole, lengths)
+    fades_from = np.zeros(num)
+    np.maximum.at(fades_from, chain, follows)
     spreads, num_pairs = _period_spreads(strokes, links, chain, num)
     return Chains(
         of_stroke=chain,
@@ -211,13 +212,12 @@ def _measured(strokes: Strokes, links: Links, chain: np.ndarray, num: int, fades
         gap_spread=group_quantile(np.abs(links.gaps - gap[of_link]), of_link, num),
         length=length,
         length_spread=group_quantile(np.abs(np.log(lengths / length[of_whole])), of_whole, num),
-        short=group_quantile(lengths, of_whole, num, 0.25),
         longest=longest,
         width=group_quantile(strokes.widths[dash], chain[dash], num),
         fullness=group_quantile(strokes.fullness[dash], chain[dash], num),
         period_spreads=spreads,
         num_pairs=num_pairs,
-        fades_out=(np.bincount(chain[fades_out], minlength=num) > 0) & (spreads[0] > _EQUAL),
+        fades_from=np.where(spreads[0] > EQUAL, fades_from, 0),
     )
 
 

@@ -28,7 +28,7 @@ from patentdata.views.broken_lines.chains import (
     link_tips,
 )
 from patentdata.views.broken_lines.outlines import Outlines, trace_outlines
-from patentdata.views.broken_lines.strokes import ARM, DASH, REACH, Strokes, find_arms, find_dashes, find_dots
+from patentdata.views.broken_lines.strokes import ARM, DASH, DOT, REACH, Strokes, find_arms, find_dashes, find_dots
 
 _MANY_PIECES = 20_000  # of ink: a screen of dots, which are left out
 _MOST_PIECES = 40_000  # of ink, or of paper: the time to trace outlines grows with the square of their number
@@ -98,6 +98,9 @@ def find_broken_lines(page: np.ndarray) -> BrokenLines:
     is_broken = _with_continuations(ink, strokes, near, chains, is_certain)
     is_whole = _whole_outlines(outlines, strokes, is_broken)
     covered = _covered(outlines, strokes, is_broken, is_whole, page.shape)
+    abutting = _abutting(ink, covered, strokes, is_broken, _styles_of(chains, is_certain))
+    is_broken[abutting], is_whole[strokes.outlines[abutting]] = True, True
+    cv2.drawContours(covered, [outlines.contours[index] for index in strokes.outlines[abutting]], -1, 1, cv2.FILLED)
     share = _share(outlines, strokes, chains.links, is_broken, is_whole)
     return BrokenLines(share=share, mask=(covered > 0) & (page < 128))
 
@@ -171,7 +174,6 @@ class _Styles:
     """How the certain broken lines of a view are drawn: gap, lengths and width of each, in pixels."""
 
     gap: np.ndarray
-    shortest: np.ndarray
     length: np.ndarray
     longest: np.ndarray
     width: np.ndarray
@@ -183,7 +185,6 @@ def _styles_of(chains: Chains, is_certain: np.ndarray) -> _Styles:
     longest = np.where(is_even, 1.3 * chains.length, chains.longest)
     return _Styles(
         gap=chains.gap[is_certain],
-        shortest=chains.short[is_certain],
         length=chains.length[is_certain],
         longest=longest[is_certain],
         width=chains.width[is_certain],
@@ -191,9 +192,8 @@ def _styles_of(chains: Chains, is_certain: np.ndarray) -> _Styles:
 
 
 def _fades_out(chains: Chains, styles: _Styles) -> np.ndarray:
-    """(num_chains,) True for the ends of contours; where lines are dash-dot, long strokes have short neighbours too."""
-    is_dash_dot = bool((styles.longest > 2 * styles.length).any() or (styles.length > 2 * styles.shortest).any())
-    return np.zeros(len(chains.gap), bool) if is_dash_dot else chains.fades_out
+    """(num_chains,) True for ends of contours: they fade out from strokes longer than any dash of the view."""
+    return chains.fades_from > 1.35 * styles.longest.max()
 
 
 def _longest_dashes(chains: Chains, is_certain: np.ndarray, styles: _Styles) -> np.ndarray:
@@ -205,6 +205,7 @@ def _longest_dashes(chains: Chains, is_certain: np.ndarray, styles: _Styles) -> 
     is_alike &= (longest <= 1.35 * styles.longest) & (longest >= 0.25 * styles.length)
     is_spaced = (chains.gap_spread <= 0.4 * chains.gap) | (chains.gap_spread <= 2)
     is_plain = (chains.num_strokes >= 2) & ~_fades_out(chains, styles) & ~(chains.fullness < _TAPERED)
+    is_plain &= 2 * chains.num_dots <= chains.num_strokes * bool(chains.num_dots[is_certain].any())
     is_alike &= (is_spaced & is_plain)[:, None]
     reach = np.where(is_alike, styles.longest, 0).max(axis=1)
     reach[is_certain] = np.maximum(reach[is_certain], styles.longest)
@@ -223,6 +224,7 @@ def _with_continuations(
     # A dash that bends around a corner, or where a line begins and ends, can be almost two dashes long.
     is_fitting = (strokes.lengths <= longest * np.where(strokes.kinds == ARM, 1.05, 1.6)) & ~(strokes.widths > widest)
     is_fitting &= (strokes.fullness >= _TAPERED) & ~_fades_out(chains, styles)[chains.of_stroke]
+    is_fitting &= (strokes.kinds != DOT) | bool(chains.num_dots[is_certain].any())
     is_fitting |= in_chain
     is_free = is_fitting[strokes.tip_strokes]
     is_free[chains.links.tips.ravel()] = False
@@ -239,9 +241,27 @@ def _with_continuations(
     is_usual = (lengths <= 1.05 * longest) & (lengths >= 0.2 * longest) & (strokes.kinds == DASH)
     # Three dashes in a row, all of the usual length, need no longer chain: small circles and letters have no more.
     is_broken_group = np.bincount(group[is_usual], minlength=num_groups) >= 3
-    is_broken_group &= np.bincount(group[~is_usual], minlength=num_groups) == 0
+    is_broken_group &= np.bincount(group[~is_usual & (strokes.kinds == DASH)], minlength=num_groups) == 0
     is_broken_group[group[in_chain]] = True
     return is_broken_group[group] & is_fitting
+
+
+def _abutting(
+    ink: np.ndarray, covered: np.ndarray, strokes: Strokes, is_broken: np.ndarray, styles: _Styles
+) -> np.ndarray:
+    """Indices of dashes of the usual length and width that point, across no more than a gap, at a broken line."""
+    is_usual = (strokes.lengths >= 0.5 * styles.length.min()) & (strokes.lengths <= 1.15 * styles.length.max())
+    is_usual &= (strokes.widths >= styles.width.min() / 1.3) & (strokes.widths <= 1.3 * styles.width.max())
+    is_usual &= (strokes.kinds == DASH) & (strokes.fullness >= _TAPERED) & ~is_broken
+    tips = np.flatnonzero(is_usual[strokes.tip_strokes])
+    reach = np.arange(3.0, 1.6 * float(np.median(styles.gap)) + 3)
+    way = strokes.tip_points[tips][:, None] + strokes.tip_directions[tips][:, None] * reach
+    row = np.clip(np.rint(way.imag).astype(np.int64), 0, ink.shape[0] - 1)
+    column = np.clip(np.rint(way.real).astype(np.int64), 0, ink.shape[1] - 1)
+    met = ink[row, column] > 0
+    first = met.argmax(axis=1)[:, None]
+    is_hit = met.any(axis=1) & (np.take_along_axis(covered[row, column], first, axis=1)[:, 0] > 0)
+    return np.unique(strokes.tip_strokes[tips[is_hit]])
 
 
 def _free_tips(strokes: Strokes, links: Links) -> np.ndarray:
