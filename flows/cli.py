@@ -18,7 +18,19 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands import captions, evaluate, operations, rebuild, refresh, retrain, search, stages, train, weeks
+from flows.commands import (
+    captions,
+    evaluate,
+    operations,
+    rebuild,
+    refresh,
+    retrain,
+    search,
+    stages,
+    study,
+    train,
+    weeks,
+)
 from flows.commands.option_groups import with_options
 from flows.terminal import output
 from flows.terminal.log import log_on_terminal
@@ -58,7 +70,7 @@ def _accepting_verbose(command: Callable[..., None]) -> Callable[..., None]:
     return with_options(verbose_command, [*own, *more])
 
 
-for subject in (refresh, rebuild, weeks, stages, captions, train, evaluate, retrain, search, operations):
+for subject in (refresh, rebuild, weeks, stages, captions, train, evaluate, study, retrain, search, operations):
     for command in subject.app.registered_commands:
         assert command.callback is not None
         command.callback = _accepting_verbose(command.callback)

@@ -27,8 +27,8 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="Method, for what the settings leave open: clip, patentclip, designclip, designclip-balanced, "
-            "-as-published, -as-released, lift or arcface."
+            help="Method, for what the settings leave open: designclip-balanced (the default), designclip, "
+            "-as-published, -as-released, clip, patentclip, lift or arcface."
         ),
     ] = None,
     settings: Annotated[
@@ -61,10 +61,10 @@ def train(
     from model.child_process import train_in_child
     from model.training.config import TrainConfig
 
-    given = _tiny() if config is None else _training_table(read_toml(config))
+    given = tiny_settings() if config is None else _training_table(read_toml(config))
     if preset is not None:
         given["preset"] = preset
-    train_config = build(TrainConfig, given | dict(map(_setting, settings or [])))
+    train_config = build(TrainConfig, given | dict(map(training_setting, settings or [])))
     dataset_dir = Path(dataset) if _is_folder(dataset) else Path(data_dir) / "datasets" / dataset
     run_dir = Path(data_dir) / "runs" / (run or dataset_dir.resolve().name)
     with Bars() as bars:
@@ -96,7 +96,7 @@ def push(
     show_push(sent, as_json)
 
 
-def _tiny() -> dict[str, Any]:
+def tiny_settings() -> dict[str, Any]:
     """Settings of the small model, without those that a preset decides."""
     from flows.steps import TINY_TRAINING
     from model.training.presets import PRESETS
@@ -119,11 +119,11 @@ def _is_folder(dataset: str) -> bool:
     return (Path(dataset) / "dataset.json").is_file()
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def training_setting(text: str) -> tuple[str, Any]:
     """Name and value of "name=value": a TOML value, "none" for None, or else a string that needs no quotes.
 
-    >>> _setting("num_steps=500"), _setting("architecture=ViT-B-32"), _setting("max_grad_norm=none")
-    (('num_steps', 500), ('architecture', 'ViT-B-32'), ('max_grad_norm', None))
+    >>> [training_setting(text) for text in ("num_steps=500", "architecture=ViT-B-32", "max_grad_norm=none")]
+    [('num_steps', 500), ('architecture', 'ViT-B-32'), ('max_grad_norm', None)]
     """
     from patentdata.errors import ConfigError
 

@@ -114,6 +114,36 @@ def show_evaluation(measured: dict[str, Any], run_dir: Path, as_json: bool) -> N
     STDOUT.print(f"Open [bold]{escape(str((run_dir / 'report.html').resolve()))}[/]", soft_wrap=True)
 
 
+def show_study_plan(planned: dict[str, Any], as_json: bool) -> None:
+    """Show what a study would train."""
+    if as_json:
+        show_json(planned)
+        return
+    table = Table("arms", "seeds", "runs", "done", "taken over", "to train", "steps", "hours")
+    hours = "known after the first run" if planned["hours"] is None else f"{planned['hours']:.2g}"
+    counts = [planned[name] for name in ("arms", "seeds", "runs", "done", "taken_over", "to_train", "steps")]
+    table.add_row(*(f"{count:,}" for count in counts), hours)
+    STDOUT.print(table)
+
+
+def show_study(result: dict[str, Any], folder: Path, as_json: bool) -> None:
+    """Show the verdict on each claim, and the page to open."""
+    if as_json:
+        show_json(result)
+        return
+    table = Table("claim", "difference in points, 95 %", "verdict")
+    for claim in result["claims"]:
+        found = claim["difference"]
+        points = (
+            ""
+            if found is None
+            else "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * found[name] for name in ("mean", "low", "high")))
+        )
+        table.add_row(escape(claim["text"]), points, claim["verdict"])
+    STDOUT.print(table)
+    STDOUT.print(f"Open [bold]{escape(str((folder / 'study.html').resolve()))}[/]", soft_wrap=True)
+
+
 def show_deep_patent(made: dict[str, Any], folder: Path, as_json: bool) -> None:
     """Show how many images of each list became rows, and why the others did not."""
     if as_json:

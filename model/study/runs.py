@@ -1,0 +1,276 @@
+"""The runs of a study: each arm with each seed, trained and measured, unless an equal run exists already.
+
+A run that is finished in the study's folder or anywhere among the runs of the data folder is taken over as it is. A run
+that was stopped resumes from its last checkpoint. What a study keeps of a run is its outcomes, view by view; the
+comparison is made from them alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from model.dataset.folder import Dataset, open_dataset
+from model.errors import ModelError, TrainingError, TrainingStoppedError
+from model.evaluation.config import EvaluationConfig
+from model.files import read_json
+from model.progress import Progress
+from model.study.config import Arm, StudyConfig
+from model.study.outcomes import outcomes_of, read_outcomes, write_outcomes
+from model.training.config import TrainConfig
+from model.training.done import training_identity
+from model.training.run.folder import RunFolder
+from model.training.sampling import num_steps_per_epoch
+from model.training.train import train
+
+_LOG = logging.getLogger(__name__)
+_REPORT_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """One arm with one seed.
+
+    Attributes:
+        arm: The arm.
+        seed: The seed.
+        folder: The study's own folder of the run.
+        found: Folder of a finished run with the same settings on the same data, which is taken over; None without one.
+        outcomes_path: File of its outcomes.
+        training: Settings of training.
+        evaluation: Settings of measuring.
+    """
+
+    arm: Arm
+    seed: int
+    folder: Path
+    found: Path | None
+    outcomes_path: Path
+    training: TrainConfig
+    evaluation: EvaluationConfig
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm.name}-seed-{self.seed}"
+
+    def identity(self, dataset: Dataset) -> dict[str, Any]:
+        """All that the outcomes depend on."""
+        return {
+            "training": training_identity(dataset, self.training),
+            "evaluation": {
+                name: self.evaluation.result_settings[name]
+                for name in ("split", "caption", "readout_tau", "prompts", "schemes")
+            },
+        }
+
+    def outcomes(self, dataset: Dataset) -> dict[str, np.ndarray] | None:
+        """What the run has left; None if it has to be made."""
+        return read_outcomes(self.outcomes_path, self.identity(dataset))
+
+
+def plan_runs(config: StudyConfig, dataset: Dataset, out: Path, others: Sequence[Path]) -> list[StudyRun]:
+    """All runs of a study, the first seed of every arm first, so that a first answer comes early.
+
+    Args:
+        config: The study.
+        dataset: The dataset.
+        out: Folder of the study.
+        others: Folders of runs that may be taken over.
+    """
+    runs = []
+    for seed in config.seeds:
+        for arm in config.arms:
+            training = config.training_of(arm, seed)
+            folder = out / "runs" / f"{arm.name}-seed-{seed}"
+            runs.append(
+                StudyRun(
+                    arm=arm,
+                    seed=seed,
+                    folder=folder,
+                    found=_finished_among(others, training_identity(dataset, training)),
+                    outcomes_path=out / "outcomes" / f"{folder.name}.npz",
+                    training=training,
+                    evaluation=config.evaluation_of(arm),
+                )
+            )
+    return runs
+
+
+def _finished_among(folders: Sequence[Path], identity: dict[str, Any]) -> Path | None:
+    """The first of the folders that has the finished and intact run of an identity."""
+    for folder in folders:
+        run = RunFolder(folder)
+        if (read_json(run.config) or {}) == identity and run.finished_summary(identity) is not None:
+            return folder
+    return None
+
+
+def make_run(
+    run: StudyRun,
+    dataset_dir: Path,
+    *,
+    progress: Progress | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train a run, or take one over, measure it, and store its outcomes.
+
+    Raises:
+        ModelError: It cannot be trained or measured.
+        TrainingStoppedError: `should_stop` returned True.
+    """
+    dataset = open_dataset(dataset_dir)
+    if run.found is not None:
+        _LOG.info("%s: taken over from %s", run.name, run.found)
+        folder = run.found
+    else:
+        folder = run.folder
+        train(dataset_dir, folder, run.training, replace="any", progress=progress, should_stop=should_stop)
+    write_outcomes(run.outcomes_path, outcomes_of(folder, dataset, run.evaluation), run.identity(dataset))
+
+
+def make_runs(
+    runs: Sequence[StudyRun],
+    dataset_dir: Path,
+    *,
+    num_jobs: int = 1,
+    progress: Progress | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Make all runs that are missing, in this process or in several at a time.
+
+    Args:
+        runs: The runs of a study.
+        dataset_dir: Folder of the dataset.
+        num_jobs: Runs at a time. With more than one each has a process of its own, and, if there are several GPUs, one
+            GPU.
+        progress: Called with the steps done and the steps in all, over all runs.
+        should_stop: Called now and then; if it returns True, runs leave a checkpoint and stop.
+
+    Raises:
+        ModelError: A run failed; its message names the run. What is finished is kept.
+        TrainingStoppedError: `should_stop` returned True.
+    """
+    dataset = open_dataset(dataset_dir)
+    missing = [run for run in runs if run.outcomes(dataset) is None]
+    counter = _StepCounter(runs, missing, dataset, progress)
+    counter.report("")
+    if num_jobs == 1:
+        for run in missing:
+            with _named(run):
+                make_run(run, dataset_dir, progress=counter.of(run), should_stop=should_stop)
+            counter.finish(run)
+        return
+    _make_in_processes(missing, dataset_dir, num_jobs, counter, should_stop)
+
+
+def _make_in_processes(
+    missing: Sequence[StudyRun],
+    dataset_dir: Path,
+    num_jobs: int,
+    counter: _StepCounter,
+    should_stop: Callable[[], bool],
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    gpus = context.SimpleQueue()
+    for number in range(num_jobs):
+        gpus.put(str(number % max(1, torch.cuda.device_count())))
+    with ProcessPoolExecutor(num_jobs, mp_context=context, initializer=_prepare_process, initargs=(gpus,)) as pool:
+        pending: dict[Future[None], StudyRun] = {pool.submit(make_run, run, dataset_dir): run for run in missing}
+        try:
+            while pending:
+                ended, _ = wait(pending, timeout=_REPORT_EVERY_S, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    run = pending.pop(future)
+                    with _named(run):
+                        future.result()
+                    counter.finish(run)
+                counter.look_into_folders(pending.values())
+                if should_stop():
+                    raise TrainingStoppedError("the study was stopped; run the same command again to resume")
+        except BaseException:
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _prepare_process(gpus: Any) -> None:
+    """Called once in each process: it gets one GPU and a share of the cores, and ends with the one that started it."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES") or gpus.get()
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _named(run: StudyRun) -> Iterator[None]:
+    """Name the run in the message of an error."""
+    try:
+        yield
+    except TrainingStoppedError:
+        raise
+    except BrokenProcessPool as error:
+        raise TrainingError(f"the process of {run.name} was killed; run the same command again to resume") from error
+    except ModelError as error:
+        raise type(error)(f"{run.name}: {error}") from error
+
+
+class _StepCounter:
+    """Counts the steps of all runs, for one progress bar."""
+
+    def __init__(
+        self, runs: Sequence[StudyRun], missing: Sequence[StudyRun], dataset: Dataset, progress: Progress | None
+    ) -> None:
+        self._progress = progress
+        self._steps = {run.name: num_steps_of(run.training, dataset) for run in runs}
+        self._done = {run.name: 0 if run in missing else self._steps[run.name] for run in runs}
+
+    def of(self, run: StudyRun) -> Progress:
+        """Progress of the training of one run."""
+
+        def progress(num_done: int, num_all: int, values: dict[str, Any]) -> None:
+            self._done[run.name] = num_done
+            self.report(run.name)
+
+        return progress
+
+    def finish(self, run: StudyRun) -> None:
+        self._done[run.name] = self._steps[run.name]
+        self.report(run.name)
+
+    def look_into_folders(self, runs: Iterable[StudyRun]) -> None:
+        """Take the steps of runs in other processes from what they have written."""
+        for run in runs:
+            if run.found is None and (metrics := RunFolder(run.folder).metrics).is_file():
+                self._done[run.name] = metrics.read_bytes().count(b"\n")
+        self.report("")
+
+    def report(self, name: str) -> None:
+        if self._progress is not None:
+            doing = {"doing": f"steps, now {name}" if name else "steps"}
+            self._progress(sum(self._done.values()), sum(self._steps.values()), doing)
+
+
+def num_steps_of(config: TrainConfig, dataset: Dataset) -> int:
+    """Steps of a run, as far as the dataset's own count of views tells."""
+    if config.num_steps is not None:
+        return config.num_steps
+    return config.num_epochs * num_steps_per_epoch(dataset.num_views.get("train", 0), config.batch_size)
