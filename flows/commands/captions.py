@@ -13,6 +13,7 @@ from flows.commands.option_groups import grouped
 from flows.commands.options import CaptionOptions, ConfigFile, DataDir, Json, Workers, Years, walk_stage
 from flows.commands.settings import build, read_toml
 from flows.terminal import bars, output
+from flows.terminal.caption_quality import judge_table
 
 app = typer.Typer()
 
@@ -28,7 +29,8 @@ def captions(
         typer.Option(help="Instead: write an HTML page about the captions: quality measures, samples, pictures."),
     ] = None,
     week: Annotated[
-        list[str] | None, typer.Option(help="With --report: a week such as I20210105; repeatable; default: all.")
+        list[str] | None,
+        typer.Option(help="With --report or --judge: a week such as I20210105; repeatable; default: all."),
     ] = None,
     compare: Annotated[
         str | None,
@@ -37,6 +39,19 @@ def captions(
     plan: Annotated[
         bool, typer.Option("--plan", help="Instead: show how a server would be started for --model, and why.")
     ] = False,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead: ask this second model, from the pictures, whether a sample of the captions is true."
+        ),
+    ] = None,
+    judge_endpoint: Annotated[
+        list[str] | None,
+        typer.Option(help="With --judge: running server of that model; repeatable; without it one is started."),
+    ] = None,
+    judge_samples: Annotated[
+        int, typer.Option(help="With --judge: captions with something found in them, and as many others.")
+    ] = 100,
     years: Years = "",
     workers: Workers = 0,
     config: ConfigFile = None,
@@ -52,12 +67,46 @@ def captions(
     """
     if report is not None:
         return _write_page(data_dir, report, week or [], compare, as_json)
-    if week or compare:
-        raise typer.BadParameter("--week and --compare belong to --report; name the page to write")
     settings = how.settings(read_toml(config).get("weeks", {}).get("captions", {}))
+    if judge is not None and compare is None:
+        return _judge(data_dir, week or [], settings, judge, judge_endpoint or [], judge_samples, as_json)
+    if week or compare:
+        raise typer.BadParameter("--week belongs to --report or --judge, and --compare to --report; name one of them")
     if plan:
         return _show_plan(settings, as_json)
     walk_stage("captions", data_dir, years, workers, as_json, settings={"captions": settings})
+
+
+def _judge(
+    data_dir: str,
+    weeks: list[str],
+    settings: dict[str, Any],
+    model: str,
+    endpoints: list[str],
+    num_samples: int,
+    as_json: bool,
+) -> None:
+    """Ask a second model about a sample of the captions, and show what it says next to what the detectors find."""
+    from patentdata.captions.config import CaptionsConfig
+    from patentdata.captions.faithfulness.judge import JudgeConfig, judge_captions
+    from patentdata.captions.vllm.plan import plan_server, this_machine
+    from patentdata.captions.vllm.server import serving
+    from patentdata.store.folder import DataFolder
+    from tasks.running.caption_runner import log_path
+
+    of_judge = {"captioner": "vllm", "model": model, "endpoints": endpoints, "prompt": "judge", "views_per_question": 1}
+    judge = build(CaptionsConfig, settings | of_judge)
+    sample, folder = build(JudgeConfig, {"num_samples": num_samples}), DataFolder(data_dir)
+    if endpoints:
+        judgement = judge_captions(folder, weeks, judge, sample)
+    else:
+        planned = plan_server(judge, this_machine()).server
+        with serving(model, judge.revision, planned, log_path=log_path(folder).with_name("judge.log")) as server:
+            judgement = judge_captions(folder, weeks, judge, sample, endpoints=(server.url,))
+    if as_json:
+        output.show_json(judgement.to_dict())
+    else:
+        output.show_table(judge_table(judgement))
 
 
 def _show_plan(settings: dict[str, Any], as_json: bool) -> None:

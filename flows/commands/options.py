@@ -69,13 +69,23 @@ class CaptionOptions:
     ] = None
     prompt: Annotated[
         str | None,
-        typer.Option("--prompt", help='What a model is asked: "views", "impact", or a TOML file of your own.'),
+        typer.Option(
+            "--prompt", help='What a model is asked: "views", "impact", "patent", or a TOML file of your own.'
+        ),
+    ] = None
+    views_per_question: Annotated[
+        str | None,
+        typer.Option(help='Views in one request: 1, or "patent" for all of a patent (the prompt is then "patent").'),
     ] = None
 
     def settings(self, from_file: dict[str, Any]) -> dict[str, Any]:
         """Settings of captions: those of a settings file, overridden by what the command line says."""
         given: dict[str, Any] = {"captioner": self.captioner, "model": self.model, "prompt": self.prompt}
         given["endpoints"] = self.endpoint
+        if self.views_per_question is not None:
+            given["views_per_question"] = 1 if self.views_per_question == "1" else self.views_per_question
+            if self.views_per_question == "patent" and "prompt" not in from_file:
+                given["prompt"] = self.prompt or "patent"
         if self.captioner is None and (self.model or self.endpoint):
             given["captioner"] = "vllm"
         return from_file | {name: value for name, value in given.items() if value}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ LASTING_REASONS = (
     "repetition",
     "refused",
     "unparsable",
+    "missing",
     "too_long",
     "broken_image",
     "no_ink",
@@ -179,7 +180,59 @@ def read_answer(answer: str | None, prompt: Prompt, *, is_cut: bool = False) -> 
         raise UnusableAnswerError("too_long" if is_cut else "empty")
     if not prompt.fields:
         return _free_text(raw, prompt, is_cut)
-    values = _values(raw, prompt, is_cut)
+    return _caption(_values(raw, prompt, is_cut), prompt, is_cut)
+
+
+def read_patent_answer(
+    answer: str | None, prompt: Prompt, labels: Iterable[str], *, is_cut: bool = False
+) -> dict[str, Texts | UnusableAnswerError]:
+    """The texts of an answer about several views of a patent, of a prompt with `view_fields`.
+
+    Args:
+        answer: The model's output, unchanged.
+        prompt: What was asked.
+        labels: The labels of the views that were asked about.
+        is_cut: Whether the model reached its token limit before it finished.
+
+    Returns:
+        Label → texts of the view, or why it has none: every reason of `read_answer`, or "missing" if the answer does
+        not have the view.
+    """
+    raw, is_cut = _without_thinking((answer or "")[:_MAX_ANSWER_CHARS], is_cut)
+    labels = tuple(labels)
+    raw = raw[: _MAX_CHARS * max(1, len(labels))]
+    fenced = _FENCED.match(raw)
+    found = _first_object(fenced[1] if fenced else raw, is_cut)
+    views = found.get("views") if found is not None else None
+    if found is None or not isinstance(views, Mapping):
+        is_refused = _is_refusal(clean(raw))
+        reason = "empty" if not raw else "refused" if is_refused else "too_long" if is_cut else "unparsable"
+        return {label: UnusableAnswerError("too_long" if is_cut and not raw else reason) for label in labels}
+    return {label: _view_caption(found, views, label, prompt, is_cut) for label in labels}
+
+
+def _view_caption(
+    found: Mapping[str, Any], views: Mapping[str, Any], label: str, prompt: Prompt, is_cut: bool
+) -> Texts | UnusableAnswerError:
+    """The texts of one view in an answer about several, or why it has none."""
+    if label not in views:
+        return UnusableAnswerError("too_long" if is_cut else "missing")
+    view = views[label]
+    # Of a cut answer, only the last view is incomplete.
+    is_cut = is_cut and label == list(views)[-1]
+    try:
+        if not isinstance(view, Mapping) or set(view) != set(prompt.view_fields):
+            raise UnusableAnswerError("too_long" if is_cut else "unparsable")
+        values = {name: found[name] for name in prompt.patent_fields} | dict(view)
+        return _caption(_typed(values, prompt, is_cut), prompt, is_cut)
+    except KeyError:
+        return UnusableAnswerError("unparsable")
+    except UnusableAnswerError as error:
+        return error
+
+
+def _caption(values: Mapping[str, Any], prompt: Prompt, is_cut: bool) -> Texts:
+    """The texts of a caption from the values of its fields. Raises UnusableAnswerError."""
     parts = {name: values[name] for name in prompt.caption}
     # A part as long as the schema allows was cut by the schema.
     is_cut = is_cut or any(len(part) >= prompt.fields[name].max_chars for name, part in parts.items())
@@ -189,7 +242,8 @@ def read_answer(answer: str | None, prompt: Prompt, *, is_cut: bool = False) -> 
         raise UnusableAnswerError("refused")
     if is_cut:
         texts = {name: _without_cut_end(text) for name, text in texts.items()}
-    texts = {name: without_canvas_talk(text) for name, text in texts.items()}
+    tidy = _sentence if prompt.keeps_remarks else without_canvas_talk
+    texts = {name: tidy(text) for name, text in texts.items()}
     for text in texts.values():
         _check(text, prompt)
     if len({text.casefold() for text in texts.values()}) < len(texts):
@@ -239,12 +293,17 @@ def _values(raw: str, prompt: Prompt, is_cut: bool) -> dict[str, Any]:
         values = _first_object(raw, is_cut)
     if values is None and _is_refusal(clean(raw)):
         raise UnusableAnswerError("refused")
-    if values is not None and set(values) == set(prompt.fields):
-        try:
-            return {name: of.value_of(values[name]) for name, of in prompt.fields.items()}
-        except ValueError:
-            pass
-    raise UnusableAnswerError("too_long" if is_cut else "unparsable")
+    if values is None or set(values) != set(prompt.fields):
+        raise UnusableAnswerError("too_long" if is_cut else "unparsable")
+    return _typed(values, prompt, is_cut)
+
+
+def _typed(values: Mapping[str, Any], prompt: Prompt, is_cut: bool) -> dict[str, Any]:
+    """The values of all fields of a prompt, each of its type. Raises UnusableAnswerError."""
+    try:
+        return {name: of.value_of(values[name]) for name, of in prompt.fields.items()}
+    except ValueError:
+        raise UnusableAnswerError("too_long" if is_cut else "unparsable") from None
 
 
 def _labelled_parts(raw: str, names: tuple[str, ...]) -> dict[str, str] | None:

@@ -182,7 +182,11 @@ class CaptionsConfig:
     Attributes:
         captioner: "described" (a template filled from the grant; needs no model) or "vllm" (a vision-language model).
         described: Settings of the template captions.
-        prompt: What the model is asked: "views", "impact", or the path of a TOML file (see `prompts`).
+        prompt: What the model is asked: "views", "impact", "patent" or the path of a TOML file (see `prompts`).
+        views_per_question: 1, or "patent" for all views of a patent in one request, with a prompt that has fields for
+            each view.
+        max_views_per_question: Most views of one request; those of a longer patent are divided.
+        max_pixels_per_question: Most pixels of the pictures of one request together; None for no bound.
         model: The model: a hub name such as "llava-hf/llava-1.5-13b-hf", or its folder. None takes what is served.
         revision: Revision of a hub model. Without it, finished weeks stay done whatever revision is served now.
         sampling: How the model samples its answer.
@@ -197,6 +201,9 @@ class CaptionsConfig:
     captioner: Literal["described", "vllm"] = "described"
     described: DescribedConfig = DescribedConfig()
     prompt: str = "views"
+    views_per_question: Literal[1, "patent"] = 1
+    max_views_per_question: int = 8
+    max_pixels_per_question: int | None = None
     model: str | None = None
     revision: str | None = None
     sampling: SamplingConfig = SamplingConfig()
@@ -211,7 +218,7 @@ class CaptionsConfig:
             self.captioner in ("described", "vllm"),
             f'unknown captioner {self.captioner!r}; choose "described" (needs no model) or "vllm"',
         )
-        load_prompt(self.prompt)
+        self._check_questions()
         _require(not isinstance(self.endpoints, str), f"endpoints is the text {self.endpoints!r}; give a list")
         for url in self.endpoints:
             check_endpoint(url)
@@ -221,6 +228,32 @@ class CaptionsConfig:
                 "no model and no endpoint is set; name the model to serve, such as llava-hf/llava-1.5-13b-hf, or the "
                 "endpoints to use",
             )
+
+    def _check_questions(self) -> None:
+        """Raise ConfigError unless the prompt is about as many views as a question has."""
+        prompt = load_prompt(self.prompt)
+        is_about_patents = self.views_per_question == "patent"
+        _require(
+            self.views_per_question in (1, "patent"),
+            f'views_per_question is {self.views_per_question!r}; choose 1 or "patent"',
+        )
+        _require(
+            not is_about_patents or bool(prompt.view_fields),
+            f'the prompt {prompt.name} is about one view; for views_per_question = "patent" choose the prompt "patent" '
+            "or a file with [view_fields]",
+        )
+        _require(
+            is_about_patents or not prompt.view_fields,
+            f'the prompt {prompt.name} is about all views of a patent; set views_per_question = "patent"',
+        )
+        _require(
+            1 <= self.max_views_per_question <= 32,
+            f"max_views_per_question is {self.max_views_per_question}; choose 1 to 32",
+        )
+        _require(
+            self.max_pixels_per_question is None or self.max_pixels_per_question >= 3_136,
+            f"max_pixels_per_question is {self.max_pixels_per_question}; choose 3,136 or more",
+        )
 
 
 def check_endpoint(url: str) -> None:

@@ -8,7 +8,6 @@ data, settings and seed give equal bytes.
 from __future__ import annotations
 
 import base64
-import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,20 +17,19 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pyarrow as pa
 
 from patentdata.captions import clip_tokens, quality
-from patentdata.captions.captioner import GRANT_COLUMNS, VIEW_COLUMNS, Row
+from patentdata.captions.captioned_views import captioned_views, images_of, random_key, rows_of
+from patentdata.captions.captioner import Row
 from patentdata.captions.faithfulness.detectors import DETECTORS
 from patentdata.captions.quality import MEASURES, MostCommon, Quality
-from patentdata.errors import ConfigError, OutputError
+from patentdata.errors import ConfigError
 from patentdata.pages import page_environment, shortened
 from patentdata.store.folder import DataFolder
 from patentdata.store.parquet import open_table
-from patentdata.store.weeks import Progress, state_of, table_path, weeks_of
+from patentdata.store.weeks import Progress, table_path, weeks_of
 from patentdata.views.contact_sheets.cards import thumbnail
 
-_ROWS_A_BATCH = 1_024
 _NUM_CLASSES = 8  # rows in the table of the classes with the most repeated captions
 _MIN_CLASS_CAPTIONS = 20  # captions that a class must have to be in that table
 _LONGEST_SHOWN = 6_000  # characters of a text on the page
@@ -188,7 +186,7 @@ class PageContent:
         faults = quality.faults_against_grant(row, row)
         for measures in (self.by_source.setdefault(source, Quality()), self._week):
             _measure(measures, row, row, faults)
-        key = _random_key(self.config.seed, row["view_id"])
+        key = random_key(self.config.seed, row["view_id"])
         text = row["text"]
         if not (text and text.strip()):
             reason = row["finish_reason"] or "unknown"
@@ -215,7 +213,7 @@ class PageContent:
         for measures, sources, caption in zip(self.pair, self.pair_sources, (card.row, card.other), strict=True):
             _measure(measures, caption, card.row, quality.faults_against_grant(caption, card.row))
             sources[_source_name(caption)] += 1
-        self.pairs.add(_random_key(self.config.seed, card.row["view_id"]), card)
+        self.pairs.add(random_key(self.config.seed, card.row["view_id"]), card)
 
     def end_week(self, week: str) -> None:
         """Add the measures of the current week to the total; of the week itself, only the counts are kept."""
@@ -304,7 +302,7 @@ def _read_content(
     content = PageContent(config)
     for num_done, week in enumerate(weeks, 1):
         others = _captions_by_view(compare, week) if compare else None
-        for card in _cards_of(folder, week):
+        for card in (Card(week, row) for row in captioned_views(folder, week)):
             content.add(card)
             if others is not None:
                 other = others.get(card.row["view_id"])
@@ -362,33 +360,10 @@ def _share_as_json(share: quality.Share) -> dict[str, Any]:
     return values if share.interval is None else values | {"interval": [round(end, 4) for end in share.interval]}
 
 
-def _random_key(seed: int, view_id: str) -> int:
-    """A pseudo-random number that depends on the seed and the view alone."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}:{view_id}".encode(), digest_size=8).digest())
-
-
 def _source_name(caption: Row) -> str:
     """How a caption was made: captioner, prompt and model, as shown on the page."""
     parts = [caption["captioner"], caption["prompt"] if caption["prompt"] != caption["captioner"] else None]
     return " · ".join(part for part in (*parts, caption["model"]) if part)
-
-
-def _cards_of(folder: DataFolder, week: str) -> Iterator[Card]:
-    """Every caption of a week with the columns of its view and grant, in order."""
-    state, _ = state_of(folder, "captions", week)
-    if state != "done":
-        raise OutputError(f"the captions of {week} are {state}; run the captions stage on {folder.url} first")
-    with open_table(folder, table_path(folder, "grants", week)) as table:
-        columns = ["patent_number", *GRANT_COLUMNS]
-        grants = {row["patent_number"]: row for row in table.read(columns=columns).to_pylist()}
-    with (
-        open_table(folder, table_path(folder, "captions", week)) as captions,
-        open_table(folder, table_path(folder, "views", week)) as views,
-    ):
-        for caption, view in zip(_rows(captions), _rows(views, list(VIEW_COLUMNS)), strict=True):
-            if caption["view_id"] != view["view_id"]:
-                raise OutputError(f"{week}: captions and views differ in order; run the captions stage again")
-            yield Card(week, {**grants.get(view["patent_number"], dict.fromkeys(GRANT_COLUMNS)), **view, **caption})
 
 
 def _captions_by_view(folder: DataFolder, week: str) -> dict[str, Row]:
@@ -397,12 +372,7 @@ def _captions_by_view(folder: DataFolder, week: str) -> dict[str, Row]:
     if not folder.exists(path):
         return {}
     with open_table(folder, path) as table:
-        return {row["view_id"]: row for row in _rows(table)}
-
-
-def _rows(table: Any, columns: Sequence[str] | None = None) -> Iterator[Row]:
-    for batch in table.iter_batches(batch_size=_ROWS_A_BATCH, columns=columns):
-        yield from batch.to_pylist()
+        return {row["view_id"]: row for row in rows_of(table)}
 
 
 def _add_pictures(folder: DataFolder, cards: list[Card], config: CaptionPageConfig) -> None:
@@ -415,19 +385,12 @@ def _add_pictures(folder: DataFolder, cards: list[Card], config: CaptionPageConf
 
 
 def _pictures(folder: DataFolder, week: str, view_ids: set[str], side_px: int) -> dict[str, tuple[str, int, int]]:
-    """view_id → its picture as a data URL, width and height; row groups without a wanted view are not read."""
+    """view_id → its picture as a data URL, width and height."""
     found = {}
-    with open_table(folder, table_path(folder, "views", week)) as table:
-        for group in range(table.num_row_groups):
-            names = table.read_row_group(group, columns=["view_id"]).column(0).to_pylist()
-            indices = [index for index, name in enumerate(names) if name in view_ids]
-            if not indices:
-                continue
-            images = table.read_row_group(group, columns=["image"]).column(0).take(pa.array(indices)).to_pylist()
-            for index, png in zip(indices, images, strict=True):
-                image = cv2.imdecode(np.frombuffer(png or b"\0", np.uint8), cv2.IMREAD_GRAYSCALE)
-                if image is not None:
-                    found[names[index]] = _picture(image, side_px)
+    for name, png in images_of(folder, week, view_ids):
+        image = cv2.imdecode(np.frombuffer(png or b"\0", np.uint8), cv2.IMREAD_GRAYSCALE)
+        if image is not None:
+            found[name] = _picture(image, side_px)
     return found
 
 

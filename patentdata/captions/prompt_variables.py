@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from patentdata.captions.captioner import Row
@@ -17,6 +17,7 @@ from patentdata.captions.described import class_title_of, with_article, wording_
 _MAX_TITLE_CHARS = 200
 _MAX_SENTENCE_CHARS = 400
 _MAX_CLAIM_CHARS = 600
+_MAX_CAPTION_CHARS = 1_200
 _SENTENCE_END = re.compile(r"(?<=[.;])\s+(?=[A-Z])")
 _BROKEN_LINES = re.compile(
     r"\b(?:broken|dashed|dash-dash|dot-dash|dash-dot|dotted|phantom|stippl\w+)\b|\b(?:un|not )claimed\b", re.IGNORECASE
@@ -37,7 +38,27 @@ VARIABLES: Mapping[str, str] = {
     "class_title": "title of the US class, or else of the Locarno class",
     "claim": "the claim",
     "broken_lines": "the grant's statements on broken lines and on what is not claimed",
+    "caption": "the caption that a judge is asked about; empty when captions are made",
 }
+
+
+_OF_A_VIEW = ("view", "viewpoint", "direction", "description", "figure_label", "is_front_page", "caption")
+PATENT_VARIABLES: Mapping[str, str] = {
+    **{name: meaning for name, meaning in VARIABLES.items() if name not in _OF_A_VIEW},
+    "views": f"a list of the views; each has label and {', '.join(_OF_A_VIEW)}",
+}
+
+
+def patent_variables_of(views: Sequence[Row], labels: Sequence[str]) -> dict[str, Any]:
+    """The value of every variable of a template about several views of a patent, which have these labels."""
+    of_views = [variables_of(view) for view in views]
+    return {
+        **{name: value for name, value in of_views[0].items() if name not in _OF_A_VIEW},
+        "views": [
+            {"label": label, **{name: of_view[name] for name in _OF_A_VIEW}}
+            for of_view, label in zip(of_views, labels, strict=True)
+        ],
+    }
 
 
 def variables_of(view: Row) -> dict[str, Any]:
@@ -61,6 +82,7 @@ def variables_of(view: Row) -> dict[str, Any]:
         "class_title": class_title_of(uspc_class, locarno_class) or "",
         "claim": clean_words(view.get("claim"), _MAX_CLAIM_CHARS),
         "broken_lines": clean_words(broken_line_statements(view.get("other_paragraphs")), _MAX_SENTENCE_CHARS),
+        "caption": clean_words(view.get("caption"), _MAX_CAPTION_CHARS),
     }
 
 

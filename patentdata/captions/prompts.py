@@ -1,6 +1,6 @@
-"""What a model is asked about a view: prompts, each read from a TOML file.
+"""What a model is asked about a view, or about all views of a patent: prompts, each read from a TOML file.
 
-A prompt is a Jinja template over the fields of the grant, and the named fields of the answer. The two prompts of this
+A prompt is a Jinja template over the fields of the grant, and the named fields of the answer. The prompts of this
 package are such files as well (in `prompt_files/`). A captioned week costs hours of GPU time, so a file is checked
 whole before the first request: its template is rendered for a view with and one without every field, and a name that
 does not exist is an error that says which names do.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -27,14 +27,14 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from patentdata.captions.answer_fields import AnswerField, check_fields
 from patentdata.captions.captioner import Row
-from patentdata.captions.prompt_variables import VARIABLES, variables_of
+from patentdata.captions.prompt_variables import PATENT_VARIABLES, VARIABLES, patent_variables_of, variables_of
 from patentdata.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FOLDER = Path(__file__).parent / "prompt_files"
-BUILT_IN = ("views", "impact")
+BUILT_IN = ("views", "impact", "patent", "judge")
 
 _MAX_FILE_BYTES = 65_536
 _MAX_QUESTION_CHARS = 16_000
@@ -55,6 +55,7 @@ _FULL_VIEW: Row = {
     "locarno_class": "06-01",
     "claim": "The ornamental design for a chair, as shown and described.",
     "other_paragraphs": ["The broken lines form no part of the claimed design."],
+    "caption": "A seat on four legs.",
 }
 _BARE_VIEW: Row = {**dict.fromkeys(_FULL_VIEW), "viewpoint": "none", "is_front_page": False}
 _LONG = "word " * 1_000  # longer than any variable of a template
@@ -63,15 +64,16 @@ _LONGEST_VIEW: Row = _FULL_VIEW | {
     "description": _LONG,
     "claim": _LONG,
     "other_paragraphs": [f"Broken {_LONG}"],
+    "caption": _LONG,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What is asked about one view.
+    """What is asked about one view, or about several of a patent.
 
     Attributes:
-        text: The prompt sent with the image; part of the cache key.
+        text: The prompt sent with the images; part of the cache key.
         plain_text: The same for a server that does not support JSON schemas.
         shorter: What is added to the prompt after an answer that was too long; empty if any length will do.
     """
@@ -89,30 +91,38 @@ class Prompt:
         name: Name and version, such as "views/1".
         identity: The name, and for a prompt from outside of this package "@" and the hash of its file.
         fields: Name of each field of the answer → its type; empty if the answer is one free text.
+        view_fields: Those of them that are answered for each view of a patent; empty if the prompt is about one view.
         caption: The fields whose texts, in this order, make the caption.
         instructions: The parts of the question that are the same for every view; an answer that repeats one of them is
             an echo.
+        keeps_remarks: Whether remarks about the picture instead of the article stay in the caption.
     """
 
     name: str
     identity: str
     fields: Mapping[str, AnswerField]
+    view_fields: tuple[str, ...] = ()
     caption: tuple[str, ...]
     instructions: tuple[str, ...]
+    keeps_remarks: bool = False
     _template: jinja2.Template = field(repr=False, compare=False)
     _requests: tuple[str, str, str]  # for JSON, for labelled lines, for a shorter answer
 
     @property
+    def patent_fields(self) -> tuple[str, ...]:
+        """The fields that are answered once, for a view or for all views of a patent."""
+        return tuple(name for name in self.fields if name not in self.view_fields)
+
+    @property
     def schema(self) -> Mapping[str, Any] | None:
-        """JSON schema of the answer; None if the answer is one free text."""
-        if not self.fields:
-            return None
-        return {
-            "type": "object",
-            "properties": {name: of.schema for name, of in self.fields.items()},
-            "required": list(self.fields),
-            "additionalProperties": False,
-        }
+        """JSON schema of the answer about one view; None if the answer is one free text."""
+        return _object_of({name: of.schema for name, of in self.fields.items()}) if self.fields else None
+
+    def patent_schema(self, labels: Iterable[str]) -> Mapping[str, Any]:
+        """JSON schema of the answer about several views: the fields of the patent, and "views" by their labels."""
+        view = _object_of({name: self.fields[name].schema for name in self.view_fields})
+        patent = {name: self.fields[name].schema for name in self.patent_fields}
+        return _object_of({**patent, "views": _object_of(dict.fromkeys(labels, view))})
 
     @property
     def other_fields(self) -> pa.StructType | None:
@@ -120,9 +130,13 @@ class Prompt:
         others = [(name, of.arrow_type) for name, of in self.fields.items() if name not in ("shape", "function")]
         return pa.struct(others) if others else None
 
-    def max_chars(self) -> int:
-        """Length of the longest question in characters."""
-        question = self.ask(_LONGEST_VIEW)
+    def max_chars(self, num_views: int = 1) -> int:
+        """Length in characters of the longest question about `num_views` views."""
+        if self.view_fields:
+            labels = [f"picture {number}" for number in range(num_views)]
+            question = self.ask_patent([_LONGEST_VIEW] * num_views, labels)
+        else:
+            question = self.ask(_LONGEST_VIEW)
         return max(len(question.text), len(question.plain_text)) + len(question.shorter)
 
     def ask(self, view: Row) -> Question:
@@ -131,11 +145,30 @@ class Prompt:
         Raises:
             ConfigError: The template fails for this view.
         """
-        question = _render(self._template, view, self.name)
+        question = _render(self._template, variables_of(view), self.name, view)
         as_json, as_lines, shorter = self._requests
         if not self.fields:
             return Question(text=question, plain_text=question, shorter=shorter)
         return Question(text=f"{question}\n{as_json}", plain_text=f"{question}\n{as_lines}", shorter=shorter)
+
+    def ask_patent(self, views: Sequence[Row], labels: Sequence[str]) -> Question:
+        """The question about several views of a patent, of a prompt with `view_fields`.
+
+        Args:
+            views: Rows with the columns named in `captioner`, in the order of their pictures.
+            labels: What each of them is called, in the question and in the answer.
+
+        Raises:
+            ConfigError: The template fails for these views.
+        """
+        question = _render(self._template, patent_variables_of(views, labels), self.name, views[0])
+        text = f"{question}\n{_patent_request(self, labels)}"
+        return Question(text=text, plain_text=text, shorter=self._requests[2])
+
+
+def _object_of(properties: dict[str, Any]) -> dict[str, Any]:
+    """JSON schema of an object with all of these properties and no others."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,27 +177,38 @@ class PromptFile:
 
     Attributes:
         name: Name and version, such as "legs/1".
-        text: The question: a Jinja template over `prompt_variables.VARIABLES`.
+        text: The question: a Jinja template over `prompt_variables.VARIABLES`, or with `view_fields` over
+            `PATENT_VARIABLES`.
         fields: Name of each field of the answer → its type; leave it out for one free text.
-        caption: The text fields that make the caption, in order; all of them, in the order of `fields`, by default.
+        view_fields: Fields that are answered for each view of a patent; all its views are then asked about at once.
+        caption: The text fields that make the caption, in order; by default all of them, those of views first.
         json_request: The last line of the question, for a server that supports JSON schemas.
         lines_request: The last line for one that does not: it asks for a labelled line for each field.
         shorter: What is added after an answer that was too long.
         echoes: Words of the question that no answer may repeat; its lines of five words or more by default.
+        keeps_remarks: Keep remarks about the picture instead of the article ("The background is white.").
     """
 
     name: str
     text: str
     fields: dict[str, AnswerField] = field(default_factory=dict)
+    view_fields: dict[str, AnswerField] = field(default_factory=dict)
     caption: tuple[str, ...] | None = None
     json_request: str | None = None
     lines_request: str | None = None
     shorter: str = ""
     echoes: tuple[str, ...] | None = None
+    keeps_remarks: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ConfigError(f'name is {self.name!r}; choose a name and a version, such as "legs/1"')
+        if both := sorted(self.fields.keys() & self.view_fields.keys()):
+            raise ConfigError(
+                f"{both[0]} is in fields and in view_fields; a field is answered either once or for each view"
+            )
+        if "views" in self.fields:
+            raise ConfigError('a field is named "views", which holds the answers for each view; choose another name')
 
 
 def load_prompt(name: str) -> Prompt:
@@ -204,27 +248,32 @@ def _read_prompt(content: bytes, source: str, *, is_built_in: bool) -> Prompt:
     except ValueError as error:
         raise ConfigError(f"{source} is not TOML: {error}") from error
     keys = _checked(values, source)
-    caption = tuple(name for name, of in keys.fields.items() if of.type == "text")
+    fields = {**keys.view_fields, **keys.fields}
+    caption = tuple(name for name, of in fields.items() if of.type == "text")
     caption = caption if keys.caption is None else keys.caption
     try:
-        check_fields(keys.fields, caption)
+        check_fields(fields, caption)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from error
-    template, constant_parts = _compiled(keys.text, source)
+    template, constant_parts = _compiled(keys.text, source, PATENT_VARIABLES if keys.view_fields else VARIABLES)
     as_json, as_lines = keys.json_request or _json_request(keys), keys.lines_request or _lines_request(keys)
     requests = (as_json, as_lines, keys.shorter)
-    echoes = (*constant_parts, *(requests if keys.fields else ())) if keys.echoes is None else keys.echoes
+    own = (keys.shorter,) if keys.view_fields else requests
+    echoes = (*constant_parts, *own) if keys.echoes is None else keys.echoes
     prompt = Prompt(
         name=keys.name,
         identity=keys.name if is_built_in else f"{keys.name}@{hashlib.sha256(content).hexdigest()[:16]}",
-        fields=keys.fields,
+        fields=fields,
+        view_fields=tuple(keys.view_fields),
+        keeps_remarks=keys.keeps_remarks,
         caption=caption,
         instructions=tuple(part for part in echoes if len(_WORD.findall(part)) >= _MIN_ECHO_WORDS),
         _template=template,
         _requests=requests,
     )
     for view in (_FULL_VIEW, _BARE_VIEW):
-        if not _render(template, view, source):
+        variables = patent_variables_of([view, view], ["FIG. 1", "FIG. 2"]) if keys.view_fields else variables_of(view)
+        if not _render(template, variables, source, view):
             raise ConfigError(f"{source}: the question is empty for a view; say in text what is asked")
     return prompt
 
@@ -244,8 +293,8 @@ def _checked(values: dict[str, Any], source: str) -> PromptFile:
         raise ConfigError(f"{source}: {f'{name}: ' if name else ''}{message}") from None
 
 
-def _compiled(text: str, source: str) -> tuple[jinja2.Template, tuple[str, ...]]:
-    """A template, and the lines of it that are the same for every view. Raises ConfigError."""
+def _compiled(text: str, source: str, known: Mapping[str, str]) -> tuple[jinja2.Template, tuple[str, ...]]:
+    """A template over the `known` variables, and its lines that are the same for every view. Raises ConfigError."""
     environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.clear()  # a question needs no range() and no lipsum()
     try:
@@ -253,10 +302,9 @@ def _compiled(text: str, source: str) -> tuple[jinja2.Template, tuple[str, ...]]
         template = environment.from_string(text)
     except jinja2.TemplateSyntaxError as error:
         raise ConfigError(f"{source}: line {error.lineno} of text is not a Jinja template: {error.message}") from error
-    if unknown := sorted(meta.find_undeclared_variables(tree) - VARIABLES.keys()):
+    if unknown := sorted(meta.find_undeclared_variables(tree) - known.keys()):
         raise ConfigError(
-            f"{source}: text names {', '.join(unknown)}, which is not a field of a view; choose from "
-            f"{', '.join(VARIABLES)}"
+            f"{source}: text names {', '.join(unknown)}, which is not a field of a view; choose from {', '.join(known)}"
         )
     return template, tuple(_constant_lines(tree))
 
@@ -267,11 +315,11 @@ def _constant_lines(tree: nodes.Template) -> Iterator[str]:
         yield from part.data.splitlines()
 
 
-def _render(template: jinja2.Template, view: Row, source: str) -> str:
+def _render(template: jinja2.Template, variables: Mapping[str, Any], source: str, view: Row) -> str:
     """The question about a view, at most `_MAX_QUESTION_CHARS` long. Raises ConfigError."""
     question = ""
     try:
-        for part in template.generate(variables_of(view)):
+        for part in template.generate(variables):
             question += part
             if len(question) > _MAX_QUESTION_CHARS:
                 raise ConfigError(f"{source}: the question has over {_MAX_QUESTION_CHARS:,} characters; shorten text")
@@ -302,6 +350,18 @@ def _lines_request(keys: PromptFile) -> str:
     num = len(labels)
     lines = "one line that begins" if num == 1 else f"{_NUMBERS[num] if num < len(_NUMBERS) else num} lines that begin"
     return f"Answer in {lines} with {_listed(labels)}."
+
+
+def _patent_request(prompt: Prompt, labels: Sequence[str]) -> str:
+    """The request for JSON about several views."""
+    once = [f'"{name}"' for name in (*prompt.patent_fields, "views")]
+    for_each = [f'"{name}"' for name in prompt.view_fields]
+    keys = _listed([f'"{label}"' for label in labels])
+    return (
+        f"Answer with a JSON object with the {'key' if len(once) == 1 else 'keys'} {_listed(once)}; views is an object "
+        f"with the {'key' if len(labels) == 1 else 'keys'} {keys}, each of them an object with the "
+        f"{'key' if len(for_each) == 1 else 'keys'} {_listed(for_each)}."
+    )
 
 
 def label_of(field_name: str) -> str:

@@ -21,7 +21,13 @@ from patentdata.captions.config import CaptionsConfig, ServerConfig
 from patentdata.captions.prompts import load_prompt
 from patentdata.captions.vllm.identity import folder_of
 from patentdata.captions.vllm.images import PictureForm
-from patentdata.captions.vllm.processors import ModelFolder, Processor, picture_form, read_model_folder
+from patentdata.captions.vllm.processors import (
+    ModelFolder,
+    Processor,
+    picture_form,
+    read_model_folder,
+    views_a_question,
+)
 from patentdata.errors import ConfigError
 
 _TOKENS_A_STEP = 256  # the context is a multiple of this
@@ -83,7 +89,9 @@ def plan_server(config: CaptionsConfig, machine: Machine) -> ServerPlan:
     folder = folder_of(config.model, config.revision, is_served_here=True) or _fetch_settings(config)
     model = ModelFolder() if folder is None else read_model_folder(folder)
     picture = picture_form(config.image, model.processor)
-    planned = _context(config, model, picture) | _pictures(model, picture) | _copies(config.server, model, machine)
+    num_views = views_a_question(config, picture)
+    planned = _context(config, model, picture, num_views) | _pictures(model, picture, num_views)
+    planned |= _copies(config.server, model, machine)
     given = {name: value for name in planned if (value := getattr(config.server, name)) is not None}
     values = [PlannedValue(name="picture", value=_in_words(picture), why=_reason_of_picture(config, model))]
     for name, (value, why) in planned.items():
@@ -134,30 +142,34 @@ def _fetch_settings(config: CaptionsConfig) -> Path | None:
     return Path(found).parent
 
 
-def _context(config: CaptionsConfig, model: ModelFolder, picture: PictureForm) -> dict[str, tuple[Any, str]]:
+def _context(
+    config: CaptionsConfig, model: ModelFolder, picture: PictureForm, num_views: int
+) -> dict[str, tuple[Any, str]]:
     """The length of the context: pictures, question and answer."""
     if model.processor is None:
         return {"max_model_len": (None, "the model's folder does not say how many tokens a picture has")}
     prompt = load_prompt(config.prompt)
-    pictures = model.processor.num_tokens(picture)
-    question = prompt.max_chars() // _CHARS_A_TOKEN + _CHAT_TOKENS
-    answer = config.sampling.max_tokens
+    pictures = num_views * model.processor.num_tokens(picture)
+    question = prompt.max_chars(num_views) // _CHARS_A_TOKEN + _CHAT_TOKENS
+    answer = num_views * config.sampling.max_tokens
     needed = -(-(pictures + question + answer) // _TOKENS_A_STEP) * _TOKENS_A_STEP
-    why = f"{pictures:,} tokens of a picture, {question:,} of a question, {answer:,} of an answer"
+    of_pictures = "a picture" if num_views == 1 else f"{num_views} pictures"
+    why = f"{pictures:,} tokens of {of_pictures}, {question:,} of a question, {answer:,} of an answer"
     if model.max_model_len is not None and needed > model.max_model_len:
         return {"max_model_len": (model.max_model_len, f"the model's limit; at most needed: {why}")}
     return {"max_model_len": (needed, why)}
 
 
-def _pictures(model: ModelFolder, picture: PictureForm) -> dict[str, tuple[Any, str]]:
+def _pictures(model: ModelFolder, picture: PictureForm, num_views: int) -> dict[str, tuple[Any, str]]:
     """How many pictures a question has, and how large the largest is."""
-    limits = {"image": 1} | ({"video": 0} if model.has_video else {})
+    limits = {"image": num_views} | ({"video": 0} if model.has_video else {})
+    views = "one view" if num_views == 1 else f"at most {num_views} views"
     kwargs: tuple[Mapping[str, Any] | None, str] = (None, "the processor needs no bound")
     if _has_bound(model.processor, picture):
         size = {"shortest_edge": 56 * 56, "longest_edge": picture.max_pixels}
         kwargs = {"size": size}, "pixels of the least and the largest picture, for which memory is reserved"
     return {
-        "limit_mm_per_prompt": (limits, "one view a question" + (", no video" if model.has_video else "")),
+        "limit_mm_per_prompt": (limits, f"{views} a question" + (", no video" if model.has_video else "")),
         "mm_processor_kwargs": kwargs,
     }
 

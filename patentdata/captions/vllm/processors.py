@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from patentdata.captions.config import CaptionImageConfig
+from patentdata.captions.config import CaptionImageConfig, CaptionsConfig
 from patentdata.captions.vllm.images import PictureForm
 
 USUAL_SIZE_PX = 336  # LLaVA-1.5's input
@@ -123,6 +123,16 @@ def picture_form(config: CaptionImageConfig, processor: Processor | None) -> Pic
     # Sides that are whole tokens are not resized again by a processor that reads areas.
     multiple_px = round(processor.token_px) if processor is not None and processor.kind == "area" else 1
     return PictureForm(max_pixels=config.max_pixels or most, multiple_px=multiple_px, margin_share=config.margin_share)
+
+
+def views_a_question(config: CaptionsConfig, picture: PictureForm) -> int:
+    """Most views of one request."""
+    if config.views_per_question == 1:
+        return 1
+    pixels = picture.size_px**2 if picture.size_px is not None else picture.max_pixels
+    if config.max_pixels_per_question is None or not pixels:
+        return config.max_views_per_question
+    return max(1, min(config.max_views_per_question, config.max_pixels_per_question // pixels))
 
 
 def _area(settings: Settings, model: Settings) -> Processor | None:

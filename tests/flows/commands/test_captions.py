@@ -1,10 +1,15 @@
-"""The command `captions`: prompts of one's own, and the plan of a server."""
+"""The command `captions`: prompts of one's own, the plan of a server, and a judge."""
 
 import json
 
 import pytest
 
+from patentdata.captions.config import CaptionsConfig
+from patentdata.captions.stage import caption_views
+from patentdata.store.folder import DataFolder
 from tests.flows.command_line import run
+from tests.patentdata.captions.vllm.endpoint import MODEL, Endpoint, says
+from tests.patentdata.captions.weeks import WEEK, write_views
 
 
 @pytest.fixture
@@ -52,3 +57,19 @@ def test_a_prompt_with_an_unknown_name_ends_the_command_before_anything_is_asked
     )
     assert code == 2
     assert "own.toml: text names titel, which is not a field of a view; choose from title, article" in err
+
+
+def test_a_judge_is_asked_from_the_command_line(designclip, tmp_path):
+    folder = DataFolder(tmp_path / "data")
+    write_views(folder, 6)
+    caption_views(folder, WEEK, CaptionsConfig())
+    verdict = json.dumps({"verdict": "true", "reason": "The drawing shows it."})
+    with Endpoint(lambda _asked: says(verdict)) as endpoint:
+        judge = ("--judge", MODEL, "--judge-endpoint", endpoint.url, "--judge-samples", 3)
+        code, out, _ = designclip("captions", "-d", folder.root, *judge, "--json")
+        assert code == 0
+        shown, table, _ = designclip("captions", "-d", folder.root, *judge)
+    judgement = json.loads(out)
+    assert judgement["not_found"]["verdicts"] == {"true": 3, "false": 0, "cannot tell": 0}
+    assert judgement["agreement"] == 1
+    assert shown == 0 and "it agrees with the detectors on 100.0 % of all captions" in " ".join(table.split())

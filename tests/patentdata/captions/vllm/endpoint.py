@@ -54,13 +54,24 @@ _WORDS = [
 
 @dataclass(frozen=True)
 class Asked:
-    """One question: its prompt, its picture, and how often the same picture was asked about before."""
+    """One question: its prompt, its first picture, and how often the same picture was asked about before.
+
+    Attributes:
+        images: All of its pictures.
+    """
 
     text: str
     image: bytes
     body: dict[str, Any]
     num_before: int
     headers: dict[str, str] = field(default_factory=dict, repr=False)
+    images: tuple[bytes, ...] = ()
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of the views of a patent that are asked about; empty if one view is."""
+        schema = self.body.get("response_format", {}).get("json_schema", {}).get("schema", {})
+        return schema.get("properties", {}).get("views", {}).get("required", [])
 
 
 @dataclass(frozen=True)
@@ -105,15 +116,27 @@ RESET = Reply(fault="reset")
 
 def caption_of(asked: Asked) -> Reply:
     """The normal answer of this endpoint: as JSON, as labelled lines or as free text, as the request asks for."""
-    digest = hashlib.sha256(asked.text.encode() + asked.image).digest()
-    words = [_WORDS[byte % len(_WORDS)] for byte in digest[:6]]
-    shape = f"A {words[0]}, {words[1]} body with a {words[2]} {words[3]} top and {2 + digest[6] % 8} {words[4]} legs."
-    function = f"It holds {words[5]} things number {digest[7]}."
+    if asked.labels:
+        views = {
+            label: {"shape": _sentences(asked.text, image)[0]}
+            for label, image in zip(asked.labels, asked.images, strict=True)
+        }
+        return says(json.dumps({"function": _sentences(asked.text, asked.image)[1], "views": views}))
+    shape, function = _sentences(asked.text, asked.image)
     if "response_format" in asked.body:
         return says(json.dumps({"shape": shape, "function": function}))
     if "Shape:" in asked.text:
         return says(f"Shape: {shape}\nFunction: {function}")
     return says(f" {shape} {function}")
+
+
+def _sentences(question: str, image: bytes) -> tuple[str, str]:
+    """Shape and function that depend on the question and the picture."""
+    digest = hashlib.sha256(question.encode() + image).digest()
+    words = [_WORDS[byte % len(_WORDS)] for byte in digest[:6]]
+    shape = f"A {words[0]}, {words[1]} body with a {words[2]} {words[3]} top and {2 + digest[6] % 8} {words[4]} legs."
+    function = f"It holds {words[5]} things number {digest[7]}."
+    return shape, function
 
 
 class Endpoint:
@@ -192,11 +215,14 @@ class Endpoint:
         self.stop()
 
     @contextmanager
-    def answering(self, text: str, image: bytes, body: dict[str, Any], headers: dict[str, str]) -> Iterator[Asked]:
+    def answering(
+        self, text: str, images: tuple[bytes, ...], body: dict[str, Any], headers: dict[str, str]
+    ) -> Iterator[Asked]:
         """Count one question as being answered for the duration of the block."""
+        image = images[0] if images else b""
         name = hashlib.sha256(image).hexdigest()
         with self._lock:
-            asked = Asked(text, image, body, self._num_asked_about.get(name, 0), headers)
+            asked = Asked(text, image, body, self._num_asked_about.get(name, 0), headers, images)
             self._num_asked_about[name] = asked.num_before + 1
             self.num_asked += 1
             if self.keeps_questions:
@@ -252,8 +278,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.owner.paths.append(self.path)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        text, image = _question_of(body)
-        with self.owner.answering(text, image, body, dict(self.headers)) as asked:
+        text, images = _question_of(body)
+        with self.owner.answering(text, images, body, dict(self.headers)) as asked:
             self._send(self.owner.reply_to(asked))
 
     def _send(self, reply: Reply) -> None:
@@ -271,17 +297,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
-def _question_of(body: dict[str, Any]) -> tuple[str, bytes]:
-    """Text and picture of the last message."""
-    text, image = "", b""
+def _question_of(body: dict[str, Any]) -> tuple[str, tuple[bytes, ...]]:
+    """Text and pictures of the last message."""
+    text, images = "", []
     for part in body["messages"][-1]["content"]:
         if part["type"] == "text":
             text = part["text"]
         else:
             match = re.fullmatch(r"data:image/png;base64,(.*)", part["image_url"]["url"])
             assert match, "the picture must be a PNG in a data URL"
-            image = base64.b64decode(match[1], validate=True)
-    return text, image
+            images.append(base64.b64decode(match[1], validate=True))
+    return text, tuple(images)
 
 
 def _reset(connection: socket.socket) -> None:

@@ -22,7 +22,7 @@ from patentdata.captions.answers import Texts
 from patentdata.captions.captioner import Row
 from patentdata.captions.config import CaptionsConfig, RequestsConfig
 from patentdata.captions.stage import caption_views, captions_are_done
-from patentdata.captions.vllm import client
+from patentdata.captions.vllm import rows
 from patentdata.captions.vllm.client import VlmCaptioner
 from patentdata.captions.vllm.identity import ModelIdentity
 from patentdata.captions.vllm.images import PictureForm
@@ -631,9 +631,9 @@ def test_answers_of_an_earlier_version_are_reused_if_they_are_read_the_same(fold
         config = vlm_config(endpoint.url, sampling=ONE_TRY, requests=quick(num_in_flight=1))
         with monkeypatch.context() as earlier:
             earlier.setattr(stage, "_CAPTIONS_VERSION", 2)
-            read = client.read_answer
+            read = rows.read_answer
             earlier.setattr(  # takes what is no caption for one
-                client,
+                rows,
                 "read_answer",
                 lambda answer, *rest, **cut: (
                     Texts(text="No.", shape="No.", function="No.") if '"seat"' in answer else read(answer, *rest, **cut)
