@@ -39,7 +39,6 @@ _CERTAIN_STROKES = 5  # in a chain of equal dashes
 _LONG_CHAIN = 8  # strokes; shorter ones have to be more regular
 _CERTAIN_PAIRS = 4  # of strokes one period apart, in a chain of unequal ones
 _MANY_STROKES = 12  # in short chains of equal gaps and lengths
-_CERTAIN_DOTS = 8  # in a dotted line
 _LONGEST_DASH = 5.5  # times the gap, if all are equal
 _LONGEST_OF_UNEQUAL = 16.0  # times the gap
 _TAPERED = 0.89  # strokes whose fullness is less are leaves or ellipses
@@ -150,9 +149,8 @@ def _is_certain(chains: Chains) -> np.ndarray:
     is_spaced |= (gap_spread <= 0.3) & (chains.period_spreads[0] <= 0.2)
     is_long = chains.num_strokes >= _LONG_CHAIN
     is_exact = (gap_spread <= 0.15) & ((chains.length_spread <= 0.15) | is_alternating)
-    is_dotted = (chains.num_dots >= _CERTAIN_DOTS) & (gap_spread <= 0.15) & (chains.length_spread <= 0.2)
     is_plain = (chains.gap >= _LEAST_GAP) & (chains.length >= 0.4 * chains.gap) & ~(chains.fullness < _TAPERED)
-    is_certain = (chains.num_dashes >= 3) & (chains.num_strokes >= _CERTAIN_STROKES) | is_dotted
+    is_certain = (chains.num_dashes >= _FEWEST_DASHES) & (chains.num_strokes >= _CERTAIN_STROKES)
     is_certain &= (is_even | is_alternating) & (is_long & is_spaced | is_exact) & is_plain
     is_short = is_plain & is_even & is_exact & (chains.num_dashes >= _FEWEST_DASHES)
     return is_certain | _are_many_alike(chains, is_short)
