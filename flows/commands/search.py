@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ from flows.terminal import bars, output
 
 if TYPE_CHECKING:
     from model.progress import Progress
-    from model.search.query import Found
+    from model.search.found import Found
     from model.search.search import Search
 
 app = typer.Typer()
@@ -40,46 +41,109 @@ ApproximateFrom = Annotated[
 def search(
     text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
     data_dir: DataDir = "data",
-    image: Annotated[Path | None, typer.Option(help="Instead: a picture to look for, TIFF, PNG or JPEG.")] = None,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option(help="A picture to look for, TIFF, PNG or JPEG; repeatable for up to 8 views of one product."),
+    ] = None,
+    text_option: Annotated[str | None, typer.Option("--text", help="What to look for, like the argument.")] = None,
+    avoid: Annotated[
+        list[str] | None, typer.Option("--not", help="Words that the results should not resemble; repeatable.")
+    ] = None,
+    patent: Annotated[
+        str, typer.Option(help="A patent of the dataset, such as D907292: its views are the pictures.")
+    ] = "",
+    scoring: Annotated[
+        str, typer.Option(help="How views become the score of a patent: max, mean, maxsim or weighted.")
+    ] = "max",
+    weight_pictures: Annotated[float, typer.Option(help="Weight of the pictures, next to words.")] = 1.0,
+    weight_text: Annotated[float, typer.Option(help="Weight of the words, next to pictures.")] = 1.0,
+    weight_not: Annotated[float, typer.Option(help="Weight of the words to avoid.")] = 0.5,
     dataset: DatasetName = "designs",
     model: Model = None,
-    k: Annotated[int, typer.Option("--k", "-k", help="Views shown, at most 1000.")] = 10,
+    k: Annotated[int, typer.Option("--k", "-k", help="Patents shown, at most 1000.")] = 10,
+    offset: Annotated[int, typer.Option(help="Patents passed over, for results beyond the first page.")] = 0,
     classes: Annotated[
         list[str] | None, typer.Option("--class", help="Only this US (D7) or Locarno class (07, 07-01); repeatable.")
     ] = None,
     granted_from: Annotated[str, typer.Option("--from", help="Only granted since, such as 2021-03-31 or 2021.")] = "",
     granted_to: Annotated[str, typer.Option("--to", help="Only granted until, that day, month or year included.")] = "",
-    once: Annotated[bool, typer.Option("--once", help="Each patent once, with its nearest view.")] = False,
+    viewpoints: Annotated[
+        list[str] | None, typer.Option("--viewpoint", help="Only views from there, such as front; repeatable.")
+    ] = None,
+    min_score: Annotated[
+        str, typer.Option(help="Only patents with at least this score: a number, or similar or maybe.")
+    ] = "",
     html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures to this file.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Keep the search with its results in this .json or .html file.")
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Repeat the search of a record, and say what has changed since.")
+    ] = None,
     approximate_from: ApproximateFrom = 500_000,
     as_json: Json = False,
 ) -> None:
-    """Find the views of a dataset that are nearest to some words or a picture.
+    """Find the patents of a dataset that are nearest to pictures, to words, or to one of its patents.
 
-    The features of the views are computed at the first search under a model, and kept.
+    The features of the views are computed at the first search under a model, and kept. Scores of pictures come with a
+    verdict: "similar" if at most 1 % of random pairs of patents score as high, "maybe" if at most 10 % do.
 
     Examples: `designclip search "wine glass with a twisted stem" --model designs --class D7`,
-    `designclip search --image sheet.tif --k 50 --html found.html`
+    `designclip search --image front.tif --image side.tif --text chair --not wheels --scoring maxsim --html found.html`,
+    `designclip search --patent D907292 --record search.html`, `designclip search --replay search.html`
     """
-    if (text is None) == (image is None):
-        raise typer.BadParameter("give a text or --image, one of the two")
+    from model.dataset.folder import open_dataset
+    from model.dataset.query_image import QueryImageConfig
     from model.search.gallery import Filters
-    from model.search.query import Query, find_views
-    from model.search.search import SearchConfig
+    from model.search.query import Query, Weights, check_k, check_text, read_pictures
+    from model.search.record import check_record_path, compare, query_of, read_record, write_record
+    from model.search.search import SearchConfig, open_search
 
-    filters = Filters.parse(classes or [], granted_from, granted_to)
-    query = Query(text=text, image=image, k=k, filters=filters, a_patent_once=once)
+    if text is not None and text_option is not None:
+        raise typer.BadParameter("give the words once: as the argument or as --text")
+    words = text if text is not None else text_option
+    if replay is not None and (words is not None or image or patent or avoid):
+        raise typer.BadParameter("--replay repeats a record; give no words, pictures or patent with it")
+    if replay is None and words is None and not image and not patent:
+        raise typer.BadParameter("give a text, --image or --patent; or --replay with a record")
+    # Everything about the query that can be wrong is checked before the gallery is opened, which may take minutes.
+    before = read_record(replay) if replay is not None else None
+    if record is not None:
+        check_record_path(record)
+    filters = Filters.parse(classes or [], granted_from, granted_to, viewpoints or [])
+    check_k(k)
+    model_name, dataset_dir = _model_and_dataset(data_dir, model, dataset)
+    if before is not None:
+        query = query_of(before)
+    else:
+        pictures = read_pictures(image, QueryImageConfig.of_dataset(open_dataset(dataset_dir))) if image else ()
+        query = Query(
+            text=check_text(words) if words is not None else "",
+            pictures=pictures,
+            patent=patent,
+            avoid=tuple(avoid or ()),
+            weights=Weights(pictures=weight_pictures, text=weight_text, avoid=weight_not),
+            scoring=scoring,
+            filters=filters,
+            min_score=min_score,
+            k=k,
+            offset=offset,
+        )
     config = SearchConfig(approximate_from=approximate_from)
-    found = find_views(query, *_model_and_dataset(data_dir, model, dataset), config, progress=_show_progress())
+    found = open_search(model_name, dataset_dir, config, progress=_show_progress()).find(query)
+    changes = compare(before, found) if before is not None else None
     if html is not None:
         found.write_page(html)
+    if record is not None:
+        write_record(found, record, datetime.now(UTC))
     if as_json:
-        return output.show_json(found.to_dict())
+        return output.show_json(found.to_dict() | ({"changes": changes.to_dict()} if changes is not None else {}))
     _show(found)
-    for remark in found.remarks:
-        output.say(remark)
-    if html is not None:
-        output.say(f"open {html.resolve()}")
+    for line in (*found.remarks, *(changes.sentences if changes is not None else ())):
+        output.say(line)
+    for path in (html, record):
+        if path is not None:
+            output.say(f"open {path.resolve()}")
 
 
 @app.command()
@@ -134,14 +198,19 @@ def _say_address(ready: Search, address: str) -> None:
 
 
 def _show(found: Found) -> None:
+    """The patents as a table on stdout, and below it what the scores mean."""
     title = escape(found.query.name)
-    table = Table("#", "patent", "figure", "title", "class", "granted", "score", title=title, title_justify="left")
+    table = Table("#", "patent", "best view", "title", "class", "granted", title=title, title_justify="left")
+    table.add_column("score", no_wrap=True)
     for hit in found.hits:
-        view = hit.view
+        view = hit.best
         classes = " ".join(name for name in (view.uspc_class, view.locarno_class) if name)
-        cells = (str(hit.rank), view.patent_number, view.figure_label or "–", view.title or "–", classes or "–")
-        day = str(view.grant_date or "–")
-        table.add_row(*(escape(cell) for cell in cells), day, f"{hit.score:.3f}")
+        shown = f"{view.figure or view.viewpoint or '–'} of {len(hit.views)}"
+        cells = (str(hit.rank), view.patent_number, shown, view.title or "–", classes or "–")
+        score = f"{hit.score:.3f} {hit.verdict or ''}".rstrip()
+        table.add_row(*(escape(cell) for cell in cells), str(view.grant_date or "–"), score)
     Console().print(table)
-    num = f"{len(found.hits):,} of {len(found.search.gallery):,} views"
-    output.say(f"{num}, under the model {found.search.encoder.name}. {found.search.method_sentence}")
+    sentence = f"{found.summary}, under the model {found.search.encoder.name}."
+    output.say(f"{sentence} {found.search.method_sentence} {found.score_sentence}")
+    for line in found.scale.sentences() if found.scale is not None else ():
+        output.say(line)

@@ -6,7 +6,8 @@ import calendar
 import datetime
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,11 +45,13 @@ class Filters:
         classes: US classes ("D7") or Locarno classes ("07", "07-01"); a view must have one of them.
         granted_from: Earliest day of grant.
         granted_to: Latest day of grant, included.
+        viewpoints: Viewpoints, such as "front" or "perspective"; a view must have one of them.
     """
 
     classes: tuple[str, ...] = ()
     granted_from: datetime.date | None = None
     granted_to: datetime.date | None = None
+    viewpoints: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in self.classes:
@@ -58,7 +61,13 @@ class Filters:
             raise QueryError(f"empty date range {self.granted_from} to {self.granted_to}: the start is after the end")
 
     @classmethod
-    def parse(cls, classes: Sequence[str] = (), granted_from: str = "", granted_to: str = "") -> Filters:
+    def parse(
+        cls,
+        classes: Sequence[str] = (),
+        granted_from: str = "",
+        granted_to: str = "",
+        viewpoints: Sequence[str] = (),
+    ) -> Filters:
         """Filters from user input, with days such as 2021-03-31, 2021-03 or 2021.
 
         Raises:
@@ -68,7 +77,32 @@ class Filters:
             classes=tuple(name.strip().upper() for name in classes if name.strip()),
             granted_from=_day(granted_from, is_last=False),
             granted_to=_day(granted_to, is_last=True),
+            viewpoints=tuple(name.strip().lower().replace(" ", "_") for name in viewpoints if name.strip()),
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The filters as JSON values, which `parse` reads."""
+        return {
+            "classes": list(self.classes),
+            "granted_from": str(self.granted_from or ""),
+            "granted_to": str(self.granted_to or ""),
+            "viewpoints": list(self.viewpoints),
+        }
+
+    def describe(self) -> str:
+        """The filters in words; empty if all views pass.
+
+        >>> Filters.parse(["D7"], "2021", viewpoints=["front"]).describe()
+        'class D7, granted since 2021-01-01, front views'
+        """
+        parts = [f"class {name}" for name in self.classes]
+        if self.granted_from:
+            parts.append(f"granted since {self.granted_from}")
+        if self.granted_to:
+            parts.append(f"granted until {self.granted_to}")
+        if self.viewpoints:
+            parts.append(f"{' or '.join(self.viewpoints).replace('_', ' ')} views")
+        return ", ".join(parts)
 
 
 def _day(text: str, *, is_last: bool) -> datetime.date | None:
@@ -116,22 +150,6 @@ class GalleryView:
         return None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hit:
-    """A view that was found; `rank` counts from 1, `score` is the cosine similarity, -1 to 1."""
-
-    rank: int
-    score: float
-    view: GalleryView
-
-    def to_dict(self) -> dict[str, Any]:
-        """The hit as JSON values."""
-        values = asdict(self.view)
-        del values["row"], values["cited_by_examiner"]
-        values["grant_date"] = str(self.view.grant_date) if self.view.grant_date else None
-        return {"rank": self.rank, "score": round(self.score, 6), **values}
-
-
 class Gallery:
     """Every captioned view of a dataset, of all its splits, by row.
 
@@ -152,12 +170,14 @@ class Gallery:
         self._starts = np.cumsum([0, *(len(views) for views in self.views)])
         numbers = pa.chunked_array([chunk for views in self.views for chunk in views.table["patent_number"].chunks])
         encoded = pc.dictionary_encode(numbers.combine_chunks())
-        self._id_of_patent = {number: index for index, number in enumerate(encoded.dictionary.to_pylist())}
+        self._numbers: list[str] = encoded.dictionary.to_pylist()
+        self._id_of_patent = {number: index for index, number in enumerate(self._numbers)}
         self.patent_ids = encoded.indices.to_numpy()
         self._rows_by_patent = np.argsort(self.patent_ids, kind="stable")
         self._ends = np.cumsum(np.bincount(self.patent_ids, minlength=len(self._id_of_patent)))
         self._uspc = np.concatenate([views.class_ids(USPC) for views in self.views])
         self._locarno = [_column_or_nulls(views, "locarno_class") for views in self.views]
+        self._viewpoint = [_column_or_nulls(views, "viewpoint") for views in self.views]
         self._days = np.concatenate([_days_of_grant(views) for views in self.views])
 
     def __len__(self) -> int:
@@ -183,6 +203,26 @@ class Gallery:
         first, last = (_EPOCH + datetime.timedelta(days=int(day)) for day in (known.min(), known.max()))
         return first, last
 
+    @cached_property
+    def viewpoints(self) -> list[str]:
+        """The viewpoints that occur, in alphabetical order."""
+        return sorted({name for part in self._viewpoint for name in pc.unique(part).to_pylist() if name})
+
+    def viewpoint_of(self, row: int) -> str | None:
+        """The viewpoint of a view; None if it is not known."""
+        views, index = self._locate(row)
+        return views.table.column("viewpoint")[index].as_py() if "viewpoint" in views.table.column_names else None
+
+    def patent_number(self, patent_id: int) -> str:
+        """The number of a patent by its id, as in `patent_ids`."""
+        return self._numbers[patent_id]
+
+    def cited_ids(self, patent_id: int) -> list[int]:
+        """Ids of the patents of this gallery that the examiner of a patent cited, itself excluded."""
+        cited = self.view(self.rows_of_id(patent_id)[0]).cited_by_examiner
+        ids = (self._id_of_patent.get(number) for number in dict.fromkeys(cited))
+        return [other for other in ids if other is not None and other != patent_id]
+
     def view(self, row: int) -> GalleryView:
         """The view of a row with its data."""
         views, index = self._locate(row)
@@ -201,8 +241,10 @@ class Gallery:
     def rows_of(self, patent_number: str) -> list[int]:
         """Ascending rows of a patent's views; empty if the gallery does not have the patent."""
         patent_id = self._id_of_patent.get(patent_number)
-        if patent_id is None:
-            return []
+        return [] if patent_id is None else self.rows_of_id(patent_id)
+
+    def rows_of_id(self, patent_id: int) -> list[int]:
+        """Ascending rows of the views of a patent, by its id."""
         first = self._ends[patent_id - 1] if patent_id else 0
         return self._rows_by_patent[first : self._ends[patent_id]].tolist()
 
@@ -212,7 +254,11 @@ class Gallery:
         return next((row for row in rows if self.view(row).view_id == view_id), None)
 
     def allowed(self, filters: Filters) -> np.ndarray | None:
-        """(num_views,) bool, True for the views that pass the filters; None if there are no filters."""
+        """(num_views,) bool, True for the views that pass the filters; None if there are no filters.
+
+        Raises:
+            QueryError: No view of the gallery has one of the viewpoints.
+        """
         if filters == Filters():
             return None
         passes = np.ones(len(self), bool)
@@ -222,7 +268,17 @@ class Gallery:
             passes &= self._days >= _days_since_epoch(filters.granted_from)
         if filters.granted_to:
             passes &= (self._days >= 0) & (self._days <= _days_since_epoch(filters.granted_to))
+        if filters.viewpoints:
+            passes &= np.any([self._has_viewpoint(name) for name in filters.viewpoints], axis=0)
         return passes
+
+    def _has_viewpoint(self, name: str) -> np.ndarray:
+        """(num_views,) bool. Raises QueryError for a viewpoint that no view of the gallery has."""
+        if name not in self.viewpoints:
+            raise QueryError(
+                f"{name[:40]!r} is not a viewpoint of this dataset; use one of {', '.join(self.viewpoints) or 'none'}"
+            )
+        return np.concatenate([pc.fill_null(pc.equal(part, name), False).to_numpy() for part in self._viewpoint])
 
     def _has_class(self, name: str) -> np.ndarray:
         """(num_views,) bool, True for the views of a US class, a Locarno class or a Locarno subclass."""

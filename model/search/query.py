@@ -1,137 +1,188 @@
-"""One search from its query to its results.
+"""What is searched for: pictures, words, words to avoid, or a patent of the gallery.
 
 Opening a gallery can take minutes, since the features of its views are computed at the first search under a model. So
-everything about the query that can be wrong is checked first, and the gallery is opened after that.
+everything about a query that can be wrong without the gallery is checked when the query is made.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from model.dataset.folder import open_dataset
+from model.clip.patent_scores import SCORINGS
 from model.dataset.query_image import QueryError, QueryImageConfig, read_query_file
-from model.files import write_text
-from model.progress import Progress
-from model.search.gallery import Filters, Hit
-from model.search.search import Search, SearchConfig, check_k, check_text, open_search, render_results
+from model.search.gallery import Filters
+from model.search.verdicts import MAYBE, SIMILAR
+
+MAX_RESULTS = 1_000
+MAX_OFFSET = 100_000
+MAX_QUERY_CHARS = 2_000
+MAX_PICTURES = 8
+_MAX_WEIGHT = 100.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """A picture that is searched with.
+
+    Attributes:
+        name: How it is named in results and records, such as the path of its file.
+        pixels: (size_px, size_px) uint8, prepared like the images of the dataset.
+        remarks: What was changed in it, one clause each.
+    """
+
+    name: str
+    pixels: np.ndarray
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the pixels that are compared."""
+        return hashlib.sha256(np.ascontiguousarray(self.pixels).tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Query:
-    """What is searched for: words or an image.
+class Weights:
+    """How much the parts of a query count, each at least 0; words to avoid count against a patent."""
 
-    Attributes:
-        text: The words; None if an image is searched for.
-        image: File of the image, TIFF, PNG or JPEG; None if words are searched for.
-        k: Number of views to find.
-        filters: Which views may be found.
-        a_patent_once: Whether each patent is found only once, by its nearest view.
-    """
-
-    text: str | None = None
-    image: Path | None = None
-    k: int = 10
-    filters: Filters = Filters()
-    a_patent_once: bool = False
+    pictures: float = 1.0
+    text: float = 1.0
+    avoid: float = 0.5
 
     def __post_init__(self) -> None:
-        if (self.text is None) == (self.image is None):
-            raise QueryError("give a text or an image, one of the two")
-        check_k(self.k)
-        if self.text is not None:
+        for name, value in (("pictures", self.pictures), ("text", self.text), ("avoid", self.avoid)):
+            if not 0 <= value <= _MAX_WEIGHT:
+                raise QueryError(f"the weight of {name} is {value:g}; use 0 to {_MAX_WEIGHT:g}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Query:
+    """What is searched for, and which part of the results is wanted.
+
+    Attributes:
+        text: Words to find.
+        pictures: Up to `MAX_PICTURES` pictures of one product.
+        patent: Number of a patent of the gallery, whose views are the pictures; it is not found itself.
+        view: Name of a view of the gallery that is the only picture; its patent is not found.
+        avoid: Words that the results should not resemble, such as ("wheels", "a handle").
+        weights: Weights of pictures, words and words to avoid.
+        scoring: How scores of views become the score of a patent; see `model.clip.patent_scores`.
+        filters: Which views may be found.
+        min_score: Patents with a lower score are not found: a number, or "similar" or "maybe"; empty for no limit.
+        k: Number of patents to find.
+        offset: Number of patents that are passed over, for results beyond the first page.
+
+    Raises:
+        QueryError: Nothing is searched for, or a value is out of its range.
+    """
+
+    text: str = ""
+    pictures: tuple[Picture, ...] = ()
+    patent: str = ""
+    view: str = ""
+    avoid: tuple[str, ...] = ()
+    weights: Weights = field(default_factory=Weights)
+    scoring: str = "max"
+    filters: Filters = Filters()
+    min_score: str = ""
+    k: int = 10
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.text or self.pictures or self.patent or self.view):
+            raise QueryError("give words, pictures or a patent to search for")
+        if self.text:
             check_text(self.text)
+        if sum((bool(self.pictures), bool(self.patent), bool(self.view))) > 1:
+            raise QueryError("give pictures or a patent number, one of the two; words can be added to either")
+        if len(self.pictures) > MAX_PICTURES:
+            raise QueryError(f"{len(self.pictures)} pictures are too many; give at most {MAX_PICTURES}")
+        if len(self.avoid) > MAX_PICTURES:
+            raise QueryError(f"{len(self.avoid)} texts to avoid are too many; give at most {MAX_PICTURES}")
+        for text in self.avoid:
+            check_text(text)
+        if self.weights.pictures == 0 and self.weights.text == 0:
+            raise QueryError("the weights of pictures and words are both 0; nothing would be searched for")
+        if self.scoring not in SCORINGS:
+            raise QueryError(f"scoring is {self.scoring[:40]!r}; use one of {', '.join(SCORINGS)}")
+        check_k(self.k)
+        if not 0 <= self.offset <= MAX_OFFSET:
+            raise QueryError(f"the offset is {self.offset}; choose 0 to {MAX_OFFSET}")
+        self._check_min_score()
+
+    def _check_min_score(self) -> None:
+        if self.min_score in ("", SIMILAR, MAYBE):
+            if self.min_score and not self.has_pictures:
+                raise QueryError(f'"{self.min_score}" is a verdict on pictures; give a number for a search by words')
+            return
+        try:
+            usable = np.isfinite(float(self.min_score))
+        except ValueError:
+            usable = False
+        if not usable:
+            raise QueryError(f"{self.min_score[:40]!r} is not a least score; use a number, {SIMILAR} or {MAYBE}")
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether pictures are searched for, be they given or those of a patent or view."""
+        return bool(self.pictures or self.patent or self.view)
 
     @property
     def name(self) -> str:
-        """The words, blanks merged, or the path of the image."""
-        return str(self.image) if self.text is None else check_text(self.text)
+        """The query in one line."""
+        parts = [picture.name for picture in self.pictures]
+        parts += [f"views of {self.patent}"] if self.patent else []
+        parts += [f"view {self.view}"] if self.view else []
+        parts += [check_text(self.text)] if self.text else []
+        parts += [f"not {check_text(text)}" for text in self.avoid]
+        return ", ".join(parts)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """The results of one search.
-
-    Attributes:
-        query: What was searched for.
-        picture: (height_px, width_px) uint8, the query's image as it was compared; None for words.
-        search: The model and the gallery that answered.
-        hits: The views found, the nearest first.
-        remarks: What was changed in the query before it was compared, one clause each.
-    """
-
-    query: Query
-    picture: np.ndarray | None
-    search: Search
-    hits: list[Hit]
-    remarks: tuple[str, ...] = ()
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was changed in the pictures, one clause each; if there are several, with their names."""
+        if len(self.pictures) == 1:
+            return self.pictures[0].remarks
+        return tuple(f"{picture.name}: {remark}" for picture in self.pictures for remark in picture.remarks)
 
     def to_dict(self) -> dict[str, Any]:
-        """The results as JSON values."""
+        """The query as JSON values; of the pictures, their names and hashes."""
         return {
-            "query": self.query.name,
-            "model": self.search.encoder.name,
-            "dataset": self.search.gallery.dataset.name,
-            "num_views": len(self.search.gallery),
-            "search": self.search.method,
-            "remarks": list(self.remarks),
-            "hits": [hit.to_dict() for hit in self.hits],
+            "text": check_text(self.text) if self.text else "",
+            "pictures": [{"name": picture.name, "pixels_sha256": picture.sha256} for picture in self.pictures],
+            "patent": self.patent,
+            "view": self.view,
+            "avoid": [check_text(text) for text in self.avoid],
+            "weights": {"pictures": self.weights.pictures, "text": self.weights.text, "avoid": self.weights.avoid},
+            "scoring": self.scoring,
+            "filters": self.filters.to_dict(),
+            "min_score": self.min_score,
+            "k": self.k,
+            "offset": self.offset,
         }
 
-    def write_page(self, path: Path) -> None:
-        """Write the results as one HTML page with their pictures."""
-        query = self.query.name if self.query.image is None else self.query.image.name
-        filters = describe_filters(self.query.filters)
-        page = render_results(
-            self.search, self.hits, query=query, picture=self.picture, filters=filters, remarks=self.remarks
-        )
-        write_text(path, page)
+
+def check_text(text: str) -> str:
+    """The text of a query with blanks merged, cut to `MAX_QUERY_CHARS`. Raises QueryError if it is empty."""
+    text = " ".join(text.encode("utf-8", "ignore").decode().split())[:MAX_QUERY_CHARS]
+    if not text:
+        raise QueryError("the query is empty; describe what to search for, such as: wine glass with a twisted stem")
+    return text
 
 
-def find_views(
-    query: Query,
-    model: str | Path,
-    dataset_dir: str | Path,
-    config: SearchConfig | None = None,
-    *,
-    progress: Progress | None = None,
-) -> Found:
-    """Find the views of a dataset that are nearest to a query.
-
-    Args:
-        query: What is searched for.
-        model: A run folder, a model folder, "local-dir:FOLDER", "hf-hub:NAME", or "ARCHITECTURE/TAG".
-        dataset_dir: A dataset folder; all its splits are searched.
-        config: Settings.
-        progress: Called after each batch of views that is embedded.
-
-    Raises:
-        QueryError: The image cannot be read.
-        ArchitectureError, DatasetError, DeviceError: The model, the dataset or the device cannot be used.
-    """
-    image = None
-    if query.image is not None:
-        image = read_query_file(query.image, QueryImageConfig.of_dataset(open_dataset(dataset_dir)))
-    search = open_search(model, dataset_dir, config, progress=progress)
-    if image is not None:
-        hits = search.by_image(image.pixels, query.k, query.filters, a_patent_once=query.a_patent_once)
-        return Found(query=query, picture=image.pixels, search=search, hits=hits, remarks=image.remarks)
-    hits = search.by_text(query.name, query.k, query.filters, a_patent_once=query.a_patent_once)
-    return Found(query=query, picture=None, search=search, hits=hits, remarks=search.remarks_on(query.text or ""))
+def check_k(k: int) -> None:
+    """Raise QueryError unless `k` patents can be asked for."""
+    if not 1 <= k <= MAX_RESULTS:
+        raise QueryError(f"k is {k}; choose 1 to {MAX_RESULTS}")
 
 
-def describe_filters(filters: Filters) -> str:
-    """Filters in words; empty if all views pass.
-
-    >>> describe_filters(Filters.parse(["D7"], "2021", ""))
-    'class D7, granted since 2021-01-01'
-    """
-    parts = [f"class {name}" for name in filters.classes]
-    if filters.granted_from:
-        parts.append(f"granted since {filters.granted_from}")
-    if filters.granted_to:
-        parts.append(f"granted until {filters.granted_to}")
-    return ", ".join(parts)
+def read_pictures(paths: Sequence[Path], config: QueryImageConfig) -> tuple[Picture, ...]:
+    """The pictures of a query from their files. Raises QueryError if there are too many, or one cannot be read."""
+    if len(paths) > MAX_PICTURES:
+        raise QueryError(f"{len(paths)} pictures are too many; give at most {MAX_PICTURES}")
+    images = [(path, read_query_file(path, config)) for path in paths]
+    return tuple(Picture(name=str(path), pixels=image.pixels, remarks=image.remarks) for path, image in images)

@@ -1,4 +1,4 @@
-"""Search in the views of a dataset, by words, by an image, or by one of the views."""
+"""Search in the patents of a dataset, by pictures, words, words to avoid, or one of the patents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
@@ -16,19 +15,23 @@ from model.clip.embeddings import embeddings_folder, hide_older_embeddings, requ
 from model.clip.encoder import Encoder, find_encoder
 from model.clip.loading import choose_device
 from model.clip.tokenizer import num_words_read
+from model.clip.view_weights import EQUAL_WEIGHTS, ViewWeights, learn_view_weights
 from model.dataset.folder import open_dataset
 from model.dataset.images import normalise, resize
 from model.dataset.query_image import QueryError, QueryImageConfig
-from model.pages import data_uri, page_environment
+from model.files import read_json, write_json
 from model.progress import Progress
-from model.search.gallery import Filters, Gallery, Hit
+from model.search.found import Found, PatentHit
+from model.search.gallery import Gallery
 from model.search.nearest import Approximate, ApproximateConfig, Nearest, Probes, approximate
+from model.search.query import Query, check_text
+from model.search.ranking import Cut, PatentRanker, QueryVectors, RankedPatent
+from model.search.verdicts import ALL_VIEWS, MAYBE, ONE_VIEW, SIMILAR, VerdictScale, verdict_scale
 from model.settings import RESULT_UNTOUCHED, Config, require
 
 _LOG = logging.getLogger(__name__)
-
-MAX_RESULTS = 1_000
-MAX_QUERY_CHARS = 2_000
+_TRAINING_SPLIT = "train"
+_WEIGHTS_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,9 @@ class Search:
         self.gallery = gallery
         self.nearest = nearest
         self.image = QueryImageConfig.of_dataset(gallery.dataset)
+        self._ranker = PatentRanker(nearest, gallery)
+        self._view_weights: ViewWeights | None = None
+        self._scales: dict[tuple[str, str], VerdictScale | None] = {}
 
     @property
     def method(self) -> dict[str, Any]:
@@ -89,16 +95,33 @@ class Search:
         if isinstance(self.nearest, Nearest):
             return "Every view is compared."
         recall = ", ".join(f"{100 * share:.1f} % by {kind}" for kind, share in self.nearest.recall.items())
-        return f"Approximate search: of the 20 nearest views it finds {recall}, measured against exact search."
+        return (
+            f"Approximate search: of the 20 nearest views it finds {recall}, measured against exact search; queries of "
+            "several parts are compared with every view."
+        )
 
-    def by_text(self, text: str, k: int, filters: Filters | None = None, *, a_patent_once: bool = False) -> list[Hit]:
-        """The `k` views nearest to a text; words beyond the model's context are ignored, see `remarks_on`.
+    def find(self, query: Query) -> Found:
+        """The patents for a query, the best first, each with its best view first.
 
         Raises:
-            QueryError: The text is empty.
-            NonFiniteError: The model's features of the text are not finite.
+            QueryError: The gallery does not have the query's patent, view or viewpoint.
+            NonFiniteError: The model's features of the query are not finite.
         """
-        return self._find(self.encoder.query_features([check_text(text)])[0], k, filters, a_patent_once)
+        rows = self._rows_of_query(query)
+        vectors = self._vectors(query, rows)
+        scale = self._scale(query.scoring, len(vectors.pictures)) if query.has_pictures else None
+        ranking = self._ranker.rank(vectors, query.scoring, _cut(query, scale), self._allowed(query, rows))
+        hits = [self._hit(rank, found, scale) for rank, found in enumerate(ranking.patents, query.offset + 1)]
+        remarks = (*query.remarks, *(self.remarks_on(query.text) if query.text else ()), *self._remarks(query, scale))
+        return Found(
+            query=query,
+            search=self,
+            hits=hits,
+            num_patents=ranking.num_patents,
+            is_standardised=vectors.is_standardised,
+            scale=scale,
+            remarks=remarks,
+        )
 
     def remarks_on(self, text: str) -> tuple[str, ...]:
         """A clause that says how much of a text the model reads; none if it reads all of it."""
@@ -111,66 +134,142 @@ class Search:
             "shorten the query, or put what matters first",
         )
 
-    @torch.inference_mode()
-    def by_image(
-        self, image: np.ndarray, k: int, filters: Filters | None = None, *, a_patent_once: bool = False
-    ) -> list[Hit]:
-        """The `k` views nearest to an image: (size_px, size_px) uint8, the pixels of a `QueryImage`.
+    @property
+    def view_weights(self) -> ViewWeights:
+        """Weights of views, learned from the training split at the first use and stored; equal without that split."""
+        if self._view_weights is None:
+            self._view_weights = self._read_or_learn_weights()
+        return self._view_weights
 
-        Raises:
-            NonFiniteError: The model's features of the image are not finite.
-        """
+    def _rows_of_query(self, query: Query) -> list[int]:
+        """Rows of the gallery that are the pictures of the query; empty for any other query."""
+        if query.patent:
+            rows = self.gallery.rows_of(query.patent)
+            if not rows:
+                raise QueryError(f"there is no patent {query.patent[:40]!r} in this dataset")
+            return rows
+        if query.view:
+            row = self.gallery.row_of(query.view)
+            if row is None:
+                raise QueryError(f"there is no view {query.view[:200]!r} in this dataset")
+            return [row]
+        return []
+
+    def _vectors(self, query: Query, rows: Sequence[int]) -> QueryVectors:
+        """The features of a query; `rows` are its pictures if they are views of the gallery."""
+        texts = (
+            self.encoder.query_features([*([query.text] if query.text else []), *query.avoid])
+            if (query.text or query.avoid)
+            else np.empty((0, self._embed_dim), np.float32)
+        )
+        if rows:
+            pictures = np.stack([self.nearest.row(row) for row in rows])
+        elif query.pictures:
+            pictures = self._embed([picture.pixels for picture in query.pictures])
+        else:
+            pictures = np.empty((0, self._embed_dim), np.float32)
+        weights = np.ones(len(pictures), np.float32)
+        if query.scoring == "weighted" and rows:
+            weights = self.view_weights.of([self.gallery.viewpoint_of(row) for row in rows])
+        return QueryVectors(
+            pictures=pictures,
+            view_weights=weights,
+            text=texts[0] if query.text else None,
+            avoided=texts[1:] if query.text else texts,
+            weights=(query.weights.pictures, query.weights.text, query.weights.avoid),
+        )
+
+    @torch.inference_mode()
+    def _embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """(num_images, embed_dim) float32 of images: (size_px, size_px) uint8 each."""
         clip = self.encoder.load()
         model: Any = clip.model.eval()
-        pixels = normalise(resize(image, clip.preprocess.size_px)[None], clip.preprocess)
-        feature = model.encode_image(pixels.to(self.encoder.device), normalize=True).float().cpu().numpy()
-        require_finite(feature, model=clip.name, things=["the query image"])
-        return self._find(feature[0], k, filters, a_patent_once)
+        resized = np.stack([resize(image, clip.preprocess.size_px) for image in images])
+        pixels = normalise(resized, clip.preprocess)
+        features = model.encode_image(pixels.to(self.encoder.device), normalize=True).float().cpu().numpy()
+        names = ["the query image"] if len(images) == 1 else [f"query image {i}" for i in range(1, len(images) + 1)]
+        require_finite(features, model=clip.name, things=names)
+        return np.asarray(features)
 
-    def by_view(self, row: int, k: int, filters: Filters | None = None, *, a_patent_once: bool = False) -> list[Hit]:
-        """The `k` views nearest to a view of the gallery, without those of its own patent."""
-        return self._find(self.nearest.row(row), k, filters, a_patent_once, left_out=int(self.gallery.patent_ids[row]))
+    @property
+    def _embed_dim(self) -> int:
+        exact = self.nearest if isinstance(self.nearest, Nearest) else self.nearest.exact
+        return int(exact.parts[0].shape[1])
 
-    def _find(
-        self, feature: np.ndarray, k: int, filters: Filters | None, a_patent_once: bool, left_out: int | None = None
-    ) -> list[Hit]:
-        """The hits for a feature, without the views of the patent `left_out`."""
-        check_k(k)
-        allowed = self.gallery.allowed(filters or Filters())
-        if left_out is not None:
-            others = self.gallery.patent_ids != left_out
-            allowed = others if allowed is None else allowed & others
-        num_allowed = len(self.gallery) if allowed is None else int(allowed.sum())
-        # If each patent counts once, it is not known how many views it takes: ask for more until there are `k` patents.
-        num_wanted = k
-        while True:
-            rows, scores = self.nearest.search(feature, num_wanted, allowed)
-            kept = self._first_of_patents(rows)[:k] if a_patent_once else np.arange(len(rows))[:k]
-            if len(kept) >= k or num_wanted >= num_allowed or not a_patent_once:
-                break
-            num_wanted = min(4 * num_wanted, num_allowed)
-        return [
-            Hit(rank=rank, score=float(scores[index]), view=self.gallery.view(int(rows[index])))
-            for rank, index in enumerate(kept, 1)
-        ]
+    def _allowed(self, query: Query, rows: Sequence[int]) -> np.ndarray | None:
+        """The views that may be found: those that pass the filters, without those of the query's own patent."""
+        allowed = self.gallery.allowed(query.filters)
+        if not rows:
+            return allowed
+        others = self.gallery.patent_ids != self.gallery.patent_ids[rows[0]]
+        return others if allowed is None else allowed & others
 
-    def _first_of_patents(self, rows: np.ndarray) -> np.ndarray:
-        """Ascending indices into `rows` of the first row of each patent."""
-        return np.sort(np.unique(self.gallery.patent_ids[rows], return_index=True)[1])
+    def _hit(self, rank: int, found: RankedPatent, scale: VerdictScale | None) -> PatentHit:
+        is_judged = scale is not None and found.picture_score is not None
+        return PatentHit(
+            rank=rank,
+            score=found.score,
+            picture_score=found.picture_score,
+            text_score=found.text_score,
+            verdict=scale.verdict(found.picture_score) if is_judged else None,  # type: ignore[union-attr,arg-type]
+            views=tuple(self.gallery.view(row) for row in found.rows),
+            view_scores=tuple(found.row_scores),
+        )
+
+    def _remarks(self, query: Query, scale: VerdictScale | None) -> tuple[str, ...]:
+        """Clauses on what a setting of the query cannot do with this gallery."""
+        remarks = []
+        if query.scoring == "weighted" and query.pictures:
+            remarks.append("the viewpoints of the pictures are not known, so each has the same weight")
+        elif query.scoring == "weighted" and query.has_pictures and not self.view_weights.num_views:
+            remarks.append("there is no training split to learn weights from, so each view has the same weight")
+        if scale is None and query.min_score in (SIMILAR, MAYBE):
+            remarks.append(f'this gallery is too small to say what "{query.min_score}" means, so all patents are shown')
+        return tuple(remarks)
+
+    def _scale(self, scoring: str, num_pictures: int) -> VerdictScale | None:
+        """What scores mean under a scoring for queries of one picture or of several; measured once and stored."""
+        kind = ONE_VIEW if num_pictures == 1 else ALL_VIEWS
+        if (scoring, kind) not in self._scales:
+            self._scales[scoring, kind] = verdict_scale(
+                self.gallery,
+                self.nearest.row,
+                lambda rows: self.view_weights.of([self.gallery.viewpoint_of(row) for row in rows]),
+                scoring=scoring,
+                kind=kind,
+                path=self._stored(f"verdicts-{scoring}-{kind}.json"),
+                identity=_identity(self.encoder, self.gallery),
+            )
+        return self._scales[scoring, kind]
+
+    def _read_or_learn_weights(self) -> ViewWeights:
+        path = self._stored("view-weights.json")
+        identity = {**_identity(self.encoder, self.gallery), "version": _WEIGHTS_VERSION}
+        stored = read_json(path)
+        if stored is not None and stored.get("identity") == identity:
+            return ViewWeights(stored["by_viewpoint"], stored["num_views"])
+        weights = EQUAL_WEIGHTS
+        for views in self.gallery.views:
+            if views.split == _TRAINING_SPLIT:
+                features = self.encoder.image_features(self.gallery.dataset, views).features
+                weights = learn_view_weights(features, views.patent_ids, views.viewpoints)
+        write_json(
+            path,
+            {"identity": identity, "by_viewpoint": dict(weights.by_viewpoint), "num_views": weights.num_views},
+        )
+        return weights
+
+    def _stored(self, name: str) -> Path:
+        """A file next to the features of the views."""
+        return _features_folder(self.encoder, self.gallery) / f"{self.gallery.dataset.name}-{name}"
 
 
-def check_text(text: str) -> str:
-    """The text of a query with blanks merged, cut to `MAX_QUERY_CHARS`. Raises QueryError if it is empty."""
-    text = " ".join(text.encode("utf-8", "ignore").decode().split())[:MAX_QUERY_CHARS]
-    if not text:
-        raise QueryError("the query is empty; describe what to search for, such as: wine glass with a twisted stem")
-    return text
-
-
-def check_k(k: int) -> None:
-    """Raise QueryError unless `k` views can be asked for."""
-    if not 1 <= k <= MAX_RESULTS:
-        raise QueryError(f"k is {k}; choose 1 to {MAX_RESULTS}")
+def _cut(query: Query, scale: VerdictScale | None) -> Cut:
+    """The page of a query, with its least scores as numbers."""
+    if query.min_score in (SIMILAR, MAYBE):
+        limit = scale.limit(query.min_score) if scale is not None else None
+        return Cut(offset=query.offset, k=query.k, min_picture_score=limit)
+    return Cut(offset=query.offset, k=query.k, min_score=float(query.min_score) if query.min_score else None)
 
 
 def open_search(
@@ -226,45 +325,21 @@ def _approximate(exact: Nearest, encoder: Encoder, gallery: Gallery, config: Sea
             "image": Probes(images, rows),
         }
 
-    folder = embeddings_folder(
+    path = _features_folder(encoder, gallery) / f"{gallery.dataset.name}-index.faiss"
+    return approximate(exact, probes, settings, path=path, identity=_identity(encoder, gallery))
+
+
+def _features_folder(encoder: Encoder, gallery: Gallery) -> Path:
+    return embeddings_folder(
         gallery.dataset, run_dir=encoder.run_dir, name=encoder.name, fingerprint=encoder.fingerprint
     )
-    identity = {
+
+
+def _identity(encoder: Encoder, gallery: Gallery) -> dict[str, Any]:
+    """What the features of a gallery depend on."""
+    return {
         "model": encoder.fingerprint,
         "dataset": gallery.dataset.fingerprint,
         "num_views": len(gallery),
         "splits": [views.split for views in gallery.views],
     }
-    path = folder / f"{gallery.dataset.name}-index.faiss"
-    return approximate(exact, probes, settings, path=path, identity=identity)
-
-
-def render_results(
-    search: Search,
-    hits: Sequence[Hit],
-    *,
-    query: str,
-    picture: np.ndarray | None,
-    filters: str,
-    remarks: Sequence[str] = (),
-) -> str:
-    """One self-contained HTML page of results.
-
-    Args:
-        search: The search that found the hits.
-        hits: What was found.
-        query: The query in words, for the heading.
-        picture: (height_px, width_px) uint8 that was searched with; None for a search with words.
-        filters: The filters in words; empty without filters.
-        remarks: What was changed in the query, one clause each.
-    """
-    environment = page_environment(Path(__file__).parent)
-    environment.filters["picture_uri"] = lambda row: data_uri("image/jpeg", search.gallery.jpeg(row))
-    return environment.get_template("search.html").render(
-        query=query,
-        picture=None if picture is None else data_uri("image/png", cv2.imencode(".png", picture)[1].tobytes()),
-        filters=filters,
-        remarks=remarks,
-        hits=hits,
-        search=search,
-    )

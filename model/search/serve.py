@@ -1,4 +1,4 @@
-"""A web page on the loopback interface that searches a dataset by words or by an image.
+"""A web page on the loopback interface that searches a dataset by words, by images or by one of its patents.
 
 From the results one can follow patents, similar views and citations. Whatever a request names is looked up in the
 gallery and never becomes a path. The pages load nothing from other servers.
@@ -7,12 +7,15 @@ gallery and never becomes a path. The pages load nothing from other servers.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import errno
+import json
 import secrets
 import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -21,14 +24,19 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from model.clip.patent_scores import SCORINGS
 from model.dataset.query_image import MAX_BYTES, QueryError, read_query_image
 from model.errors import ConfigError, ModelError, NonFiniteError
 from model.pages import page_environment
-from model.search.gallery import Filters, GalleryView, Hit
-from model.search.search import MAX_QUERY_CHARS, Search
+from model.search.found import Found
+from model.search.gallery import Filters, GalleryView
+from model.search.query import MAX_OFFSET, MAX_PICTURES, MAX_QUERY_CHARS, Picture, Query
+from model.search.record import make_record, render_record
+from model.search.search import Search
 
 HOST = "127.0.0.1"
 _MAX_PAGE_RESULTS = 200
+_MAX_FIELD_CHARS = 200
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -53,7 +61,7 @@ class ServeConfig:
     Attributes:
         port: Port on the loopback interface; 0 for any free port.
         num_results: Number of results if the page does not ask for another number.
-        max_upload_mb: Size of the largest image that is accepted, in MiB.
+        max_upload_mb: Size of all images of a query together, in MiB.
     """
 
     port: int = 8321
@@ -71,51 +79,98 @@ class ServeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """The content of the form on the page, as it was typed.
+    """The content of the form on the page, as it was typed; an address with these values repeats the search.
 
     Attributes:
         q: Words to search for.
+        avoid: Words that the results should not resemble, one text a comma.
+        patent: Number of a patent whose views are the pictures.
         view: Name of a view whose similar views are searched for.
         cls: A class; empty for all.
         granted_from: Earliest day of grant; empty for no limit.
         granted_to: Latest day of grant; empty for no limit.
+        viewpoint: Only views from there; empty for all.
+        scoring: How views become the score of a patent; empty for the default.
+        min_score: Least score; empty for no limit.
         k: Number of results; empty for the default.
-        a_patent_once: Whether each patent is found only once.
+        offset: Number of patents that are passed over; empty for the first page.
     """
 
     q: str = ""
+    avoid: str = ""
+    patent: str = ""
     view: str = ""
     cls: str = ""
     granted_from: str = ""
     granted_to: str = ""
+    viewpoint: str = ""
+    scoring: str = ""
+    min_score: str = ""
     k: str = ""
-    a_patent_once: bool = False
+    offset: str = ""
 
     @classmethod
     def of(cls, request: Request) -> Form:
         """The form from the query string of a request; unknown names are ignored, long values are cut."""
         values = request.query_params
         return cls(
-            q=values.get("q", "")[:MAX_QUERY_CHARS],
-            view=values.get("view", "")[:200],
-            cls=values.get("class", "")[:40],
-            granted_from=values.get("from", "")[:40],
-            granted_to=values.get("to", "")[:40],
-            k=values.get("k", "")[:10],
-            a_patent_once=values.get("once") == "1",
+            **{
+                field: values.get(name, "")[: MAX_QUERY_CHARS if field in ("q", "avoid") else _MAX_FIELD_CHARS]
+                for field, name in _FIELDS.items()
+            }
         )
 
-    def filters(self) -> Filters:
-        """The filters of the form. Raises QueryError if they are not valid."""
-        return Filters.parse([self.cls], self.granted_from, self.granted_to)
+    @property
+    def is_empty(self) -> bool:
+        """Whether the form asks for nothing, not counting pictures."""
+        return not (self.q.strip() or self.patent.strip() or self.view)
 
-    def num_results(self, default: int) -> int:
-        """The number of results asked for. Raises QueryError if it is not valid."""
-        if not self.k:
-            return default
-        if not (self.k.isascii() and self.k.isdigit() and 1 <= int(self.k) <= _MAX_PAGE_RESULTS):
-            raise QueryError(f"{self.k!r} is not a number of results; choose 1 to {_MAX_PAGE_RESULTS}")
-        return int(self.k)
+    def address(self, offset: int) -> str:
+        """The address of the page of results that begins after `offset` patents."""
+        values = {name: getattr(self, field) for field, name in _FIELDS.items() if field != "offset"}
+        values["offset"] = str(offset) if offset else ""
+        return _address("", **{name: value for name, value in values.items() if value})
+
+    def query(self, pictures: tuple[Picture, ...], default_k: int) -> Query:
+        """The query of the form. Raises QueryError if a value is not valid."""
+        return Query(
+            text=self.q if self.q.strip() else "",
+            pictures=pictures,
+            patent="" if pictures else self.patent.strip().upper(),
+            view="" if pictures or self.patent.strip() else self.view,
+            avoid=tuple(part.strip() for part in self.avoid.split(",") if part.strip()),
+            scoring=self.scoring or "max",
+            filters=Filters.parse([self.cls], self.granted_from, self.granted_to, [self.viewpoint]),
+            min_score=self.min_score,
+            k=_number(self.k, default_k, 1, _MAX_PAGE_RESULTS, "a number of results"),
+            offset=_number(self.offset, 0, 0, MAX_OFFSET, "a number of patents to pass over"),
+        )
+
+
+_FIELDS = {
+    "q": "q",
+    "avoid": "not",
+    "patent": "patent",
+    "view": "view",
+    "cls": "class",
+    "granted_from": "from",
+    "granted_to": "to",
+    "viewpoint": "viewpoint",
+    "scoring": "scoring",
+    "min_score": "min-score",
+    "k": "k",
+    "offset": "offset",
+}
+"""Field of the form → its name in an address."""
+
+
+def _number(text: str, default: int, least: int, most: int, what: str) -> int:
+    """A number from a form, or the default if the field is empty. Raises QueryError if it is not valid."""
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        raise QueryError(f"{text!r} is not {what}; choose {least} to {most}")
+    return int(text)
 
 
 def bind(port: int) -> socket.socket:
@@ -165,6 +220,8 @@ def make_app(search: Search, config: ServeConfig) -> FastAPI:
     app.get("/")(pages.home)
     app.post("/picture")(pages.by_image)
     app.get("/picture")(pages.picture)
+    app.get("/record")(pages.record)
+    app.post("/record")(pages.record_by_image)
     app.get("/favicon.ico")(lambda: Response(status_code=204))
     app.get("/patent")(pages.patent)
     app.exception_handler(404)(pages.not_found)
@@ -188,37 +245,34 @@ class _Pages:
     def home(self, request: Request) -> Response:
         """The form, with the results of a search if one was asked for."""
         form = Form.of(request)
-        hits: list[Hit] | None = None
+        found: Found | None = None
         sentence, like = "", None
-        remarks: tuple[str, ...] = ()
-        try:
-            filters, k = form.filters(), form.num_results(self._config.num_results)
-            if form.view:
-                row = self._gallery.row_of(form.view)
-                if row is None:
-                    raise QueryError(f"there is no view {form.view!r} in this dataset")
-                like = self._gallery.view(row)
-                hits = self._locked(lambda: self._search.by_view(row, k, filters, a_patent_once=form.a_patent_once))
-            elif form.q.strip():
-                hits = self._locked(lambda: self._search.by_text(form.q, k, filters, a_patent_once=form.a_patent_once))
-                remarks = self._search.remarks_on(form.q)
-        except (QueryError, NonFiniteError) as error:
-            sentence = str(error)
-        status = 400 if sentence else 200
-        return self._page("home", form, status=status, hits=hits, sentence=sentence, remarks=remarks, like=like)
+        if not form.is_empty:
+            try:
+                found = self._find(form, ())
+                row = self._gallery.row_of(form.view) if form.view else None
+                like = self._gallery.view(row) if row is not None else None
+            except (QueryError, NonFiniteError) as error:
+                sentence = str(error)
+        return self._page("home", form, status=400 if sentence else 200, found=found, sentence=sentence, like=like)
 
     async def by_image(self, request: Request) -> Response:
-        """The results for the image in the body of the request, as a fragment of the page."""
-        from starlette.concurrency import run_in_threadpool
+        """The results for the images in the body of the request, as a fragment of the page."""
+        return await self._with_pictures(request, lambda form, pictures: self._results_of(self._find(form, pictures)))
 
-        if not request.headers.get("content-type", "").startswith(("image/", "application/octet-stream")):
-            return self._fragment([], "send the bytes of a TIFF, PNG or JPEG image", status=415)
+    def record(self, request: Request) -> Response:
+        """A search by words, a patent or a view as a record, to be saved."""
+        form = Form.of(request)
         try:
-            data = await self._body(request)
-        except _TooLargeError:
-            sentence = f"the image has more than {self._config.max_upload_mb} MiB; make it smaller"
-            return self._fragment([], sentence, status=413)
-        return await run_in_threadpool(self._find_by_image, data, Form.of(request))
+            return self._record_of(self._find(form, ()), request)
+        except (QueryError, NonFiniteError) as error:
+            return self._page("missing", form, status=400, sentence=f"{error}.")
+
+    async def record_by_image(self, request: Request) -> Response:
+        """A search by the images in the body of the request as a record, to be saved."""
+        return await self._with_pictures(
+            request, lambda form, pictures: self._record_of(self._find(form, pictures), request)
+        )
 
     def picture(self, view: str = "") -> Response:
         """The picture of a view."""
@@ -252,20 +306,54 @@ class _Pages:
         """The page for unknown addresses."""
         return self._page("missing", Form(), status=404, sentence="There is no such page.")
 
-    def _find_by_image(self, data: bytes, form: Form) -> Response:
-        try:
-            filters, k = form.filters(), form.num_results(self._config.num_results)
-            image = read_query_image(data, self._search.image)
-            hits = self._locked(
-                lambda: self._search.by_image(image.pixels, k, filters, a_patent_once=form.a_patent_once)
-            )
-        except (QueryError, NonFiniteError) as error:
-            return self._fragment([], str(error), status=400)
-        return self._fragment(hits, "", status=200, remarks=image.remarks)
-
-    def _locked(self, search: Callable[[], list[Hit]]) -> list[Hit]:
+    def _find(self, form: Form, pictures: tuple[Picture, ...]) -> Found:
+        """The results for a form and pictures. Raises QueryError, NonFiniteError."""
+        query = form.query(pictures, self._config.num_results)
         with self._lock:
-            return search()
+            return self._search.find(query)
+
+    async def _with_pictures(
+        self, request: Request, answer: Callable[[Form, tuple[Picture, ...]], Response]
+    ) -> Response:
+        """What `answer` returns for the form and the images of a request, or a fragment that says what is wrong."""
+        from starlette.concurrency import run_in_threadpool
+
+        if not request.headers.get("content-type", "").startswith(("image/", "application/octet-stream")):
+            return self._failed("send the bytes of a TIFF, PNG or JPEG image", status=415)
+        try:
+            data = await self._body(request)
+        except _TooLargeError:
+            return self._failed(
+                f"the image has more than {self._config.max_upload_mb} MiB; make it smaller", status=413
+            )
+
+        def find() -> Response:
+            try:
+                parts = split_body(data, request.query_params.get("sizes", ""))
+                images = [read_query_image(part, self._search.image) for part in parts]
+                names = ["image"] if len(images) == 1 else [f"image {number}" for number in range(1, len(images) + 1)]
+                pictures = tuple(
+                    Picture(name=name, pixels=image.pixels, remarks=image.remarks)
+                    for name, image in zip(names, images, strict=True)
+                )
+                return answer(Form.of(request), pictures)
+            except (QueryError, NonFiniteError) as error:
+                return self._failed(str(error), status=400)
+
+        return await run_in_threadpool(find)
+
+    def _record_of(self, found: Found, request: Request) -> Response:
+        """A record as a file to be saved: a page, or JSON if the request says so."""
+        now = datetime.datetime.now(datetime.UTC)
+        record = make_record(found, now)
+        is_json = request.query_params.get("format") == "json"
+        name = f"search-{now:%Y%m%d-%H%M%S}.{'json' if is_json else 'html'}"
+        headers = {**_HEADERS, **_NO_STORE, "Content-Disposition": f'attachment; filename="{name}"'}
+        if is_json:
+            text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+            return Response(text, media_type="application/json", headers={**headers, **_policy("")})
+        # Saved and opened from a file, the page has its own policy; shown here, it would have no script to run.
+        return HTMLResponse(render_record(found, record), headers={**headers, **_policy("")})
 
     async def _body(self, request: Request) -> bytes:
         """The body of a request. Raises _TooLargeError as soon as it is larger than allowed."""
@@ -280,10 +368,17 @@ class _Pages:
                 raise _TooLargeError
         return bytes(data)
 
-    def _fragment(self, hits: list[Hit], sentence: str, *, status: int, remarks: tuple[str, ...] = ()) -> Response:
-        """The part of the page that shows results or an error, for a script that inserts it."""
+    def _results_of(self, found: Found) -> Response:
+        """The part of the page that shows results, for a script that inserts it."""
+        return self._fragment(found, "", status=200)
+
+    def _failed(self, sentence: str, *, status: int) -> Response:
+        """The part of the page that shows an error, for a script that inserts it."""
+        return self._fragment(None, sentence, status=status)
+
+    def _fragment(self, found: Found | None, sentence: str, *, status: int) -> Response:
         headers = {**_HEADERS, **_NO_STORE, **_policy("")}
-        return HTMLResponse(str(self._results(hits, sentence, remarks)), status_code=status, headers=headers)
+        return HTMLResponse(str(self._results(found, sentence, Form())), status_code=status, headers=headers)
 
     def _page(self, kind: str, form: Form, *, status: int = 200, **values: Any) -> Response:
         """A whole page: kind is "home", "patent" or "missing"."""
@@ -297,10 +392,11 @@ class _Pages:
             num_results=self._config.num_results,
             max_results=_MAX_PAGE_RESULTS,
             max_upload_mb=self._config.max_upload_mb,
+            scorings=SCORINGS,
+            max_pictures=MAX_PICTURES,
             **{
-                "hits": None,
+                "found": None,
                 "sentence": "",
-                "remarks": (),
                 "like": None,
                 "views": [],
                 "here": [],
@@ -309,6 +405,32 @@ class _Pages:
             },
         )
         return HTMLResponse(html, status_code=status, headers={**_HEADERS, **_NO_STORE, **_policy(nonce)})
+
+
+def split_body(data: bytes, sizes: str) -> list[bytes]:
+    """The images of a body: one, or several after each other.
+
+    Args:
+        data: The body.
+        sizes: Number of bytes of each image, such as "1200,3400"; empty for one image.
+
+    Raises:
+        QueryError: The sizes are not those of the body, or there are too many images.
+
+    >>> split_body(b"aabbb", "2,3")
+    [b'aa', b'bbb']
+    """
+    if not sizes:
+        return [data]
+    numbers = sizes.split(",")
+    if len(numbers) > MAX_PICTURES:
+        raise QueryError(f"{len(numbers)} pictures are too many; give at most {MAX_PICTURES}")
+    if not all(number.isascii() and number.isdigit() and len(number) < 12 for number in numbers):
+        raise QueryError("the sizes of the images are not numbers")
+    ends = list(accumulate(map(int, numbers)))
+    if ends[-1] != len(data):
+        raise QueryError("the sizes of the images do not add up to what was sent")
+    return [data[end - int(number) : end] for number, end in zip(numbers, ends, strict=True)]
 
 
 def _policy(nonce: str) -> dict[str, str]:

@@ -26,6 +26,7 @@ def draw_searchable(folder: Path) -> Path:
             row["grant_date"] = None if index == 0 else datetime.date(2019 + seed, 1 + index % 12, 5)
             row["locarno_class"] = "07-01" if index % 4 < 2 else "06-03"
             row["figure_label"] = f"{1 + index % 2}"
+            row["viewpoint"] = ("front", "top")[index % 2]
             row["cited_by_examiner"] = ["D710000", "D999999"]
         rows[2]["title"] = rows[3]["title"] = HOSTILE
         rows[3]["view_id"] = f"{rows[3]['patent_number']}-2(a) & ../../x"

@@ -15,13 +15,16 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from model.clip.view_weights import ViewWeights
 from model.dataset.folder import open_dataset
 from model.dataset.query_image import QueryError, QueryImageConfig, read_query_file, read_query_image
 from model.errors import ConfigError, DatasetError, NonFiniteError
 from model.search import nearest
+from model.search import search as search_module
 from model.search.gallery import Filters, Gallery
 from model.search.nearest import Approximate, ApproximateConfig, Nearest, Probes, approximate, highest
-from model.search.search import SearchConfig, check_text, open_search, render_results
+from model.search.query import MAX_PICTURES, Picture, Query, Weights, check_text
+from model.search.search import SearchConfig, open_search
 from patentdata.views.square_images import TrainingImageConfig, training_image
 from tests.model.search.searchable import HOSTILE, draw_searchable, write_model
 
@@ -54,6 +57,24 @@ def encode(image: Image.Image, kind: str = "PNG", **settings) -> bytes:
     return stream.getvalue()
 
 
+def views_of(found) -> list[str]:
+    """The views of all patents found, in the order of their own scores."""
+    pairs = [pair for hit in found.hits for pair in zip(hit.view_scores, hit.views, strict=True)]
+    return [view.view_id for _, view in sorted(pairs, key=lambda pair: (-pair[0], pair[1].row))]
+
+
+def numbers(found) -> list[str]:
+    return [hit.best.patent_number for hit in found.hits]
+
+
+def by_text(search, text: str, k: int, filters: Filters | None = None, **values):
+    return search.find(Query(text=text, k=k, filters=filters or Filters(), **values))
+
+
+def picture_of(search, row: int) -> Picture:
+    return Picture(name=f"view {row}", pixels=read_query_image(search.gallery.jpeg(row), search.image).pixels)
+
+
 def drawing(size=(300, 200)) -> Image.Image:
     image = Image.new("L", size, 255)
     image.paste(0, (100, 60, 180, 64))
@@ -68,13 +89,25 @@ def test_a_view_is_the_first_result_for_its_own_feature(search):
         assert rows[0] == row and scores[0] == pytest.approx(1, abs=1e-5)
 
 
-def test_a_text_finds_the_views_with_the_highest_scores_in_order(search):
+def test_a_text_finds_the_patents_with_the_nearest_views_in_order(search):
     feature = search.encoder.query_features(["a large circle"])[0]
     scores = np.concatenate(search.nearest.parts) @ feature
-    hits = search.by_text("  a large\n circle ", k=7)
-    assert [hit.view.row for hit in hits] == np.argsort(-scores, kind="stable")[:7].tolist()
-    assert [hit.rank for hit in hits] == list(range(1, 8))
-    assert [hit.score for hit in hits] == pytest.approx(np.sort(scores)[::-1][:7].tolist())
+    found = by_text(search, "  a large\n circle ", 7)
+    best = {}
+    for row in np.argsort(-scores, kind="stable"):
+        best.setdefault(search.gallery.view(int(row)).patent_number, int(row))
+    assert [hit.best.row for hit in found.hits] == list(best.values())[:7]
+    assert [hit.rank for hit in found.hits] == list(range(1, 8)) and found.num_patents == 20
+    assert [hit.score for hit in found.hits] == pytest.approx(scores[list(best.values())[:7]].tolist())
+    assert all(hit.verdict is None and hit.picture_score is None for hit in found.hits)
+
+
+def test_the_other_views_of_a_patent_are_folded_under_its_best_one(search):
+    for hit in by_text(search, "circle", 20).hits:
+        assert {view.row for view in hit.views} == set(search.gallery.rows_of(hit.best.patent_number))
+        assert list(hit.view_scores) == sorted(hit.view_scores, reverse=True) and hit.score == pytest.approx(
+            hit.view_scores[0], abs=1e-6
+        )
 
 
 def test_a_text_longer_than_the_context_is_answered_with_a_remark(search):
@@ -92,9 +125,9 @@ def test_a_query_whose_features_are_not_finite_is_refused_with_the_name_of_the_m
     with pytest.raises(
         NonFiniteError, match=rf"the model {search.encoder.name} returns .* for 1 of 1: the text 'a circle'"
     ):
-        search.by_text("a circle", 5)
+        by_text(search, "a circle", 5)
     with pytest.raises(NonFiniteError, match=r"returns .* for 1 of 1: the query image; check its weights"):
-        search.by_image(image, 5)
+        search.find(Query(pictures=(Picture(name="x", pixels=image),)))
 
 
 def test_scores_that_are_not_numbers_are_refused():
@@ -109,14 +142,17 @@ def test_scores_that_are_not_numbers_are_refused():
 
 
 def test_all_splits_are_searched(search):
-    assert {hit.view.split for hit in search.by_text("star", k=40)} == {"train", "test"}
-    assert len(search.by_text("star", k=1000)) == len(search.gallery) == 40
+    found = by_text(search, "star", 1000)
+    assert {hit.best.split for hit in found.hits} == {"train", "test"}
+    assert len(found.hits) == search.gallery.num_patents == 20
 
 
 def test_only_views_that_pass_the_filters_are_found_and_none_with_unknown_values(search):
     everything = [search.gallery.view(row) for row in range(40)]
     us = everything[0].uspc_class
     cases = {
+        Filters.parse(viewpoints=["Front"]): lambda view: view.viewpoint == "front",
+        Filters.parse(viewpoints=["top", "front"]): lambda view: view.viewpoint in ("top", "front"),
         Filters.parse([us]): lambda view: view.uspc_class == us,
         Filters.parse(["07"]): lambda view: view.locarno_class.startswith("07"),
         Filters.parse(["6-03"]): lambda view: view.locarno_class == "06-03",
@@ -132,9 +168,10 @@ def test_only_views_that_pass_the_filters_are_found_and_none_with_unknown_values
         ),
     }
     for filters, passes in cases.items():
-        found = {hit.view.view_id for hit in search.by_text("circle", 40, filters)}
-        assert found == {view.view_id for view in everything if passes(view)}, filters
-    assert search.by_text("circle", 5, Filters.parse(granted_from="2030")) == []
+        found = by_text(search, "circle", 40, filters)
+        assert set(views_of(found)) == {view.view_id for view in everything if passes(view)}, filters
+        assert found.num_patents == len(found.hits) == len(set(numbers(found)))
+    assert by_text(search, "circle", 5, Filters.parse(granted_from="2030")).hits == []
 
 
 @pytest.mark.parametrize(
@@ -164,27 +201,132 @@ def test_months_and_years_become_their_first_and_last_day():
     assert Filters.parse(granted_to="2021").granted_to == datetime.date(2021, 12, 31)
 
 
-def test_with_each_patent_once_its_nearest_view_is_found(search):
-    hits = search.by_text("circle", 12, a_patent_once=True)
-    numbers = [hit.view.patent_number for hit in hits]
-    assert len(set(numbers)) == len(numbers) == 12
-    best = {}
-    for hit in search.by_text("circle", 40):
-        best.setdefault(hit.view.patent_number, hit.view.view_id)
-    assert [hit.view.view_id for hit in hits] == list(best.values())[:12]
-    assert len(search.by_text("circle", 40, a_patent_once=True)) == search.gallery.num_patents == 20
+def test_an_unknown_viewpoint_is_refused_with_those_of_the_dataset(search):
+    with pytest.raises(QueryError, match="'above' is not a viewpoint of this dataset; use one of front, top"):
+        by_text(search, "circle", 5, Filters.parse(viewpoints=["above"]))
 
 
-def test_views_like_a_view_are_of_other_patents(search):
+def test_pages_follow_each_other(search):
+    whole = numbers(by_text(search, "circle", 20))
+    pages = [by_text(search, "circle", 6, offset=offset) for offset in (0, 6, 12, 18)]
+    assert [number for page in pages for number in numbers(page)] == whole
+    assert [hit.rank for hit in pages[3].hits] == [19, 20] and by_text(search, "circle", 5, offset=20).hits == []
+    assert "patents 7 to 12 of 20, from 40 views of 20 patents" in pages[1].summary
+
+
+def test_a_view_and_a_patent_find_other_patents(search):
     view = search.gallery.view(5)
-    hits = search.by_view(5, 40)
-    assert len(hits) == 38 and view.patent_number not in {hit.view.patent_number for hit in hits}
+    for query in (Query(view=view.view_id, k=40), Query(patent=view.patent_number, k=40)):
+        found = numbers(search.find(query))
+        assert len(found) == 19 and view.patent_number not in found
+    for query, sentence in (
+        (Query(view="D1-1"), "there is no view 'D1-1'"),
+        (Query(patent="D1"), "there is no patent 'D1' in this dataset"),
+    ):
+        with pytest.raises(QueryError, match=sentence):
+            search.find(query)
 
 
-def test_a_picture_finds_the_view_it_shows(search):
-    jpeg = search.gallery.jpeg(7)
-    hits = search.by_image(read_query_image(jpeg, search.image).pixels, 40)
-    assert hits[0].score > 0.9 and len(hits) == 40
+@pytest.mark.parametrize("scoring", ["max", "mean", "maxsim", "weighted"])
+def test_the_views_of_a_patent_are_pooled_as_the_scoring_says(search, scoring):
+    rows = search.gallery.rows_of(search.gallery.view(8).patent_number)
+    features = np.concatenate(search.nearest.parts)
+    weights = search.view_weights.of([search.gallery.viewpoint_of(row) for row in rows])
+    for hit in search.find(Query(patent=search.gallery.view(8).patent_number, scoring=scoring, k=19)).hits:
+        similarity = features[rows] @ features[search.gallery.rows_of(hit.best.patent_number)].T
+        best = similarity.max(axis=1)
+        expected = {
+            "max": similarity.max(),
+            "mean": similarity.mean(),
+            "maxsim": best.mean(),
+            "weighted": (best * weights).sum() / weights.sum(),
+        }
+        assert hit.score == pytest.approx(float(expected[scoring]), abs=1e-5)
+
+
+def test_weights_of_views_are_learned_from_the_training_split_alone_and_stored(model_dir, dataset_dir, monkeypatch):
+    learned = []
+
+    def learn(features, patents, viewpoints):
+        learned.append((len(features), patents.max() + 1, set(viewpoints)))
+        return ViewWeights({"front": 1.5, "top": 0.5}, len(features))
+
+    monkeypatch.setattr(search_module, "learn_view_weights", learn)
+    monkeypatch.setattr(search_module, "_WEIGHTS_VERSION", "of this test")
+    for _ in range(2):
+        weights = open_search(model_dir, dataset_dir, _CONFIG).view_weights
+        assert weights.of(["front", "top"]).tolist() == [1.5, 0.5]
+    assert learned == [(32, 16, {"front", "top"})], "the 16 patents of the training split, once"
+
+
+def test_a_picture_finds_the_patent_it_shows(search):
+    found = search.find(Query(pictures=(picture_of(search, 7),), k=40))
+    assert found.hits[0].score > 0.9 and len(found.hits) == 20
+    assert search.gallery.view(7).patent_number in numbers(found)[:3]
+
+
+def test_several_pictures_are_one_query_and_each_counts(search):
+    one, other = picture_of(search, 7), picture_of(search, 20)
+    both = search.find(Query(pictures=(one, other), scoring="maxsim", k=20))
+    scores = {}
+    for picture in (one, other):
+        for hit in search.find(Query(pictures=(picture,), scoring="maxsim", k=20)).hits:
+            scores.setdefault(hit.best.patent_number, []).append(hit.score)
+    for hit in both.hits:
+        assert hit.score == pytest.approx(np.mean(scores[hit.best.patent_number]), abs=1e-5)
+    assert not both.is_standardised
+
+
+def test_pictures_with_words_are_added_in_standard_deviations_with_their_weights(search):
+    picture = picture_of(search, 7)
+    by_picture = {h.best.patent_number: h.score for h in search.find(Query(pictures=(picture,), k=20)).hits}
+    by_words = {h.best.patent_number: h.score for h in by_text(search, "star", 20).hits}
+
+    def standardised(scores):
+        values = np.array(list(scores.values()))
+        return {number: (score - values.mean()) / values.std() for number, score in scores.items()}
+
+    pictures, words = standardised(by_picture), standardised(by_words)
+    found = search.find(Query(pictures=(picture,), text="star", weights=Weights(pictures=3, text=1), k=20))
+    assert found.is_standardised
+    for hit in found.hits:
+        number = hit.best.patent_number
+        assert hit.score == pytest.approx(0.75 * pictures[number] + 0.25 * words[number], rel=1e-3, abs=1e-3)
+        assert hit.picture_score == pytest.approx(by_picture[number], abs=1e-6)
+        assert hit.text_score == pytest.approx(by_words[number], abs=1e-6)
+    alone = search.find(Query(pictures=(picture,), text="star", weights=Weights(text=0), k=20))
+    for hit in alone.hits:  # words of weight 0 decide nothing
+        assert hit.score == pytest.approx(pictures[hit.best.patent_number], rel=1e-3, abs=1e-3)
+
+
+def test_words_to_avoid_push_down_what_resembles_them_and_lift_nothing(search):
+    plain = {h.best.patent_number: h for h in by_text(search, "circle", 20).hits}
+    avoided = {h.best.patent_number: h.score for h in by_text(search, "star", 20).hits}
+    found = by_text(search, "circle", 20, avoid=("star",), weights=Weights(avoid=2))
+    values, unwanted = np.array([hit.score for hit in plain.values()]), np.array(list(avoided.values()))
+    for hit in found.hits:
+        number = hit.best.patent_number
+        wanted = (plain[number].score - values.mean()) / values.std()
+        too_near = max(0.0, (avoided[number] - unwanted.mean()) / unwanted.std())
+        assert hit.score == pytest.approx(wanted - 2 * too_near, rel=1e-3, abs=1e-3)
+    assert numbers(found) != list(plain)
+
+
+def test_patents_below_the_least_score_are_not_found(search):
+    scores = [hit.score for hit in by_text(search, "circle", 20).hits]
+    found = by_text(search, "circle", 20, min_score=str((scores[4] + scores[5]) / 2))
+    assert len(found.hits) == found.num_patents == 5
+
+
+def test_scores_of_pictures_come_with_a_verdict_and_can_be_limited_by_it(search):
+    query = {"pictures": (picture_of(search, 7),), "k": 20}
+    found = search.find(Query(**query))
+    similar, maybe = found.scale.limit("similar"), found.scale.limit("maybe")
+    for hit in found.hits:
+        expected = "similar" if hit.score >= similar else "maybe" if hit.score >= maybe else "unlike"
+        assert hit.verdict == expected
+    limited = search.find(Query(**query, min_score="maybe"))
+    assert numbers(limited) == [hit.best.patent_number for hit in found.hits if hit.verdict != "unlike"]
 
 
 def test_features_are_computed_once_and_stored(model_dir, dataset_dir, monkeypatch):
@@ -216,7 +358,9 @@ def test_invalid_queries_are_refused_in_one_sentence(search, dataset_dir, model_
         check_text(" \n ")
     for k in (0, 1001):
         with pytest.raises(QueryError, match="choose 1 to 1000"):
-            search.by_text("circle", k)
+            by_text(search, "circle", k)
+    with pytest.raises(QueryError, match="9 pictures are too many; give at most 8"):
+        Query(pictures=(Picture(name="x", pixels=np.zeros((4, 4), np.uint8)),) * (MAX_PICTURES + 1))
     with pytest.raises(DatasetError, match="no such dataset folder"):
         open_search(model_dir, tmp_path / "nowhere", _CONFIG)
     with pytest.raises(ConfigError, match="min_recall is 2"):
@@ -224,12 +368,14 @@ def test_invalid_queries_are_refused_in_one_sentence(search, dataset_dir, model_
 
 
 def test_the_page_of_results_is_self_contained_and_escaped(search):
-    image = read_query_image(encode(drawing()), search.image).pixels
-    page = render_results(search, search.by_text("x", 40), query=HOSTILE, picture=image, filters="class D7")
-    assert "<script" not in page and page.count('src="data:image/jpeg;base64,') == 40
+    image = Picture(name=HOSTILE, pixels=read_query_image(encode(drawing()), search.image).pixels)
+    filters = Filters.parse(granted_from="1999")
+    page = search.find(Query(text="x", pictures=(image,), k=40, filters=filters)).render()
+    assert "<script" not in page and page.count('src="data:image/jpeg;base64,') == 38  # two have no day of grant
     assert re.findall(r'(?:src|href)="(?!data:)[^"]*"', page) == []
-    assert "Every view is compared." in page and "class D7" in page
-    assert "No view passes the filters." in render_results(search, [], query="x", picture=None, filters="")
+    assert "Every view is compared." in page and "granted since 1999-01-01" in page and "1 more view" in page
+    nothing = by_text(search, "x", 5, Filters.parse(granted_from="2030")).render()
+    assert "No patent passes the filters." in nothing
 
 
 def test_equal_scores_are_in_the_order_of_the_rows():
@@ -319,7 +465,12 @@ def test_a_large_gallery_is_searched_approximately_and_the_sentence_says_so(mode
         search.method_sentence,
     )
     assert search.method["recall_at_20"] == search.nearest.recall
-    assert len(search.by_text("circle", 5)) == 5
+    exact = open_search(model_dir, dataset_dir, _CONFIG)
+    for offset in (0, 3):
+        assert len(by_text(search, "circle", 5, offset=offset).hits) == 5
+    assert numbers(by_text(search, "circle", 20)) == numbers(by_text(exact, "circle", 20)), "all lists are probed"
+    several = Query(patent=exact.gallery.view(4).patent_number, scoring="maxsim", k=5)
+    assert numbers(search.find(several)) == numbers(exact.find(several)), "several views are compared exactly"
 
 
 def test_a_query_picture_is_prepared_like_the_images_of_the_dataset():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import json
 import os
 import re
 import signal
@@ -24,6 +25,7 @@ from model.dataset.folder import open_dataset
 from model.dataset.images import decode_grey
 from model.errors import ConfigError
 from model.search.gallery import Gallery
+from model.search.record import read_record
 from model.search.serve import HOST, ServeConfig, ServeError, bind
 from tests.model.browser import Browser
 from tests.model.search.searchable import HOSTILE, draw_searchable, write_model
@@ -104,13 +106,50 @@ def test_words_are_searched_without_javascript(port, gallery):
     status, headers, body = ask(port, "/?q=large+circle&k=7")
     page = body.decode()
     assert status == 200 and headers["content-type"] == "text/html; charset=utf-8"
-    assert len(patent_numbers(page)) == 7 and "7 views found" in page
+    assert len(patent_numbers(page)) == 7 and "7 patents found" in page
     assert 'value="large circle"' in page
     view = gallery.view(0)
-    status, _, body = ask(port, f"/?q=large+circle&class={view.uspc_class}&from=2019-01-01&to=2099-12-31&once=1")
+    status, _, body = ask(port, f"/?q=large+circle&class={view.uspc_class}&from=2019-01-01&to=2099-12-31")
     found = patent_numbers(body.decode())
     expected = {gallery.view(row).patent_number for row in range(40) if gallery.view(row).uspc_class == view.uspc_class}
     assert set(found) <= expected and len(found) == len(set(found))
+
+
+def test_pages_of_results_follow_each_other_by_links(port):
+    page = ask(port, "/?q=large+circle&k=8&scoring=mean")[2].decode()
+    found = patent_numbers(page)
+    while match := re.search(r'rel="next" data-offset="\d+" href="([^"]+)"', page):
+        page = ask(port, match[1].replace("&amp;", "&"))[2].decode()
+        found += patent_numbers(page)
+    assert len(found) == len(set(found)) == 20 and 'rel="prev"' in page
+    assert 'value="large circle"' in page and '<option value="mean" selected>' in page
+
+
+def test_several_images_words_and_words_to_avoid_are_one_search(port, gallery):
+    one, other = gallery.jpeg(7), gallery.jpeg(20)
+    query = f"k=5&q=star&not=circle&scoring=maxsim&sizes={len(one)},{len(other)}"
+    status, part = post(port, one + other, query)
+    assert status == 200 and len(patent_numbers(part)) == 5
+    assert "standard deviations above the average patent" in part and 'class="verdict ' in part
+    for sizes, sentence in (("5,6", "do not add up"), ("x", "are not numbers"), (",".join("1" * 9), "too many")):
+        status, part = post(port, one + other, f"sizes={sizes}")
+        assert status == 400 and sentence in part, sizes
+
+
+def test_a_patent_is_a_query_and_a_search_can_be_kept_and_read_again(port, gallery, tmp_path):
+    number = gallery.view(3).patent_number
+    found = patent_numbers(ask(port, f"/?patent={number.lower()}&k=5")[2].decode().partition('id="found"')[2])
+    assert len(found) == 5 and number not in found
+    for kind, name in (("html", "kept.html"), ("json", "kept.json")):
+        status, headers, body = ask(port, f"/record?patent={number}&k=5&format={kind}")
+        assert status == 200 and re.search(rf'filename="search-[\d-]+\.{kind}"', headers["content-disposition"])
+        (tmp_path / name).write_bytes(body)
+        record = read_record(tmp_path / name)
+        assert [hit["patent_number"] for hit in record["hits"]] == found
+    picture = gallery.jpeg(7)
+    body = ask(port, "/record?k=3&format=json", method="POST", body=picture, Content_Type="image/png")[2]
+    assert len(json.loads(body)["query"]["pictures"]) == 1
+    assert ask(port, "/record?patent=D1")[0] == 400 and ask(port, "/record")[0] == 400
 
 
 def test_an_image_finds_the_view_it_shows_if_the_filters_allow_it(port, gallery):
@@ -118,7 +157,7 @@ def test_an_image_finds_the_view_it_shows_if_the_filters_allow_it(port, gallery)
     assert status == 200 and len(patent_numbers(part)) == 5 and "<html" not in part
     status, part = post(port, gallery.jpeg(7), "k=5&from=2021-01-01")
     days = re.findall(r"\d{4}-\d\d-\d\d</p>", part)
-    assert len(days) == 5 and all(day.startswith("2021") for day in days)
+    assert len(days) == 4 and all(day.startswith("2021") for day in days)
 
 
 def test_what_was_changed_in_the_query_is_said_above_the_results(port, gallery):
@@ -165,6 +204,11 @@ def test_a_patent_shows_its_views_and_what_the_examiner_cited(port, gallery):
         ("/?q=x&class=D77", 400, "&#39;D77&#39; is not a class"),
         ("/?q=x&class=" + quote(HOSTILE), 400, "is not a class"),
         ("/?q=x&from=soon", 400, "is not a day"),
+        ("/?q=x&offset=-1", 400, "choose 0 to 100000"),
+        ("/?q=x&scoring=best", 400, "Scoring is &#39;best&#39;"),
+        ("/?q=x&viewpoint=above", 400, "is not a viewpoint of this dataset"),
+        ("/?q=x&min-score=high", 400, "is not a least score"),
+        ("/?patent=D1", 400, "There is no patent &#39;D1&#39;"),
         ("/?q=x&k=0", 400, "choose 1 to 200"),
         ("/?q=x&k=9999999999999", 400, "choose 1 to 200"),
         ("/?q=x&k=%C2%B2", 400, "choose 1 to 200"),
@@ -248,8 +292,8 @@ def test_in_the_browser_results_lead_from_words_to_a_patent_and_its_citation(por
     assert browser.ask("document.activeElement.id") == "q"  # ready to type
     browser.write("large circle")
     browser.press("Enter", "\r")
-    browser.wait("document.querySelectorAll('#results li img').length == 24")
-    browser.wait("[...document.querySelectorAll('#results li img')].slice(0, 4).every(i => i.naturalWidth > 0)")
+    browser.wait("document.querySelectorAll('#results > ol > li').length == 20")
+    browser.wait("[...document.querySelectorAll('#results a.shown img')].slice(0, 4).every(i => i.naturalWidth > 0)")
     first = browser.ask("document.querySelector('#results a.shown').href")
     for _ in range(30):  # with the keyboard only
         browser.press("Tab")
@@ -272,13 +316,13 @@ def test_in_the_browser_an_image_is_chosen_dropped_or_refused(port, browser, gal
     (tmp_path / "text.txt").write_text("not an image")
     browser.open(f"http://{HOST}:{port}/?k=6")
     browser.choose_file("#file", picture)
-    browser.wait("document.querySelectorAll('#results li').length == 6")
-    assert browser.ask("document.getElementById('status').textContent") == "6 views found for the image."
+    browser.wait("document.querySelectorAll('#results > ol > li').length == 6")
+    assert browser.ask("document.getElementById('status').textContent") == "6 patents found for the image."
     assert browser.ask("document.activeElement.id") == "found"
     browser.ask(
         "document.getElementById('k').value = 3, document.getElementById('k').dispatchEvent(new Event('change'))"
     )
-    browser.wait("document.querySelectorAll('#results li').length == 3")
+    browser.wait("document.querySelectorAll('#results > ol > li').length == 3")
     browser.choose_file("#file", tmp_path / "text.txt")
     browser.wait("document.querySelector('#results [role=alert]') !== null")
     assert "This file is not an image" in browser.ask("document.getElementById('results').textContent")
@@ -292,8 +336,8 @@ def test_in_the_browser_an_image_is_chosen_dropped_or_refused(port, browser, gal
           document.body.dispatchEvent(new DragEvent('drop', {dataTransfer: moved, bubbles: true, cancelable: true}));
         })()"""
     )
-    browser.wait("document.querySelectorAll('#results li').length == 3")
-    browser.wait("document.getElementById('preview').naturalWidth == 90")
+    browser.wait("document.querySelectorAll('#results > ol > li').length == 3")
+    browser.wait("document.querySelector('#previews img').naturalWidth == 90")
     assert browser.errors == []
 
 
@@ -301,11 +345,11 @@ def test_a_screen_reader_finds_labels_roles_and_names(port, browser):
     browser.open(f"http://{HOST}:{port}/?q=circle&k=3")
     elements = browser.accessible_elements()
     roles = {role for role, _ in elements}
-    assert {"search", "main", "heading", "list", "status", "searchbox", "combobox", "checkbox", "button"} <= roles
-    for role in ("searchbox", "combobox", "checkbox", "button", "link", "image", "spinbutton", "Date"):
+    assert {"search", "main", "heading", "list", "status", "searchbox", "combobox", "textbox", "button"} <= roles
+    for role in ("searchbox", "combobox", "textbox", "button", "link", "image", "spinbutton", "Date"):
         assert all(name for found, name in elements if found == role), role
     assert ("searchbox", "What it looks like or what it is for") in elements
-    assert ("combobox", "US class") in elements and ("checkbox", "each patent only once") in elements
+    assert ("combobox", "US class") in elements and ("combobox", "Score of a patent") in elements
     assert sum(role == "image" for role, _ in elements) == 3
     ids = browser.ask("[...document.querySelectorAll('[id]')].map(one => one.id)")
     assert len(ids) == len(set(ids)) and browser.ask("document.documentElement.lang") == "en"
@@ -315,7 +359,7 @@ def test_without_scripts_words_are_searched_and_the_image_field_stays_hidden(por
     browser = Browser(tmp_path, scripts=False)
     try:
         browser.open(f"http://{HOST}:{port}/?q=circle&k=3")
-        assert browser.ask("document.querySelectorAll('#results li').length") == 3
+        assert browser.ask("document.querySelectorAll('#results > ol > li').length") == 3
         assert browser.ask("document.getElementById('file-field').hidden")
     finally:
         browser.close()
