@@ -1,6 +1,7 @@
 """Speed of captioning views through a vLLM server, against a plain loop of single requests to the same server.
 
     python -m bench.captions [--views N] [--model FOLDER_OR_HUB_NAME] [--endpoint URL] [--max-tokens N]
+    python -m bench.captions --model FOLDER_OF_A_MODEL_THAT_READS_SEVERAL_PICTURES --patents
     python -m bench.captions --full-size 7b --dummy-weights --max-tokens 128    # on a GPU machine without a network
 
 Without `--endpoint`, a server is started for `--model`, as its plan says; without `--model`, the model is a LLaVA of
@@ -16,7 +17,8 @@ count the same.
 While the larger week is captioned, vLLM's own metrics are read ten times a second: `starved_share` is the share of
 readings, from the first request to the last, in which the engine had no request running or waiting.
 `client_cpu_ms_a_view` is the processor time that each additional view costs the client and its image workers together.
-Prints one JSON line.
+With `--patents`, the larger week is captioned once more with all views of a patent in one question, and `a_patent` has
+requests, tokens and seconds a view of both ways. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -198,8 +200,10 @@ def _caption_here(url: str, folder: DataFolder, week: str, config: CaptionsConfi
     )
 
 
-def measure(url: str, folder: DataFolder, config: CaptionsConfig, num_plain: int) -> dict[str, Any]:
-    """Measure the plain loop, then both weeks, on one server."""
+def measure(
+    url: str, folder: DataFolder, config: CaptionsConfig, num_plain: int, *, patents: bool = False
+) -> dict[str, Any]:
+    """Measure the plain loop, then both weeks, on one server; with `patents` the larger one also patent by patent."""
     plain_loop(url, folder, config, 2)  # warms up the server
     plain = plain_loop(url, folder, config, num_plain)
     small = caption_week(url, folder, _SMALL, config)
@@ -209,7 +213,16 @@ def measure(url: str, folder: DataFolder, config: CaptionsConfig, num_plain: int
     used = metrics(url)
     used.subtract(before)
     images_per_s = large["num_views"] / large["seconds"]
+    both_ways = {}
+    if patents:
+        before = metrics(url)
+        by_patent = replace(config, prompt="patent", views_per_question="patent")
+        whole = caption_week(url, folder, _LARGE, by_patent)
+        used_by_patents = metrics(url)
+        used_by_patents.subtract(before)
+        both_ways = {"one_view": _a_view(used, large), "a_patent": _a_view(used_by_patents, whole)}
     return {
+        **both_ways,
         "num_views": large["num_views"],
         "images_per_s": round(images_per_s, 2),
         "plain_images_per_s": round(plain, 2),
@@ -228,6 +241,17 @@ def measure(url: str, folder: DataFolder, config: CaptionsConfig, num_plain: int
     }
 
 
+def _a_view(used: Counter[str], week: dict[str, float]) -> dict[str, float]:
+    """Requests, tokens and seconds of a week, each divided by the number of its views."""
+    of = {
+        "requests": used["vllm:request_success_total"],
+        "prompt_tokens": used["vllm:prompt_tokens_total"],
+        "output_tokens": used["vllm:generation_tokens_total"],
+        "seconds": week["seconds"],
+    }
+    return {name: round(value / week["num_views"], 4) for name, value in of.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--views", type=int, default=1000, help="approximate number of views of both weeks together")
@@ -238,6 +262,7 @@ def main() -> None:
     parser.add_argument(
         "--max-tokens", type=int, default=SamplingConfig().max_tokens, help="tokens of the longest answer"
     )
+    parser.add_argument("--patents", action="store_true", help="also ask about all views of a patent at once")
     parser.add_argument("--full-size", choices=sorted(FULL_SIZES), help="a LLaVA-1.5 of this size, without weights")
     parser.add_argument("--dummy-weights", action="store_true", help="have the server make up the model's weights")
     parser.add_argument(
@@ -264,9 +289,10 @@ def main() -> None:
         if url is None:
             log_path = Path(temporary) / "vllm.log"
             assert model is not None, "without an endpoint there is a model"
-            planned = plan_server(config, this_machine()).server
+            widest = replace(config, prompt="patent", views_per_question="patent") if arguments.patents else config
+            planned = plan_server(widest, this_machine()).server
             url = stack.enter_context(serving(model, None, planned, log_path=log_path)).url
-        measured = measure(url, folder, config, arguments.num_plain)
+        measured = measure(url, folder, config, arguments.num_plain, patents=arguments.patents)
     name = arguments.model or arguments.full_size or ("tiny" if arguments.endpoint is None else "served")
     print(json.dumps({"bench": "captions", "model": name, "prompt": arguments.prompt, **measured}))
 

@@ -3,7 +3,7 @@
     python -m tests.tiny_llava FOLDER
 
 The folder holds settings, tokenizer and processor, and no weights: vLLM makes them up (`--load-format dummy`), from a
-fixed seed, so that equal questions have equal answers. The benchmark of captions writes the published sizes likewise.
+fixed seed, so that equal questions have equal answers. The benchmark of captions writes the published sizes so.
 """
 
 from __future__ import annotations
