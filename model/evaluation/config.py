@@ -14,6 +14,9 @@ CHEAP_TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "fine_t
 
 LEAKS = ("patents", "families", "images", "near_duplicates", "front_pages", "titles", "other_training")
 SCHEMES = ("uspc", "locarno")
+SCORINGS = ("max", "mean", "maxsim", "weighted")
+FUSIONS = ("none", "rrf")
+PROJECTIONS = ("none", "class_texts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,11 @@ class EvaluationConfig(Config):
         prompts: Texts for a class, with {} for its title; their features are averaged.
         readout_tau: Class prior under which the model's own head is read out: 0 is the natural one, for accuracy on
             what is filed; 1 is a balanced one, for all classes alike; values between and beyond are allowed.
+        scoring: How prior art makes the scores of views into the score of a patent: "max", "mean", "maxsim" or
+            "weighted"; see `model.clip.patent_scores`.
+        fusion: "rrf" also measures the fused ranking of model and BM25 in text retrieval and prior art.
+        projection: "class_texts" also measures images on the principal axes of the class texts in image retrieval and
+            prior art.
         prior_art_splits: Further splits whose patents are searched for prior art.
         probe_strengths: Values of C (the inverse of the penalty) that the linear probe chooses from, ascending.
         probe_max_views: The linear probe learns from at most this many training views, drawn with `seed`.
@@ -62,6 +70,9 @@ class EvaluationConfig(Config):
     schemes: tuple[str, ...] = SCHEMES
     prompts: tuple[str, ...] = PROMPTS
     readout_tau: float = 0.0
+    scoring: str = "max"
+    fusion: str = "none"
+    projection: str = "none"
     prior_art_splits: tuple[str, ...] = ()
     probe_strengths: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0, 1000.0)
     probe_max_views: int = 100_000
@@ -83,6 +94,9 @@ class EvaluationConfig(Config):
         self._require_names("tasks", TASKS, at_least=1)
         self._require_names("stop_on", LEAKS)
         self._require_names("schemes", SCHEMES, at_least=1)
+        for name, choices in (("scoring", SCORINGS), ("fusion", FUSIONS), ("projection", PROJECTIONS)):
+            value = getattr(self, name)
+            require(value in choices, f"{name} is {value!r}; use one of {', '.join(choices)}")
         require(
             self.caption in CAPTION_COLUMNS, f"caption is {self.caption!r}; use one of {', '.join(CAPTION_COLUMNS)}"
         )

@@ -104,10 +104,12 @@ class Ranks:
     Attributes:
         ranks: The ranks of all queries, one query after the other.
         ends: (num_queries,) where the ranks of each query end in `ranks`.
+        columns: The candidate that each of `ranks` belongs to, by its index in the gallery.
     """
 
     ranks: np.ndarray
     ends: np.ndarray
+    columns: np.ndarray
 
     @property
     def queries(self) -> np.ndarray:
@@ -140,9 +142,15 @@ class Ranks:
         num_found = np.arange(len(self.ranks)) - np.repeat(self.ends - self.num_right, self.num_right) + 1
         return self.sums(num_found / self.ranks) / np.maximum(self.num_right, 1)
 
-    def share_found(self, k: int) -> np.ndarray:
-        """(num_queries,) share of a query's right candidates that are among its top `k`; 0 for a query without any."""
-        return self.sums((self.ranks <= k).astype(np.float64)) / np.maximum(self.num_right, 1)
+    def share_found(self, k: int, among: np.ndarray | None = None) -> np.ndarray:
+        """(num_queries,) share of a query's right candidates that are among its top `k`; 0 for a query without any.
+
+        Args:
+            k: Cut-off, at least 1.
+            among: (num_candidates,) bool; if given, only these right candidates count.
+        """
+        counted = np.ones(len(self.ranks)) if among is None else among[self.columns].astype(np.float64)
+        return self.sums(counted * (self.ranks <= k)) / np.maximum(self.sums(counted), 1)
 
 
 def scores_of_features(query_features: torch.Tensor, gallery_features: torch.Tensor) -> Scores:
@@ -176,7 +184,7 @@ def best_ranks(
     ranks = np.zeros(len(answers), dtype=np.int64)
     for first, last in _chunks(len(answers), num_candidates, max_chunk_mb):
         similarity = scores(first, last)
-        rows, right = _take_right(similarity, answers, first, last)
+        rows, right, _ = _take_right(similarity, answers, first, last)
         best = torch.full((last - first,), -torch.inf, device=right.device)
         best = best.scatter_reduce(0, rows, right, "amax")
         # In place, and as float32: a sum of ones is exact up to 2^24 candidates, and faster than a sum of booleans.
@@ -198,15 +206,15 @@ def all_ranks(
 
     The arguments, and what is raised, are those of `best_ranks`.
     """
-    parts, sizes = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    parts, sizes, candidates = ([np.zeros(0, dtype=np.int64)] for _ in range(3))
     for first, last in _chunks(len(answers), num_candidates, max_chunk_mb):
         similarity = scores(first, last)
-        rows, right = _take_right(similarity, answers, first, last)
+        rows, right, columns = _take_right(similarity, answers, first, last)
         # Sort the right candidates by query, and best first within a query.
         num_right = torch.bincount(rows, minlength=last - first)
         order = torch.argsort(right, descending=True, stable=True)
         order = order[torch.argsort(rows[order], stable=True)]
-        rows, right = rows[order], right[order]
+        rows, right, columns = rows[order], right[order], columns[order]
         index_in_query = torch.arange(len(rows), device=rows.device) - (num_right.cumsum(0) - num_right)[rows]
         num_not_worse = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
         # Compare the best right candidate of all queries at once with the wrong ones, then the second best, and so on.
@@ -218,7 +226,8 @@ def all_ranks(
             num_not_worse[here] = (compared >= bound).sum(dim=1)
         parts.append((1 + index_in_query + num_not_worse).cpu().numpy())
         sizes.append(num_right.cpu().numpy())
-    return Ranks(np.concatenate(parts), np.cumsum(np.concatenate(sizes)))
+        candidates.append(columns.cpu().numpy())
+    return Ranks(np.concatenate(parts), np.cumsum(np.concatenate(sizes)), np.concatenate(candidates))
 
 
 def _chunks(num_queries: int, num_candidates: int, max_chunk_mb: int) -> list[tuple[int, int]]:
@@ -227,8 +236,10 @@ def _chunks(num_queries: int, num_candidates: int, max_chunk_mb: int) -> list[tu
     return [(first, min(first + rows, num_queries)) for first in range(0, num_queries, rows)]
 
 
-def _take_right(similarity: torch.Tensor, answers: Answers, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows and scores of the right candidates.
+def _take_right(
+    similarity: torch.Tensor, answers: Answers, first: int, last: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rows, scores and columns of the right candidates.
 
     In `similarity` their scores, and those of the queries themselves, become -inf, so that only wrong candidates are
     counted afterwards.
@@ -246,7 +257,7 @@ def _take_right(similarity: torch.Tensor, answers: Answers, first: int, last: in
         own = torch.from_numpy(answers.own[first:last]).to(similarity.device)
         has_own = own >= 0
         similarity[torch.nonzero(has_own).squeeze(1), own[has_own]] = -torch.inf
-    return rows, right
+    return rows, right, columns
 
 
 def recall_at_k(ranks: np.ndarray, k: int) -> float:

@@ -15,11 +15,14 @@ import numpy as np
 from model.evaluation.measures.bootstrap import Bootstrap, interval, p_value
 
 MODEL, AGAINST, UNTRAINED = "model", "against", "untrained"
+FUSED, PROJECTED = "rrf", "projected"
 COLUMNS = {
     MODEL: "this model",
     AGAINST: "second model",
     "difference": "difference",
     UNTRAINED: "untrained",
+    FUSED: "rank fusion",
+    PROJECTED: "class-text axes",
     "bm25_title": "BM25 on titles",
     "majority": "majority class",
     "chance": "chance",
@@ -103,6 +106,17 @@ def _estimates(rows: Mapping[str, Row], classes: np.ndarray | None, bootstrap: B
     for name, row in rows.items():
         estimates[name].update({column: {"value": float(value)} for column, value in row.constants.items()})
     return estimates
+
+
+def tabulate_each(*, title: str, terms: Mapping[str, Any], rows: Mapping[str, tuple[Row, Bootstrap]]) -> dict[str, Any]:
+    """One table whose rows are over different queries, each with the resamples of its own queries."""
+    tables = [
+        tabulate(title=title, terms=terms, rows={name: row}, bootstrap=bootstrap)
+        for name, (row, bootstrap) in rows.items()
+    ]
+    figures = {name: values for table in tables for name, values in table["figures"].items()}
+    shown = [column for column in COLUMNS if any(column in values for values in figures.values())]
+    return {"title": title, "terms": dict(terms), "columns": shown, "figures": figures}
 
 
 def class_mean(values: np.ndarray, classes: np.ndarray) -> np.ndarray:

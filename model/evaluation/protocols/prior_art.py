@@ -1,7 +1,7 @@
 """Task prior art: given the views of a patent, find the designs that its examiner cited.
 
-Patents are ranked, not views: the score of two patents is that of their two most similar views, since one view that two
-designs share is enough for an examiner to cite one against the other.
+Patents are ranked, not views. How the scores of their views become one score is the setting `scoring`; a second table
+shows every scoring, for queries of one view, of the front alone and of all views.
 """
 
 from __future__ import annotations
@@ -10,16 +10,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from model.clip.patent_scores import PatentScores
 from model.evaluation.context import Card, EvaluationContext, Example, TaskResult
 from model.evaluation.leaks import is_front_page
+from model.evaluation.measures.axes import RULE as AXES_RULE
+from model.evaluation.measures.axes import project
 from model.evaluation.measures.bm25 import RULE as BM25_RULE
 from model.evaluation.measures.bm25 import Bm25
 from model.evaluation.measures.chance import chance_recall_at_k, chance_reciprocal_rank
+from model.evaluation.measures.fusion import RULE as FUSION_RULE
+from model.evaluation.measures.fusion import fuse
 from model.evaluation.measures.metrics import Answers, Ranks, Scores, all_ranks
-from model.evaluation.measures.result_table import MODEL, Row, tabulate
+from model.evaluation.measures.result_table import FUSED, MODEL, PROJECTED, Row, tabulate
+from model.evaluation.protocols.patent_queries import (
+    KINDS_NOTE,
+    PatentQueries,
+    class_text_axes,
+    compared_columns,
+    one_view_each,
+    scoring_rows,
+    view_weights,
+)
 from model.evaluation.protocols.ranking import best_and_worst, recall_curves, tie_rule
 
 _BM25 = "bm25_title"
@@ -34,6 +46,8 @@ class Gallery:
         splits: Splits that the patents are from.
         numbers: Patent numbers, in the order of the splits and of their first view.
         titles: One title a patent; empty if it has none.
+        captions: The different captions of each patent's views in one text; empty if it has none.
+        viewpoints: (num_views,) viewpoint of each view.
         patents: (num_views,) index in `numbers` of each view's patent.
         views: One pair a view: index of the view's split in `splits`, and row in that split.
     """
@@ -41,6 +55,8 @@ class Gallery:
     splits: tuple[str, ...]
     numbers: list[str]
     titles: list[str]
+    captions: list[str]
+    viewpoints: list[str | None]
     patents: np.ndarray
     views: list[tuple[int, int]]
 
@@ -79,7 +95,10 @@ def measure(context: EvaluationContext) -> TaskResult:
     ranks = _ranks(context, gallery, queries)
     best = {column: column_ranks.best for column, column_ranks in ranks.items()}
     return TaskResult(
-        tables={"examiner_citations": _table(context, gallery, queries, ranks)},
+        tables={
+            "examiner_citations": _table(context, gallery, queries, ranks),
+            "citations_by_scoring": _table_by_scoring(context, gallery, queries),
+        },
         curves={"examiner_citations": recall_curves(best, num_right, len(gallery.numbers) - 1)},
         examples=_examples(context, gallery, queries, best[MODEL]),
     )
@@ -89,20 +108,27 @@ def _gallery(context: EvaluationContext) -> Gallery:
     splits = (context.config.split, *(split for split in context.config.prior_art_splits if context.has(split)))
     index_of: dict[str, int] = {}
     titles: list[str] = []
+    captions: list[dict[str, None]] = []
+    viewpoints: list[str | None] = []
     patents: list[int] = []
     rows: list[tuple[int, int]] = []
     for split_index, split in enumerate(splits):
         views = context.views_of(split)
         marks = views.column("is_front_page")
+        texts = views.texts(context.config.caption) if context.dataset.is_captioned else [""] * len(views)
         for row, patent in enumerate(views.patent_numbers):
             if is_front_page(views.view_ids[row]) or marks[row]:
                 continue
             if patent not in index_of:
                 index_of[patent] = len(index_of)
                 titles.append(views.titles[row] or "")
+                captions.append({})
+            captions[index_of[patent]][texts[row]] = None
+            viewpoints.append(views.viewpoints[row])
             patents.append(index_of[patent])
             rows.append((split_index, row))
-    return Gallery(splits, list(index_of), titles, np.array(patents, dtype=np.int64), rows)
+    joined = [" ".join(different) for different in captions]
+    return Gallery(splits, list(index_of), titles, joined, viewpoints, np.array(patents, dtype=np.int64), rows)
 
 
 def _queries(context: EvaluationContext, gallery: Gallery) -> Queries:
@@ -119,30 +145,50 @@ def _queries(context: EvaluationContext, gallery: Gallery) -> Queries:
 
 
 def _ranks(context: EvaluationContext, gallery: Gallery, queries: Queries) -> dict[str, Ranks]:
-    """Column → ranks of the cited patents, for every encoder and for BM25 on titles if there are titles."""
+    """Column → ranks of the cited patents, for every encoder, and for BM25 on titles if there are titles.
+
+    The settings `fusion` and `projection` each add a column.
+    """
+    config = context.config
 
     def rank(scores: Scores) -> Ranks:
         return all_ranks(scores, queries.answers, len(gallery.numbers), max_chunk_mb=context.config.max_chunk_mb)
 
     views_of_queries = gallery.views_of(queries.indices)
-    ranks = {}
-    for column in context.encoders:
-        features = _features(context, column, gallery)
-        ranks[column] = rank(
-            PatentScores(features, gallery.patents, views_of_queries, max_chunk_mb=context.config.max_chunk_mb)
+
+    def scores_of(column: str, features: np.ndarray) -> Scores:
+        weights = view_weights(context, column).of(gallery.viewpoints) if config.scoring == "weighted" else None
+        return PatentScores(
+            context.tensor(features),
+            gallery.patents,
+            views_of_queries,
+            scoring=config.scoring,
+            weights=weights,
+            max_chunk_mb=config.max_chunk_mb,
         )
+
+    def by_words(texts: list[str]) -> Scores:
+        return Bm25(texts).scores([texts[index] for index in queries.indices])
+
+    features = {column: _features(context, column, gallery) for column in context.encoders}
+    ranks = {column: rank(scores_of(column, values)) for column, values in features.items()}
+    if config.fusion == "rrf":
+        texts = [by_words(channel) for channel in (gallery.titles, gallery.captions) if any(channel)]
+        ranks[FUSED] = rank(fuse([scores_of(MODEL, features[MODEL]), *texts]))
+    if config.projection == "class_texts":
+        ranks[PROJECTED] = rank(scores_of(MODEL, project(features[MODEL], class_text_axes(context, MODEL))))
     if any(gallery.titles):
-        ranks[_BM25] = rank(Bm25(gallery.titles).scores([gallery.titles[index] for index in queries.indices]))
+        ranks[_BM25] = rank(by_words(gallery.titles))
     return ranks
 
 
-def _features(context: EvaluationContext, column: str, gallery: Gallery) -> torch.Tensor:
+def _features(context: EvaluationContext, column: str, gallery: Gallery) -> np.ndarray:
     """(num_views, embed_dim) float32, the features of the gallery's views."""
     parts = []
     for split_index, split in enumerate(gallery.splits):
         rows = [row for view_split, row in gallery.views if view_split == split_index]
         parts.append(context.image_features(column, split).features[rows])
-    return context.tensor(np.concatenate(parts))
+    return np.concatenate(parts)
 
 
 def _table(context: EvaluationContext, gallery: Gallery, queries: Queries, ranks: dict[str, Ranks]) -> dict[str, Any]:
@@ -160,10 +206,12 @@ def _table(context: EvaluationContext, gallery: Gallery, queries: Queries, ranks
         "tie_rule": tie_rule(),
         "interval": context.interval_rule,
         "notes": [
-            f"gallery: patents of {', '.join(gallery.splits)}, but the query; two patents score as their two "
-            "nearest views do",
+            f"gallery: patents of {', '.join(gallery.splits)}, but the query; scoring of two patents from their views: "
+            f"{context.config.scoring}",
             "R@k: share of the cited patents among the first k; hit@k: at least one of them",
             *([f"BM25 on titles: the query's title against the others'; {BM25_RULE}"] if _BM25 in ranks else []),
+            *([f"rank fusion: {FUSION_RULE}; channels: images, titles, captions"] if FUSED in ranks else []),
+            *([f"class-text axes: {AXES_RULE}"] if PROJECTED in ranks else []),
         ],
     }
     return tabulate(
@@ -194,18 +242,58 @@ def _rows(
         {column: 1 / column_ranks.best[answered] for column, column_ranks in ranks.items()},
         {"chance": chance_reciprocal_rank(num_right, num_candidates)},
     )
+    for column, name in ((FUSED, "rank fusion"), (PROJECTED, "class-text axes")):
+        if column in ranks:
+            k = cutoffs[-1]
+            difference = ranks[column].share_found(k)[answered] - ranks[MODEL].share_found(k)[answered]
+            rows[f"R@{k}, {name} minus this model"] = Row({column: difference}, {})
     return rows
+
+
+def _table_by_scoring(context: EvaluationContext, gallery: Gallery, queries: Queries) -> dict[str, Any]:
+    """Every scoring, for queries of one view, of the front alone and of all views."""
+    views = gallery.views_of(queries.indices)
+    answered = queries.answers.num_right > 0
+    kinds = {**one_view_each(views, gallery.viewpoints, context.config.seed), "all_views": views}
+    features = {column: _features(context, column, gallery) for column in compared_columns(context)}
+    terms = {
+        "split": context.views.split,
+        "gallery_size": len(gallery.numbers) - 1,
+        "num_queries": len(queries.numbers),
+        "num_patents": len(queries.numbers),
+        "num_queries_without_positive": int((~answered).sum()),
+        "positives_rule": "US designs in the gallery that the examiner cited against the query",
+        "tie_rule": tie_rule(),
+        "interval": context.interval_rule,
+        "notes": [KINDS_NOTE, "R@k: share of the cited patents among the first k"],
+    }
+    return tabulate(
+        title="What the examiner cited, by views of the query and scoring",
+        terms=terms,
+        rows=scoring_rows(
+            context,
+            features,
+            gallery.patents,
+            gallery.viewpoints,
+            PatentQueries(kinds, queries.answers, leave_out_own=False),
+        ),
+        bootstrap=context.bootstrap(np.array(queries.numbers)[answered]),
+    )
 
 
 def _examples(context: EvaluationContext, gallery: Gallery, queries: Queries, best: np.ndarray) -> list[Example]:
     """The best and the worst queries with the patents nearest to them."""
-    features, indices = _features(context, MODEL, gallery), queries.indices
+    features, indices = context.tensor(_features(context, MODEL, gallery)), queries.indices
+    weights = view_weights(context, MODEL).of(gallery.viewpoints) if context.config.scoring == "weighted" else None
     first_view = {int(patent): view for view, patent in reversed(list(enumerate(gallery.patents)))}
     examples = []
     for end, chosen in best_and_worst(best, np.arange(len(indices)), context.config.num_examples).items():
         for query in chosen:
             one = indices[query : query + 1]
-            scores = PatentScores(features, gallery.patents, gallery.views_of(one))(0, 1)[0].cpu().numpy()
+            patent_scores = PatentScores(
+                features, gallery.patents, gallery.views_of(one), scoring=context.config.scoring, weights=weights
+            )
+            scores = patent_scores(0, 1)[0].cpu().numpy()
             scores[indices[query]] = -np.inf
             right = set(queries.answers.pairs(query, query + 1)[1].tolist())
             cards = tuple(

@@ -18,8 +18,10 @@ from model.evaluation.context import Card, EvaluationContext, Example, TaskResul
 from model.evaluation.measures.bm25 import RULE as BM25_RULE
 from model.evaluation.measures.bm25 import Bm25
 from model.evaluation.measures.chance import chance_recall_at_k, chance_reciprocal_rank
+from model.evaluation.measures.fusion import RULE as FUSION_RULE
+from model.evaluation.measures.fusion import fuse
 from model.evaluation.measures.metrics import Answers, Scores, best_ranks, median_rank, recall_at_k
-from model.evaluation.measures.result_table import MODEL, Row, tabulate
+from model.evaluation.measures.result_table import FUSED, MODEL, Row, tabulate
 from model.evaluation.measures.titles import WITHOUT_TITLE_RULE, without_title
 from model.evaluation.protocols.ranking import (
     best_and_worst,
@@ -158,7 +160,12 @@ def _ranks(
         titles = [title or "" for title in context.views.titles]
         # A drawing is represented by the title of its patent.
         sought, documents = (pairing.texts, titles) if direction == "text_to_image" else (titles, pairing.texts)
-        ranks[_BM25] = ranks_by(Bm25([documents[row] for row in gallery]).scores([sought[row] for row in rows]))
+        by_words = Bm25([documents[row] for row in gallery]).scores([sought[row] for row in rows])
+        ranks[_BM25] = ranks_by(by_words)
+        if context.config.fusion == "rrf":
+            images, texts = features[MODEL]
+            queries, candidates = (texts, images) if direction == "text_to_image" else (images, texts)
+            ranks[FUSED] = ranks_by(fuse([context.scores(queries[rows], candidates[gallery]), by_words]))
     return ranks
 
 
@@ -193,6 +200,10 @@ def _table(
         values={column: 1 / best[answered] for column, best in ranks.items()},
         constants={"chance": chance_reciprocal_rank(num_right, size)},
     )
+    if FUSED in ranks:
+        k = context.config.cutoffs[-1]
+        fused, plain = ((ranks[column][answered] <= k).astype(np.float64) for column in (FUSED, MODEL))
+        rows[f"R@{k}, rank fusion minus this model"] = Row({FUSED: fused - plain}, {})
     # What they hold for.
     terms = {
         "split": context.views.split,
@@ -208,6 +219,7 @@ def _table(
         "notes": [
             *([f"captions: {pairing.rule}"] if pairing.rule else []),
             *([BM25_NOTE] if _BM25 in ranks else []),
+            *([f"rank fusion: {FUSION_RULE}; channels: this model, BM25 on titles"] if FUSED in ranks else []),
         ],
     }
     medians = {column: median_rank(best) for column, best in ranks.items()}
