@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from patentdata.captions.config import CaptionsConfig
+from patentdata.captions.vllm.plan import Machine, plan_server
 from patentdata.captions.vllm.server import serving
 from tests.tiny_llava import TINY_SERVER
 
@@ -55,6 +57,8 @@ def owned_server(model: Path, log_path: Path) -> Iterator[CaptionServer]:
 
 
 if __name__ == "__main__":
-    with serving(sys.argv[1], None, TINY_SERVER, log_path=Path(sys.argv[2])) as server:
+    config = CaptionsConfig(captioner="vllm", model=sys.argv[1], server=TINY_SERVER)
+    plan = plan_server(config, Machine(num_gpus=0, gpu_bytes=0, num_cores=2))
+    with serving(sys.argv[1], None, plan.server, log_path=Path(sys.argv[2])) as server:
         print(server.url, flush=True)
         time.sleep(3600)

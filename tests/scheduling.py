@@ -17,7 +17,11 @@ _FILES = {
         "tests/flows/test_run_log.py",
         "tests/flows/test_retries.py",
     ),
-    "vllm": ("tests/flows/test_caption_walk.py", "tests/patentdata/captions/vllm/test_server.py"),
+    "vllm": (
+        "tests/flows/test_caption_walk.py",
+        "tests/patentdata/captions/vllm/test_server.py",
+        "tests/patentdata/captions/vllm/test_families.py",
+    ),
     "s3": ("tests/flows/test_object_store.py", "tests/flows/test_acquisition.py"),
 }
 _GROUPS = {file: group for group, files in _FILES.items() for file in files}
