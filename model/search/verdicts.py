@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -187,9 +188,12 @@ def _cited_pairs(gallery: Gallery, generator: np.random.Generator) -> list[tuple
 def _random_pairs(
     num_patents: int, cited: set[tuple[int, int]], generator: np.random.Generator
 ) -> list[tuple[int, int]]:
-    """Pairs of two different patents that are not in `cited`."""
-    ones = generator.integers(num_patents, size=_NUM_RANDOM)
-    others = generator.integers(num_patents - 1, size=_NUM_RANDOM)
-    others += others >= ones
-    pairs = list(zip(ones.tolist(), others.tolist(), strict=True))
+    """Pairs of two different patents of which none cites the other: all of a small gallery, else drawn ones."""
+    if num_patents * (num_patents - 1) <= _NUM_RANDOM:
+        pairs = list(permutations(range(num_patents), 2))
+    else:
+        ones = generator.integers(num_patents, size=_NUM_RANDOM)
+        others = generator.integers(num_patents - 1, size=_NUM_RANDOM)
+        others += others >= ones  # any patent but the first
+        pairs = list(zip(ones.tolist(), others.tolist(), strict=True))
     return [pair for pair in pairs if pair not in cited and pair[::-1] not in cited] or pairs

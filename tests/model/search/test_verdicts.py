@@ -39,7 +39,6 @@ def gallery(tmp_path_factory):
 
 
 def test_pairs_are_scored_like_searches_and_the_scale_is_stored(monkeypatch, gallery, tmp_path):
-    monkeypatch.setattr(verdicts, "_NUM_RANDOM", 200)
     # The first patent, which all others cite, is the only one whose views resemble those of others.
     popular = set(gallery.rows_of("D710000"))
     away = [row for row in range(len(gallery)) if row not in popular]
@@ -67,6 +66,10 @@ def test_pairs_are_scored_like_searches_and_the_scale_is_stored(monkeypatch, gal
     assert measured.random[-1] == pytest.approx(0.36) and measured.cited_share(measured.limit("similar")) == 1
     for scoring in ("mean", "maxsim", "weighted"):
         assert scale(ONE_VIEW, scoring).cited[0] == pytest.approx(0.6)
+    assert measured.num_random == 20 * 19 - 2 * 19, "every pair of which none cites the other"
+    monkeypatch.setattr(verdicts, "_NUM_RANDOM", 200)
+    assert 0 < scale(ALL_VIEWS, "mean", version="drawn").num_random <= 200
+    assert scale(ALL_VIEWS) == measured
     monkeypatch.setattr(verdicts, "_random_pairs", lambda *_: pytest.fail("measured again"))
     assert scale(ALL_VIEWS) == measured
     with pytest.raises(pytest.fail.Exception, match="measured again"):
