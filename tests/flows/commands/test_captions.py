@@ -59,6 +59,7 @@ def test_a_prompt_with_an_unknown_name_ends_the_command_before_anything_is_asked
     assert "own.toml: text names titel, which is not a field of a view; choose from title, article" in err
 
 
+@pytest.mark.slow
 def test_a_judge_is_asked_from_the_command_line(designclip, tmp_path):
     folder = DataFolder(tmp_path / "data")
     write_views(folder, 6)
