@@ -154,7 +154,32 @@ def best_of(pairs: np.ndarray, cost: np.ndarray, num_tips: int) -> np.ndarray:
     return best
 
 
-def join_chains(strokes: Strokes, links: Links) -> Chains:
+@dataclass(frozen=True, kw_only=True)
+class Joined:
+    """Strokes joined by links.
+
+    Attributes:
+        links: The links that fit their chains.
+        of_stroke: (num_strokes,) index of the chain of each stroke.
+        num_chains: Number of chains, those of a single stroke included.
+        follows: (num_strokes,) length in pixels of a far longer stroke that a stroke was linked to; 0 if there is none.
+    """
+
+    links: Links
+    of_stroke: np.ndarray
+    num_chains: int
+    follows: np.ndarray
+
+    def gaps(self, strokes: Strokes) -> np.ndarray:
+        """(num_chains,) median gap in pixels; NaN for single strokes."""
+        return group_quantile(self.links.gaps, self.of_link(strokes), self.num_chains)
+
+    def of_link(self, strokes: Strokes) -> np.ndarray:
+        """(num_links,) index of the chain of each link."""
+        return self.of_stroke[strokes.tip_strokes[self.links.tips[:, 0]]]
+
+
+def join_strokes(strokes: Strokes, links: Links) -> Joined:
     """The chains that `links` make, without links that do not fit the rest of their chain."""
     num, chain = _components(strokes, links)
     follows = np.zeros(len(strokes.kinds))
@@ -170,7 +195,7 @@ def join_chains(strokes: Strokes, links: Links) -> Chains:
         np.maximum.at(follows, pairs.ravel(), strokes.lengths[pairs[:, ::-1]].ravel())
         links = links.where(fits)
         num, chain = _components(strokes, links)
-    return _measured(strokes, links, chain, num, follows)
+    return Joined(links=links, of_stroke=chain, num_chains=num, follows=follows)
 
 
 def _is_next_to_long(strokes: Strokes, links: Links, chain: np.ndarray) -> np.ndarray:
@@ -191,16 +216,17 @@ def _components(strokes: Strokes, links: Links) -> tuple[int, np.ndarray]:
     return connected_components(graph, directed=False)
 
 
-def _measured(strokes: Strokes, links: Links, chain: np.ndarray, num: int, follows: np.ndarray) -> Chains:
-    of_link = chain[strokes.tip_strokes[links.tips[:, 0]]]
-    gap = group_quantile(links.gaps, of_link, num)
+def measure_chains(strokes: Strokes, joined: Joined) -> Chains:
+    """The chains with what tells broken lines from others."""
+    links, chain, num = joined.links, joined.of_stroke, joined.num_chains
+    of_link, gap = joined.of_link(strokes), joined.gaps(strokes)
     whole, dash = strokes.kinds != ARM, strokes.kinds == DASH
     of_whole, lengths = chain[whole], strokes.lengths[whole]
     length = group_quantile(lengths, of_whole, num)
     longest = np.zeros(num)
     np.maximum.at(longest, of_whole, lengths)
     fades_from = np.zeros(num)
-    np.maximum.at(fades_from, chain, follows)
+    np.maximum.at(fades_from, chain, joined.follows)
     spreads, num_pairs = _period_spreads(strokes, links, chain, num)
     return Chains(
         of_stroke=chain,

@@ -20,12 +20,14 @@ from scipy.sparse.csgraph import connected_components
 
 from patentdata.views.broken_lines.chains import (
     Chains,
+    Joined,
     Links,
     best_of,
     find_neighbours,
     is_paper_between,
-    join_chains,
+    join_strokes,
     link_tips,
+    measure_chains,
 )
 from patentdata.views.broken_lines.outlines import Outlines, trace_outlines
 from patentdata.views.broken_lines.strokes import ARM, DASH, DOT, REACH, Strokes, find_arms, find_dashes, find_dots
@@ -85,12 +87,13 @@ def find_broken_lines(page: np.ndarray) -> BrokenLines:
     width = float(np.median(strokes.widths))
     strokes += find_dots(outlines, strokes)
     near = find_neighbours(strokes, np.arange(len(strokes.tip_points)), REACH)
-    chains = join_chains(strokes, link_tips(ink, strokes, near, width))
-    if not _is_possible(chains).any():
+    joined = join_strokes(strokes, link_tips(ink, strokes, near, width))
+    if not _may_have_broken_lines(strokes, joined):
         return NONE_FOUND
     strokes += find_arms(outlines, strokes, width)
-    near = find_neighbours(strokes, _free_tips(strokes, chains.links), REACH)
-    chains = join_chains(strokes, chains.links + link_tips(ink, strokes, near, width))
+    near = find_neighbours(strokes, _free_tips(strokes, joined.links), REACH)
+    joined = join_strokes(strokes, joined.links + link_tips(ink, strokes, near, width))
+    chains = measure_chains(strokes, joined)
     is_certain = _is_certain(chains)
     if not is_certain.any():
         return NONE_FOUND
@@ -113,8 +116,8 @@ def without_broken_lines(page: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _has_more_pieces(ink: np.ndarray, num_pieces: int) -> bool:
     """Whether there may be more than `num_pieces` pieces of ink; their number is estimated from above, and closely."""
-    if cv2.countNonZero(cv2.absdiff(ink[:, 1:], ink[:, :-1])) <= num_pieces:
-        return False
+    if cv2.countNonZero(cv2.absdiff(ink[:, 1:], ink[:, :-1])) < 2 * num_pieces:
+        return False  # a piece begins and ends in a row, or is at the border
     # A piece has a pixel without ink above it and to its left.
     above_or_left = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 0]], np.uint8)
     beside = cv2.dilate(ink, above_or_left, borderType=cv2.BORDER_CONSTANT, borderValue=0)
@@ -130,9 +133,10 @@ def _without_dots(ink: np.ndarray) -> np.ndarray:
     return without
 
 
-def _is_possible(chains: Chains) -> np.ndarray:
-    """(num_chains,) True for chains that can be certain when arms have been added to them."""
-    return (chains.num_dashes + chains.num_dots >= _FEWEST_DASHES) & (chains.gap >= _LEAST_GAP)
+def _may_have_broken_lines(strokes: Strokes, joined: Joined) -> bool:
+    """Whether any chain of dashes and dots can be a broken line when arms have been added to it."""
+    num_strokes = np.bincount(joined.of_stroke, minlength=joined.num_chains)
+    return bool(((num_strokes >= _FEWEST_DASHES) & (joined.gaps(strokes) >= _LEAST_GAP)).any())
 
 
 def _is_certain(chains: Chains) -> np.ndarray:
