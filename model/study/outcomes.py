@@ -39,7 +39,7 @@ MEASURES = {
     "title_to_image": "mean average precision of the views of a title, asked by the bare title",
     "same_patent": "mean average precision of the other views of a patent, asked by one view",
     "zero_shot": "share of the views whose class is named right by the nearest class prompt",
-    "head": "share of the views whose class is named right by the model's own classification head",
+    "classifier": "share of the views whose class is named right by the model's own classification head",
 }
 """Name of a measure → what its values mean, in words. All are over the views of the measured split."""
 
@@ -73,7 +73,7 @@ def outcomes_of(
         "title_to_image": _title_to_image,
         "same_patent": _same_patent,
         "zero_shot": _zero_shot,
-        "head": _head,
+        "classifier": _classifier,
     }
     return {name: functions[name](context) for name in MEASURES}
 
@@ -141,7 +141,7 @@ def _zero_shot(context: EvaluationContext) -> np.ndarray:
     return values
 
 
-def _head(context: EvaluationContext) -> np.ndarray:
+def _classifier(context: EvaluationContext) -> np.ndarray:
     values, encoder = _nothing(context), context.encoders[MODEL]
     table = class_table_of(encoder)
     if table is None or table.codes != USPC.codes:

@@ -15,7 +15,7 @@ from model.pages import data_uri, page_environment, toml_table
 from model.study.outcomes import PARTS
 
 _PART_COLOURS = {TAIL: "#b3541e", MIDDLE: "#6a4c93", HEAD: ACCENT, "all": INK}
-_BY_CLASS = ("head", "zero_shot")  # measures whose thirds are the point
+_BY_CLASS = ("classifier", "zero_shot")  # measures whose thirds are the point
 
 
 def render_study(result: Mapping[str, Any]) -> str:

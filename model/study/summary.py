@@ -15,7 +15,8 @@ from model.study.config import Claim, StudyConfig
 from model.study.outcomes import MEASURES, PARTS
 
 NOT_MEASURED = "not measured"
-_FEW_VIEWS = 2  # an interval over fewer views than this is none
+_FEWEST_VIEWS = 2  # that have an interval
+_FEWEST_FAMILIES, _FEWEST_SEEDS = 5, 2  # that decide a claim; fewer say nothing about how much they vary
 
 
 class Outcomes:
@@ -59,23 +60,26 @@ class Outcomes:
         stated = asdict(claim)
         found = self._measured(claim.measure, claim.part, claim.arm, claim.baseline)
         if found is None:
-            return stated | {"verdict": NOT_MEASURED, "difference": None, "num_seeds": 0}
+            return stated | {"verdict": NOT_MEASURED, "difference": None, "num_seeds": 0, "num_families": 0}
         resampling, own, other = found
         difference = resampling.difference(own, other)
-        num_seeds = own.shape[1]
-        verdict = difference.verdict(claim.at_least)
-        if num_seeds < 2:
-            verdict = NOT_DECIDED  # a single run says nothing about the variation between runs
-        return stated | {"verdict": verdict, "difference": asdict(difference), "num_seeds": num_seeds}
+        num_seeds, num_families = own.shape[1], len(np.unique(resampling.families))
+        is_enough = num_seeds >= _FEWEST_SEEDS and num_families >= _FEWEST_FAMILIES
+        return stated | {
+            "verdict": difference.verdict(claim.at_least) if is_enough else NOT_DECIDED,
+            "difference": asdict(difference),
+            "num_seeds": num_seeds,
+            "num_families": num_families,
+        }
 
     def _measured(self, measure: str, part: str, *arms: str) -> Any:
         """Resampling and (num_views, num_seeds) values of each arm, of the views where all have one; None without."""
         seeds, rows = self.seeds(*arms), self._rows(part)
-        if not seeds or len(rows) < _FEW_VIEWS:
+        if not seeds or len(rows) < _FEWEST_VIEWS:
             return None
         values = [np.stack([self._values[arm, seed][measure] for seed in seeds], axis=1)[rows] for arm in arms]
         has_value = ~np.isnan(np.concatenate(values, axis=1)).any(axis=1)
-        if has_value.sum() < _FEW_VIEWS:
+        if has_value.sum() < _FEWEST_VIEWS:
             return None
         resampling = Resampling(self._families[rows][has_value], self._num_resamples)
         return (resampling, *(of_arm[has_value] for of_arm in values))

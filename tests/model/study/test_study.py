@@ -31,7 +31,7 @@ classification_weight = 1.0
 
 [[claims]]
 text = "the image alone teaches the head more"
-measure = "head"
+measure = "classifier"
 part = "all"
 arm = "alone"
 baseline = "both"
@@ -77,7 +77,7 @@ def test_every_arm_is_trained_with_every_seed_and_every_claim_is_judged(shapes, 
     ]
     assert seen[-1] == (24, 24) and seen == sorted(seen)
     assert [claim["verdict"] for claim in result["claims"]][1] == "holds"
-    head = result["estimates"]["head"]
+    head = result["estimates"]["classifier"]
     difference = result["claims"][0]["difference"]
     assert difference["mean"] == pytest.approx(head["alone"]["all"]["mean"] - head["both"]["all"]["mean"])
     assert json.loads((out / "study.json").read_text()) == result
@@ -159,7 +159,7 @@ def test_outcomes_agree_with_the_evaluation(shapes, config, tmp_path):
     assert list(outcomes) == list(MEASURES)
     assert outcomes["text_to_image"].mean() == pytest.approx(value("retrieval", "text_to_image", "R@10"))
     assert np.nanmean(outcomes["zero_shot"]) == pytest.approx(value("zero_shot", "uspc", "accuracy"))
-    assert np.nanmean(outcomes["head"]) == pytest.approx(value("fine_tuned", "uspc", "accuracy"))
+    assert np.nanmean(outcomes["classifier"]) == pytest.approx(value("fine_tuned", "uspc", "accuracy"))
 
 
 @pytest.mark.parametrize("name", BUILTIN_STUDIES)
@@ -172,7 +172,7 @@ def test_the_studies_of_this_package_can_be_read(name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ('measure = "head"', "measure is 'haed'; use one of text_to_image"),
+        ('measure = "classifier"', "measure is 'clasifier'; use one of text_to_image"),
         ('baseline = "both"', "baseline is 'nobody'; use one of both, alone"),
         ("text_dropout = 1.0", "arm alone: unknown setting text_dropuot"),
         ("text_dropout = 0.0", "arm both: text_dropout is 2"),
@@ -181,7 +181,7 @@ def test_the_studies_of_this_package_can_be_read(name):
 )
 def test_a_mistake_in_a_file_is_named(tmp_path, change, message):
     wrong = {
-        'measure = "head"': 'measure = "haed"',
+        'measure = "classifier"': 'measure = "clasifier"',
         'baseline = "both"': 'baseline = "nobody"',
         "text_dropout = 1.0": "text_dropuot = 1.0",
         "text_dropout = 0.0": "text_dropout = 2.0",
