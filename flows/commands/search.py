@@ -19,6 +19,7 @@ from flows.terminal import bars, output
 if TYPE_CHECKING:
     from model.progress import Progress
     from model.search.found import Found
+    from model.search.record import Changes
     from model.search.search import Search
 
 app = typer.Typer()
@@ -99,12 +100,13 @@ def search(
     from model.search.record import check_record_path, compare, query_of, read_record, write_record
     from model.search.search import SearchConfig, open_search
 
+    words = text if text is not None else text_option
+    is_asked = words is not None or bool(image) or bool(patent)
     if text is not None and text_option is not None:
         raise typer.BadParameter("give the words once: as the argument or as --text")
-    words = text if text is not None else text_option
-    if replay is not None and (words is not None or image or patent or avoid):
+    if replay is not None and (is_asked or avoid):
         raise typer.BadParameter("--replay repeats a record; give no words, pictures or patent with it")
-    if replay is None and words is None and not image and not patent:
+    if replay is None and not is_asked:
         raise typer.BadParameter("give a text, --image or --patent; or --replay with a record")
     # Everything about the query that can be wrong is checked before the gallery is opened, which may take minutes.
     before = read_record(replay) if replay is not None else None
@@ -116,10 +118,9 @@ def search(
     if before is not None:
         query = query_of(before)
     else:
-        pictures = read_pictures(image, QueryImageConfig.of_dataset(open_dataset(dataset_dir))) if image else ()
         query = Query(
             text=check_text(words) if words is not None else "",
-            pictures=pictures,
+            pictures=read_pictures(image or (), QueryImageConfig.of_dataset(open_dataset(dataset_dir))),
             patent=patent,
             avoid=tuple(avoid or ()),
             weights=Weights(pictures=weight_pictures, text=weight_text, avoid=weight_not),
@@ -131,18 +132,13 @@ def search(
         )
     config = SearchConfig(approximate_from=approximate_from)
     found = open_search(model_name, dataset_dir, config, progress=_show_progress()).find(query)
-    changes = compare(before, found) if before is not None else None
     if html is not None:
         found.write_page(html)
     if record is not None:
         write_record(found, record, datetime.now(UTC))
-    if as_json:
-        return output.show_json(found.to_dict() | ({"changes": changes.to_dict()} if changes is not None else {}))
-    _show(found)
-    for line in (*found.remarks, *(changes.sentences if changes is not None else ())):
-        output.say(line)
+    _report(found, compare(before, found) if before is not None else None, as_json=as_json)
     for path in (html, record):
-        if path is not None:
+        if path is not None and not as_json:
             output.say(f"open {path.resolve()}")
 
 
@@ -154,7 +150,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes any that is free.")] = 8321,
     approximate_from: ApproximateFrom = 500_000,
 ) -> None:
-    """Open a page on 127.0.0.1 that searches a dataset by words or by a picture; Ctrl-C ends it.
+    """Open a page on 127.0.0.1 that searches a dataset by pictures, words or a patent; Ctrl-C ends it.
 
     Example: `designclip serve --model designs -d data`, then open the address that it prints.
     """
@@ -195,6 +191,16 @@ def _say_address(ready: Search, address: str) -> None:
     num = f"{len(ready.gallery):,} views of {ready.gallery.num_patents:,} patents"
     output.say(f"{num}, under the model {ready.encoder.name}. {ready.method_sentence}")
     output.say(f"open {address} (Ctrl-C ends)")
+
+
+def _report(found: Found, changes: Changes | None, *, as_json: bool) -> None:
+    """The results, and what has changed since a record, as JSON or for people."""
+    if as_json:
+        output.show_json(found.to_dict() | ({"changes": changes.to_dict()} if changes is not None else {}))
+        return
+    _show(found)
+    for line in (*found.remarks, *(changes.sentences if changes is not None else ())):
+        output.say(line)
 
 
 def _show(found: Found) -> None:

@@ -7,6 +7,7 @@ everything about a query that can be wrong without the gallery is checked when t
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ MAX_OFFSET = 100_000
 MAX_QUERY_CHARS = 2_000
 MAX_PICTURES = 8
 _MAX_WEIGHT = 100.0
+_NUMBER = re.compile(r"(?:US)?D?0*(\d{1,9})(?:S1?)?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,6 +174,16 @@ def check_text(text: str) -> str:
     if not text:
         raise QueryError("the query is empty; describe what to search for, such as: wine glass with a twisted stem")
     return text
+
+
+def canonical_number(text: str) -> str:
+    """A patent number as the dataset writes it, from any usual way to write it.
+
+    >>> canonical_number("usd0907292"), canonical_number("US D907,292 S1"), canonical_number("907292")
+    ('D907292', 'D907292', 'D907292')
+    """
+    match = _NUMBER.fullmatch(re.sub(r"[\s,.-]", "", text.upper()))
+    return f"D{match[1]}" if match else text.strip()
 
 
 def check_k(k: int) -> None:

@@ -24,7 +24,7 @@ from model.progress import Progress
 from model.search.found import Found, PatentHit
 from model.search.gallery import Gallery
 from model.search.nearest import Approximate, ApproximateConfig, Nearest, Probes, approximate
-from model.search.query import Query, check_text
+from model.search.query import Query, canonical_number, check_text
 from model.search.ranking import Cut, PatentRanker, QueryVectors, RankedPatent
 from model.search.verdicts import ALL_VIEWS, MAYBE, ONE_VIEW, SIMILAR, VerdictScale, verdict_scale
 from model.settings import RESULT_UNTOUCHED, Config, require
@@ -144,7 +144,7 @@ class Search:
     def _rows_of_query(self, query: Query) -> list[int]:
         """Rows of the gallery that are the pictures of the query; empty for any other query."""
         if query.patent:
-            rows = self.gallery.rows_of(query.patent)
+            rows = self.gallery.rows_of(canonical_number(query.patent))
             if not rows:
                 raise QueryError(f"there is no patent {query.patent[:40]!r} in this dataset")
             return rows

@@ -136,7 +136,7 @@ class Form:
         return Query(
             text=self.q if self.q.strip() else "",
             pictures=pictures,
-            patent="" if pictures else self.patent.strip().upper(),
+            patent="" if pictures else self.patent.strip(),
             view="" if pictures or self.patent.strip() else self.view,
             avoid=tuple(part.strip() for part in self.avoid.split(",") if part.strip()),
             scoring=self.scoring or "max",

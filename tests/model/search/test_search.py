@@ -216,7 +216,8 @@ def test_pages_follow_each_other(search):
 
 def test_a_view_and_a_patent_find_other_patents(search):
     view = search.gallery.view(5)
-    for query in (Query(view=view.view_id, k=40), Query(patent=view.patent_number, k=40)):
+    written = f"US {view.patent_number[:4]},{view.patent_number[4:]} S1"
+    for query in (Query(view=view.view_id, k=40), Query(patent=view.patent_number, k=40), Query(patent=written, k=40)):
         found = numbers(search.find(query))
         assert len(found) == 19 and view.patent_number not in found
     for query, sentence in (
