@@ -26,7 +26,7 @@ from flows.preflight.rates import (
     share_of_designs,
 )
 from flows.weeks import WeeksConfig
-from patentdata.archives.sources import list_weeks
+from patentdata.archives.sources import read_source
 from patentdata.archives.weekly_archive import WeeklyArchive
 from patentdata.errors import SourceError
 from patentdata.store.folder import DataFolder
@@ -43,6 +43,7 @@ class RebuildPlan:
         years: The years asked for.
         num_weeks: Weeks that the source offers or the data folder keeps.
         num_done: Weeks among them that have the output of every stage; only the run checks whether it is intact.
+        problems: What the source has and cannot give, each as a sentence.
         missing: Tuesdays of the years without an archive, such as "I20210112".
         archive_bytes: Size of the archives still to be read.
         move_bytes: Part of `archive_bytes` that is DESIGN, which is kept.
@@ -60,6 +61,7 @@ class RebuildPlan:
     years: tuple[int, ...]
     num_weeks: int
     num_done: int
+    problems: tuple[str, ...]
     missing: tuple[str, ...]
     archive_bytes: int
     move_bytes: int
@@ -123,6 +125,7 @@ def plan_rebuild(
         years=config.years,
         num_weeks=len(weeks.known),
         num_done=len(weeks.done),
+        problems=weeks.problems,
         missing=tuple(missing_weeks(config.years, weeks.known, today or datetime.date.today())),
         archive_bytes=archive_bytes,
         move_bytes=move_bytes,
@@ -149,6 +152,7 @@ class _Weeks:
     """
 
     offered: dict[str, WeeklyArchive]
+    problems: tuple[str, ...]
     notes: dict[str, dict[str, Any]]
     done: set[str]
 
@@ -169,9 +173,10 @@ class _Weeks:
 def _read_weeks(config: WeeksConfig, folder: DataFolder) -> _Weeks:
     """What the source offers of the years, and what the data folder holds of them."""
     offered: dict[str, WeeklyArchive] = {}
+    problems: tuple[str, ...] = ()
     if config.source is not None:
-        listed = list_weeks(config.source, years=config.years, access=config.access)
-        offered = {archive.week: archive for archive in listed}
+        listing = read_source(config.source, years=config.years, access=config.access)
+        offered, problems = {archive.week: archive for archive in listing.weeks}, listing.problems
     kept = {week for week in kept_weeks(folder) if int(week[1:5]) in config.years}
     if not offered and not kept:
         years = f"{config.years[0]}–{config.years[-1]}"
@@ -179,7 +184,7 @@ def _read_weeks(config: WeeksConfig, folder: DataFolder) -> _Weeks:
         raise SourceError(f"no week of {years} in {place}; name a --source that holds them")
     notes = {week: folder.read_json(folder.path("archives", f"{week}.json")) or {} for week in sorted(kept)}
     done = kept.intersection(*(weeks_of(folder, stage) for stage in WEEKLY_STAGES[1:]))
-    return _Weeks(offered=offered, notes=notes, done=done)
+    return _Weeks(offered=offered, problems=problems, notes=notes, done=done)
 
 
 def _move_hours(

@@ -30,6 +30,8 @@ def show_plan(plan: RebuildPlan, data_dir: str) -> None:
     table.add_row("disk", f"about {_size(plan.disk_bytes)} more, {free}")
     output.say_table(table)
     output.say_table(_rates(plan))
+    for problem in plan.problems:
+        output.say(f"Not offered: {problem}")
     if not plan.fits:
         output.say(
             "The disk may be too small. If it fills up, what is done is kept, and the same command resumes the rebuild."

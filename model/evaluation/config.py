@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from model.dataset.classes import PROMPTS
+from model.dataset.classes import PROMPTS, SCHEMES
 from model.dataset.folder import CAPTION_COLUMNS
 from model.settings import RESULT_UNTOUCHED, Config, require
 
@@ -13,7 +13,6 @@ CHEAP_TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "fine_t
 """Tasks that need no images of the training split, which would take most of the time."""
 
 LEAKS = ("patents", "families", "images", "near_duplicates", "front_pages", "titles", "other_training")
-SCHEMES = ("uspc", "locarno")
 SCORINGS = ("max", "mean", "maxsim", "weighted")
 FUSIONS = ("none", "rrf")
 PROJECTIONS = ("none", "class_texts")

@@ -128,7 +128,7 @@ def build_dataset(
 
     Raises:
         ConfigError: `weeks` is empty.
-        EmptyDatasetError: No view of the weeks is left.
+        EmptyDatasetError: No view of the weeks is left. A dataset of that name stays as it was.
         OutputError: A table of a week is missing or damaged, or its captions are older than its views.
     """
     weeks = sorted(set(weeks))
@@ -141,13 +141,11 @@ def build_dataset(
         done = Report.from_dict(manifest["report"])
         _require_views(done)
         return done
-    # From here on files change, so that the manifest no longer holds; without it the dataset is not done.
     report = Report("dataset", config.name)
     report.tally("views")
     report.tally("patents")
     assigned = _assign(folder, weeks, config.split, report)
     near_duplicates = _find_near_duplicates(folder, weeks, assigned, config)
-    folder.remove(folder.path("datasets", config.name, _MANIFEST))
     _LOG.info("dataset %s: %s from %d weeks", config.name, "built again" if manifest else "built", len(weeks))
     files: list[dict[str, Any]] = []
     counts = _Counts()
@@ -156,6 +154,8 @@ def build_dataset(
             selected = _select_week(folder, week, assigned[week], config.selection, report)
             without = _leave_out(selected, near_duplicates, report.tally("views"))
             for shard in _plan_week(week, selected, without, assigned[week], config, provenance):
+                # From the first file on the manifest no longer holds; without it the dataset is not done.
+                folder.remove(folder.path("datasets", config.name, _MANIFEST))
                 file = _write_shard(folder, shard, config, executor, report, counts)
                 files += [file] if file else []
             if progress:

@@ -289,9 +289,8 @@ class _PatentSplitter:
             return []
         tally.num_out += 1
         copied = [rows[index]["view_id"] for index in copied_figures(page, silhouettes)]
-        flags: tuple[str, ...] = () if copied else ("copies_no_figure",)
-        whole = SplitFigure(label=None, label_box=None, box=groups[0].box, score=1.0 if copied else 0.5, flags=flags)
-        flags += ("inverted_sheet",) if is_turned_over else ()
+        whole = SplitFigure(label=None, label_box=None, box=groups[0].box, score=1.0, flags=())
+        flags = ({"inverted_sheet"} if is_turned_over else set()) | (set() if copied else {"copies_no_figure"})
         row = self._row(
             f"{self.number}-0",
             0,
@@ -299,7 +298,7 @@ class _PatentSplitter:
             whole,
             0,
             page[groups[0].box[1] : groups[0].box[3], groups[0].box[0] : groups[0].box[2]],
-            set(flags),
+            flags,
         )
         return [row | {"is_front_page": True, "front_page_of": copied}]
 

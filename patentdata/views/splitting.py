@@ -20,7 +20,7 @@ from patentdata.views.labels.leaders import has_leader
 from patentdata.views.sheets import MAX_PIXELS, PAPER, is_inverted, turn, turn_box
 
 _MIN_CONFIDENCE = 0.6  # a label is flagged if the least certain character of its number has less
-_TRUST = {  # flag → factor of the score
+TRUST = {  # flag → factor of the score
     "nothing_recognised": 0.5,
     "label_without_number": 0.7,
     "uncertain_label": 0.8,
@@ -31,6 +31,7 @@ _TRUST = {  # flag → factor of the score
     "inferred_label": 0.6,
     "repeated_label": 0.5,
     "inverted_sheet": 0.8,
+    "copies_no_figure": 0.5,
 }
 _JOINED_READINGS = 12  # lines read again, with their pieces joined, if no label was found
 _MORE_STRANGERS = 8  # lines read in search of another label if a figure is in separate parts
@@ -239,7 +240,7 @@ def _score(label: Label | None, flags: set[str]) -> float:
     """Confidence that box and label are right: that of the least certain character, lowered by each flag."""
     score = label.confidence if label is not None else 1.0
     for flag in flags:
-        score *= _TRUST[flag]
+        score *= TRUST[flag]
     return round(score, 4)
 
 
@@ -252,7 +253,7 @@ def score_with(figure: SplitFigure, flags: set[str]) -> float:
     """The figure's score if its flags are replaced by `flags`, those it has after comparison with the grant."""
     score = figure.score
     for flag in flags ^ set(figure.flags):
-        score = score * _TRUST[flag] if flag in flags else score / _TRUST[flag]
+        score = score * TRUST[flag] if flag in flags else score / TRUST[flag]
     return round(min(score, 1.0), 4)
 
 

@@ -86,6 +86,18 @@ def test_a_plan_counts_weeks_bytes_hours_and_disk_and_writes_nothing(source, tmp
     assert not (tmp_path / "data").exists()
 
 
+def test_a_plan_names_what_the_source_cannot_give(designclip, tmp_path):
+    (tmp_path / "I20240102.tar").write_bytes(b"x")
+    (tmp_path / "I20240116.tar.gz").write_bytes(b"x")
+    code, out, _ = designclip(*arguments(tmp_path, tmp_path / "data", "--plan", "--json"))
+    assert code == 0
+    assert json.loads(out)["problems"] == [
+        "I20240116 is there only as I20240116.tar.gz, which is not read; unpack it to I20240116.tar"
+    ]
+    _, _, err = designclip(*arguments(tmp_path, tmp_path / "data", "--plan"))
+    assert "Not offered: I20240116 is there only as" in " ".join(err.split())
+
+
 def test_a_plan_counts_what_is_done_and_asks_for_no_more_of_it(source, rebuilt):
     planned = plan(source, rebuilt[0])
     assert (planned.num_done, planned.num_to_do, planned.archive_bytes, planned.hours) == (2, 0, 0, 0)

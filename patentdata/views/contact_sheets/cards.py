@@ -20,11 +20,16 @@ SECTIONS = ("doubtful", "left_out", "plain")  # in the order of the page
 FLAG_WORDS = {
     "broken_lines_not_explained": "the grant does not say what its broken lines mean",
     "broken_lines_not_seen": "the grant speaks of broken lines, and none were found",
+    "close_figures": "figures are so close together that their parts may be mixed up",
     "copies_no_figure": "does not match any figure on the other sheets",
+    "inferred_label": "its label was not read but inferred from the others",
+    "inverted_sheet": "the sheet is white on black and was turned over",
+    "label_without_number": "its label has no number that could be read",
     "nothing_recognised": "no label was recognised",
     "repeated_label": "another view has the same label",
+    "separate_parts": "consists of parts far apart, which may be two figures",
     "touching_figures": "touches a neighbour, so the cut may be wrong",
-    "two_labels": "two labels are next to it",
+    "uncertain_label": "a character of its label is uncertain",
     "undeclared_label": "the grant does not declare such a figure",
 }
 DROP_WORDS = {

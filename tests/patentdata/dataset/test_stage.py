@@ -353,6 +353,19 @@ def test_a_dataset_without_views_is_an_error_that_says_what_became_of_them_and_i
         assert not folder.exists(folder.path("datasets", "designs", "dataset.json"))
 
 
+def test_a_dataset_that_would_become_empty_stays_as_it_was(folder):
+    week = write_week(folder, 0, [900000])
+    build_dataset(folder, [week], CONFIG)
+    before = {
+        name: folder.sha256(folder.path("datasets", "designs", name)) for name in folder.names("datasets", "designs")
+    }
+    with pytest.raises(EmptyDatasetError):
+        build_dataset(folder, [week], DatasetConfig(selection=SelectionConfig(min_score=1.0)))
+    assert "dataset.json" in before and before == {
+        name: folder.sha256(folder.path("datasets", "designs", name)) for name in folder.names("datasets", "designs")
+    }
+
+
 def test_a_patent_granted_in_two_weeks_counts_once(folder):
     both = [write_week(folder, 0, [900000]), write_week(folder, 1, [900000, 900400])]
     report = build_dataset(folder, both, CONFIG)

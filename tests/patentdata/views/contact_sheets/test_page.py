@@ -28,9 +28,10 @@ from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
 from patentdata.store.parquet import Provenance, open_table, read_provenance, read_report, write_table
 from patentdata.store.weeks import kept_path, table_path
-from patentdata.views.contact_sheets.cards import ContactSheetsConfig, Sheet, make_card, thumbnail
+from patentdata.views.contact_sheets.cards import FLAG_WORDS, ContactSheetsConfig, Sheet, make_card, thumbnail
 from patentdata.views.contact_sheets.page import write_contact_sheets
 from patentdata.views.patent_views import ViewsConfig
+from patentdata.views.splitting import TRUST
 from patentdata.views.stage import split_archive
 
 WEEK = "I20240102"
@@ -426,3 +427,8 @@ def test_stored_broken_lines_are_those_that_the_page_shows(tmp_path):
     shares = [row["broken_share"] for row in _views(folder) if row["broken_share"]]
     shown = [int(percent) for percent in re.findall(r"(\d+) % broken", page)]
     assert sorted(shown) == sorted(max(1, round(100 * share)) for share in shares)
+
+
+def test_every_flag_that_lowers_a_score_has_words_for_people():
+    assert FLAG_WORDS.keys() >= TRUST.keys()
+    assert {flag for flag in FLAG_WORDS if not flag.startswith("broken_lines")} == TRUST.keys()
