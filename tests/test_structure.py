@@ -29,7 +29,7 @@ def _folders(package: str) -> list[Path]:
         (
             "patentdata",
             {"errors", "classes", "pages", "worker"},
-            {"store", "archives", "grants", "views", "captions", "dataset", "rebuild", "specimens"},
+            {"store", "archives", "grants", "views", "captions", "dataset", "rebuild", "specimens", "audit"},
         ),
         (
             "model",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,10 @@ from flows.commands.options import (
 )
 from flows.commands.settings import build, read_toml
 from flows.terminal import bars, output, tables
+
+if TYPE_CHECKING:
+    from patentdata.audit.findings import Features
+    from patentdata.store.folder import DataFolder
 
 app = typer.Typer()
 _LOG = logging.getLogger(__name__)
@@ -105,9 +109,34 @@ def dataset(
     data_dir: DataDir,
     config: ConfigFile = None,
     name: Annotated[str, typer.Option(help="Name of the dataset under datasets/.")] = "designs",
+    audit: Annotated[
+        bool,
+        typer.Option(
+            "--audit",
+            help="Instead: an HTML page about a frozen dataset: its near-duplicates, doubtful classes and captions "
+            "that contradict the grant, and a JSON file next to it.",
+        ),
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="With --audit: a model, named as for evaluate, whose features say what is near; default: the drawings."
+        ),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="With --audit: the page; default: NAME-audit.html.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Freeze the captioned views of every complete week into a dataset; incomplete weeks are named and left out."""
+    """Freeze the captioned views of every complete week into a dataset; incomplete weeks are named and left out.
+
+    The dataset lists the near-duplicates among its views. With `leave_out = true` under `[dataset.near_duplicates]` in
+    the settings file, training views that are like a validation or test view are left out, and counted.
+
+    Examples: `designclip dataset -d data`, `designclip dataset -d data --audit --model designs --report audit.html`
+    """
+    if audit:
+        return _write_audit(data_dir, name, model, report or Path(f"{name}-audit.html"), config, as_json)
+    if model or report:
+        raise typer.BadParameter("--model and --report belong to --audit")
     from flows.preflight.status import unfinished_stages
     from flows.steps import freeze
     from patentdata.dataset.stage import DatasetConfig
@@ -125,8 +154,8 @@ def dataset(
             )
         for week in unfinished.keys() - set(whole):
             _LOG.warning("%s left out: %s not done", week, ", ".join(unfinished[week]))
-        report = freeze(folder, whole, settings)
-    tables.show_reports([report], as_json)
+        frozen = freeze(folder, whole, settings)
+    tables.show_reports([frozen], as_json)
 
 
 def _write_contact_sheets(data_dir: str, report: Path, weeks: list[str], limit: int, as_json: bool) -> None:
@@ -145,3 +174,45 @@ def _write_contact_sheets(data_dir: str, report: Path, weeks: list[str], limit: 
             f"{summary['num_shown']:,} of {summary['num_sheets']:,} sheets, {summary['num_doubtful']:,} to check: "
             f"open {report.resolve()}"
         )
+
+
+def _write_audit(data_dir: str, name: str, model: str | None, report: Path, config: Path | None, as_json: bool) -> None:
+    from patentdata.audit.findings import AuditConfig
+    from patentdata.audit.page import write_audit
+    from patentdata.store.folder import DataFolder
+
+    folder = DataFolder(data_dir)
+    settings = build(AuditConfig, read_toml(config).get("audit", {}))
+    features = None if model is None else _features(folder, name, model)
+    summary = write_audit(
+        folder, name, report, config=settings, features=features, progress=bars.counter("views judged")
+    )
+    if as_json:
+        return output.show_json(summary)
+    contradictions = sum(num for kind, num in summary.items() if kind.startswith("contradictions_"))
+    output.say(
+        f"{summary['num_views']:,} views: {summary['near_duplicates_across_splits']:,} near-duplicates across splits, "
+        f"{summary['near_duplicates_within_a_split']:,} within a split, {summary['doubtful_classes']:,} doubtful "
+        f"classes, {contradictions:,} captions that contradict the grant: open {report.resolve()}"
+    )
+
+
+def _features(folder: DataFolder, name: str, model: str) -> Features:
+    """Image features of all views of a dataset under a model, computed once and stored like those of an evaluation."""
+    import numpy as np
+
+    from model.clip.encoder import find_encoder
+    from model.clip.loading import choose_device
+    from model.dataset.folder import open_dataset
+    from model.dataset.views import read_views
+    from patentdata.audit.findings import Features
+    from tasks.running.local_copies import find_model, local_copy
+
+    show = bars.counter("views embedded")
+    dataset = open_dataset(local_copy(folder, "datasets", name))
+    encoder = find_encoder(
+        find_model(folder, model), choose_device("auto"), progress=lambda done, num_all, _: show(done, num_all)
+    )
+    views = [read_views(dataset, split) for split in dataset.num_views]
+    values = np.concatenate([encoder.image_features(dataset, of_split).features for of_split in views])
+    return Features(encoder.name, [view_id for of_split in views for view_id in of_split.view_ids], values)
