@@ -240,8 +240,8 @@ def _with_continuations(
     num = len(strokes.kinds)
     graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(num, num))
     num_groups, group = connected_components(graph, directed=False)
-    is_usual = (lengths <= 1.05 * longest) & (lengths >= 0.2 * longest) & (strokes.kinds == DASH)
-    # Three dashes in a row, all of the usual length, need no longer chain: small circles and letters have no more.
+    is_usual = (lengths <= 1.6 * longest) & (lengths >= 0.2 * longest) & (strokes.kinds == DASH)
+    # Three dashes of the usual length, one of them perhaps bent, need no longer chain: small shapes have no more.
     is_broken_group = np.bincount(group[is_usual], minlength=num_groups) >= 3
     is_broken_group &= np.bincount(group[~is_usual & (strokes.kinds == DASH)], minlength=num_groups) == 0
     is_broken_group[group[in_chain]] = True
