@@ -203,7 +203,8 @@ def _captions_of(
     A view without a caption has a row too, and is counted as dropped with its reason.
     """
     tally = report.tally("views")
-    columns = [name for name in schemas.VIEWS.names if name != "image" or captioner.needs_images]
+    unused = {"claimed_image"} if captioner.needs_images else {"claimed_image", "image"}
+    columns = [name for name in schemas.VIEWS.names if name not in unused]
     asked: deque[Row] = deque()  # views whose caption is not finished
 
     def views_with_grants() -> Iterator[Row]:
