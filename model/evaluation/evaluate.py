@@ -23,7 +23,6 @@ from model.evaluation.context import EvaluationContext, Example, TaskResult
 from model.evaluation.done import evaluation_identity, finished_results
 from model.evaluation.leaks import check_leaks
 from model.evaluation.measures.result_table import AGAINST, MODEL, UNTRAINED
-from model.evaluation.page import render_report
 from model.evaluation.protocols import (
     deep_patent,
     fine_tuned,
@@ -98,6 +97,8 @@ def evaluate(
         context = EvaluationContext(dataset, encoders, config, encoder.device, progress)
         results, examples = _measure(context)
         results = {"stage": "evaluation", "identity": identity, **results}
+        from model.evaluation.page import render_report  # matplotlib takes seconds to import
+
         losses = read_metrics(RunFolder(encoder.run_dir).metrics) if encoder.run_dir else []
         write_text(out_dir / "report.html", render_report(results, examples, losses))
         results["files"] = {"report.html": sha256_of_file(out_dir / "report.html")}

@@ -33,7 +33,6 @@ from model.training.distributed import Processes, join_processes, local_device, 
 from model.training.done import training_identity
 from model.training.loop import TrainingLoop
 from model.training.run.folder import REPLACE_CHOICES, Replace, RunFolder
-from model.training.run.page import write_training_page
 from model.training.stop_signal import StopOnSignal
 
 __all__ = ["TrainConfig", "train"]
@@ -94,6 +93,8 @@ def train(
         elif processes.is_first:
             _LOG.info("%s: the training run is finished and intact, nothing to do", run.folder.name)
         if processes.is_first and not work.page.is_file():
+            from model.training.run.page import write_training_page  # matplotlib takes seconds to import
+
             write_training_page(work, summary)
         if processes.is_first and work != run:
             run.adopt_replacement()

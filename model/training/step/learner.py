@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from peft.tuners.lora import LoraModel
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -28,6 +27,9 @@ from model.training.step.lora import add_lora, freeze_towers, merge_lora, set_fr
 from model.training.step.losses import log_prior
 from model.training.step.objective import Features, Objective
 from model.training.step.optimizer import build_optimizer, set_learning_rate
+
+if TYPE_CHECKING:
+    from peft.tuners.lora import LoraModel
 
 _SIGLIP_SCALE, _SIGLIP_BIAS = 10.0, -10.0  # initial values of the SigLIP paper
 

@@ -1,16 +1,20 @@
-"""Which weights of a model are trained: all, those of one tower, or low-rank adapters (LoRA)."""
+"""Which weights of a model are trained: all, those of one tower, or low-rank adapters (LoRA).
+
+peft is imported when adapters are added: it takes as long as torch, and most runs have none.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from open_clip.modified_resnet import AttentionPool2d
-from peft import LoraConfig
-from peft.tuners.lora import LoraModel
 from torch import nn
 
 from model.errors import TrainingError
+
+if TYPE_CHECKING:
+    from peft.tuners.lora import LoraModel
 
 _TEXT_PROJECTION = "text_projection"  # a parameter, or a layer in text towers with `proj_bias`, such as SigLIP's
 _COMMON = ("logit_scale", "logit_bias")  # weights that belong to neither tower
@@ -56,6 +60,9 @@ def add_lora(model: nn.Module, *, rank: int, alpha: int, dropout: float, frozen:
     Raises:
         TrainingError: No layer of the model can have an adapter.
     """
+    from peft import LoraConfig
+    from peft.tuners.lora import LoraModel
+
     names = [name for name in _layers_called(model) if _tower_of(name) not in frozen]
     if not names:
         raise TrainingError("no layer of this model supports LoRA; set lora_rank = 0, or freeze fewer towers")
