@@ -55,7 +55,10 @@ def search(
     ] = "",
     scoring: Annotated[
         str, typer.Option(help="How views become the score of a patent: max, mean, maxsim or weighted.")
-    ] = "max",
+    ] = "maxsim",
+    fusion: Annotated[
+        str, typer.Option(help="rrf: with words, rank by BM25 on titles and captions as well; none: the model alone.")
+    ] = "none",
     weight_pictures: Annotated[float, typer.Option(help="Weight of the pictures, next to words.")] = 1.0,
     weight_text: Annotated[float, typer.Option(help="Weight of the words, next to pictures.")] = 1.0,
     weight_not: Annotated[float, typer.Option(help="Weight of the words to avoid.")] = 0.5,
@@ -125,6 +128,7 @@ def search(
             avoid=tuple(avoid or ()),
             weights=Weights(pictures=weight_pictures, text=weight_text, avoid=weight_not),
             scoring=scoring,
+            fusion=fusion,
             filters=filters,
             min_score=min_score,
             k=k,
@@ -213,7 +217,8 @@ def _show(found: Found) -> None:
         classes = " ".join(name for name in (view.uspc_class, view.locarno_class) if name)
         shown = f"{view.figure or view.viewpoint or '–'} of {len(hit.views)}"
         cells = (str(hit.rank), view.patent_number, shown, view.title or "–", classes or "–")
-        score = f"{hit.score:.3f} {hit.verdict or ''}".rstrip()
+        ranks = ", ".join(f"{name} {rank}" for name, rank in hit.channels.items())
+        score = f"{hit.score:.3f} {hit.verdict or ''}".rstrip() + (f"\n{ranks}" if ranks else "")
         table.add_row(*(escape(cell) for cell in cells), str(view.grant_date or "–"), score)
     Console().print(table)
     sentence = f"{found.summary}, under the model {found.search.encoder.name}."

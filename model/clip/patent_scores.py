@@ -23,6 +23,9 @@ import numpy as np
 import torch
 
 SCORINGS = ("max", "mean", "maxsim", "weighted")
+DEFAULT_SCORING = "maxsim"
+"""What finds most of the examiner-cited designs among drawn patents; see docs/evidence.md."""
+
 MAX_CHUNK_MB = 64
 _BYTES_A_SCORE = 4
 _MAX_COLUMNS = 32_768  # views of the gallery in one chunk, unless a single patent has more

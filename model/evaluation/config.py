@@ -69,7 +69,7 @@ class EvaluationConfig(Config):
     schemes: tuple[str, ...] = SCHEMES
     prompts: tuple[str, ...] = PROMPTS
     readout_tau: float = 0.0
-    scoring: str = "max"
+    scoring: str = "maxsim"
     fusion: str = "none"
     projection: str = "none"
     prior_art_splits: tuple[str, ...] = ()

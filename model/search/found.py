@@ -24,11 +24,11 @@ class PatentHit:
 
     Attributes:
         rank: Its rank, from 1.
-        score: What it is ranked by: a cosine, or standard deviations above the average patent if the query has several
-            parts.
+        score: What it is ranked by; see `Found.score_kind`.
         picture_score: Score for the pictures alone, a cosine; None for a query without pictures.
         text_score: Score for the words alone, a cosine; None for a query without words.
         verdict: "similar", "maybe" or "unlike", by the score of the pictures; None if it is not known.
+        channels: Its rank in each of the rankings that were fused; empty without fusion.
         views: Its views that pass the filters, the best first.
         view_scores: The cosine of each view with the nearest picture, or with the words.
     """
@@ -38,6 +38,7 @@ class PatentHit:
     picture_score: float | None
     text_score: float | None
     verdict: str | None
+    channels: dict[str, int]
     views: tuple[GalleryView, ...]
     view_scores: tuple[float, ...]
 
@@ -55,6 +56,7 @@ class PatentHit:
             "picture_score": _rounded(self.picture_score),
             "text_score": _rounded(self.text_score),
             "verdict": self.verdict,
+            "channels": self.channels,
             "patent_number": best.patent_number,
             "title": best.title,
             "uspc_class": best.uspc_class,
@@ -87,7 +89,7 @@ class Found:
         search: The model and the gallery that answered.
         hits: The patents of the page, the best first.
         num_patents: Number of patents on all pages together; None if an approximate index does not count them.
-        is_standardised: Whether scores are standard deviations above the average patent; otherwise they are cosines.
+        score_kind: "cosine"; "standardised", in standard deviations above the average patent; or "fused", of ranks.
         scale: What the scores of pictures mean; None without pictures.
         remarks: What was changed in the query before it was compared, one clause each.
     """
@@ -96,14 +98,16 @@ class Found:
     search: Search
     hits: list[PatentHit]
     num_patents: int | None
-    is_standardised: bool
+    score_kind: str
     scale: VerdictScale | None
     remarks: tuple[str, ...] = ()
 
     @property
     def score_sentence(self) -> str:
         """What a score is, in one sentence."""
-        if self.is_standardised:
+        if self.score_kind == "fused":
+            return "Score: reciprocal ranks in the rankings by the model, titles and captions, together."
+        if self.score_kind == "standardised":
             return "Score: standard deviations above the average patent, over the parts of the query."
         return "Score: cosine similarity of the features, at most 1."
 
@@ -126,7 +130,7 @@ class Found:
             "num_patents": gallery.num_patents,
             "num_found": self.num_patents,
             "search": self.search.method,
-            "score": "standardised" if self.is_standardised else "cosine",
+            "score": self.score_kind,
             "verdicts": self.scale.to_dict() if self.scale is not None else None,
             "remarks": list(self.remarks),
             "hits": [hit.to_dict() for hit in self.hits],

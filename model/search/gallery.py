@@ -217,6 +217,24 @@ class Gallery:
         """The number of a patent by its id, as in `patent_ids`."""
         return self._numbers[patent_id]
 
+    def titles_of_patents(self) -> list[str]:
+        """One title for each patent id; empty if it has none."""
+        titles = [""] * self.num_patents
+        for patent, title in zip(self.patent_ids, self._texts("title"), strict=True):
+            titles[patent] = titles[patent] or title
+        return titles
+
+    def captions_of_patents(self) -> list[str]:
+        """The different captions of each patent's views in one text, by patent id; empty if it has none."""
+        captions: list[dict[str, None]] = [{} for _ in range(self.num_patents)]
+        for patent, caption in zip(self.patent_ids, self._texts("text"), strict=True):
+            captions[patent][caption] = None
+        return [" ".join(different) for different in captions]
+
+    def _texts(self, name: str) -> list[str]:
+        """A column of texts, one for each view; empty texts for missing values."""
+        return [text or "" for views in self.views for text in _column_or_nulls(views, name).to_pylist()]
+
     def cited_ids(self, patent_id: int) -> list[int]:
         """Ids of the patents of this gallery that the examiner of a patent cited, itself excluded."""
         cited = self.view(self.rows_of_id(patent_id)[0]).cited_by_examiner

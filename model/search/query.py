@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from model.clip.patent_scores import SCORINGS
+from model.clip.patent_scores import DEFAULT_SCORING, SCORINGS
 from model.dataset.query_image import QueryError, QueryImageConfig, read_query_file
 from model.search.gallery import Filters
 from model.search.verdicts import MAYBE, SIMILAR
 
+FUSIONS = ("none", "rrf")
 MAX_RESULTS = 1_000
 MAX_OFFSET = 100_000
 MAX_QUERY_CHARS = 2_000
@@ -74,6 +75,8 @@ class Query:
         avoid: Words that the results should not resemble, such as ("wheels", "a handle").
         weights: Weights of pictures, words and words to avoid.
         scoring: How scores of views become the score of a patent; see `model.clip.patent_scores`.
+        fusion: "rrf" ranks by the model and, with words, by BM25 on titles and on captions together; see
+            `model.clip.fusion`. "none" ranks by the model alone.
         filters: Which views may be found.
         min_score: Patents with a lower score are not found: a number, or "similar" or "maybe"; empty for no limit.
         k: Number of patents to find.
@@ -89,7 +92,8 @@ class Query:
     view: str = ""
     avoid: tuple[str, ...] = ()
     weights: Weights = field(default_factory=Weights)
-    scoring: str = "max"
+    scoring: str = DEFAULT_SCORING
+    fusion: str = "none"
     filters: Filters = Filters()
     min_score: str = ""
     k: int = 10
@@ -112,6 +116,10 @@ class Query:
             raise QueryError("the weights of pictures and words are both 0; nothing would be searched for")
         if self.scoring not in SCORINGS:
             raise QueryError(f"scoring is {self.scoring[:40]!r}; use one of {', '.join(SCORINGS)}")
+        if self.fusion not in FUSIONS:
+            raise QueryError(f"fusion is {self.fusion[:40]!r}; use one of {', '.join(FUSIONS)}")
+        if self.fusion != "none" and not self.text:
+            raise QueryError("rank fusion compares words; give words to search for, or leave it out")
         check_k(self.k)
         if not 0 <= self.offset <= MAX_OFFSET:
             raise QueryError(f"the offset is {self.offset}; choose 0 to {MAX_OFFSET}")
@@ -161,6 +169,7 @@ class Query:
             "avoid": [check_text(text) for text in self.avoid],
             "weights": {"pictures": self.weights.pictures, "text": self.weights.text, "avoid": self.weights.avoid},
             "scoring": self.scoring,
+            "fusion": self.fusion,
             "filters": self.filters.to_dict(),
             "min_score": self.min_score,
             "k": self.k,

@@ -4,20 +4,26 @@ The cosines of a picture with a drawing and of a text with a drawing are on diff
 If a query has more than one part, the scores of each part are standardised over the patents that are searched: 0 is the
 average patent, 1 is one standard deviation above it. Words to avoid lower the score of a patent only as far as it
 resembles them more than the average patent does. A query of one part keeps its cosines.
+
+Rankings by words (BM25) can be fused with the ranking by the model; then scores are those of the fusion.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
+from model.clip.fusion import fuse, ranks_of
 from model.clip.patent_scores import PatentPool, pool_query
 from model.errors import NonFiniteError
 from model.search.gallery import Gallery
 from model.search.nearest import Approximate, Nearest, highest
 
+MODEL_CHANNEL = "model"
 _LEAST_SPREAD = 1e-6
 
 
@@ -66,6 +72,7 @@ class RankedPatent:
         score: The score that it is ranked by.
         picture_score: Its score for the pictures alone, a cosine; None for a query without pictures.
         text_score: Its score for the words alone, a cosine; None for a query without words.
+        channels: Its rank in each of the rankings that were fused; empty without fusion.
         rows: Rows of its views that pass the filters, the best first.
         row_scores: Scores of those views: the cosine with the nearest picture, or with the words.
     """
@@ -74,6 +81,7 @@ class RankedPatent:
     score: float
     picture_score: float | None
     text_score: float | None
+    channels: dict[str, int]
     rows: list[int]
     row_scores: list[float]
 
@@ -128,7 +136,14 @@ class PatentRanker:
         """Whether a query is answered by the approximate index: one picture or text, scored by its nearest view."""
         return not isinstance(self._nearest, Nearest) and query.single is not None and scoring != "mean"
 
-    def rank(self, query: QueryVectors, scoring: str, cut: Cut, allowed: np.ndarray | None) -> Ranking:
+    def rank(
+        self,
+        query: QueryVectors,
+        scoring: str,
+        cut: Cut,
+        allowed: np.ndarray | None,
+        by_words: Mapping[str, np.ndarray] | None = None,
+    ) -> Ranking:
         """The patents of a page.
 
         Args:
@@ -136,15 +151,23 @@ class PatentRanker:
             scoring: One of `model.clip.patent_scores.SCORINGS`.
             cut: The page.
             allowed: (num_views,) bool, the views that may be found; None for all.
+            by_words: Name of a ranking → (num_patents,) scores by patent id, to be fused with the ranking by the model.
 
         Raises:
             NonFiniteError: A score is not a number.
         """
-        if self.uses_index(query, scoring):
+        if self.uses_index(query, scoring) and not by_words:
             return self._by_index(query, cut, allowed)
-        return self._exactly(query, scoring, cut, allowed)
+        return self._exactly(query, scoring, cut, allowed, by_words or {})
 
-    def _exactly(self, query: QueryVectors, scoring: str, cut: Cut, allowed: np.ndarray | None) -> Ranking:
+    def _exactly(
+        self,
+        query: QueryVectors,
+        scoring: str,
+        cut: Cut,
+        allowed: np.ndarray | None,
+        by_words: Mapping[str, np.ndarray],
+    ) -> Ranking:
         vectors = query.stacked
         similarity = np.concatenate([part @ vectors.T for part in self._exact.parts])  # (num_views, num_vectors)
         if not np.isfinite(similarity).all():
@@ -163,6 +186,9 @@ class PatentRanker:
         text = by_patent[num_pictures].numpy() if query.text is not None else None
         avoided = by_patent[len(vectors) - len(query.avoided) :].numpy()
         scores = _combine(query, pictures, text, avoided)
+        channels: dict[str, np.ndarray] = {}
+        if by_words:
+            channels, scores = _fuse({MODEL_CHANNEL: scores, **{name: by_words[name][ids] for name in by_words}})
         # The page: patents that reach the limits, the best first.
         kept = np.ones(len(ids), bool)
         if cut.min_score is not None:
@@ -181,6 +207,7 @@ class PatentRanker:
                     score=float(scores[index]),
                     picture_score=None if pictures is None else float(pictures[index]),
                     text_score=None if text is None else float(text[index]),
+                    channels={name: int(ranks[index]) for name, ranks in channels.items()},
                 )
             )
         return Ranking(found, len(candidates))
@@ -222,6 +249,7 @@ class PatentRanker:
                     score=score,
                     picture_score=score if len(query.pictures) else None,
                     text_score=score if query.text is not None else None,
+                    channels={},
                 )
             )
         return Ranking(found, None)
@@ -235,6 +263,7 @@ class PatentRanker:
         score: float,
         picture_score: float | None,
         text_score: float | None,
+        channels: dict[str, int],
     ) -> RankedPatent:
         """A patent with its views that may be found, in the order of their scores."""
         rows = np.array(self._gallery.rows_of_id(patent))
@@ -248,6 +277,7 @@ class PatentRanker:
             score=score,
             picture_score=picture_score,
             text_score=text_score,
+            channels=channels,
             rows=rows[order].tolist(),
             row_scores=row_scores[order].tolist(),
         )
@@ -268,6 +298,18 @@ def _combine(
         resembles = np.max([_standardise(scores) for scores in avoided], axis=0)
         score = score - of_avoided * np.maximum(resembles, 0)
     return np.asarray(score, dtype=np.float32)
+
+
+def _fuse(channels: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Name → (num_patents,) scores of several rankings; returns name → ranks, and the scores of the fused ranking."""
+    stacked = torch.from_numpy(np.stack([scores.astype(np.float32) for scores in channels.values()]))
+    ranks = dict(zip(channels, ranks_of(stacked).numpy(), strict=True))
+    return ranks, fuse([partial(_row, stacked[[row]]) for row in range(len(stacked))])(0, 1)[0].numpy()
+
+
+def _row(scores: torch.Tensor, first: int, last: int) -> torch.Tensor:
+    """A ranking of one query, as `fuse` expects it."""
+    return scores[first:last]
 
 
 def _standardise(scores: np.ndarray) -> np.ndarray:

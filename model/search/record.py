@@ -116,6 +116,7 @@ def query_of(record: Mapping[str, Any]) -> Query:
             avoid=tuple(values["avoid"]),
             weights=Weights(**{name: float(value) for name, value in values["weights"].items()}),
             scoring=values["scoring"],
+            fusion=values["fusion"],
             filters=Filters.parse(
                 filters["classes"], filters["granted_from"], filters["granted_to"], filters["viewpoints"]
             ),

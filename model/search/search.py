@@ -16,6 +16,7 @@ from model.clip.encoder import Encoder, find_encoder
 from model.clip.loading import choose_device
 from model.clip.tokenizer import num_words_read
 from model.clip.view_weights import EQUAL_WEIGHTS, ViewWeights, learn_view_weights
+from model.dataset.bm25 import Bm25
 from model.dataset.folder import open_dataset
 from model.dataset.images import normalise, resize
 from model.dataset.query_image import QueryError, QueryImageConfig
@@ -75,6 +76,7 @@ class Search:
         self.image = QueryImageConfig.of_dataset(gallery.dataset)
         self._ranker = PatentRanker(nearest, gallery)
         self._view_weights: ViewWeights | None = None
+        self._words: dict[str, Bm25] | None = None  # built at the first query that is ranked by words
         self._scales: dict[tuple[str, str], VerdictScale | None] = {}
 
     @property
@@ -110,7 +112,13 @@ class Search:
         rows = self._rows_of_query(query)
         vectors = self._vectors(query, rows)
         scale = self._scale(query.scoring, len(vectors.pictures)) if query.has_pictures else None
-        ranking = self._ranker.rank(vectors, query.scoring, _cut(query, scale), self._allowed(query, rows))
+        ranking = self._ranker.rank(
+            vectors,
+            query.scoring,
+            _cut(query, scale),
+            self._allowed(query, rows),
+            self._by_words(query.text) if query.fusion == "rrf" else None,
+        )
         hits = [self._hit(rank, found, scale) for rank, found in enumerate(ranking.patents, query.offset + 1)]
         remarks = (*query.remarks, *(self.remarks_on(query.text) if query.text else ()), *self._remarks(query, scale))
         return Found(
@@ -118,7 +126,7 @@ class Search:
             search=self,
             hits=hits,
             num_patents=ranking.num_patents,
-            is_standardised=vectors.is_standardised,
+            score_kind="fused" if query.fusion == "rrf" else "standardised" if vectors.is_standardised else "cosine",
             scale=scale,
             remarks=remarks,
         )
@@ -204,6 +212,13 @@ class Search:
         others = self.gallery.patent_ids != self.gallery.patent_ids[rows[0]]
         return others if allowed is None else allowed & others
 
+    def _by_words(self, text: str) -> dict[str, np.ndarray]:
+        """BM25 of a text with the titles and with the captions: name → (num_patents,) scores by patent id."""
+        if self._words is None:
+            texts = {"titles": self.gallery.titles_of_patents(), "captions": self.gallery.captions_of_patents()}
+            self._words = {name: Bm25(channel) for name, channel in texts.items() if any(channel)}
+        return {name: index.scores([text])(0, 1)[0].numpy() for name, index in self._words.items()}
+
     def _hit(self, rank: int, found: RankedPatent, scale: VerdictScale | None) -> PatentHit:
         is_judged = scale is not None and found.picture_score is not None
         return PatentHit(
@@ -212,6 +227,7 @@ class Search:
             picture_score=found.picture_score,
             text_score=found.text_score,
             verdict=scale.verdict(found.picture_score) if is_judged else None,  # type: ignore[union-attr,arg-type]
+            channels=found.channels,
             views=tuple(self.gallery.view(row) for row in found.rows),
             view_scores=tuple(found.row_scores),
         )

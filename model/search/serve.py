@@ -24,7 +24,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from model.clip.patent_scores import SCORINGS
+from model.clip.patent_scores import DEFAULT_SCORING, SCORINGS
 from model.dataset.query_image import MAX_BYTES, QueryError, read_query_image
 from model.errors import ConfigError, ModelError, NonFiniteError
 from model.pages import page_environment
@@ -91,6 +91,7 @@ class Form:
         granted_to: Latest day of grant; empty for no limit.
         viewpoint: Only views from there; empty for all.
         scoring: How views become the score of a patent; empty for the default.
+        fusion: "rrf" to rank by words as well; empty for the model alone.
         min_score: Least score; empty for no limit.
         k: Number of results; empty for the default.
         offset: Number of patents that are passed over; empty for the first page.
@@ -105,6 +106,7 @@ class Form:
     granted_to: str = ""
     viewpoint: str = ""
     scoring: str = ""
+    fusion: str = ""
     min_score: str = ""
     k: str = ""
     offset: str = ""
@@ -139,7 +141,8 @@ class Form:
             patent="" if pictures else self.patent.strip(),
             view="" if pictures or self.patent.strip() else self.view,
             avoid=tuple(part.strip() for part in self.avoid.split(",") if part.strip()),
-            scoring=self.scoring or "max",
+            scoring=self.scoring or DEFAULT_SCORING,
+            fusion=self.fusion if self.q.strip() and self.fusion else "none",
             filters=Filters.parse([self.cls], self.granted_from, self.granted_to, [self.viewpoint]),
             min_score=self.min_score,
             k=_number(self.k, default_k, 1, _MAX_PAGE_RESULTS, "a number of results"),
@@ -157,6 +160,7 @@ _FIELDS = {
     "granted_to": "to",
     "viewpoint": "viewpoint",
     "scoring": "scoring",
+    "fusion": "fusion",
     "min_score": "min-score",
     "k": "k",
     "offset": "offset",
@@ -393,6 +397,7 @@ class _Pages:
             max_results=_MAX_PAGE_RESULTS,
             max_upload_mb=self._config.max_upload_mb,
             scorings=SCORINGS,
+            default_scoring=DEFAULT_SCORING,
             max_pictures=MAX_PICTURES,
             **{
                 "found": None,

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from model.clip.fusion import RULE as FUSION_RULE
+from model.clip.fusion import fuse
 from model.clip.patent_scores import PatentScores
+from model.dataset.bm25 import RULE as BM25_RULE
+from model.dataset.bm25 import Bm25
 from model.evaluation.context import Card, EvaluationContext, Example, TaskResult
 from model.evaluation.leaks import is_front_page
 from model.evaluation.measures.axes import RULE as AXES_RULE
 from model.evaluation.measures.axes import project
-from model.evaluation.measures.bm25 import RULE as BM25_RULE
-from model.evaluation.measures.bm25 import Bm25
 from model.evaluation.measures.chance import chance_recall_at_k, chance_reciprocal_rank
-from model.evaluation.measures.fusion import RULE as FUSION_RULE
-from model.evaluation.measures.fusion import fuse
 from model.evaluation.measures.metrics import Answers, Ranks, Scores, all_ranks
 from model.evaluation.measures.result_table import FUSED, MODEL, PROJECTED, Row, tabulate
 from model.evaluation.protocols.patent_queries import (

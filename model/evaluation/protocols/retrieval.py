@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from model.clip.fusion import RULE as FUSION_RULE
+from model.clip.fusion import fuse
+from model.dataset.bm25 import RULE as BM25_RULE
+from model.dataset.bm25 import Bm25
 from model.evaluation.context import Card, EvaluationContext, Example, TaskResult
-from model.evaluation.measures.bm25 import RULE as BM25_RULE
-from model.evaluation.measures.bm25 import Bm25
 from model.evaluation.measures.chance import chance_recall_at_k, chance_reciprocal_rank
-from model.evaluation.measures.fusion import RULE as FUSION_RULE
-from model.evaluation.measures.fusion import fuse
 from model.evaluation.measures.metrics import Answers, Scores, best_ranks, median_rank, recall_at_k
 from model.evaluation.measures.result_table import FUSED, MODEL, Row, tabulate
 from model.evaluation.measures.titles import WITHOUT_TITLE_RULE, without_title

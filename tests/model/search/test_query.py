@@ -25,6 +25,8 @@ def picture(name: str = "front.png", remarks: tuple[str, ...] = ()) -> Picture:
         ({"text": "lamp", "k": 0}, "k is 0; choose 1 to 1000"),
         ({"text": "lamp", "offset": -1}, "the offset is -1; choose 0 to 100000"),
         ({"text": "lamp", "scoring": "median"}, "scoring is 'median'; use one of max, mean, maxsim, weighted"),
+        ({"text": "lamp", "fusion": "sum"}, "fusion is 'sum'; use one of none, rrf"),
+        ({"patent": "D1", "fusion": "rrf"}, "rank fusion compares words; give words"),
         ({"text": "lamp", "min_score": "high"}, "'high' is not a least score; use a number, similar or maybe"),
         ({"text": "lamp", "min_score": "nan"}, "'nan' is not a least score"),
         ({"text": "lamp", "min_score": "similar"}, "is a verdict on pictures; give a number"),

@@ -38,6 +38,7 @@ def found(search):
             filters=Filters.parse(["07"], "2020", viewpoints=["front"]),
             k=4,
             offset=1,
+            fusion="rrf",
         )
     )
 

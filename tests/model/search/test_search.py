@@ -275,7 +275,7 @@ def test_several_pictures_are_one_query_and_each_counts(search):
             scores.setdefault(hit.best.patent_number, []).append(hit.score)
     for hit in both.hits:
         assert hit.score == pytest.approx(np.mean(scores[hit.best.patent_number]), abs=1e-5)
-    assert not both.is_standardised
+    assert both.score_kind == "cosine"
 
 
 def test_pictures_with_words_are_added_in_standard_deviations_with_their_weights(search):
@@ -289,7 +289,7 @@ def test_pictures_with_words_are_added_in_standard_deviations_with_their_weights
 
     pictures, words = standardised(by_picture), standardised(by_words)
     found = search.find(Query(pictures=(picture,), text="star", weights=Weights(pictures=3, text=1), k=20))
-    assert found.is_standardised
+    assert found.score_kind == "standardised"
     for hit in found.hits:
         number = hit.best.patent_number
         assert hit.score == pytest.approx(0.75 * pictures[number] + 0.25 * words[number], rel=1e-3, abs=1e-3)
@@ -311,6 +311,24 @@ def test_words_to_avoid_push_down_what_resembles_them_and_lift_nothing(search):
         too_near = max(0.0, (avoided[number] - unwanted.mean()) / unwanted.std())
         assert hit.score == pytest.approx(wanted - 2 * too_near, rel=1e-3, abs=1e-3)
     assert numbers(found) != list(plain)
+
+
+def test_rank_fusion_adds_the_ranks_by_titles_and_captions_and_shows_each(search):
+    by_model = numbers(by_text(search, "star", 20))
+    found = by_text(search, "star", 20, fusion="rrf")
+    assert found.score_kind == "fused"
+    for hit in found.hits:
+        assert set(hit.channels) == {"model", "titles", "captions"}
+        assert hit.score == pytest.approx(sum(60 / (60 + rank) for rank in hit.channels.values()), abs=1e-5)
+        assert hit.channels["model"] == by_model.index(hit.best.patent_number) + 1
+    with_word = {hit.best.patent_number for hit in found.hits if "star" in (hit.best.text or "")}
+    assert (
+        with_word
+        and {hit.best.patent_number for hit in found.hits if hit.channels["captions"] <= len(with_word)} == with_word
+    )
+    few = by_text(search, "star", 20, Filters.parse(["07-01"]), fusion="rrf")
+    assert max(hit.channels["model"] for hit in few.hits) == len(few.hits) < 20, "ranks among what passes the filters"
+    assert "Rank by model" in few.render()
 
 
 def test_patents_below_the_least_score_are_not_found(search):

@@ -6,16 +6,18 @@ of k / (k + rank), so that a channel which ranks it badly does little harm and o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-
-from model.evaluation.measures.metrics import Scores
 
 RRF_K = 60
 RULE = (
     f"reciprocal rank fusion, the sum over the channels of k / (k + rank) with k = {RRF_K}; tied candidates rank last"
 )
+
+
+Scores = Callable[[int, int], torch.Tensor]
+"""Called with a range of queries (first, last), last excluded → (num_queries, num_candidates) float32."""
 
 
 def fuse(channels: Sequence[Scores], k: int = RRF_K) -> Scores:

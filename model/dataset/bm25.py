@@ -1,18 +1,17 @@
-"""BM25 between texts, from the library bm25s: a baseline that does not use the drawings.
+"""BM25 between texts, from the library bm25s: a ranking by words that does not use the drawings.
 
-It shows how much of a retrieval result can be had from the words of captions and titles alone.
+Evaluation shows with it how much of a retrieval result can be had from the words of captions and titles alone; search
+can add it to the ranking of the model.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import bm25s
 import numpy as np
 import torch
-
-from model.evaluation.measures.metrics import Scores
 
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG
 
@@ -33,7 +32,7 @@ class Bm25:
             self._index = bm25s.BM25()
             self._index.index(tokens, show_progress=False)
 
-    def scores(self, queries: Sequence[str]) -> Scores:
+    def scores(self, queries: Sequence[str]) -> Callable[[int, int], torch.Tensor]:
         """Scores of a range of queries against the whole gallery; 0 if a query shares no word with a text."""
         tokens = bm25s.tokenize(list(queries), return_ids=False, show_progress=False)
         last_words: tuple[str, ...] | None = None

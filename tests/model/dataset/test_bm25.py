@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.evaluation.measures.bm25 import Bm25
+from model.dataset.bm25 import Bm25
 
 
 def test_scores_equal_the_formula_worked_by_hand():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.evaluation.measures.fusion import fuse, ranks_of
+from model.clip.fusion import fuse, ranks_of
 from model.evaluation.measures.metrics import Answers, all_ranks
 
 
