@@ -94,6 +94,7 @@ def evaluate(
         if results is not None:
             _LOG.info("evaluation of %s on %s skipped: it is finished", encoder.name, dataset.name)
             return results
+        _warn_of_other(out_dir, encoder, dataset.name)
         context = EvaluationContext(dataset, encoders, config, encoder.device, progress)
         results, examples = _measure(context)
         results = {"stage": "evaluation", "identity": identity, **results}
@@ -104,6 +105,18 @@ def evaluate(
         results["files"] = {"report.html": sha256_of_file(out_dir / "report.html")}
         write_json(out_dir / "evaluation.json", results)
     return results
+
+
+def _warn_of_other(out_dir: Path, encoder: Encoder, dataset: str) -> None:
+    """Warn if a folder has the evaluation of another model, or on another dataset, which is replaced now.
+
+    In the folder of a model's own run it is not another model's: the run was trained again.
+    """
+    earlier = read_json(out_dir / "evaluation.json") or {}
+    model_name, dataset_name = (earlier.get(what, {}).get("name") for what in ("model", "dataset"))
+    is_own = encoder.run_dir is not None and encoder.run_dir.resolve() == out_dir.resolve()
+    if earlier and ((model_name != encoder.name and not is_own) or dataset_name != dataset):
+        _LOG.warning("the evaluation of %s on %s in %s is replaced", model_name, dataset_name, out_dir)
 
 
 def _find_encoders(model: str | Path, config: EvaluationConfig, progress: Progress | None) -> dict[str, Encoder]:

@@ -224,6 +224,16 @@ def test_a_finished_evaluation_is_reused_and_a_damaged_one_is_repeated(dataset, 
     assert bytes_of(run) == before
 
 
+def test_replacing_the_evaluation_of_another_model_is_said(dataset, run, tmp_path, caplog):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "evaluation.json").write_text('{"model": {"name": "another"}, "dataset": {"name": "designs"}}')
+    evaluate(run, dataset, out, CONFIG)
+    assert [record.message for record in caplog.records if "is replaced" in record.message] == [
+        f"the evaluation of another on designs in {out} is replaced"
+    ]
+
+
 def test_with_other_settings_it_is_measured_again(dataset, run):
     evaluate(run, dataset, run, CONFIG)
     results = evaluate(run, dataset, run, dataclasses.replace(CONFIG, max_queries=5, cutoffs=(2,)))
