@@ -220,7 +220,7 @@ def _bar(evidence: Evidence) -> list[dict[str, Any]]:
     rows = []
     for requirement in BAR:
         difference = evidence.difference(RECIPE, EVEN, requirement.measure, requirement.part, tau=READOUT_TAU)
-        verdict = difference.verdict(requirement.floor)
+        verdict = difference.verdict_with_mean(requirement.floor)
         rows.append(
             asdict(requirement) | asdict(difference) | {"verdict": verdict, "is_met": requirement.is_met(verdict)}
         )
@@ -238,7 +238,7 @@ def _rivals(evidence: Evidence) -> list[dict[str, Any]]:
             rows.append(
                 {"arm": arm, "refit": refit, "num_seeds": len(evidence.seeds(RECIPE, arm))}
                 | {name: getattr(found, name).tolist() for name in ("head", "mean", "low", "high")}
-                | {"smallest": asdict(found.smallest), "verdict": found.smallest.verdict()}
+                | {"smallest": asdict(found.smallest), "verdict": found.smallest.verdict_with_mean()}
             )
     return rows
 

@@ -43,6 +43,17 @@ class Difference(Estimate):
             return HOLDS
         return DOES_NOT_HOLD if self.high <= floor else NOT_DECIDED
 
+    def verdict_with_mean(self, floor: float = 0.0) -> str:
+        """As `verdict`, but what these runs cannot decide is called by the side of `floor` that the mean is on.
+
+        >>> Difference(-0.02, -0.05, 0.01, 0.2).verdict_with_mean(floor=-0.03)
+        'holds on the mean'
+        """
+        verdict = self.verdict(floor)
+        if verdict != NOT_DECIDED:
+            return verdict
+        return "holds on the mean" if self.mean >= floor else "missed on the mean"
+
 
 @dataclass(frozen=True)
 class Resampling:

@@ -69,7 +69,7 @@ def test_views_without_a_value_are_left_out():
     ],
 )
 def test_a_verdict_depends_on_the_interval_and_the_floor(low, mean, high, floor, verdict):
-    assert Difference(mean, low, high, p=0.5).verdict(floor) == verdict
+    assert Difference(mean, low, high, p=0.5).verdict_with_mean(floor) == verdict
 
 
 def test_the_head_must_be_kept_with_the_whole_interval_and_gains_on_the_mean():
@@ -93,7 +93,7 @@ def test_the_smallest_advantage_is_that_over_all_head_accuracies_at_once():
     found = advantage((head, better), samples, (head, worse), others, np.array([0.6, 0.4, 0.2]))
     assert found.mean == pytest.approx([0.1, 0.0, 0.1])
     assert found.smallest.mean == pytest.approx(0.0)
-    assert found.smallest.verdict() == "does not hold"
+    assert found.smallest.verdict_with_mean() == "does not hold"
 
 
 def test_every_class_has_kinds_of_article_in_both_halves_and_no_kind_is_in_both():
