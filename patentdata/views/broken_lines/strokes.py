@@ -251,9 +251,23 @@ def _arm_tips(outlines: Outlines, ids: np.ndarray, cap: int, width: float) -> tu
     if not len(near):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     owner = np.repeat(ids, sizes)[near]
-    starts = np.flatnonzero(np.concatenate([[True], (np.diff(near) > 2) | (owner[1:] != owner[:-1])]))
-    middle = starts + np.diff(np.append(starts, len(near))) // 2
-    return owner[middle], steps[near[middle]]
+    begins = np.flatnonzero(np.append(True, (np.diff(near) > 2) | (owner[1:] != owner[:-1])))
+    ends = np.append(begins[1:], len(near)) - 1
+    return _middles(owner[begins], steps[near[begins]], steps[near[ends]], outlines.sizes[owner[begins]])
+
+
+def _middles(
+    owners: np.ndarray, begins: np.ndarray, ends: np.ndarray, sizes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Outline and step of the middle of each run of steps; a run across the start of a closed outline is one run."""
+    is_first = np.append(True, owners[1:] != owners[:-1])
+    is_last = np.append(is_first[1:], True)
+    first, last = np.flatnonzero(is_first), np.flatnonzero(is_last)
+    is_split = (first != last) & (begins[first] <= 2) & (ends[last] >= sizes[last] - 3)
+    begins, kept = begins.copy(), np.ones(len(owners), bool)
+    begins[first[is_split]] = begins[last[is_split]] - sizes[last[is_split]]
+    kept[last[is_split]] = False
+    return owners[kept], ((begins + ends + 1) // 2 % sizes)[kept]
 
 
 def _arm_lengths(outlines: Outlines, ids: np.ndarray, tips: np.ndarray, cap: int, longest: float) -> np.ndarray:
