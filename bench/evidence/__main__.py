@@ -46,9 +46,9 @@ from model.files import exclusive_lock, write_json, write_text
 
 _FAILED = 1
 _TITLES = {
-    "verdict": "200 steps, five seeds",
-    "longer": "600 steps, three seeds",
-    "vit": "a small ViT, three seeds",
+    "verdict": "200 steps",
+    "longer": "600 steps",
+    "vit": "a small ViT, 300 steps",
 }
 
 

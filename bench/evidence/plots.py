@@ -56,8 +56,8 @@ def draw_curves(studies: dict[str, dict[str, Any]], titles: dict[str, str], path
         axes.set_title(titles.get(study, study), fontsize=10, color=_INK, loc="left")
         axes.set_xlabel("accuracy of the most frequent third of the classes, %", fontsize=9)
         axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
         _style(axes, "both")
+    panels[0].set_ylim(bottom=0)  # for all panels, and after drawing, which sets the upper limit
     panels[0].set_ylabel("accuracy of the rarest third, %", fontsize=9)
     handles: dict[str, Any] = {}
     for axes in panels:
@@ -71,7 +71,7 @@ def _draw_curve(axes: Axes, curve: dict[str, Any]) -> None:
     """One arm's read-outs as a line; a refitted last layer is dashed."""
     arm, is_refitted = curve["arm"], curve["refit"]
     if arm == RECIPE and is_refitted:
-        return  # it is exported with a refitted last layer
+        return  # it is exported with its last layer refitted
     label, colour, width = _LOOKS.get(arm) or _LOOKS[arm.partition("-")[0]]
     axes.plot(
         100 * np.array(curve[HEAD]),
