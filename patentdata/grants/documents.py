@@ -106,6 +106,7 @@ class _Stretch:
         self.root: int | None = None
         self._searched = 0
         self._visited = -1  # the last offset at which a start was judged
+        self._followed = 0  # offset up to which the marks of quotes were followed
         self._last_marks = {mark: -1 for pair in self._QUOTES for mark in pair}  # → where it was seen last
 
     def find_next_start(self, held: bytearray) -> int:
@@ -115,16 +116,16 @@ class _Stretch:
             if position <= self._visited:
                 continue
             start = position - 3 if held[max(0, position - 3) : position] == _BYTE_ORDER_MARK else position
-            is_quoted = self._is_quoted(held, position)
             self._visited = position
             if match["declaration"]:
-                is_start = start > 0 and (held[start - 1] in b"\r\n" or not is_quoted)
-            else:  # no document is within another one, so that a second root is a second document
-                is_start = not is_quoted and (self.root is not None or _follows_end_of_root(held, start))
-            if is_start:
-                return start
-            if self.root is None and not (is_quoted or match["declaration"] or match["doctype"]):
-                self.root = position
+                if start > 0 and (held[start - 1] in b"\r\n" or not self._is_quoted(held, position)):
+                    return start
+            elif not self._is_quoted(held, position):
+                # no document is within another one, so that a second root is a second document
+                if self.root is not None or _follows_end_of_root(held, start):
+                    return start
+                if not match["doctype"]:
+                    self.root = position
         self._searched = max(0, len(held) - _OVERLAP_BYTES)
         return -1
 
@@ -132,14 +133,15 @@ class _Stretch:
         """Adapt the offsets after bytes that were searched already have been removed."""
         self._searched = max(0, self._searched - num_removed)
         self._visited -= num_removed
+        self._followed = max(0, self._followed - num_removed)
         self._last_marks = {mark: position - num_removed for mark, position in self._last_marks.items()}
 
     def _is_quoted(self, held: bytearray, position: int) -> bool:
         """Whether the position is within a CDATA section or a comment, where markup is text."""
-        searched = max(0, self._visited)
         for mark in self._last_marks:
-            if (last := held.rfind(mark, searched, position)) != -1:
+            if (last := held.rfind(mark, self._followed, position)) != -1:
                 self._last_marks[mark] = last
+        self._followed = position
         return any(self._last_marks[opening] > self._last_marks[closing] for opening, closing in self._QUOTES)
 
 
