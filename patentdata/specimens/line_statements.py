@@ -101,11 +101,9 @@ def _sentence(drawn: DrawnLines, title: str, rng: np.random.Generator) -> str:
     options = _OF_A_THING if drawn.thing else _SENTENCES[drawn.meaning, drawn.is_claimed]
     names = _NAMES[drawn.lines]
     name = names[int(rng.integers(len(names)))]
-    where = _IN_ALL[int(rng.integers(len(_IN_ALL)))]
-    if drawn.figures:
-        where = f" in {_reference(drawn.figures)}"
+    figures = f" in {_reference(drawn.figures)}" if drawn.figures else _IN_ALL[int(rng.integers(len(_IN_ALL)))]
     return options[int(rng.integers(len(options)))].format(
-        lines=name + where, article=title[0].lower() + title[1:], thing=drawn.thing
+        lines=name + figures, article=title[0].lower() + title[1:], thing=drawn.thing
     )
 
 

@@ -74,10 +74,10 @@ class ClaimReading(NamedTuple):
     """What a clause says about the claim.
 
     Attributes:
-        is_claimed: False if something is no part of the design or only shown, True if it is claimed; None if the clause
-            does not say.
-        rest: The clause with blanks for the words that say so, so that "no part of the design" names no part; of the
-            same length.
+        is_claimed: False if something is not part of the design or is only shown, True if it is claimed; None if the
+            clause does not say.
+        rest: The clause with blanks in place of the words that say so, of the same length. Without them, "no part of
+            the design" is not taken for a part of the article.
     """
 
     is_claimed: bool | None

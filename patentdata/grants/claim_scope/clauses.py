@@ -33,8 +33,8 @@ class Reading(NamedTuple):
         lines: Kind of the lines; one of `schemas.LINES`.
         meaning: What they stand for; one of `schemas.LINE_MEANINGS`.
         is_claimed: Whether that is claimed; None if the clause does not say.
-        is_general: It is about all such lines and names nothing: "The broken lines form no part ...". Figures may still
-            limit it.
+        is_general: It is about all such lines and does not say what they show: "The broken lines form no part ...".
+            Figures may still limit it.
     """
 
     lines: str

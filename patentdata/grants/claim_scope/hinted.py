@@ -1,4 +1,4 @@
-"""Patterns that are only tried where they can match.
+"""Patterns that are only tried on texts that they can match.
 
 Most clauses name one meaning, and some fifty patterns are asked about each. A pattern of many words takes some
 microseconds to find nothing; the letters that all of its matches contain are found, or not, ten times as fast.

@@ -10,8 +10,8 @@ from patentdata.store.schemas import LINE_MEANINGS
 
 # --- Named meanings ---------------------------------------------------------------------------------------------------
 
-# The words after a meaning belong to it: "the boundary between claimed and unclaimed portions" names no portion, and
-# "the environment of the shoe" no shoe.
+# The words after a meaning belong to it: in "the boundary between claimed and unclaimed portions", the portions are not
+# a meaning of their own.
 _REST = r"[^,;.:]*?(?=[,;.:]|$|\s(?:and|or|which|that|while|are|is)\b)"
 _BOUNDARY = Hinted(
     "bound border perimeter limit extent scope demarcat deli edge",

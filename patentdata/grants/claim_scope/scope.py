@@ -48,7 +48,7 @@ class _Statement:
         labels: Figures that it is limited to; empty if it is about all.
         start: Offset of its first sentence in the paragraph.
         end: Offset of the end of its last sentence.
-        is_general: It is about all broken lines of all figures and names no thing.
+        is_general: It is about all broken lines of all figures and does not say what they show.
     """
 
     def __init__(self, reading: Reading, labels: tuple[str, ...], start: int, end: int) -> None:

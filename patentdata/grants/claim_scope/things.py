@@ -5,8 +5,8 @@ title names it, or if it is the kind of thing that is always part of another (a 
 otherwise something around the article.
 
 The name of the article is masked before a sentence is read. It has no part in what the sentence says: a folding knife
-is no fold, and a sensor of the environment is not around. And sentences that only differ in it become equal, as most
-do: "the broken lines illustrate portions of the ... that form no part of the claimed design".
+is not a fold, and a sensor of the environment is not the environment. And sentences that only differ in it become
+equal, as most do: "the broken lines illustrate portions of the ... that form no part of the claimed design".
 """
 
 from __future__ import annotations

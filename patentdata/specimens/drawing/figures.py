@@ -372,6 +372,9 @@ def front_page(
     scale = (
         min(fit_scale([line.extent], [1], room, 0, 0) for line in lines) * rng.uniform(0.7, 1.0) * config.drawing_scale
     )
-    figures = [Figure(f.number, ink_lines(line, scale, look.pen), None) for f, line in zip(shown, lines, strict=False)]
+    drawings = [ink_lines(line, scale, look.pen) for line in lines]
+    if look.has_break:
+        drawings = [inking.with_break(drawing) for drawing in drawings]
+    figures = [Figure(f.number, drawing, None) for f, drawing in zip(shown, drawings, strict=False)]
     sheet = set_rows(figures, [1] * num, "below", rng)
     return np.pad(sheet.ink, FRONT_PAGE_MARGIN_PX), [figure.number for figure in shown[:num]]
