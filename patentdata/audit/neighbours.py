@@ -5,7 +5,8 @@ that of a pan. So all of its views are asked together: a patent is doubtful if h
 families, over all of its views, has its class, and most of them have one and the same other class.
 
 Near is what the features of a model say, if there is one, and else how much the drawings themselves resemble each
-other, turned and mirrored. The latter knows no articles, and finds only what is drawn alike.
+other, turned and mirrored. The latter knows no articles, so only drawings that are really alike have a vote, and a
+patent that few others are drawn like is not judged.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ import numpy as np
 from patentdata.dataset.near_duplicates.similarity import TURNS, details_of, turned
 
 _QUERIES_A_BLOCK = 128
+_LEAST_ALIKE = 0.4  # of drawings that have a vote; unrelated ones reach 0.25 on average
 _PROPORTION_WEIGHT = 0.5  # of the difference of two drawings' proportions, against the correlation of their details
 
 Score = Callable[[np.ndarray], np.ndarray]
-"""Rows of views → (num_rows, num_views) float32, how near every view is to each, higher is nearer."""
+"""Rows of views → (num_rows, num_views) float32, how near every view is to each, higher is nearer, -inf is no vote."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class DoubtfulClass:
         other_class: Class of most of its neighbours.
         share: Share of the neighbours that have that class.
         num_neighbours: Number of neighbours, over all of its views.
-        row: The view whose neighbours are nearest.
+        row: The view with the most and nearest neighbours.
         neighbours: The nearest views of that view, nearest first.
     """
 
@@ -89,6 +91,7 @@ def score_by_drawing(signatures: np.ndarray) -> Score:
             gap = np.abs(own[:, None] - proportions).max(axis=2)
             alike = turned(grids[rows], turn).reshape(len(rows), -1) @ gallery.T
             np.maximum(best, alike - _PROPORTION_WEIGHT * gap, out=best)
+        best[best < _LEAST_ALIKE] = -np.inf
         return best
 
     return score
@@ -127,7 +130,7 @@ def doubtful_classes(
         nearest = np.argsort(-scores, axis=1, kind="stable")[:, :num_kept]
         for row, found, own_scores in zip(rows.tolist(), nearest, scores, strict=True):
             neighbours[row] = found[np.isfinite(own_scores[found])]
-            nearness[row] = float(own_scores[found].mean())
+            nearness[row] = float(own_scores[neighbours[row]].sum())
         if progress:
             progress(first + len(rows), len(views))
     by_patent: defaultdict[str, list[int]] = defaultdict(list)
