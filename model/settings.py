@@ -77,6 +77,11 @@ def _has_type(value: Any, hint: Any) -> bool:
         return any(_has_type(value, choice) for choice in get_args(hint))
     if get_origin(hint) is tuple:
         return isinstance(value, list | tuple) and all(_has_type(item, get_args(hint)[0]) for item in value)
+    if get_origin(hint) is dict:
+        of_names, of_values = get_args(hint)
+        return isinstance(value, dict) and all(
+            _has_type(name, of_names) and _has_type(item, of_values) for name, item in value.items()
+        )
     if isinstance(value, bool):
         return hint is bool
     return isinstance(value, int | float if hint is float else hint)
@@ -87,6 +92,8 @@ def _in_words(hint: Any) -> str:
         return " or ".join(_in_words(choice) for choice in get_args(hint))
     if get_origin(hint) is tuple:
         return "a list"
+    if get_origin(hint) is dict:
+        return "a table of numbers"
     return _TYPES[hint]
 
 

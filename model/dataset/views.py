@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from model.dataset.mapped import mapped_table
 from model.errors import DatasetError
 from model.files import sha256_of_json
 
+_WEIGHTS = {"shape_or_function": {"shape": 1.0, "function": 1.0}}  # name of a mixture → its columns and weights
 _REQUIRED = ("view_id", "patent_number", "image")
 _OPTIONAL = (
     "family",
@@ -178,18 +179,22 @@ class Views:
         chosen = self.captions[caption]
         return [own or text or "" for own, text in zip(chosen, self.captions["text"], strict=True)]
 
-    def texts_of(self, rows: Sequence[int], caption: str, draws: Sequence[float]) -> list[str]:
+    def texts_of(self, rows: Sequence[int], caption: str | Mapping[str, float], draws: Sequence[float]) -> list[str]:
         """The captions of single rows.
 
         Args:
             rows: Rows of the views, in the order of the result.
-            caption: A caption column, or "shape_or_function" to draw one of the two. `text` is used if it is empty.
-            draws: (num_rows,) random numbers in [0, 1); below one half, shape is drawn.
+            caption: A caption column, "shape_or_function" to draw one of the two, or columns with the weights by which
+                one of them is drawn. `text` is used if it is empty.
+            draws: (num_rows,) random numbers in [0, 1); the lowest draw the first column.
         """
-        columns = ("shape", "function") if caption == "shape_or_function" else (caption, caption)
+        weights = _WEIGHTS.get(caption, {caption: 1.0}) if isinstance(caption, str) else caption
+        columns = list(weights)
+        ends = np.cumsum([weights[name] for name in columns])
+        chosen = np.searchsorted(ends, np.asarray(draws) * ends[-1], side="right")
         return [
-            self._caption(columns[int(draw * 2)], int(row)) or self._caption("text", int(row)) or ""
-            for row, draw in zip(rows, draws, strict=True)
+            self._caption(columns[index], int(row)) or self._caption("text", int(row)) or ""
+            for row, index in zip(rows, np.minimum(chosen, len(columns) - 1).tolist(), strict=True)
         ]
 
     def _caption(self, name: str, row: int) -> str | None:

@@ -95,8 +95,9 @@ class TrainConfig(Config):
         refit_l2: Strength of the penalty on the weights of the refitted layer, for standardised inputs.
         multi_positive: Whether items of a batch with the same caption or patent are positives rather than negatives.
         text_dropout: Share of the items that are classified from the view alone, without the caption.
-        caption: Column with the text of a view, or "shape_or_function" to draw one of the two at each step; `text` is
-            used for views without it.
+        caption: Column with the text of a view, "shape_or_function" to draw one of the two at each step, or a table of
+            columns and weights, {"shape": 0.4, "function": 0.4, "title": 0.2}, to draw one of these by its weight;
+            `text` is used for views without it.
         min_crop_area: Smallest share of the image's area that a random crop keeps; 1 never crops.
         frozen: Towers that are not trained, of "image" and "text". "text" is frozen anyway if no term reads captions.
         lora_rank: Rank of LoRA adapters, which are then trained instead of the towers; 0 trains the towers themselves.
@@ -152,7 +153,7 @@ class TrainConfig(Config):
     refit_l2: float = 1.0
     multi_positive: bool = _BY_PRESET
     text_dropout: float = _BY_PRESET
-    caption: str = _BY_PRESET
+    caption: str | dict[str, float] = _BY_PRESET
     min_crop_area: float = 0.9
     frozen: tuple[str, ...] = ()
     lora_rank: int = _BY_PRESET
@@ -219,7 +220,7 @@ class TrainConfig(Config):
 
     def _check_method(self) -> None:
         _require_one_of("precision", self.precision, PRECISIONS)
-        _require_one_of("caption", self.caption, CAPTIONS)
+        _check_caption(self.caption)
         _require_one_of("loss", self.loss, LOSSES)
         _require_one_of("sampler", self.sampler, SAMPLERS)
         _require_one_of("class_scheme", self.class_scheme, CLASS_SCHEMES)
@@ -287,6 +288,21 @@ class TrainConfig(Config):
             not (are_all_frozen and self.lora_rank),
             "lora_rank is set, but all towers are frozen; remove one of them from frozen",
         )
+
+
+def _check_caption(caption: str | dict[str, float]) -> None:
+    """Raise ConfigError unless `caption` names a column, or columns with weights."""
+    if isinstance(caption, str):
+        _require_one_of("caption", caption, CAPTIONS)
+        return
+    unknown = sorted(caption.keys() - set(CAPTION_COLUMNS))
+    require(not unknown, f"caption mixes {', '.join(unknown)}; choose from {', '.join(CAPTION_COLUMNS)}")
+    for name, weight in caption.items():
+        require(
+            math.isfinite(weight) and weight >= 0,
+            f"caption gives {name} the weight {weight}; use a number of at least 0",
+        )
+    require(sum(caption.values()) > 0, "caption has no column with a weight above 0; give one to at least one column")
 
 
 def _require_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

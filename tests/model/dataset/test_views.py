@@ -294,6 +294,19 @@ def test_shape_or_function_is_drawn_and_text_is_the_fallback(tmp_path):
     assert drawn == ["round", "holds water", "square", "a tray"]
 
 
+def test_one_of_several_columns_is_drawn_by_its_weight(tmp_path):
+    rows = draw_rows(1, split="train")
+    rows[0] |= {"shape": "round", "function": "holds water", "title": "Bowl"}
+    rows[1] |= {"shape": "square", "function": None, "title": None, "text": "a tray"}
+    views = read_views(open_dataset(write_dataset(tmp_path / "d", {"train": rows})), "train")
+    weights = {"shape": 2, "function": 2, "title": 1, "text": 0}
+    draws = [0.0, 0.39, 0.41, 0.79, 0.81, 0.999]
+
+    assert views.texts_of([0] * 6, weights, draws) == ["round"] * 2 + ["holds water"] * 2 + ["Bowl"] * 2
+    assert views.texts_of([1] * 6, weights, draws) == ["square"] * 2 + ["a tray"] * 4
+    assert views.texts_of([0, 0], {"function": 0.0, "shape": 3.0}, [0.0, 0.99]) == ["round", "round"]
+
+
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
     """A cache folder for a single test."""

@@ -77,6 +77,16 @@ def test_shape_or_function_is_drawn_for_each_view_and_step(views, micro_config):
     assert 0.35 < np.mean(is_shape) < 0.65
 
 
+def test_a_mixture_of_columns_is_drawn_by_its_weights_and_a_resumed_run_draws_the_same(views, micro_config):
+    config = dataclasses.replace(micro_config, caption={"title": 3.0, "shape": 1.0})
+    plans = [BatchStream(views, config).plan(step) for step in range(40)]
+    titles = views.captions["title"]
+    is_title = [drawn == titles[row] for plan in plans for row, drawn in zip(plan.rows, plan.texts, strict=True)]
+
+    assert 0.65 < np.mean(is_title) < 0.85
+    assert BatchStream(views, config).plan(17).texts == plans[17].texts
+
+
 def test_without_the_multi_view_term_no_second_view_is_read(views, clip, micro_config):
     with_term = read(BatchStream(views, micro_config), clip)
     without = read(BatchStream(views, dataclasses.replace(micro_config, multi_view_weight=0.0)), clip)

@@ -18,6 +18,11 @@ from model.training.presets import PRESETS
         ({"precision": "fp16"}, "precision is 'fp16'; use one of fp32, bf16"),
         ({"betas": (0.9, 1.0)}, "use two numbers from 0 to below 1"),
         ({"caption": "poem"}, "use one of text, shape, function, title, shape_or_function"),
+        ({"caption": {"poem": 1}}, "caption mixes poem; choose from text, shape, function, title"),
+        ({"caption": {"shape": -1, "text": 2}}, "caption gives shape the weight -1; use a number of at least 0"),
+        ({"caption": {"shape": float("nan")}}, "caption gives shape the weight nan"),
+        ({"caption": {"shape": 0}}, "caption has no column with a weight above 0"),
+        ({"caption": {}}, "caption has no column with a weight above 0"),
         ({"num_steps": 0}, "num_steps is 0; use at least 1"),
         ({"learning_rate": 0}, "learning_rate is 0; it must be positive"),
         ({"min_crop_area": 0}, "use a share in"),
@@ -136,3 +141,14 @@ def test_the_values_decide_the_hash_and_not_the_name_of_the_preset():
     assert plain.config_hash == spelled_out.config_hash
     assert "preset" not in plain.result_settings
     assert plain.result_settings["sampler"] == "uniform"
+
+
+def test_a_mixture_of_captions_is_read_from_plain_values_and_is_part_of_the_identity():
+    mixture = {"shape": 0.4, "function": 0.4, "title": 0.2}
+    config = TrainConfig.from_dict({"preset": "clip", "caption": mixture})
+    assert TrainConfig.from_dict(config.to_dict()) == config
+    assert config.to_dict()["caption"] == mixture
+    hashes = {TrainConfig(preset="clip", caption=of).config_hash for of in (mixture, mixture | {"title": 0.3}, "text")}
+    assert len(hashes) == 3
+    with pytest.raises(ConfigError, match=r"caption is \{'shape': 'much'\}; use a string or a table of numbers"):
+        TrainConfig.from_dict({"caption": {"shape": "much"}})
