@@ -210,15 +210,16 @@ def _report(found: Found, changes: Changes | None, *, as_json: bool) -> None:
 def _show(found: Found) -> None:
     """The patents as a table on stdout, and below it what the scores mean."""
     title = escape(found.query.name)
-    table = Table("#", "patent", "best view", "title", "class", "granted", title=title, title_justify="left")
-    table.add_column("score", no_wrap=True)
+    table = Table(title=title, title_justify="left")
+    for name in ("#", "patent", "best view", "title", "class", "granted", "score"):
+        table.add_column(name, no_wrap=name in ("#", "patent", "score"))
     for hit in found.hits:
         view = hit.best
         classes = " ".join(name for name in (view.uspc_class, view.locarno_class) if name)
-        shown = f"{view.figure or view.viewpoint or '–'} of {len(hit.views)}"
+        shown = view.figure or view.viewpoint or "–"
         cells = (str(hit.rank), view.patent_number, shown, view.title or "–", classes or "–")
-        ranks = ", ".join(f"{name} {rank}" for name, rank in hit.channels.items())
-        score = f"{hit.score:.3f} {hit.verdict or ''}".rstrip() + (f"\n{ranks}" if ranks else "")
+        ranks = [f"{name} {rank:,}" for name, rank in hit.channels.items()]
+        score = "\n".join([f"{hit.score:.3f} {hit.verdict or ''}".rstrip(), *ranks])
         table.add_row(*(escape(cell) for cell in cells), str(view.grant_date or "–"), score)
     Console().print(table)
     sentence = f"{found.summary}, under the model {found.search.encoder.name}."

@@ -1,7 +1,7 @@
 """Scores of patents from scores of their views, for evaluation and search alike.
 
 A design is drawn in several views, and so is a query. How the scores of all pairs of views become one score of two
-patents is a choice (`SCORINGS`), and which choice is best is measured, not assumed: see docs/evidence.md.
+patents is a choice (`SCORINGS`), and which choice is best is measured, not assumed: see docs/search.md.
 
 - `max`: the score of the most similar pair of views. One view that both designs share is enough.
 - `mean`: the mean over all pairs of views.
@@ -24,7 +24,7 @@ import torch
 
 SCORINGS = ("max", "mean", "maxsim", "weighted")
 DEFAULT_SCORING = "maxsim"
-"""What finds most of the examiner-cited designs among drawn patents; see docs/evidence.md."""
+"""What finds most of the examiner-cited designs among drawn patents; see docs/search.md."""
 
 MAX_CHUNK_MB = 64
 _BYTES_A_SCORE = 4
