@@ -76,10 +76,10 @@ def find_broken_lines(page: np.ndarray) -> BrokenLines:
     ink: np.ndarray = (page < 128).view(np.uint8)
     # Fine lines are often torn by scanning, and full of pinholes; gaps between dashes are wider than that.
     ink = cv2.morphologyEx(ink, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    if _has_more_pieces(ink, _MANY_PIECES):
-        ink = _without_dots(ink)
-    if _has_more_pieces(ink, _MOST_PIECES) or _has_more_pieces(1 - ink, _MOST_PIECES):
-        return BrokenLines(share=None, mask=None)
+    if cv2.countNonZero(cv2.absdiff(ink[:, 1:], ink[:, :-1])) > 2 * _MANY_PIECES:  # each begins and ends in a row
+        ink = _without_dots(ink) if _num_pieces(ink) > _MANY_PIECES else ink
+        if max(_num_pieces(ink), _num_pieces(1 - ink)) > _MOST_PIECES:
+            return BrokenLines(share=None, mask=None)
     outlines = trace_outlines(ink)
     strokes = find_dashes(outlines)
     if len(strokes.kinds) < _FEWEST_DASHES:
@@ -114,14 +114,11 @@ def without_broken_lines(page: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return claimed
 
 
-def _has_more_pieces(ink: np.ndarray, num_pieces: int) -> bool:
-    """Whether there may be more than `num_pieces` pieces of ink; their number is estimated from above, and closely."""
-    if cv2.countNonZero(cv2.absdiff(ink[:, 1:], ink[:, :-1])) < 2 * num_pieces:
-        return False  # a piece begins and ends in a row, or is at the border
-    # A piece has a pixel without ink above it and to its left.
+def _num_pieces(ink: np.ndarray) -> int:
+    """Number of pieces of ink, from above and closely: of the pixels with no ink above or to the left of them."""
     above_or_left = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 0]], np.uint8)
     beside = cv2.dilate(ink, above_or_left, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return cv2.countNonZero(cv2.subtract(ink, beside)) > num_pieces
+    return cv2.countNonZero(cv2.subtract(ink, beside))
 
 
 def _without_dots(ink: np.ndarray) -> np.ndarray:
