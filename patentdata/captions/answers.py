@@ -7,6 +7,7 @@ becomes a reason, and the client asks again at a higher temperature.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import unicodedata
@@ -60,7 +61,10 @@ _REFUSAL = re.compile(
 _NO_PICTURE = re.compile(
     r"\bno (?:\w+ )?(?:image|picture|drawing|photo|photograph|figure|attachment|file)s? "
     r"(?:(?:was|is|were|are|has been|have been) )?(?:actually |currently )?"
-    r"(?:provided|attached|included|given|uploaded|supplied|shared|sent|received|available|visible|present|found)\b|"
+    r"(?:provided|attached|included|given|uploaded|supplied|shared|sent|received|available|visible|present|found|"
+    r"to (?:describe|see|view|analy[sz]e))\b|"
+    r"\A(?:the )?(?:image|picture|drawing|photo|photograph|figure) (?:(?:was )?not found|"
+    r"(?:is|appears to be|seems to be) (?:completely |entirely )?(?:blank|empty|missing))\b|"
     r"\b(?:image|picture|drawing|photo|photograph|figure)s? (?:was|is|were|are|has|have)(?:n't| not)(?: been)? "
     r"(?:provided|attached|included|given|uploaded|supplied|shared|sent|received|available|visible|present|found)\b|"
     r"\b(?:do not|don't|cannot|can't|unable to|not able to) (?:see|view|find|access|open|have) "
@@ -89,6 +93,10 @@ _CANVAS = re.compile(
     rf"\b(?:the|this|whole|entire) {_PICTURE} (?:is|has|itself|appears)\b",
     re.IGNORECASE,
 )
+_NEXT_BULLET = re.compile(
+    r"\n[ \t]*(?:[-+*•·>#–—]+|\(?\d{1,2}[.)])[\s*_]*\Z"
+)  # "2. " before the label of the next line
+_MOST_OBJECTS = 8  # braces of an answer at which an object is looked for
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"“'(]?[A-Z0-9])")
 _DANGLING = frozenset(
     [
@@ -278,6 +286,8 @@ def _free_text(raw: str, prompt: Prompt, is_cut: bool) -> Texts:
     """A free text of any length; if the model was cut off, its last, incomplete sentence is dropped."""
     text = clean(raw)
     _check(text, prompt)
+    if text.startswith(("{", "[{")):  # values under names of the model's own are not a sentence
+        raise UnusableAnswerError("unparsable")
     if is_cut:
         return Texts(text=_without_cut_end(text), shape=None, function=None, is_shortened=True)
     return Texts(text=text, shape=None, function=None)
@@ -290,12 +300,18 @@ def _values(raw: str, prompt: Prompt, is_cut: bool) -> dict[str, Any]:
     raw = fenced[1] if fenced else raw
     values: Mapping[str, Any] | None = _labelled_parts(raw, tuple(prompt.fields))
     if values is None:
-        values = _first_object(raw, is_cut)
+        values = _by_field(_first_object(raw, is_cut), prompt)
     if values is None and _is_refusal(clean(raw)):
         raise UnusableAnswerError("refused")
     if values is None or set(values) != set(prompt.fields):
         raise UnusableAnswerError("too_long" if is_cut else "unparsable")
     return _typed(values, prompt, is_cut)
+
+
+def _by_field(values: dict[str, Any] | None, prompt: Prompt) -> dict[str, Any] | None:
+    """The values under the names of the fields; "Shape" and " shape" are "shape"."""
+    names = {name.casefold(): name for name in prompt.fields}
+    return values and {names.get(name.strip().casefold(), name): value for name, value in values.items()}
 
 
 def _typed(values: Mapping[str, Any], prompt: Prompt, is_cut: bool) -> dict[str, Any]:
@@ -317,12 +333,12 @@ def _labelled_parts(raw: str, names: tuple[str, ...]) -> dict[str, str] | None:
     for name in names:
         words = r"[\s_]".join(label_of(name).split())
         label = rf"{words}\W{{0,3}}:\W{{0,3}}\s*"
-        start_of_label = r"\b" if previous else r"\A[^\w{]*"
+        start_of_label = r"\b" if previous else r"\A[^\w{]*+(?:\d{1,2}[.)])?[^\w{]*"
         found = re.compile(start_of_label + label, re.IGNORECASE).search(raw, start)
         if found is None:
             return None
         if previous:
-            parts[previous] = raw[start : found.start()].rstrip()
+            parts[previous] = _NEXT_BULLET.sub("", raw[start : found.start()]).rstrip()
         previous, start = name, found.end()
     parts[previous] = raw[start:]
     return parts
@@ -352,20 +368,19 @@ def _first_object(raw: str, is_cut: bool) -> dict[str, Any] | None:
     >>> _first_object("Here: [{'shape': 'A lid.', 'function': \"A pot's lid.\",}]", False)
     {'shape': 'A lid.', 'function': "A pot's lid."}
     """
-    start = raw.find("{")
-    if start < 0:
-        return None
-    try:
-        return _JSON.raw_decode(raw, start)[0]
-    except (ValueError, RecursionError):
-        if loose := _LOOSE_OBJECT.match(raw, start):
-            return _loose_values(loose[0])
-    if not is_cut:
+    starts = [match.start() for match in itertools.islice(re.finditer(r"\{", raw), _MOST_OBJECTS)]
+    for start in starts:
+        try:
+            return _JSON.raw_decode(raw, start)[0]
+        except (ValueError, RecursionError):
+            if loose := _LOOSE_OBJECT.match(raw, start):
+                return _loose_values(loose[0])
+    if not is_cut or not starts:
         return None
     import pydantic_core
 
     try:
-        return pydantic_core.from_json(raw[start:], allow_partial="trailing-strings")
+        return pydantic_core.from_json(raw[starts[0] :], allow_partial="trailing-strings")
     except ValueError:
         return None
 

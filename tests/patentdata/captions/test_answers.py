@@ -61,6 +61,21 @@ def test_an_answer_in_any_usable_form_gives_clean_texts(raw):
 
 
 @pytest.mark.parametrize(
+    "raw",
+    [
+        "- **Shape**: A round seat on four legs.\n- **Function**: To sit on.",
+        "1. Shape: A round seat on four legs.\n2. Function: To sit on.",
+        '{"Shape": "A round seat on four legs.", "FUNCTION": "To sit on."}',
+        'In the form {shape}: {"shape": "A round seat on four legs.", "function": "To sit on."}',
+    ],
+    ids=["bullets", "numbers", "capitals", "braces before"],
+)
+def test_an_answer_in_a_form_near_the_one_asked_for_is_read(raw):
+    texts = read_answer(raw, VIEWS)
+    assert (texts.shape, texts.function) == ("A round seat on four legs.", "To sit on.")
+
+
+@pytest.mark.parametrize(
     ("raw", "reason"),
     [
         ("", "empty"),
@@ -122,6 +137,12 @@ def test_a_free_answer_that_echoes_its_question_or_only_thinks_is_unusable():
         ("This is the image of Chair. What is the shape of the image?", "repetition"),
         ("<think>A chair, I think. It has", "too_long"),
         ("No image was provided.", "refused"),
+        ("There is no image to describe.", "refused"),
+        ("The image appears to be blank.", "refused"),
+        ("Image not found.", "refused"),
+        (answer(), "unparsable"),
+        ("{'shape': 'A seat'", "unparsable"),
+        (f"[{answer()}]", "unparsable"),
     ]:
         with pytest.raises(UnusableAnswerError) as error:
             read_answer(raw, IMPACT)
