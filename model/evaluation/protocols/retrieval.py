@@ -1,4 +1,4 @@
-"""Task retrieval: find the drawing that a caption describes, and the caption of a drawing.
+"""Task retrieval: find the drawing that a caption describes, the caption of a drawing, and the patent of a caption.
 
 Every view is a query once in each direction. A candidate is right if it has exactly the caption of the query, so all
 views that share a caption count. The gallery is the whole split, or small galleries of one view each of a fixed number
@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from model.clip.fusion import RULE as FUSION_RULE
 from model.clip.fusion import fuse
+from model.clip.patent_scores import PatentPool
 from model.dataset.bm25 import RULE as BM25_RULE
 from model.dataset.bm25 import Bm25
 from model.evaluation.context import Card, EvaluationContext, Example, TaskResult
@@ -23,6 +26,7 @@ from model.evaluation.measures.chance import chance_recall_at_k, chance_reciproc
 from model.evaluation.measures.metrics import Answers, Scores, best_ranks, median_rank, recall_at_k
 from model.evaluation.measures.result_table import FUSED, MODEL, Row, tabulate
 from model.evaluation.measures.titles import WITHOUT_TITLE_RULE, without_title
+from model.evaluation.protocols.patent_queries import compared_columns
 from model.evaluation.protocols.ranking import (
     best_and_worst,
     choose_rows,
@@ -39,6 +43,7 @@ BM25_NOTE = (
     f"{BM25_RULE}"
 )
 _BM25 = "bm25_title"
+_MAX_SCORES = 2**24  # of texts with views in memory at a time, when patents are scored
 _NUM_SHOWN = 4  # candidates shown with each example
 
 
@@ -89,6 +94,7 @@ def measure(context: EvaluationContext) -> TaskResult:
             if galleries:
                 table = _table_of_small_galleries(context, direction, pairing, features, galleries)
                 result.tables[f"{name}_of_{config.gallery_size}"] = table
+        result.tables[f"text_to_patent{pairing.key}"] = _table_of_patents(context, pairing, features, rows)
     return result
 
 
@@ -230,6 +236,81 @@ def _table(
         bootstrap=context.bootstrap(patents[answered]),
         ranks={"median rank": medians},
     )
+
+
+def _table_of_patents(
+    context: EvaluationContext,
+    pairing: Pairing,
+    features: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    rows: np.ndarray,
+) -> dict[str, Any]:
+    """Whole patents as candidates for a caption, scored by their nearest view (max) or by the mean of their views.
+
+    Args:
+        features: Column → (num_views, embed_dim) features of the images and of the captions.
+        rows: (num_queries,) rows of the views whose captions are the queries.
+    """
+    config, views = context.config, context.views
+    answers = _patents_with_caption(pairing.groups, views.patent_ids, rows)
+    pool = PatentPool(views.patent_ids)
+    k, num_patents = config.cutoffs[-1], len(pool)
+    table_rows: dict[str, Row] = {}
+    reciprocal: dict[str, dict[str, np.ndarray]] = {}
+    for scoring in ("max", "mean"):
+        best = {}
+        for column in compared_columns(context):
+            images, texts = (context.tensor(values) for values in features[column])
+            scores = partial(_scores_of_patents, texts[rows], images, pool, scoring == "mean")
+            best[column] = best_ranks(scores, answers, num_patents, max_chunk_mb=config.max_chunk_mb)
+        reciprocal[scoring] = {column: 1 / ranks for column, ranks in best.items()}
+        found = {column: (ranks <= k).astype(np.float64) for column, ranks in best.items()}
+        chance = chance_recall_at_k(answers.num_right, num_patents, k)
+        table_rows[f"R@{k}, {scoring}"] = Row(found, {"chance": chance})
+        chance = chance_reciprocal_rank(answers.num_right, num_patents)
+        table_rows[f"MRR, {scoring}"] = Row(reciprocal[scoring], {"chance": chance})
+    difference = {column: values - reciprocal["max"][column] for column, values in reciprocal["mean"].items()}
+    table_rows["MRR, mean minus max"] = Row(difference, {})
+    patents = np.array(views.patent_numbers)[rows]
+    terms = {
+        "split": views.split,
+        "gallery_size": num_patents,
+        "num_queries": len(rows),
+        "num_patents": len(set(patents.tolist())),
+        "num_queries_without_positive": 0,
+        "mean_positives": round(float(answers.num_right.mean()), 4),
+        "positives_rule": "a patent answers a query if one of its views has the query's caption, letter for letter",
+        "tie_rule": tie_rule(),
+        "interval": context.interval_rule,
+        "notes": [f"captions: {pairing.rule}"] if pairing.rule else [],
+    }
+    return tabulate(
+        title=f"Text → patent{pairing.heading}", terms=terms, rows=table_rows, bootstrap=context.bootstrap(patents)
+    )
+
+
+def _scores_of_patents(
+    texts: torch.Tensor, images: torch.Tensor, pool: PatentPool, mean: bool, first: int, last: int
+) -> torch.Tensor:
+    """(num_queries, num_patents) scores of a range of texts; bounded by taking few texts at a time."""
+    step = max(1, _MAX_SCORES // max(1, len(images)))
+    parts = [
+        pool.pool(texts[start : min(start + step, last)] @ images.T, mean=mean) for start in range(first, last, step)
+    ]
+    return torch.cat(parts)
+
+
+def _patents_with_caption(groups: np.ndarray, patents: np.ndarray, rows: np.ndarray) -> Answers:
+    """The patents that have a view with the caption of each query.
+
+    Args:
+        groups: (num_views,) number of each view's caption.
+        patents: (num_views,) patent of each view.
+        rows: (num_queries,) rows of the queries.
+    """
+    pairs = np.unique(np.stack([groups, patents], axis=1), axis=0)  # ordered by caption
+    starts = np.searchsorted(pairs[:, 0], groups[rows], side="left")
+    ends = np.searchsorted(pairs[:, 0], groups[rows], side="right")
+    return Answers(starts, ends, pairs[:, 1])
 
 
 def _table_of_small_galleries(

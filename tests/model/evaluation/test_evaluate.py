@@ -100,7 +100,8 @@ def test_each_value_has_its_terms_and_baselines(measured):
                     assert {"model", "untrained", "against", "difference", "chance"} <= set(columns), (task, name)
                     assert columns["model"]["low"] <= columns["model"]["value"] <= columns["model"]["high"]
     retrieval = measured["tasks"]["retrieval"]["tables"]
-    assert set(retrieval) == {f"{way}{size}" for way in ("text_to_image", "image_to_text") for size in ("", "_of_5")}
+    sizes = {f"{way}{size}" for way in ("text_to_image", "image_to_text") for size in ("", "_of_5")}
+    assert set(retrieval) == sizes | {"text_to_patent"}
     assert retrieval["text_to_image"]["terms"]["gallery_size"] == 40
     assert retrieval["text_to_image_of_5"]["terms"]["num_queries"] == 10
     assert "bm25_title" in retrieval["text_to_image"]["columns"]

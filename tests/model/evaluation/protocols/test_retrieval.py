@@ -10,6 +10,7 @@ from model.clip.embeddings import ImageFeatures
 from model.dataset.folder import open_dataset
 from model.evaluation.config import EvaluationConfig
 from model.evaluation.context import MODEL, EvaluationContext
+from model.evaluation.protocols import retrieval
 from model.evaluation.protocols.ranking import best_and_worst, choose_rows, nearest, number_texts
 from model.evaluation.protocols.retrieval import draw_galleries, measure
 from tests.model.dataset.drawings import draw_rows, write_dataset
@@ -51,7 +52,7 @@ def test_the_results_of_both_directions_equal_those_computed_by_hand(tmp_path):
 
     tables = measure(context).tables
 
-    assert set(tables) == {"text_to_image", "image_to_text"}  # no caption contains a title
+    assert set(tables) == {"text_to_image", "image_to_text", "text_to_patent"}  # no caption contains a title
     ranks = {"text_to_image": [1, 1, 1, 2], "image_to_text": [1, 1, 2, 2]}
     for direction, expected in ranks.items():
         values = tables[direction]["figures"]
@@ -61,6 +62,30 @@ def test_the_results_of_both_directions_equal_those_computed_by_hand(tmp_path):
         assert values["median rank"]["model"]["value"] == np.median(expected)
         assert values["R@1"]["chance"]["value"] == pytest.approx((2 * 2 / 4 + 2 * 1 / 4) / 4)
         assert tables[direction]["terms"]["mean_positives"] == 1.5
+
+
+def test_a_caption_finds_patents_by_their_nearest_view_or_by_the_mean_of_their_views(tmp_path, monkeypatch):
+    # Patents A (cups seen twice), B (a lamp) and C (a cup and a lid). "a cup" points at (1, 0).
+    images = np.array([[0.8, 0.6], [0.8, -0.6], [0.9, 0.44], [1.0, 0.0], [-1.0, 0.0]])
+    texts = {"a cup": (1, 0), "a lamp": (0.9, 0.44), "a lid": (-1, 0)}
+    rows = rows_with_captions("a cup", "a cup", "a lamp", "a cup", "a lid")
+    for row, patent in zip(rows, "AABCC", strict=True):
+        row["patent_number"] = patent
+    context = context_of(tmp_path, rows, KnownFeatures(images, texts.get), cutoffs=(1,))
+
+    for max_scores in (2**24, 1):  # all at once, and one text at a time
+        monkeypatch.setattr(retrieval, "_MAX_SCORES", max_scores)
+        table = measure(context).tables["text_to_patent"]
+        values = {name: columns["model"]["value"] for name, columns in table["figures"].items()}
+        # Under max, "a cup" finds C first, which is right, and "a lid" finds C. Under the mean, "a cup" finds B (0.9)
+        # before A (0.8) and C (0), so its first right answer is second.
+        assert values["R@1, max"] == values["MRR, max"] == 1.0
+        assert values["R@1, mean"] == pytest.approx(2 / 5)
+        assert values["MRR, mean"] == pytest.approx((1 / 2 + 1 / 2 + 1 + 1 / 2 + 1) / 5)
+        assert values["MRR, mean minus max"] == pytest.approx(values["MRR, mean"] - 1)
+    assert table["terms"]["gallery_size"] == 3 and table["terms"]["mean_positives"] == pytest.approx(
+        (2 * 3 + 1 + 1) / 5
+    )
 
 
 def test_results_do_not_depend_on_the_order_of_the_gallery(tmp_path):
