@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from flows.commands.options import CaptionOptions
 from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.stage import caption_views
 from patentdata.store.folder import DataFolder
@@ -74,3 +75,20 @@ def test_a_judge_is_asked_from_the_command_line(designclip, tmp_path):
     assert judgement["not_found"]["verdicts"] == {"true": 3, "false": 0, "cannot tell": 0}
     assert judgement["agreement"] == 1
     assert shown == 0 and "it agrees with the detectors on 100.0 % of all captions" in " ".join(table.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "from_file", "prompt", "views_per_question"),
+    [
+        ({"views_per_question": "patent"}, {}, "patent", "patent"),
+        ({"views_per_question": "patent", "prompt": "own.toml"}, {}, "own.toml", "patent"),
+        ({"views_per_question": "patent"}, {"prompt": "own.toml"}, "own.toml", "patent"),
+        ({"views_per_question": "1"}, {"prompt": "views"}, "views", 1),
+        ({}, {"prompt": "patent", "views_per_question": "patent"}, "patent", "patent"),
+    ],
+)
+def test_whole_patents_are_asked_about_by_the_prompt_for_them_unless_another_is_named(
+    options, from_file, prompt, views_per_question
+):
+    settings = CaptionOptions(model="m", **options).settings(from_file)
+    assert (settings["prompt"], settings["views_per_question"]) == (prompt, views_per_question)
