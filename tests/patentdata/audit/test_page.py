@@ -1,6 +1,5 @@
 """The page of an audit, and the JSON file next to it."""
 
-import hashlib
 import json
 
 import numpy as np
@@ -10,47 +9,15 @@ from patentdata.audit.findings import AuditConfig, Features
 from patentdata.audit.neighbours import ClassCheckConfig
 from patentdata.audit.page import write_audit
 from patentdata.audit.views import read_views
-from patentdata.dataset.splits import SplitConfig
-from patentdata.dataset.stage import DatasetConfig, build_dataset
 from patentdata.errors import ConfigError, OutputError
-from patentdata.store.folder import DataFolder
-from patentdata.views.sheets import to_png
-from patentdata.views.signatures import signature
-from patentdata.views.square_images import TrainingImageConfig
-from tests.patentdata.dataset.near_duplicates.drawn import figure
-from tests.patentdata.dataset.test_stage import TUESDAY, week_name, write_week
+from tests.patentdata.audit.datasets import build_audited
 
 CONFIG = AuditConfig(class_check=ClassCheckConfig(num_neighbours=2, min_votes=4))
 
 
-def drawn(view):
-    """A drawing of its own for every view, but D901000 in week 1 shows the drawings of D900000, mirrored."""
-    number, _, label = view["view_id"].partition("-")
-    page = figure((900000 if number == "D901000" else int(number[1:])) * 10 + int(label))
-    page = np.ascontiguousarray(page[:, ::-1] if number == "D901000" else page)
-    return view | {"image": to_png(page), "signature": signature(page)}
-
-
-def wrong(caption):
-    """The caption of one view names another viewpoint."""
-    return caption | ({"text": "Rear view of <b>a chair"} if caption["view_id"] == "D900020-2" else {})
-
-
-def rehashed(view):
-    view = drawn(view)
-    return view | {"image_sha256": hashlib.sha256(view["image"]).hexdigest()}
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = DataFolder(tmp_path_factory.mktemp("audit") / "data")
-    for week in (0, 1):
-        numbers = range(900000 + 1000 * week, 900060 + 1000 * week, 20)
-        write_week(folder, week, numbers, change_view=rehashed, change_caption=wrong)
-    split = SplitConfig(kind="temporal", test_from=TUESDAY.replace(day=12))
-    config = DatasetConfig(image=TrainingImageConfig(size_px=64), split=split)
-    build_dataset(folder, [week_name(week) for week in (0, 1)], config)
-    return folder
+    return build_audited(tmp_path_factory.mktemp("audit") / "data")
 
 
 def audit(folder, out, **options):
