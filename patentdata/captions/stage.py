@@ -192,6 +192,10 @@ def _write_captions(folder: DataFolder, week: str, captioner: Captioner, progres
         rows = quality.count_quality(captions, report)
         schema = schemas.captions_schema(captioner.other_fields)
         write_table(folder, table_path(folder, "captions", week), schema, in_groups(rows), provenance, report)
+    tally = report.tally("views")
+    if tally.num_in and not tally.num_out:
+        reasons = ", ".join(f"{num:,} {reason}" for reason, num in tally.dropped.items())
+        _LOG.warning("%s captions: none of %d views has a caption (%s); check the model", week, tally.num_in, reasons)
     return report
 
 

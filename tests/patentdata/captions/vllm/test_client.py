@@ -202,6 +202,13 @@ def test_a_view_without_a_usable_answer_has_its_reason_and_the_others_have_capti
     assert report.tally("views").dropped == {reason: 1}
 
 
+def test_a_week_in_which_no_answer_is_usable_is_said(folder, caplog):
+    write_views(folder, 3)
+    with Endpoint(lambda _: says("No image was provided.")) as endpoint:
+        caption_views(folder, WEEK, vlm_config(endpoint.url, requests=quick(num_tries=1)))
+    assert f"{WEEK} captions: none of 3 views has a caption (3 refused); check the model" in caplog.messages
+
+
 def test_views_with_a_broken_image_have_that_reason_and_are_not_asked_about(folder):
     write_views(folder, 3, image=lambda i: [drawing(1), b"\x89PNG\r\n\x1a\nbroken", drawing(1)[:200]][i])
     with Endpoint() as endpoint:
