@@ -73,7 +73,8 @@ def find_broken_lines(page: np.ndarray) -> BrokenLines:
     Args:
         page: (height_px, width_px) uint8, 0 is ink and 255 is paper, at full resolution.
     """
-    ink: np.ndarray = (page < 128).view(np.uint8)
+    is_ink = page < 128
+    ink: np.ndarray = is_ink.view(np.uint8)
     # Fine lines are often torn by scanning, and full of pinholes; gaps between dashes are wider than that.
     ink = cv2.morphologyEx(ink, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     if cv2.countNonZero(cv2.absdiff(ink[:, 1:], ink[:, :-1])) > 2 * _MANY_PIECES:  # each begins and ends in a row
@@ -104,14 +105,12 @@ def find_broken_lines(page: np.ndarray) -> BrokenLines:
     is_broken[abutting], is_whole[strokes.outlines[abutting]] = True, True
     cv2.drawContours(covered, [outlines.contours[index] for index in strokes.outlines[abutting]], -1, 1, cv2.FILLED)
     share = _share(outlines, strokes, chains.links, is_broken, is_whole)
-    return BrokenLines(share=share, mask=(covered > 0) & (page < 128))
+    return BrokenLines(share=share, mask=covered.view(bool) & is_ink)
 
 
 def without_broken_lines(page: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The view with the ink of its broken lines replaced by paper, and nothing else changed."""
-    claimed = page.copy()
-    claimed[mask] = 255
-    return claimed
+    return cv2.bitwise_or(page, np.negative(mask.view(np.uint8)))  # the negative of 1 is 255
 
 
 def _num_pieces(ink: np.ndarray) -> int:
