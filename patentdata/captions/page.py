@@ -42,6 +42,7 @@ _REASON_WORDS = {
     "repetition": "the answer repeats itself",
     "refused": "the model refused",
     "unparsable": "the answer cannot be read",
+    "missing": "the answer leaves the view out",
     "too_long": "the answer is too long",
     "rejected": "the server rejected the question",
     "broken_image": "the picture cannot be read",

@@ -204,7 +204,7 @@ CAPTIONS = pa.schema(
         _field("captioner", _TEXT, '"described" (from the grant\'s own words) or "vllm" (seen by a model)'),
         _field("model", _TEXT, "Hub name of the model, or name of its folder; null for described captions"),
         _field("revision", _TEXT, 'Hub revision, or "sha256:…" over the files of a folder; null where unknown'),
-        _field("prompt", _TEXT, "Name and version of the prompt"),
+        _field("prompt", _TEXT, 'Name and version of the prompt; of a file of one\'s own also "@" and its hash'),
         _field("prompt_text", _TEXT, "What the model was asked, word for word; null where no model was asked"),
         _field("answer", _TEXT, "What the model answered, before it was read and cleaned; null where it did not"),
         _field("temperature", pa.float32(), "Sampling temperature of that answer; null where there is none"),
@@ -214,11 +214,11 @@ CAPTIONS = pa.schema(
             "finish_reason",
             _TEXT,
             '"stop"; "length" where it was shortened to fit; else why there is none: timeout, server_error, '
-            "bad_response (a server failed), empty, repetition, refused, unparsable, too_long, rejected, broken_image, "
-            "no_ink",
+            "bad_response (a server failed), empty, repetition, refused, unparsable, missing, too_long, rejected, "
+            "broken_image, no_ink",
         ),
         _field("image_sha256", _TEXT, "SHA-256 of the PNG captioned"),
-        _field("cache_key", _TEXT, "SHA-256 over image, prompt text, model, revision, sampling and image settings"),
+        _field("cache_key", _TEXT, "SHA-256 over image, question, model, revision, sampling and image settings"),
     ]
 )
 
