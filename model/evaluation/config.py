@@ -10,7 +10,7 @@ from model.settings import RESULT_UNTOUCHED, Config, require
 
 TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "linear_probe", "fine_tuned", "deep_patent")
 CHEAP_TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "fine_tuned")
-"""Tasks that need no images of the training split, which would take most of the time."""
+"""Tasks that need at most a small sample of the training split; all its images would take most of the time."""
 
 LEAKS = ("patents", "families", "images", "near_duplicates", "front_pages", "titles", "other_training")
 SCORINGS = ("max", "mean", "maxsim", "weighted")

@@ -7,6 +7,7 @@ patents, with the difference to the scoring `max`, so that a default can be chos
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from model.clip.patent_scores import SCORINGS, PatentScores
 from model.clip.view_weights import EQUAL_WEIGHTS, ViewWeights, learn_view_weights
+from model.dataset.views import Views, read_views
 from model.evaluation.context import EvaluationContext
 from model.evaluation.measures.axes import principal_axes
 from model.evaluation.measures.chance import chance_recall_at_k, chance_reciprocal_rank
@@ -30,6 +32,7 @@ _REFERENCE = "max"
 _WEIGHTED = "weighted"
 _TRAINING_SPLIT = "train"
 _MAX_TRAINING_PATENTS = 400
+_MAX_TRAINING_VIEWS = 4_000  # files of the training split are read until they have as many
 _LEAST_QUERIES = 30  # a viewpoint with fewer is not shown
 
 
@@ -146,20 +149,33 @@ def compared_columns(context: EvaluationContext) -> list[str]:
 
 
 def view_weights(context: EvaluationContext, column: str) -> ViewWeights:
-    """Weights of viewpoints under the encoder of a column, from a sample of the training split; equal without one.
-
-    At most `_MAX_TRAINING_PATENTS` patents are embedded, drawn with the seed of the settings.
-    """
+    """Weights of viewpoints under the encoder of a column, from a sample of the training split; equal without one."""
     if not context.has(_TRAINING_SPLIT) or context.config.split == _TRAINING_SPLIT:
         return EQUAL_WEIGHTS
-    views = context.views_of(_TRAINING_SPLIT)
-    patents = np.unique(views.patent_ids)
-    chosen = np.random.default_rng(context.config.seed).permutation(patents)[:_MAX_TRAINING_PATENTS]
-    rows = np.flatnonzero(np.isin(views.patent_ids, chosen))
-    name = f"{_TRAINING_SPLIT}-sample-{context.config.seed}"
-    sample = views if len(rows) == len(views) else replace(views, split=name, table=views.table.take(rows))
+    sample = training_sample(context)
     features = context.encoders[column].image_features(context.dataset, sample).features
     return learn_view_weights(features, number_texts(sample.patent_numbers), sample.viewpoints)
+
+
+def training_sample(context: EvaluationContext) -> Views:
+    """The views of at most `_MAX_TRAINING_PATENTS` patents of the training split, drawn with the seed of the settings.
+
+    Only as many files of the split are read as are needed, so that the size of the split does not matter.
+    """
+    generator = np.random.default_rng(context.config.seed)
+    files = [file for file in context.dataset.files if file.split == _TRAINING_SPLIT and file.num_rows]
+    chosen, num_views = [], 0
+    for index in generator.permutation(len(files)):
+        if num_views >= _MAX_TRAINING_VIEWS:
+            break
+        chosen.append(files[index])
+        num_views += files[index].num_rows
+    subset = replace(context.dataset, files=tuple(chosen))
+    # Never a mapped copy: its name would be that of the whole split.
+    views = read_views(subset, _TRAINING_SPLIT, captioned=False, mapped_from_bytes=sys.maxsize)
+    patents = generator.permutation(int(views.patent_ids.max()) + 1)[:_MAX_TRAINING_PATENTS]
+    rows = np.flatnonzero(np.isin(views.patent_ids, patents))
+    return replace(views, split=f"{_TRAINING_SPLIT}-sample-{context.config.seed}", table=views.table.take(rows))
 
 
 def class_text_axes(context: EvaluationContext, column: str) -> np.ndarray:

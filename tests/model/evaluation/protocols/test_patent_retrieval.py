@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -162,6 +163,23 @@ def test_weights_are_learned_from_a_sample_of_the_training_split(tmp_path, monke
 
     assert ("train-sample-0", 24) in embedded, "two views of 12 patents"
     assert "MRR, all views, weighted" in table["figures"]
+
+
+def test_of_a_large_training_split_only_some_files_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(patent_queries, "_MAX_TRAINING_VIEWS", 6)
+    splits = {name: draw_rows(3, split="train", seed=seed) for seed, name in enumerate(("a", "b", "c"))}
+    folder = write_dataset(tmp_path, {**splits, "test": rows_of("A", "A")})
+    values = json.loads((folder / "dataset.json").read_text())
+    for file in values["files"]:
+        file["split"] = "test" if file["split"] == "test" else "train"
+    (folder / "dataset.json").write_text(json.dumps(values))
+    samples = []
+    for seed in range(4):
+        config = EvaluationConfig(device="cpu", seed=seed)
+        context = EvaluationContext(open_dataset(folder), {}, config, torch.device("cpu"))
+        samples.append(tuple(patent_queries.training_sample(context).view_ids))
+    assert all(len(sample) == 6 for sample in samples), "one file of three"
+    assert len(set(samples)) > 1, "drawn with the seed"
 
 
 def test_recall_is_broken_down_by_the_viewpoints_of_query_and_answer(tmp_path, monkeypatch):
