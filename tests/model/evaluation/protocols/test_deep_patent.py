@@ -255,7 +255,10 @@ def test_the_protocol_is_measured_with_and_without_front_pages_and_with_baseline
     notes = " ".join(official["terms"]["notes"])
     assert "6 of 12 queries (50.0%) are D00000 or D00001 with the other one in the database" in notes
     assert "query list test_query_patent.txt: 12 of 12 images" in notes
-    assert [(row["figure"], row["value"]) for row in official["published"]] == [("mAP", 0.856)]
+    assert [(row["figure"], row["value"]) for row in official["published"]] == [
+        ("mAP", 0.856),
+        ("mAP", 0.935),
+    ]
     assert without["published"] == []
 
 
