@@ -24,6 +24,8 @@ from patentdata.specimens.classes import HELD_BACK_KINDS, KINDS
 from tests.model.conftest import MICRO_CLIP
 from tests.model.dataset.drawings import draw_rows, write_dataset
 
+pytestmark = pytest.mark.slow
+
 SMALL = SCALES["small"]
 
 

@@ -17,6 +17,8 @@ from tests.flows.walks import draw_archives
 from tests.patentdata.archives.red_book import tar_of
 from tests.patentdata.grants.grant_xml import grant_xml
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:

@@ -13,6 +13,8 @@ from tests.flows.command_line import run
 from tests.model.conftest import MICRO_CLIP
 from tests.model.search.searchable import draw_searchable, write_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):

@@ -15,6 +15,8 @@ from flows.terminal import bars, log
 from patentdata.worker import prepare_worker
 from tests.flows.command_line import run
 
+pytestmark = pytest.mark.slow
+
 _LOG = logging.getLogger("patentdata.archives.kept")
 
 

@@ -9,6 +9,8 @@ from model.errors import ArchitectureError, ConfigError
 from model.files import write_json
 from tests.model.clip.hub import TOKEN, serving_hub
 
+pytestmark = pytest.mark.slow
+
 EVALUATION = {
     "dataset": {"name": "designs", "split": "test"},
     "tasks": {

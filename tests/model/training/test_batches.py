@@ -18,6 +18,8 @@ from model.training.batches import BatchStream
 from model.training.distributed import Processes
 from model.training.train import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def views(shapes):

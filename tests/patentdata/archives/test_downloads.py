@@ -23,6 +23,8 @@ from patentdata.store.folder import DataFolder
 from tests.patentdata.archives.portal_server import BRISK, KEY, Fault, PortalServer, access_to, listed, opened
 from tests.patentdata.archives.red_book import WEEK, design, packed, tar_of, zip_of
 
+pytestmark = pytest.mark.slow
+
 DESIGNS = dict(design(number) for number in range(900_001, 900_007))
 UTILITIES = {f"{WEEK}/UTIL0001/US{number}-20240102.ZIP": bytes([number % 251]) * 90_000 for number in range(100, 130)}
 TAR, ZIP = tar_of(DESIGNS | UTILITIES), zip_of(DESIGNS | UTILITIES)

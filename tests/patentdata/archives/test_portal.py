@@ -31,6 +31,8 @@ from tests.patentdata.archives.portal_server import (
 )
 from tests.patentdata.archives.red_book import WEEK, design, tar_of
 
+pytestmark = pytest.mark.slow
+
 TAR = tar_of(dict([design(900001), design(900002)]))
 NAME = f"{WEEK}.tar"
 

@@ -36,6 +36,8 @@ from patentdata.store.weeks import state_of, table_path
 from patentdata.views.patent_views import ViewsConfig
 from patentdata.views.stage import split_archive
 
+pytestmark = pytest.mark.slow
+
 WEEKS = ("I20240102", "I20240109")
 _HOSTILE = "</pre><script>alert('x')</script><img src=x onerror=alert(1)> & \N{RIGHT-TO-LEFT OVERRIDE}\x00"
 

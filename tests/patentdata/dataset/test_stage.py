@@ -21,6 +21,8 @@ from patentdata.store.parquet import Provenance, write_table
 from patentdata.store.report import Report
 from patentdata.views.square_images import TrainingImageConfig
 
+pytestmark = pytest.mark.slow
+
 TUESDAY = datetime.date(2021, 1, 5)
 CONFIG = DatasetConfig(image=TrainingImageConfig(size_px=64), split=SplitConfig(test_share=0.3, validation_share=0.2))
 

@@ -35,6 +35,8 @@ from patentdata.views.patent_views import ViewsConfig
 from patentdata.views.stage import split_archive
 from tests.flows.walks import hashes, times
 
+pytestmark = pytest.mark.slow
+
 WEEKS = ("I20240102", "I20240109")
 
 

@@ -17,6 +17,8 @@ from patentdata.errors import ConfigError
 from patentdata.specimens import DAMAGE, SpecimenConfig, write_week
 from patentdata.specimens.damage import damage_plan
 
+pytestmark = pytest.mark.slow
+
 _WEEK = "I20240102"
 _OF_PATENTS = tuple(kind for kind in DAMAGE if not kind.endswith("_archive"))
 

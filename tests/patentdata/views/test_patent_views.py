@@ -19,6 +19,8 @@ from patentdata.views.patent_views import patent_views, sheet_number
 from patentdata.views.sheets import read_sheet
 from patentdata.views.splitting import Split, SplitFigure, SplitSheet, ViewsConfig, reading_order, split_sheet
 
+pytestmark = pytest.mark.slow
+
 # The orientation of a sheet without a label can only be guessed; a sheet without ink has a test of its own.
 SPLITTABLE = [hazard for hazard in HAZARDS if hazard not in ("no_label", "blank_sheet")]
 

@@ -30,6 +30,8 @@ from model.evaluation.protocols.deep_patent import copies_in_database
 from tests.model.dataset.deep_patent_folder import WEEK, listed_path, write_deep_patent, write_list
 from tests.model.dataset.drawings import draw_rows, write_dataset
 
+pytestmark = pytest.mark.slow
+
 GOOD = listed_path(834581, 1)
 CONFIG = EvaluationConfig(tasks=("deep_patent",), num_resamples=50, num_examples=1, device="cpu", batch_size=16)
 SCHEMA = json.loads((Path(model.evaluation.evaluate.__file__).parent / "evaluation.schema.json").read_text())

@@ -10,6 +10,8 @@ import torch
 from model.training.step.accumulation import backward_in_parts
 from tests.model.training.learners import take_steps
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("size", [1, 3, 5])
 @pytest.mark.parametrize(

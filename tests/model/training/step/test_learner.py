@@ -13,6 +13,8 @@ from model.dataset.images import ImageReader
 from model.training.step.learner import Towers
 from tests.model.training.learners import build_learner
 
+pytestmark = pytest.mark.slow
+
 
 def step_of(dataset, config, *, num_steps=1, learning_rate=1e-3):
     """A learner after some steps, its weights before them, and the metrics of the last."""

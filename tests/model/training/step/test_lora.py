@@ -16,6 +16,8 @@ from model.training.step.lora import add_lora, freeze_towers, merge_lora, set_fr
 from model.training.train import train
 from tests.model.training.learners import build_learner, take_steps
 
+pytestmark = pytest.mark.slow
+
 
 def trainable(model: torch.nn.Module) -> set[str]:
     return {name for name, weight in model.named_parameters() if weight.requires_grad}

@@ -34,6 +34,8 @@ from patentdata.views.patent_views import ViewsConfig
 from patentdata.views.splitting import TRUST
 from patentdata.views.stage import split_archive
 
+pytestmark = pytest.mark.slow
+
 WEEK = "I20240102"
 _HOSTILE_TITLE = "<script>alert(1)</script>"
 _SPECIMENS = SpecimenConfig(
