@@ -1,8 +1,7 @@
 """Paragraphs as sentences, and sentences as clauses with one statement each.
 
 A statement about lines may be a sentence of its own, half of one ("... illustrate the user; and the broken lines along
-the edges ..."), or the tail of a figure's sentence. The points of abbreviations such as "FIG." do not
-end a sentence.
+the edges ..."), or the tail of a figure's sentence. The points of abbreviations such as "FIG." do not end a sentence.
 """
 
 from __future__ import annotations
