@@ -108,7 +108,7 @@ _PLAIN_VIEW = re.compile(rf"\bplain{_BEFORE_VIEW}")
 _FRONT_VIEW = re.compile(rf"(?:(?<= a )|(?<=^is )|(?<=^ is )|^)(?:from|font){_BEFORE_VIEW}")
 _BRACKETED_VIEW = re.compile(rf"\(([\s\w,/-]{{1,30}})\){_BEFORE_VIEW}")
 _BIRDS_EYE = re.compile(r"\bbird['’]?s['’]?[\s-]eye\b")
-_TOKEN = re.compile(r"¾|3/4(?!\d)|[A-Za-z][A-Za-z'’]*(?:[-‐‑][A-Za-z'’]+)*|\d+[A-Za-z]*|[^\sA-Za-z\d]")
+_TOKEN = re.compile(r"[A-Za-z][A-Za-z'’]*(?:[-‐‑][A-Za-z'’]+)*|¾|3/4(?!\d)|\d+[A-Za-z]*|[^\sA-Za-z\d]")
 _HYPHEN = re.compile(r"[-‐‑]")
 _OWN_SIDE = re.compile(r"[a-z]+[-‐‑]sided?$")  # "palm-side": a side by the name of a part of the article
 # "front door view": words of the article between those that name the view
