@@ -3,8 +3,8 @@
 A near-duplicate of a test view in the training split lets a model be right without having learned anything. Patents of
 one family are in one split, but a drawing can return years later, under another title and another owner.
 
-The list is a file of the dataset, in a hidden folder so that no reader of Parquet files takes it for views. It has every
-pair of views of different patents, also of those that were left out.
+The list is a file of the dataset, in a hidden folder so that no reader of Parquet files takes it for views. It has
+every pair of views of different patents, also of those that were left out.
 """
 
 from __future__ import annotations
