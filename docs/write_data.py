@@ -19,8 +19,8 @@ _TABLES = {
     ),
     "near-duplicates": (
         schemas.NEAR_DUPLICATES,
-        "`datasets/NAME/.near_duplicates/pairs.parquet`: one row per pair of views of different patents that are nearly "
-        "the same drawing. In a hidden folder, so that no reader of Parquet files takes it for views.",
+        "`datasets/NAME/.near_duplicates/pairs.parquet`: one row per pair of views of different patents that are "
+        "nearly the same drawing. In a hidden folder, so that no reader of Parquet files takes it for views.",
     ),
 }
 
