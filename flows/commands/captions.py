@@ -94,8 +94,10 @@ def _judge(
     from patentdata.store.folder import DataFolder
     from tasks.running.caption_runner import log_path
 
-    of_judge = {"captioner": "vllm", "model": model, "endpoints": endpoints, "prompt": "judge", "views_per_question": 1}
-    judge = build(CaptionsConfig, settings | of_judge)
+    # Of the settings of captions, only those of requests and server are the judge's as well.
+    shared = {name: settings[name] for name in ("requests", "server") if name in settings}
+    of_judge = {"captioner": "vllm", "model": model, "endpoints": endpoints, "prompt": "judge"}
+    judge = build(CaptionsConfig, shared | of_judge)
     sample, folder = build(JudgeConfig, {"num_samples": num_samples}), DataFolder(data_dir)
     if endpoints:
         judgement = judge_captions(folder, weeks, judge, sample)
