@@ -35,7 +35,7 @@ class NearDuplicateConfig:
     """
 
     leave_out: bool = False
-    min_similarity: float = 0.93
+    min_similarity: float = 0.95
     max_proportion_gap: float = 0.015
 
     def __post_init__(self) -> None:
