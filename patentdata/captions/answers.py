@@ -211,7 +211,9 @@ def read_patent_answer(
     raw = raw[: _MAX_CHARS * max(1, len(labels))]
     fenced = _FENCED.match(raw)
     found = _first_object(fenced[1] if fenced else raw, is_cut)
-    views = found.get("views") if found is not None else None
+    if is_cut and (found is None or "views" not in found):  # the first whole object is that of a view
+        found = _cut_object(raw[max(0, raw.find("{")) :])
+    views = found.get("views") if isinstance(found, Mapping) else None
     if found is None or not isinstance(views, Mapping):
         is_refused = _is_refusal(clean(raw))
         reason = "empty" if not raw else "refused" if is_refused else "too_long" if is_cut else "unparsable"
@@ -375,12 +377,19 @@ def _first_object(raw: str, is_cut: bool) -> dict[str, Any] | None:
         except (ValueError, RecursionError):
             if loose := _LOOSE_OBJECT.match(raw, start):
                 return _loose_values(loose[0])
-    if not is_cut or not starts:
-        return None
+    return _cut_object(raw[starts[0] :]) if is_cut and starts else None
+
+
+def _cut_object(raw: str) -> dict[str, Any] | None:
+    """The JSON object that an answer begins with, as far as it goes; None if it cannot be read.
+
+    >>> _cut_object('{"shape": "A lid.", "function": "To co')
+    {'shape': 'A lid.', 'function': 'To co'}
+    """
     import pydantic_core
 
     try:
-        return pydantic_core.from_json(raw[starts[0] :], allow_partial="trailing-strings")
+        return pydantic_core.from_json(raw, allow_partial="trailing-strings")
     except ValueError:
         return None
 
