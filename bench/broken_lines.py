@@ -5,42 +5,46 @@
 Specimens are articles of which some parts are drawn broken, in dashes or dash-dot, by pens of all widths and at all
 scales; most of them show a look-alike, such as hatching or rows of ellipses, or a flaw of scanning. The pen knows which
 pixels are broken. Real views are those of `truth/broken_views_dev.jsonl`, judged by eye: none, some (under a quarter of
-the length of the lines), half, most (over three quarters). The cost is the processor time of finding broken lines and
-of writing the claimed images, as a share of the rest of the stage, over the same patents in the same run. Prints one
+the length of the lines), half, most (over three quarters). The cost is what finding broken lines and writing the
+claimed images adds to the processor time of the stage, from archive to Parquet, over the same weeks in turn. Prints one
 JSON line.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
+import tempfile
 import time
-import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
 import numpy as np
 
-from bench.views import members
-from patentdata.grants.parsing import parse_grant
+from patentdata.archives.designs import ArchivesConfig
+from patentdata.archives.sources import list_weeks
+from patentdata.archives.stage import keep_archive
+from patentdata.grants.stage import parse_archive
 from patentdata.specimens.classes import KINDS
 from patentdata.specimens.drawing.look_alikes import LOOK_ALIKES, frayed, greyed, torn, with_look_alike
 from patentdata.specimens.drawing.pen import Inked, Pen, ink_drawing
 from patentdata.specimens.drawing.projection import Camera, project
 from patentdata.specimens.shapes import articles
 from patentdata.specimens.shapes.solids import assemble
+from patentdata.store.folder import DataFolder
+from patentdata.store.parquet import open_table
+from patentdata.store.weeks import table_path
 from patentdata.views import patent_views
-from patentdata.views.broken_lines.finding import NONE_FOUND, BrokenLines, find_broken_lines, without_broken_lines
-from patentdata.views.sheets import to_png
-from patentdata.views.square_images import decode_png
+from patentdata.views.broken_lines.finding import NONE_FOUND, BrokenLines, find_broken_lines
+from patentdata.views.patent_views import ViewsConfig
+from patentdata.views.stage import split_archive
 
 _DEFAULT = Path(os.environ.get("DESIGNCLIP_REAL_DATA", "../shared/data"))
 _AMOUNTS = ("none", "some", "half", "most")
@@ -151,40 +155,29 @@ def share_scores(truths: list[dict[str, Any]], found: dict[str, BrokenLines]) ->
     }
 
 
-def real_patents(folder: Path) -> Iterator[tuple[dict[str, Any], dict[str, bytes]]]:
-    """Grant and drawings of each real patent."""
-    for archive in sorted((folder / "redbook").iterdir()):
-        for name, member in members(archive):
-            if "/DESIGN/" not in name or "-SUPP" in name:
-                continue
-            with zipfile.ZipFile(io.BytesIO(member)) as inner:
-                files = {Path(entry).name: inner.read(entry) for entry in sorted(inner.namelist())}
-            document = next(data for file, data in files.items() if file.upper().endswith(".XML"))
-            grant = parse_grant(document, source_archive=archive.stem, source_member=name)
-            yield grant, {file: data for file, data in files.items() if file.upper().endswith(".TIF")}
-
-
 def split_real(folder: Path) -> tuple[dict[str, BrokenLines], dict[str, float]]:
-    """Broken lines of every view, and what finding them costs within the stage."""
+    """Broken lines of every view, and what they add to the processor time of the stage, archive to Parquet."""
+    seconds: Counter[str] = Counter()
     found: dict[str, BrokenLines] = {}
-    stage_s = finding_s = 0.0
-    patent_views.find_broken_lines = lambda page: NONE_FOUND  # the stage without them, to compare with
-    for grant, drawings in real_patents(folder):
-        started = time.process_time()
-        rows = patent_views.patent_views(grant, drawings)
-        stage_s += time.process_time() - started
-        for row in rows:
-            page = decode_png(row["image"])
-            started = time.process_time()
-            lines = found[row["view_id"]] = find_broken_lines(page)
-            if lines.mask is not None:
-                to_png(without_broken_lines(page, lines.mask), level=patent_views.CLAIMED_PNG_LEVEL)
-            finding_s += time.process_time() - started
-    patent_views.find_broken_lines = find_broken_lines
+    with tempfile.TemporaryDirectory() as temporary:
+        data = DataFolder(Path(temporary))
+        for week in list_weeks(str(folder / "redbook")):
+            keep_archive(data, week, ArchivesConfig())
+            parse_archive(data, week.week)
+            path = table_path(data, "views", week.week)
+            for name, find in (("without", lambda page: NONE_FOUND), ("with", find_broken_lines)):
+                data.remove(path)
+                with mock.patch.object(patent_views, "find_broken_lines", find):
+                    started = time.process_time()
+                    split_archive(data, week.week, ViewsConfig())
+                    seconds[name] += time.process_time() - started
+            with open_table(data, path) as table:
+                for row in table.read(columns=["view_id", "broken_share"]).to_pylist():
+                    found[row["view_id"]] = BrokenLines(share=row["broken_share"], mask=None)
     cost = {
-        "stage_ms_a_view": round(1000 * stage_s / len(found), 1),
-        "broken_lines_ms_a_view": round(1000 * finding_s / len(found), 1),
-        "cost_ratio": round(finding_s / stage_s, 3),
+        "stage_ms_a_view": round(1000 * seconds["without"] / len(found), 1),
+        "broken_lines_ms_a_view": round(1000 * (seconds["with"] - seconds["without"]) / len(found), 1),
+        "cost_ratio": round(seconds["with"] / seconds["without"] - 1, 3),
     }
     return found, cost
 

@@ -45,14 +45,14 @@ def sheets_of(folder: Path, truths: list[dict[str, Any]]) -> dict[str, bytes]:
     found = {name: (folder / name).read_bytes() for t in truths if (name := t["file"]).startswith("sheets/")}
     wanted = {Path(t["file"]).name: t["file"] for t in truths if t["file"] not in found}
     for archive in sorted((folder / "redbook").iterdir()):
-        for name, member in members(archive):
+        for name, member in _members(archive):
             if "/DESIGN/" in name and "-SUPP" not in name:
                 with zipfile.ZipFile(io.BytesIO(member)) as inner:
                     found |= {wanted[n]: inner.read(e) for e in inner.namelist() if (n := Path(e).name) in wanted}
     return found
 
 
-def members(archive: Path) -> Iterator[tuple[str, bytes]]:
+def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of each member of a tar or ZIP archive."""
     if archive.suffix.lower() == ".tar":
         with tarfile.open(archive) as tar:

@@ -48,7 +48,7 @@ __all__ = [
 VERSION = 5  # to be raised when equal sheets give other views
 _PX_PER_MM = 300 / 25.4  # drawings are published at 300 dpi
 _SIZE_TOLERANCE_PX = 3.5
-CLAIMED_PNG_LEVEL = 4  # half the time of the level of the images, files 6 % larger
+_CLAIMED_PNG_LEVEL = 4  # half the time of the level of the images, files 6 % larger
 SHEET_FILE = re.compile(r"(?P<patent>(?:US)?D0*(?P<number>\d+))(?:-\d{8})?-D(?P<sheet>\d{5})\.TIFF?$", re.IGNORECASE)
 
 
@@ -265,7 +265,7 @@ class _PatentSplitter:
             "image": png,
             "image_sha256": hashlib.sha256(png).hexdigest(),
             "broken_share": broken.share,
-            "claimed_image": None if claimed is None else to_png(claimed, level=CLAIMED_PNG_LEVEL),
+            "claimed_image": None if claimed is None else to_png(claimed, level=_CLAIMED_PNG_LEVEL),
             "signature": signature(picture),
             "is_front_page": False,
             "front_page_of": [],
