@@ -61,9 +61,9 @@ class ClassCheckConfig:
         min_votes: Least number of neighbours over all views of a patent; with fewer it is not judged.
     """
 
-    num_neighbours: int = 5
-    max_own_share: float = 0.15
-    min_other_share: float = 0.4
+    num_neighbours: int = 8
+    max_own_share: float = 0.2
+    min_other_share: float = 0.5
     min_votes: int = 10
 
 
