@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from patentdata.captions.captioner import Row
@@ -61,29 +61,45 @@ def patent_variables_of(views: Sequence[Row], labels: Sequence[str]) -> dict[str
     }
 
 
-def variables_of(view: Row) -> dict[str, Any]:
-    """The value of every variable of a template for one view, a row with the columns named in `captioner`."""
-    title = clean_words(view.get("title"), _MAX_TITLE_CHARS)
-    article = with_article(title)
-    direction = clean_words(view["viewpoint_direction"], _MAX_TITLE_CHARS)
-    wording = wording_of(view["viewpoint"], direction, is_front_page=view["is_front_page"])
-    uspc_class, locarno_class = view.get("uspc_class"), view.get("locarno_class")
-    return {
-        "title": title,
-        "article": article,
-        "view": wording.format(article),
-        "viewpoint": view["viewpoint"],
-        "direction": direction,
-        "description": clean_words(view.get("description"), _MAX_SENTENCE_CHARS),
-        "figure_label": clean_words(view.get("figure_label"), _MAX_TITLE_CHARS),
-        "is_front_page": bool(view["is_front_page"]),
-        "uspc_class": clean_words(uspc_class, _MAX_TITLE_CHARS),
-        "locarno_class": clean_words(locarno_class, _MAX_TITLE_CHARS),
-        "class_title": class_title_of(uspc_class, locarno_class) or "",
-        "claim": clean_words(view.get("claim"), _MAX_CLAIM_CHARS),
-        "broken_lines": clean_words(broken_line_statements(view.get("other_paragraphs")), _MAX_SENTENCE_CHARS),
-        "caption": clean_words(view.get("caption"), _MAX_CAPTION_CHARS),
-    }
+def variables_of(view: Row, names: Collection[str] = tuple(VARIABLES)) -> dict[str, Any]:
+    """The values of some variables of a template for one view, a row with the columns named in `captioner`.
+
+    Args:
+        view: The view.
+        names: The variables; those that a template does not use need not be made.
+    """
+    return {name: _VALUES[name](view) for name in names}
+
+
+def _title_of(view: Row) -> str:
+    return clean_words(view.get("title"), _MAX_TITLE_CHARS)
+
+
+def _direction_of(view: Row) -> str:
+    return clean_words(view["viewpoint_direction"], _MAX_TITLE_CHARS)
+
+
+def _view_of(view: Row) -> str:
+    wording = wording_of(view["viewpoint"], _direction_of(view), is_front_page=view["is_front_page"])
+    return wording.format(with_article(_title_of(view)))
+
+
+_VALUES: Mapping[str, Callable[[Row], Any]] = {
+    "title": _title_of,
+    "article": lambda view: with_article(_title_of(view)),
+    "view": _view_of,
+    "viewpoint": lambda view: view["viewpoint"],
+    "direction": _direction_of,
+    "description": lambda view: clean_words(view.get("description"), _MAX_SENTENCE_CHARS),
+    "figure_label": lambda view: clean_words(view.get("figure_label"), _MAX_TITLE_CHARS),
+    "is_front_page": lambda view: bool(view["is_front_page"]),
+    "uspc_class": lambda view: clean_words(view.get("uspc_class"), _MAX_TITLE_CHARS),
+    "locarno_class": lambda view: clean_words(view.get("locarno_class"), _MAX_TITLE_CHARS),
+    "class_title": lambda view: class_title_of(view.get("uspc_class"), view.get("locarno_class")) or "",
+    "claim": lambda view: clean_words(view.get("claim"), _MAX_CLAIM_CHARS),
+    "broken_lines": lambda view: clean_words(broken_line_statements(view.get("other_paragraphs")), _MAX_SENTENCE_CHARS),
+    "caption": lambda view: clean_words(view.get("caption"), _MAX_CAPTION_CHARS),
+}
 
 
 def broken_line_statements(paragraphs: Iterable[str] | None) -> str:

@@ -106,6 +106,7 @@ class Prompt:
     instructions: tuple[str, ...]
     keeps_remarks: bool = False
     _template: jinja2.Template = field(repr=False, compare=False)
+    _variables: frozenset[str]  # those that the template uses
     _requests: tuple[str, str, str]  # for JSON, for labelled lines, for a shorter answer
 
     @property
@@ -145,7 +146,7 @@ class Prompt:
         Raises:
             ConfigError: The template fails for this view.
         """
-        question = _render(self._template, variables_of(view), self.name, view)
+        question = _render(self._template, variables_of(view, self._variables), self.name, view)
         as_json, as_lines, shorter = self._requests
         if not self.fields:
             return Question(text=question, plain_text=question, shorter=shorter)
@@ -255,7 +256,7 @@ def _read_prompt(content: bytes, source: str, *, is_built_in: bool) -> Prompt:
         check_fields(fields, caption)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from error
-    template, constant_parts = _compiled(keys.text, source, PATENT_VARIABLES if keys.view_fields else VARIABLES)
+    template, used, constant_parts = _compiled(keys.text, source, PATENT_VARIABLES if keys.view_fields else VARIABLES)
     as_json, as_lines = keys.json_request or _json_request(keys), keys.lines_request or _lines_request(keys)
     requests = (as_json, as_lines, keys.shorter)
     own = (keys.shorter,) if keys.view_fields else requests
@@ -269,6 +270,7 @@ def _read_prompt(content: bytes, source: str, *, is_built_in: bool) -> Prompt:
         caption=caption,
         instructions=tuple(part for part in echoes if len(_WORD.findall(part)) >= _MIN_ECHO_WORDS),
         _template=template,
+        _variables=used,
         _requests=requests,
     )
     for view in (_FULL_VIEW, _BARE_VIEW):
@@ -293,8 +295,14 @@ def _checked(values: dict[str, Any], source: str) -> PromptFile:
         raise ConfigError(f"{source}: {f'{name}: ' if name else ''}{message}") from None
 
 
-def _compiled(text: str, source: str, known: Mapping[str, str]) -> tuple[jinja2.Template, tuple[str, ...]]:
-    """A template over the `known` variables, and its lines that are the same for every view. Raises ConfigError."""
+def _compiled(
+    text: str, source: str, known: Mapping[str, str]
+) -> tuple[jinja2.Template, frozenset[str], tuple[str, ...]]:
+    """A template over `known` variables, those that it uses, and its lines that are the same for every view.
+
+    Raises:
+        ConfigError: It is not a template, or uses a name that is not known.
+    """
     environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.clear()  # a question needs no range() and no lipsum()
     try:
@@ -302,11 +310,12 @@ def _compiled(text: str, source: str, known: Mapping[str, str]) -> tuple[jinja2.
         template = environment.from_string(text)
     except jinja2.TemplateSyntaxError as error:
         raise ConfigError(f"{source}: line {error.lineno} of text is not a Jinja template: {error.message}") from error
-    if unknown := sorted(meta.find_undeclared_variables(tree) - known.keys()):
+    used = frozenset(meta.find_undeclared_variables(tree))
+    if unknown := sorted(used - known.keys()):
         raise ConfigError(
             f"{source}: text names {', '.join(unknown)}, which is not a field of a view; choose from {', '.join(known)}"
         )
-    return template, tuple(_constant_lines(tree))
+    return template, used, tuple(_constant_lines(tree))
 
 
 def _constant_lines(tree: nodes.Template) -> Iterator[str]:

@@ -61,9 +61,13 @@ def find_faults(text: str, facts: Facts) -> dict[str, str]:
     return {name: words for name, words in found if words is not None}
 
 
+_ENDS = ("", "s", "es")  # of nouns
+
+
 def _words_in(*patterns: str) -> frozenset[str]:
     """The words in patterns of the vocabulary."""
-    return frozenset(word for pattern in patterns for word in _LETTERS_OR_DIGITS.findall(pattern.lower()))
+    words = (word for pattern in patterns for word in _LETTERS_OR_DIGITS.findall(pattern.lower()))
+    return frozenset(word for word in words if len(word) > 1)
 
 
 # The viewpoint.
@@ -91,6 +95,12 @@ _SAID_VIEW = re.compile(
     r"|\bin (?P<alone>profile|cross-section)\b|\b(?P<cut>cross-section) of\b|\b(?P<bare>head-on|bird's-eye)\b"
     r"|\b(?P<drawn>perspective|isometric|three-quarter) (?:of|drawing|rendering)\b",
     re.IGNORECASE,
+)
+_VIEW_TRIGGERS = frozenset(
+    [
+        *("view", "elevation", "profile", "seen", "viewed", "shown", "depicted", "drawn", "pictured", "looking"),
+        *("photographed", "from", "perspective", "isometric", "quarter", "cross", "section", "head", "bird", "drawing"),
+    ]
 )
 # Declared viewpoint → the ways to say it.
 _SAME_VIEW = {
@@ -277,6 +287,9 @@ _SCENERY = re.compile(
     r"\bin the (?:background|distance)\b|\bcasts? an? (?:\w+ )?shadow\b|\bcasting an? (?:\w+ )?shadow\b",
     re.IGNORECASE,
 )
+_SCENERY_TRIGGERS = _words_in(
+    vocabulary.SURFACES, vocabulary.ROOMS, vocabulary.PEOPLE, vocabulary.LIMBS, vocabulary.LANDSCAPE
+) | {"mountain", "cloud", "background", "distance", "shadow"}
 # It may be used there: "to be placed on a table", "for use in a garden".
 _INTENT = re.compile(
     r"\b(?:to be|can be|may be|designed to|meant to|intended to|used|use|worn|fits|for|where|in which|that|which)\b"
@@ -289,6 +302,8 @@ def _find_scenery(text: str, facts: Facts) -> str | None:
     """Surroundings, people or shadows, which the drawing of an article alone does not show."""
     if facts.viewpoint == "in_use" or "environment" in facts.grant_words:
         return None
+    if _SCENERY_TRIGGERS.isdisjoint(_LETTERS_OR_DIGITS.findall(text.lower())):
+        return ""
     match = _SCENERY.search(_INTENT.sub(" ", text))
     return match.group() if match else ""
 
@@ -414,7 +429,7 @@ def _find_prompt(text: str, facts: Facts) -> str | None:
 
 
 def _words(text: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(text)]
+    return _WORD.findall(text.lower())
 
 
 DETECTORS = (
@@ -424,9 +439,7 @@ DETECTORS = (
         definition="Captions that name a viewpoint other than the one that the grant declares for the figure, of those "
         "that name one for a flat or perspective view.",
         find=_find_viewpoint,
-        triggers=_words_in(
-            "view elevation profile seen viewed shown depicted drawn pictured looking photographed from", _SIDE
-        ),
+        triggers=_VIEW_TRIGGERS,
     ),
     Detector(
         name="article",
@@ -434,6 +447,9 @@ DETECTORS = (
         definition="Captions whose subject is an article of another kind than the title's, of those in which both are "
         "among the known articles.",
         find=_find_article,
+        triggers=frozenset(
+            word + end for word in _words_in(*vocabulary.ARTICLES, *vocabulary.COMPOUNDS) for end in _ENDS
+        ),
     ),
     Detector(
         name="colour",
@@ -458,6 +474,8 @@ DETECTORS = (
         title="a brand",
         definition="Captions that name a maker, product or character that the grant does not name.",
         find=_find_brand,
+        triggers=_words_in(vocabulary.BRANDS, vocabulary.CAPITALISED_BRANDS) | vocabulary.OTHER_BRAND_WORDS,
+        without_triggers="",
     ),
     Detector(
         name="scenery",

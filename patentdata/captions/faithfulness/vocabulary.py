@@ -142,6 +142,8 @@ BRANDS = (
     "Nespresso|Gillette|Oral-B|Colgate|Heineken|Budweiser|Red Bull|McDonald['’]?s|KitchenAid|Le Creuset|Ray-Ban|Vans|"
     "Ugg|Skechers|Fitbit|Kindle|Roomba|Segway|Vespa|Kleenex|Velcro"
 )
+# Words of these that are spelt in more than one way
+OTHER_BRAND_WORDS = frozenset(["hermes", "hermès", "pokemon", "pokémon", "spiderman", "mcdonalds"])
 CAPITALISED_BRANDS = "Apple|Amazon|Puma|Jeep|Ford|Jaguar|Shell|Visa|Dove|Tide|Canon|Converse|Supreme|Mini|Mustang"
 
 # Where an article may stand or hang, and who may be next to it: surroundings that are no part of it.
