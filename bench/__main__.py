@@ -14,6 +14,7 @@ _BENCHMARKS = (
     "bench.claims",
     "bench.grants",
     "bench.stages",
+    "bench.audit",
     "bench.views",
     "bench.broken_lines",
     "bench.archives",
