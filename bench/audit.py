@@ -200,7 +200,7 @@ def measure_labels(views: list[DrawnView], classes: dict[int, str], rng: np.rand
     numbers, names = sorted(classes), sorted(set(classes.values()))
     right = wrong = planted = 0
     for _ in range(10):
-        drawn = rng.choice(numbers, int(_SHARE_MISLABELLED * len(numbers)), replace=False).tolist()
+        drawn = rng.choice(numbers, max(1, int(_SHARE_MISLABELLED * len(numbers))), replace=False).tolist()
         labels = classes | {
             number: str(rng.choice([name for name in names if name != classes[number]])) for number in drawn
         }
