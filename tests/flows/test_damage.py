@@ -427,7 +427,9 @@ def test_folders_may_have_any_name(designclip, sound, undisturbed, tmp_path):
     assert states(data_dir) == {"done"}
 
 
-def test_files_that_are_no_weeks_are_passed_over(designclip, sound, undisturbed, tmp_path):
+def test_files_that_are_no_weeks_are_passed_over_and_unfinished_downloads_are_named(
+    designclip, sound, undisturbed, tmp_path
+):
     source, data_dir = tmp_path / "source", tmp_path / "data"
     shutil.copytree(sound, source)
     (source / "I20240116.tar.part").write_bytes(b"half of it")
@@ -437,7 +439,7 @@ def test_files_that_are_no_weeks_are_passed_over(designclip, sound, undisturbed,
     (data_dir / "grants" / "readme.txt").write_text("mine")
     (data_dir / "views" / "copy of I20240102.parquet").write_bytes(b"mine")
     code, out, _ = designclip(*refresh(source, data_dir), "--years", "2024")
-    assert code == 0
+    assert code == 1 and "I20240116.tar.part" in out and "I20240123" not in out
     assert [week["week"] for week in json.loads(out)["weeks"]] == [WEEK, SOUND_WEEK]
     assert [week.week for week in read_status(str(data_dir))] == [WEEK, SOUND_WEEK]
 

@@ -52,6 +52,7 @@ def test_settings_come_from_the_file_then_the_preset_then_single_ones_and_the_mo
     assert (data_dir / "runs" / "mine" / "training.html").is_file()
 
     other = ("train", "--dataset", "shapes", "--run", "mine", "--json", "--config", data_dir / "train.toml")
+    other = (*other, "--preset", "designclip")
     code, _, err = designclip(*other)
     assert code == 2 and "mine is a finished run with beta 0.5, not 1.2 and num_steps 3, not 4; choose another" in err
     code, out, _ = designclip(*other, "--replace")
