@@ -115,11 +115,18 @@ def local_device(device: torch.device) -> torch.device:
     return torch.device("cuda", local_rank)
 
 
+_KEPT: list[Any] = []  # process groups, see `join_processes`
+
+
 @contextlib.contextmanager
 def join_processes(device: torch.device) -> Iterator[Processes]:
     """Join the processes that torchrun started, until the block ends.
 
     Tensors on a GPU are sent with NCCL, everything else with Gloo.
+
+    The group itself is kept until the process ends. torch would destroy it together with its last user, holding the
+    lock of the interpreter while it joins the group's thread; right after a collective that thread may be waiting for
+    the same lock, and the process would hang for ever.
     """
     if world_size() == 1:
         yield SINGLE_PROCESS
@@ -133,4 +140,5 @@ def join_processes(device: torch.device) -> Iterator[Processes]:
         yield Processes(distributed.get_rank(), distributed.get_world_size())
     finally:
         if not was_joined:
+            _KEPT.append(distributed.group.WORLD)
             distributed.destroy_process_group()
