@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,12 +14,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.commands.option_groups import grouped
 from flows.commands.options import DataDir, DatasetName, Json
 from flows.terminal import bars, output
 
 if TYPE_CHECKING:
     from model.progress import Progress
     from model.search.found import Found
+    from model.search.gallery import Filters
+    from model.search.query import Query
     from model.search.record import Changes
     from model.search.search import Search
 
@@ -38,52 +42,90 @@ ApproximateFrom = Annotated[
 ]
 
 
-@app.command()
-def search(
-    text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
-    data_dir: DataDir = "data",
+@dataclass(frozen=True, kw_only=True)
+class QueryOptions:
+    """What is looked for."""
+
+    text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None
     image: Annotated[
         list[Path] | None,
         typer.Option(help="A picture to look for, TIFF, PNG or JPEG; repeatable for up to 8 views of one product."),
-    ] = None,
-    text_option: Annotated[str | None, typer.Option("--text", help="What to look for, like the argument.")] = None,
+    ] = None
+    text_option: Annotated[str | None, typer.Option("--text", help="What to look for, like the argument.")] = None
     avoid: Annotated[
         list[str] | None, typer.Option("--not", help="Words that the results should not resemble; repeatable.")
-    ] = None,
+    ] = None
     patent: Annotated[
         str, typer.Option(help="A patent of the dataset, such as D907292: its views are the pictures.")
-    ] = "",
+    ] = ""
     scoring: Annotated[
         str, typer.Option(help="How views become the score of a patent: max, mean, maxsim or weighted.")
-    ] = "maxsim",
+    ] = "maxsim"
     fusion: Annotated[
         str, typer.Option(help="rrf: with words, rank by BM25 on titles and captions as well; none: the model alone.")
-    ] = "none",
-    weight_pictures: Annotated[float, typer.Option(help="Weight of the pictures, next to words.")] = 1.0,
-    weight_text: Annotated[float, typer.Option(help="Weight of the words, next to pictures.")] = 1.0,
-    weight_not: Annotated[float, typer.Option(help="Weight of the words to avoid.")] = 0.5,
-    dataset: DatasetName = "designs",
-    model: Model = None,
-    k: Annotated[int, typer.Option("--k", "-k", help="Patents shown, at most 1000.")] = 10,
-    offset: Annotated[int, typer.Option(help="Patents passed over, for results beyond the first page.")] = 0,
+    ] = "none"
+    weight_pictures: Annotated[float, typer.Option(help="Weight of the pictures, next to words.")] = 1.0
+    weight_text: Annotated[float, typer.Option(help="Weight of the words, next to pictures.")] = 1.0
+    weight_not: Annotated[float, typer.Option(help="Weight of the words to avoid.")] = 0.5
+
+    @property
+    def words(self) -> str | None:
+        """The words, which may be given in two ways; None without any."""
+        return self.text if self.text is not None else self.text_option
+
+    def require_one_query(self, *, is_replayed: bool) -> None:
+        """Raise BadParameter unless there is one query: words, pictures or a patent, or a record and none of these."""
+        is_asked = self.words is not None or bool(self.image) or bool(self.patent)
+        if self.text is not None and self.text_option is not None:
+            raise typer.BadParameter("give the words once: as the argument or as --text")
+        if is_replayed and (is_asked or self.avoid):
+            raise typer.BadParameter("--replay repeats a record; give no words, pictures or patent with it")
+        if not is_replayed and not is_asked:
+            raise typer.BadParameter("give a text, --image or --patent; or --replay with a record")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultOptions:
+    """Which patents may be found, and which of them are shown."""
+
+    k: Annotated[int, typer.Option("--k", "-k", help="Patents shown, at most 1000.")] = 10
+    offset: Annotated[int, typer.Option(help="Patents passed over, for results beyond the first page.")] = 0
     classes: Annotated[
         list[str] | None, typer.Option("--class", help="Only this US (D7) or Locarno class (07, 07-01); repeatable.")
-    ] = None,
-    granted_from: Annotated[str, typer.Option("--from", help="Only granted since, such as 2021-03-31 or 2021.")] = "",
-    granted_to: Annotated[str, typer.Option("--to", help="Only granted until, that day, month or year included.")] = "",
+    ] = None
+    granted_from: Annotated[str, typer.Option("--from", help="Only granted since, such as 2021-03-31 or 2021.")] = ""
+    granted_to: Annotated[str, typer.Option("--to", help="Only granted until, that day, month or year included.")] = ""
     viewpoints: Annotated[
         list[str] | None, typer.Option("--viewpoint", help="Only views from there, such as front; repeatable.")
-    ] = None,
+    ] = None
     min_score: Annotated[
         str, typer.Option(help="Only patents with at least this score: a number, or similar or maybe.")
-    ] = "",
-    html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures to this file.")] = None,
+    ] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileOptions:
+    """Files that are written or read."""
+
+    html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures to this file.")] = None
     record: Annotated[
         Path | None, typer.Option(help="Keep the search with its results in this .json or .html file.")
-    ] = None,
+    ] = None
     replay: Annotated[
         Path | None, typer.Option(help="Repeat the search of a record, and say what has changed since.")
-    ] = None,
+    ] = None
+
+
+@app.command()
+@grouped
+def search(
+    *,
+    asked: QueryOptions,
+    data_dir: DataDir = "data",
+    dataset: DatasetName = "designs",
+    model: Model = None,
+    shown: ResultOptions,
+    files: FileOptions,
     approximate_from: ApproximateFrom = 500_000,
     as_json: Json = False,
 ) -> None:
@@ -96,54 +138,51 @@ def search(
     `designclip search --image front.tif --image side.tif --text chair --not wheels --scoring maxsim --html found.html`,
     `designclip search --patent D907292 --record search.html`, `designclip search --replay search.html`
     """
-    from model.dataset.folder import open_dataset
-    from model.dataset.query_image import QueryImageConfig
     from model.search.gallery import Filters
-    from model.search.query import Query, Weights, check_k, check_text, read_pictures
+    from model.search.query import check_k
     from model.search.record import check_record_path, compare, query_of, read_record, write_record
     from model.search.search import SearchConfig, open_search
 
-    words = text if text is not None else text_option
-    is_asked = words is not None or bool(image) or bool(patent)
-    if text is not None and text_option is not None:
-        raise typer.BadParameter("give the words once: as the argument or as --text")
-    if replay is not None and (is_asked or avoid):
-        raise typer.BadParameter("--replay repeats a record; give no words, pictures or patent with it")
-    if replay is None and not is_asked:
-        raise typer.BadParameter("give a text, --image or --patent; or --replay with a record")
+    asked.require_one_query(is_replayed=files.replay is not None)
     # Everything about the query that can be wrong is checked before the gallery is opened, which may take minutes.
-    before = read_record(replay) if replay is not None else None
-    if record is not None:
-        check_record_path(record)
-    filters = Filters.parse(classes or [], granted_from, granted_to, viewpoints or [])
-    check_k(k)
+    before = read_record(files.replay) if files.replay is not None else None
+    if files.record is not None:
+        check_record_path(files.record)
+    filters = Filters.parse(shown.classes or [], shown.granted_from, shown.granted_to, shown.viewpoints or [])
+    check_k(shown.k)
     model_name, dataset_dir = _model_and_dataset(data_dir, model, dataset)
-    if before is not None:
-        query = query_of(before)
-    else:
-        query = Query(
-            text=check_text(words) if words is not None else "",
-            pictures=read_pictures(image or (), QueryImageConfig.of_dataset(open_dataset(dataset_dir))),
-            patent=patent,
-            avoid=tuple(avoid or ()),
-            weights=Weights(pictures=weight_pictures, text=weight_text, avoid=weight_not),
-            scoring=scoring,
-            fusion=fusion,
-            filters=filters,
-            min_score=min_score,
-            k=k,
-            offset=offset,
-        )
+    query = query_of(before) if before is not None else _query(asked, shown, filters, dataset_dir)
     config = SearchConfig(approximate_from=approximate_from)
     found = open_search(model_name, dataset_dir, config, progress=_show_progress()).find(query)
-    if html is not None:
-        found.write_page(html)
-    if record is not None:
-        write_record(found, record, datetime.now(UTC))
+    if files.html is not None:
+        found.write_page(files.html)
+    if files.record is not None:
+        write_record(found, files.record, datetime.now(UTC))
     _report(found, compare(before, found) if before is not None else None, as_json=as_json)
-    for path in (html, record):
+    for path in (files.html, files.record):
         if path is not None and not as_json:
             output.say(f"open {path.resolve()}")
+
+
+def _query(asked: QueryOptions, shown: ResultOptions, filters: Filters, dataset_dir: Path) -> Query:
+    """The query of the command line, with its pictures read."""
+    from model.dataset.folder import open_dataset
+    from model.dataset.query_image import QueryImageConfig
+    from model.search.query import Query, Weights, check_text, read_pictures
+
+    return Query(
+        text=check_text(asked.words) if asked.words is not None else "",
+        pictures=read_pictures(asked.image or (), QueryImageConfig.of_dataset(open_dataset(dataset_dir))),
+        patent=asked.patent,
+        avoid=tuple(asked.avoid or ()),
+        weights=Weights(pictures=asked.weight_pictures, text=asked.weight_text, avoid=asked.weight_not),
+        scoring=asked.scoring,
+        fusion=asked.fusion,
+        filters=filters,
+        min_score=shown.min_score,
+        k=shown.k,
+        offset=shown.offset,
+    )
 
 
 @app.command()
