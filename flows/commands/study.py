@@ -47,11 +47,11 @@ def study(
     Examples: `designclip study beta -d data --plan`, `designclip study captions -d data --seeds 5 --jobs 2`,
     `designclip study my.toml -d data --set architecture=ViT-B-32 --set pretrained=openai`
     """
-    from flows.commands.train import tiny_settings, training_setting
+    from flows.commands.train import tiny_settings, training_setting, training_table
     from model.study.config import read_study
     from model.study.study import plan_study, run_study
 
-    training: dict[str, Any] = tiny_settings() if config is None else dict(read_toml(config).get("training", {}))
+    training: dict[str, Any] = tiny_settings() if config is None else training_table(read_toml(config))
     training |= (_SMOKE if smoke else {}) | dict(map(training_setting, settings or []))
     chosen = read_study(
         what,

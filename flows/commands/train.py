@@ -61,7 +61,7 @@ def train(
     from model.child_process import train_in_child
     from model.training.config import TrainConfig
 
-    given = tiny_settings() if config is None else _training_table(read_toml(config))
+    given = tiny_settings() if config is None else training_table(read_toml(config))
     if preset is not None:
         given["preset"] = preset
     train_config = build(TrainConfig, given | dict(map(training_setting, settings or [])))
@@ -105,10 +105,10 @@ def tiny_settings() -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in PRESETS[TINY_TRAINING.preset]}
 
 
-def _training_table(tables: dict[str, Any]) -> dict[str, Any]:
+def training_table(tables: dict[str, Any]) -> dict[str, Any]:
     """The table [training]; if there is none, the settings at the top level.
 
-    >>> _training_table({"training": {"beta": 1.0}, "dataset": {}}), _training_table({"beta": 1.0, "dataset": {}})
+    >>> training_table({"training": {"beta": 1.0}, "dataset": {}}), training_table({"beta": 1.0, "dataset": {}})
     ({'beta': 1.0}, {'beta': 1.0})
     """
     plain = {name: value for name, value in tables.items() if not isinstance(value, dict)}

@@ -35,7 +35,7 @@ from typing import Any
 
 from model.errors import ConfigError
 from model.evaluation.config import EvaluationConfig
-from model.settings import require
+from model.settings import Config, require
 from model.study.outcomes import MEASURES, PARTS
 from model.training.config import TrainConfig
 
@@ -44,7 +44,6 @@ BUILTIN_STUDIES = tuple(sorted(path.stem for path in _BUILTIN.glob("*.toml")))
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _OF_ARM = ("series", "x", "readout_tau", "evaluation_caption")
-_OF_CLAIM = ("text", "measure", "part", "arm", "baseline", "at_least")
 _OF_STUDY = ("question", "seeds", "training", "arms", "claims", "num_resamples", "split")
 
 
@@ -70,7 +69,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Claim:
+class Claim(Config):
     """A statement about two arms that one number decides.
 
     Attributes:
@@ -175,10 +174,9 @@ class StudyConfig:
             arms.append(Arm(arm_name, {key: value for key, value in given.items() if key not in own}, **_checked(own)))
         claims = []
         for given in values.get("claims", []):
-            _refuse_unknown(f"study {name}, a claim", given, _OF_CLAIM)
             missing = [key for key in ("text", "measure", "arm", "baseline") if key not in given]
             require(not missing, f"study {name}: a claim without {', '.join(missing)}")
-            claims.append(Claim(**given))
+            claims.append(Claim.from_dict(given))
         seeds = values.get("seeds", 3)
         return cls(
             name=name,
@@ -206,7 +204,7 @@ class StudyConfig:
                 }
                 for arm in self.arms
             },
-            "claims": [{key: getattr(claim, key) for key in _OF_CLAIM} for claim in self.claims],
+            "claims": [claim.to_dict() for claim in self.claims],
         }
 
 

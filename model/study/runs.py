@@ -8,6 +8,7 @@ comparison is made from them alone.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import multiprocessing
 import os
@@ -50,6 +51,7 @@ class StudyRun:
         found: Folder of a finished run with the same settings on the same data, which is taken over; None without one.
         outcomes_path: File of its outcomes.
         training: Settings of training.
+        training_identity: All that the trained model depends on.
         evaluation: Settings of measuring.
     """
 
@@ -59,25 +61,27 @@ class StudyRun:
     found: Path | None
     outcomes_path: Path
     training: TrainConfig
+    training_identity: dict[str, Any]
     evaluation: EvaluationConfig
 
     @property
     def name(self) -> str:
         return f"{self.arm.name}-seed-{self.seed}"
 
-    def identity(self, dataset: Dataset) -> dict[str, Any]:
+    @property
+    def identity(self) -> dict[str, Any]:
         """All that the outcomes depend on."""
         return {
-            "training": training_identity(dataset, self.training),
+            "training": self.training_identity,
             "evaluation": {
                 name: self.evaluation.result_settings[name]
                 for name in ("split", "caption", "readout_tau", "prompts", "schemes")
             },
         }
 
-    def outcomes(self, dataset: Dataset) -> dict[str, np.ndarray] | None:
+    def outcomes(self) -> dict[str, np.ndarray] | None:
         """What the run has left; None if it has to be made."""
-        return read_outcomes(self.outcomes_path, self.identity(dataset))
+        return read_outcomes(self.outcomes_path, self.identity)
 
 
 def plan_runs(config: StudyConfig, dataset: Dataset, out: Path, others: Sequence[Path]) -> list[StudyRun]:
@@ -89,19 +93,22 @@ def plan_runs(config: StudyConfig, dataset: Dataset, out: Path, others: Sequence
         out: Folder of the study.
         others: Folders of runs that may be taken over.
     """
+    identities = [(folder, read_json(RunFolder(folder).config)) for folder in others]
     runs = []
     for seed in config.seeds:
         for arm in config.arms:
             training = config.training_of(arm, seed)
+            identity = training_identity(dataset, training)
             folder = out / "runs" / f"{arm.name}-seed-{seed}"
             runs.append(
                 StudyRun(
                     arm=arm,
                     seed=seed,
                     folder=folder,
-                    found=_finished_among(others, training_identity(dataset, training)),
+                    found=_finished_among([folder for folder, other in identities if other == identity], identity),
                     outcomes_path=out / "outcomes" / f"{folder.name}.npz",
                     training=training,
+                    training_identity=identity,
                     evaluation=config.evaluation_of(arm),
                 )
             )
@@ -110,11 +117,7 @@ def plan_runs(config: StudyConfig, dataset: Dataset, out: Path, others: Sequence
 
 def _finished_among(folders: Sequence[Path], identity: dict[str, Any]) -> Path | None:
     """The first of the folders that has the finished and intact run of an identity."""
-    for folder in folders:
-        run = RunFolder(folder)
-        if (read_json(run.config) or {}) == identity and run.finished_summary(identity) is not None:
-            return folder
-    return None
+    return next((folder for folder in folders if RunFolder(folder).finished_summary(identity) is not None), None)
 
 
 def make_run(
@@ -130,14 +133,13 @@ def make_run(
         ModelError: It cannot be trained or measured.
         TrainingStoppedError: `should_stop` returned True.
     """
-    dataset = open_dataset(dataset_dir)
     if run.found is not None:
         _LOG.info("%s: taken over from %s", run.name, run.found)
         folder = run.found
     else:
         folder = run.folder
         train(dataset_dir, folder, run.training, replace="any", progress=progress, should_stop=should_stop)
-    write_outcomes(run.outcomes_path, outcomes_of(folder, dataset, run.evaluation), run.identity(dataset))
+    write_outcomes(run.outcomes_path, outcomes_of(folder, open_dataset(dataset_dir), run.evaluation), run.identity)
 
 
 def make_runs(
@@ -162,9 +164,8 @@ def make_runs(
         ModelError: A run failed; its message names the run. What is finished is kept.
         TrainingStoppedError: `should_stop` returned True.
     """
-    dataset = open_dataset(dataset_dir)
-    missing = [run for run in runs if run.outcomes(dataset) is None]
-    counter = _StepCounter(runs, missing, dataset, progress)
+    missing = [run for run in runs if run.outcomes() is None]
+    counter = _StepCounter(runs, missing, open_dataset(dataset_dir), progress)
     counter.report("")
     if num_jobs == 1:
         for run in missing:
@@ -184,8 +185,8 @@ def _make_in_processes(
 ) -> None:
     context = multiprocessing.get_context("spawn")
     gpus = context.SimpleQueue()
-    for number in range(num_jobs):
-        gpus.put(str(number % max(1, torch.cuda.device_count())))
+    for gpu in itertools.islice(itertools.cycle(_visible_gpus()), num_jobs):
+        gpus.put(gpu)
     with ProcessPoolExecutor(num_jobs, mp_context=context, initializer=_prepare_process, initargs=(gpus,)) as pool:
         pending: dict[Future[None], StudyRun] = {pool.submit(make_run, run, dataset_dir): run for run in missing}
         try:
@@ -206,9 +207,15 @@ def _make_in_processes(
             raise
 
 
+def _visible_gpus() -> list[str]:
+    """The GPUs of this process, as CUDA_VISIBLE_DEVICES names them; a single empty name without any."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())] or [""]
+
+
 def _prepare_process(gpus: Any) -> None:
     """Called once in each process: it gets one GPU and a share of the cores, and ends with the one that started it."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES") or gpus.get()
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpus.get()
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
     assert parent is not None

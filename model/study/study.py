@@ -43,7 +43,7 @@ def plan_study(dataset_dir: str | Path, out: str | Path, config: StudyConfig) ->
     out, dataset = Path(out), open_dataset(dataset_dir)
     others = _other_runs(out)
     runs = plan_runs(config, dataset, out, others)
-    missing = [run for run in runs if run.outcomes(dataset) is None]
+    missing = [run for run in runs if run.outcomes() is None]
     to_train = [run for run in missing if run.found is None]
     seconds = [_seconds_of(run, dataset, [*others, *(one.folder for one in runs)]) for run in to_train]
     known = [value for value in seconds if value is not None]
@@ -92,7 +92,7 @@ def run_study(
         runs = plan_runs(config, dataset, out, _other_runs(out))
         make_runs(runs, dataset.folder, num_jobs=num_jobs, progress=progress, should_stop=should_stop)
         views = read_views(dataset, config.split)
-        values = {(run.arm.name, run.seed): stored for run in runs if (stored := run.outcomes(dataset)) is not None}
+        values = {(run.arm.name, run.seed): stored for run in runs if (stored := run.outcomes()) is not None}
         outcomes = Outcomes(values, views, parts_of(dataset, views), config.num_resamples)
         result = {
             "stage": "study",

@@ -57,7 +57,7 @@ class Outcomes:
 
     def judge(self, claim: Claim) -> dict[str, Any]:
         """The claim with its difference, its interval and its verdict."""
-        stated = asdict(claim)
+        stated = claim.to_dict()
         found = self._measured(claim.measure, claim.part, claim.arm, claim.baseline)
         if found is None:
             return stated | {"verdict": NOT_MEASURED, "difference": None, "num_seeds": 0, "num_families": 0}
