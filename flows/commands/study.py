@@ -37,6 +37,10 @@ def study(
     smoke: Annotated[
         bool, typer.Option("--smoke", help="The whole study in a minute or two: six steps a run, two seeds.")
     ] = False,
+    name: Annotated[str, typer.Option(help="Name of its folder under studies/; default: the name of the study.")] = "",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace runs of this study that have other settings or data.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Compare arms that differ in named settings, on the same views, with intervals and a verdict for each claim.
@@ -60,7 +64,7 @@ def study(
         num_resamples=_SMOKE_RESAMPLES if smoke else None,
     )
     dataset_dir = Path(data_dir) / "datasets" / dataset
-    out = Path(data_dir) / "studies" / (f"{chosen.name}-smoke" if smoke else chosen.name)
+    out = Path(data_dir) / "studies" / (name or (f"{chosen.name}-smoke" if smoke else chosen.name))
     planned = plan_study(dataset_dir, out, chosen)
     if plan:
         show_study_plan(planned, as_json)
@@ -71,5 +75,5 @@ def study(
         + (f", about {planned['hours']:.2g} h" if planned["hours"] is not None else "")
     )
     with Bars() as bars:
-        result = run_study(dataset_dir, out, chosen, num_jobs=jobs, progress=bars.on_training)
+        result = run_study(dataset_dir, out, chosen, num_jobs=jobs, replace=replace, progress=bars.on_training)
     show_study(result, out, as_json)

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from model.dataset.folder import Dataset, open_dataset
-from model.errors import ModelError, TrainingError, TrainingStoppedError
+from model.errors import ConfigError, ModelError, TrainingError, TrainingStoppedError
 from model.evaluation.config import EvaluationConfig
 from model.files import read_json
 from model.progress import Progress
@@ -118,6 +118,17 @@ def plan_runs(config: StudyConfig, dataset: Dataset, out: Path, others: Sequence
 def _finished_among(folders: Sequence[Path], identity: dict[str, Any]) -> Path | None:
     """The first of the folders that has the finished and intact run of an identity."""
     return next((folder for folder in folders if RunFolder(folder).finished_summary(identity) is not None), None)
+
+
+def require_replaceable(runs: Sequence[StudyRun]) -> None:
+    """Raise ConfigError if the folder of a run that has to be trained holds a run of other settings or data."""
+    for run in runs:
+        is_trained = run.outcomes() is None and run.found is None
+        if is_trained and RunFolder(run.folder).other_run(run.training_identity) is not None:
+            raise ConfigError(
+                f"{run.folder} holds a run of other settings or data; choose another --name for this study, or "
+                "--replace, which keeps each run until its successor is finished"
+            )
 
 
 def make_run(

@@ -23,7 +23,7 @@ from model.progress import Progress
 from model.study.config import StudyConfig
 from model.study.outcomes import MEASURES, parts_of
 from model.study.page import render_study
-from model.study.runs import StudyRun, make_runs, num_steps_of, plan_runs
+from model.study.runs import StudyRun, make_runs, num_steps_of, plan_runs, require_replaceable
 from model.study.summary import Outcomes, summarise
 from model.training.run.folder import RunFolder
 from model.training.run.metrics import read_timings
@@ -66,6 +66,7 @@ def run_study(
     config: StudyConfig,
     *,
     num_jobs: int = 1,
+    replace: bool = False,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
@@ -76,6 +77,7 @@ def run_study(
         out: Folder of the study; finished runs in `runs/` of the data folder above it may be taken over.
         config: The study.
         num_jobs: Runs at a time.
+        replace: Whether runs of the study with other settings or data may be replaced.
         progress: Called with the steps done and the steps in all, over all runs.
         should_stop: Called now and then; if it returns True, the study stops and can be resumed.
 
@@ -83,6 +85,7 @@ def run_study(
         The content of `study.json`.
 
     Raises:
+        ConfigError: The folder holds runs of other settings or data, and `replace` is False.
         ModelError: The dataset or the device cannot be used, or a run failed.
         TrainingStoppedError: `should_stop` returned True.
     """
@@ -90,6 +93,8 @@ def run_study(
     out.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(out):
         runs = plan_runs(config, dataset, out, _other_runs(out))
+        if not replace:
+            require_replaceable(runs)
         make_runs(runs, dataset.folder, num_jobs=num_jobs, progress=progress, should_stop=should_stop)
         views = read_views(dataset, config.split)
         values = {(run.arm.name, run.seed): stored for run in runs if (stored := run.outcomes()) is not None}

@@ -129,6 +129,18 @@ def test_a_run_in_a_process_of_its_own_has_the_outcomes_of_one_in_this_process(s
     assert run_study(shapes, out, config, num_jobs=2) == here
 
 
+def test_runs_of_other_settings_are_replaced_only_if_asked_for(shapes, config, tmp_path):
+    config, out = dataclasses.replace(config, seeds=(0,)), tmp_path / "data" / "studies" / "x"
+    run_study(shapes, out, config)
+    before = {path.name: (path / "training.json").read_bytes() for path in (out / "runs").iterdir()}
+    shorter = dataclasses.replace(config, training={**config.training, "num_steps": 3})
+    with pytest.raises(ConfigError, match=r"both-seed-0 holds a run of other settings or data; choose another --name"):
+        run_study(shapes, out, shorter)
+    assert {path.name: (path / "training.json").read_bytes() for path in (out / "runs").iterdir()} == before
+    run_study(shapes, out, shorter, replace=True)
+    assert plan_study(shapes, out, shorter)["done"] == 2
+
+
 def test_a_run_that_fails_is_named(shapes, config, tmp_path):
     arms = (dataclasses.replace(config.arms[0], settings={"learning_rate": 1e30}), config.arms[1])
     with pytest.raises(TrainingError, match=r"^both-seed-0: .*loss"):
