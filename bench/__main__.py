@@ -20,6 +20,7 @@ _BENCHMARKS = (
     "bench.archives",
     "bench.retrieval",
     "bench.loader",
+    "bench.embedding",
     "bench.train",
 )
 
