@@ -22,7 +22,6 @@ import json
 import logging
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ import pyarrow.parquet as pq
 import torch
 
 from model.clip.loading import Clip
+from model.dataset.ahead import read_ahead
 from model.dataset.folder import Dataset
 from model.dataset.images import ImageReader, normalise
 from model.dataset.views import Views
@@ -162,23 +162,13 @@ def _read_ahead(
 ) -> Generator[tuple[range, torch.Tensor]]:
     """Yield rows and their grey images, (num_rows, height_px, width_px) uint8; the next batches are being decoded."""
     starts = range(0, len(views), batch_size)
-    batches = [range(first, min(first + batch_size, len(views))) for first in starts]
-    with (
-        contextlib.closing(ImageReader(views, clip.preprocess, num_workers=num_workers)) as reader,
-        ThreadPoolExecutor(1, thread_name_prefix="read ahead") as ahead,
-    ):
-        pending: collections.deque[tuple[range, Future[torch.Tensor]]] = collections.deque()
-        try:
-            for rows in batches:
-                pending.append((rows, ahead.submit(reader.read_grey, rows, pin_memory=pin_memory)))
-                if len(pending) > _BATCHES_AHEAD:
-                    first_rows, images = pending.popleft()
-                    yield first_rows, images.result()
-            while pending:
-                first_rows, images = pending.popleft()
-                yield first_rows, images.result()
-        finally:
-            ahead.shutdown(wait=False, cancel_futures=True)
+    batches = (range(first, min(first + batch_size, len(views))) for first in starts)
+    with contextlib.closing(ImageReader(views, clip.preprocess, num_workers=num_workers)) as reader:
+
+        def read(rows: range) -> tuple[range, torch.Tensor]:
+            return rows, reader.read_grey(rows, pin_memory=pin_memory)
+
+        yield from read_ahead(read, batches, num_ahead=_BATCHES_AHEAD)
 
 
 def embed_images(

@@ -7,9 +7,7 @@ process has to send plans to the others, and a resumed run continues with the sa
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -18,6 +16,7 @@ import numpy as np
 import torch
 
 from model.clip.tokenizer import Tokenizer
+from model.dataset.ahead import read_ahead
 from model.dataset.classes import ClassTable, class_table
 from model.dataset.images import ImageReader
 from model.dataset.views import Views
@@ -200,14 +199,8 @@ class BatchStream:
         self, first_step: int, images: ImageReader, tokenizer: Tokenizer, *, pin_memory: bool = False
     ) -> Iterator[Batch]:
         """Yield the batches from `first_step` to the last one, reading some of them ahead in another thread."""
-        waiting: collections.deque[Future[Batch]] = collections.deque()
-        with ThreadPoolExecutor(1, thread_name_prefix="batch") as ahead:
-            try:
-                for step in range(first_step, self.num_steps):
-                    waiting.append(ahead.submit(self.read, step, images, tokenizer, pin_memory=pin_memory))
-                    if len(waiting) > self.config.num_batches_ahead:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                ahead.shutdown(cancel_futures=True)
+
+        def read(step: int) -> Batch:
+            return self.read(step, images, tokenizer, pin_memory=pin_memory)
+
+        return read_ahead(read, range(first_step, self.num_steps), num_ahead=self.config.num_batches_ahead)
