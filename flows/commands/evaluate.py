@@ -16,6 +16,13 @@ app = typer.Typer()
 
 _TASKS = "retrieval, zero_shot, image_retrieval, prior_art, linear_probe, fine_tuned, deep_patent"
 
+ReadoutTau = Annotated[
+    float | None,
+    typer.Option(
+        help="Class prior under which the model's own head is read out: 0 natural, 1 balanced, or between; default: 0."
+    ),
+]
+
 
 @app.command()
 def evaluate(
@@ -41,13 +48,7 @@ def evaluate(
         str | None, typer.Option(help="A second model, named like --model, compared query by query.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split to measure on; default: test.")] = None,
-    readout_tau: Annotated[
-        float | None,
-        typer.Option(
-            help="Class prior under which the model's own head is read out: 0 natural, 1 balanced, or between; "
-            "default: 0."
-        ),
-    ] = None,
+    readout_tau: ReadoutTau = None,
     run: Annotated[
         str, typer.Option("--run", help="Folder under runs/ for the report; default: the model's name.")
     ] = "",

@@ -137,10 +137,7 @@ def build_dataset(
     provenance = _provenance(folder, weeks, config)
     manifest = _read_manifest(folder, config.name)
     if manifest and _clear_damaged(folder, config.name, manifest) and manifest["made"] == provenance.to_dict():
-        _LOG.info("dataset %s: skipped, it is done", config.name)
-        done = Report.from_dict(manifest["report"])
-        _require_views(done)
-        return done
+        return _report_of_finished(manifest)
     report = Report("dataset", config.name)
     report.tally("views")
     report.tally("patents")
@@ -169,6 +166,14 @@ def build_dataset(
     listed = _write_list(folder, config, near_duplicates, provenance)
     _write_manifest(folder, config, weeks, provenance, files, counts, report, listed)
     return report
+
+
+def _report_of_finished(manifest: Mapping[str, Any]) -> Report:
+    """The report of a dataset that is done."""
+    _LOG.info("dataset %s: skipped, it is done", manifest["name"])
+    done = Report.from_dict(manifest["report"])
+    _require_views(done)
+    return done
 
 
 def _provenance(folder: DataFolder, weeks: list[str], config: DatasetConfig) -> Provenance:

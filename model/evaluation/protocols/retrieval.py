@@ -210,8 +210,7 @@ def _table(
         k = context.config.cutoffs[-1]
         fused, plain = ((ranks[column][answered] <= k).astype(np.float64) for column in (FUSED, MODEL))
         rows[f"R@{k}, rank fusion minus this model"] = Row({FUSED: fused - plain}, {})
-    # What they hold for.
-    terms = {
+    terms = {  # what they hold for
         "split": context.views.split,
         "gallery_size": size,
         "num_galleries": len(gallery_sizes),
@@ -222,11 +221,7 @@ def _table(
         "positives_rule": POSITIVES_RULE,
         "tie_rule": tie_rule(),
         "interval": context.interval_rule,
-        "notes": [
-            *([f"captions: {pairing.rule}"] if pairing.rule else []),
-            *([BM25_NOTE] if _BM25 in ranks else []),
-            *([f"rank fusion: {FUSION_RULE}; channels: this model, BM25 on titles"] if FUSED in ranks else []),
-        ],
+        "notes": _notes(pairing, ranks),
     }
     medians = {column: median_rank(best) for column, best in ranks.items()}
     return tabulate(
@@ -236,6 +231,15 @@ def _table(
         bootstrap=context.bootstrap(patents[answered]),
         ranks={"median rank": medians},
     )
+
+
+def _notes(pairing: Pairing, ranks: Mapping[str, np.ndarray]) -> list[str]:
+    """What was done to the captions, and how columns that are not the model's came about."""
+    return [
+        *([f"captions: {pairing.rule}"] if pairing.rule else []),
+        *([BM25_NOTE] if _BM25 in ranks else []),
+        *([f"rank fusion: {FUSION_RULE}; channels: this model, BM25 on titles"] if FUSED in ranks else []),
+    ]
 
 
 def _table_of_patents(
