@@ -28,6 +28,11 @@ _OPTIONS = [
     "about:blank",
 ]
 _TIMEOUT_S = 60.0
+_LEFT = "Inspected target navigated or closed"  # Chromium's answer if another page opened while it was asked
+
+
+class PageLeftError(Exception):
+    """The page that was asked is being left for another one."""
 
 
 class Browser:
@@ -85,6 +90,8 @@ class Browser:
         while True:
             message = json.loads(self._tab.recv(timeout=_TIMEOUT_S))
             if message.get("id") == message_id:
+                if message.get("error", {}).get("message") == _LEFT:
+                    raise PageLeftError(message)
                 assert "error" not in message, message
                 return message["result"]
             self._record(message)
@@ -113,9 +120,16 @@ class Browser:
     def wait(self, script: str) -> None:
         """Wait until a JavaScript expression on the page is true."""
         deadline = time.monotonic() + _TIMEOUT_S
-        while not self.ask(script):
+        while not self._is_true(script):
             assert time.monotonic() < deadline, f"not true after {_TIMEOUT_S:g} s: {script}"
             time.sleep(0.05)
+
+    def _is_true(self, script: str) -> bool:
+        """Whether an expression is true; False while the page is being left for the next one."""
+        try:
+            return bool(self.ask(script))
+        except PageLeftError:
+            return False
 
     def choose_file(self, selector: str, path: Path) -> None:
         """Choose a file in the input that a CSS selector names."""
