@@ -13,6 +13,7 @@ from typing import Any
 from patentdata.dataset.splits import SPLITS, Assignment
 from patentdata.errors import ConfigError, OutputError
 from patentdata.store.report import Report
+from patentdata.views.broken_lines.statements import are_claimed
 
 Row = dict[str, Any]
 
@@ -25,13 +26,22 @@ VIEW_COLUMNS = (
     "viewpoint",
     "viewpoint_direction",
     "image_sha256",
+    "broken_share",
     "signature",
     "is_front_page",
     "score",
     "flags",
 )
 CAPTION_COLUMNS = ("view_id", "text", "shape", "function", "captioner", "finish_reason", "image_sha256")
-GRANT_COLUMNS = ("patent_number", "title", "uspc_class", "locarno_class", "citations")
+GRANT_COLUMNS = (
+    "patent_number",
+    "title",
+    "uspc_class",
+    "locarno_class",
+    "citations",
+    "claim_scope",
+    "has_unclaimed_matter",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +141,18 @@ def _dataset_row(view: Row, caption: Row, grant: Row, assignment: Assignment) ->
         "function": caption["function"],
         "captioner": caption["captioner"],
         "image_sha256": view["image_sha256"],
-        "signature": view.get("signature"),  # an earlier version of the views stage made none
+        "has_unclaimed_matter": grant.get("has_unclaimed_matter"),
+        "broken_share": view.get("broken_share"),  # earlier versions of the stages have none of these
+        "has_unclaimed_lines": _has_unclaimed_lines(view, grant),
+        "signature": view.get("signature"),
         "cited_by_examiner": examiner_cited_designs(grant["citations"]),
     }
+
+
+def _has_unclaimed_lines(view: Row, grant: Row) -> bool | None:
+    """Whether lines of the view are broken and not said to be claimed; None if it is not known which are broken."""
+    share = view.get("broken_share")
+    return None if share is None else share > 0 and not are_claimed(grant.get("claim_scope"), view["figure_label"])
 
 
 def examiner_cited_designs(citations: Iterable[Mapping[str, Any]] | None) -> list[str]:

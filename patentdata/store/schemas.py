@@ -255,6 +255,26 @@ DATASET = pa.schema(
         _field("captioner", _TEXT, "What made the caption"),
         _field("image", pa.binary(), "JPEG, 8-bit grey, upright, area-resized, padded with white to a square"),
         _field("image_sha256", _TEXT, "SHA-256 of the view's full-resolution PNG"),
+        _field("has_unclaimed_matter", pa.bool_(), "Whether the grant says that something it shows is not claimed"),
+        _field("broken_share", pa.float32(), "Share of the view's line length that is drawn in dashes or dash-dot"),
+        _field(
+            "has_unclaimed_lines",
+            pa.bool_(),
+            "Whether lines of the view are broken and the grant does not say that what they show is claimed; null if "
+            "it is not known which lines are broken",
+        ),
+        _field(
+            "claimed_image",
+            pa.binary(),
+            "JPEG as `image`, of the view without its broken lines, cropped to what is left; null if no line is "
+            "unclaimed, or none is claimed",
+        ),
+        _field(
+            "claimed_box",
+            pa.list_(pa.float32()),
+            "Where the square of `claimed_image` is on that of `image`: x0, y0, x1, y1 as shares of its side, which "
+            "can be below 0 or above 1; null without `claimed_image`",
+        ),
         _field("signature", pa.binary(), "What near-duplicates of the view have in common, 516 bytes"),
         _field("cited_by_examiner", _TEXTS, "US designs the examiner cited against the patent, canonical numbers"),
     ]

@@ -48,12 +48,33 @@ class TrainingImageConfig:
             raise ConfigError(f"jpeg_quality is {self.jpeg_quality}; choose 1 to 100")
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where a view is on the square of its training image.
+
+    Attributes:
+        scale: Pixels of the square for one pixel of the view.
+        left, top: Position of the view's first pixel on the square, in pixels of the square; negative if what is left
+            or above of the ink was cut away.
+    """
+
+    scale: float
+    left: float
+    top: float
+
+
 def training_image(png: bytes, config: TrainingImageConfig) -> bytes | None:
     """The JPEG of one view, or None if the view has no ink.
 
     Raises:
         SheetError: `png` is not a readable PNG, or is too large to decode.
     """
+    placed = place_training_image(png, config)
+    return placed[0] if placed is not None else None
+
+
+def place_training_image(png: bytes, config: TrainingImageConfig) -> tuple[bytes, Placement] | None:
+    """As `training_image`, with where the view is on the square."""
     page = decode_png(png)
     left, top, width, height = ink_box(page)
     if not width:
@@ -61,7 +82,25 @@ def training_image(png: bytes, config: TrainingImageConfig) -> bytes | None:
     square = fit_square(page[top : top + height, left : left + width], config)
     is_encoded, jpeg = cv2.imencode(".jpg", square, [cv2.IMWRITE_JPEG_QUALITY, config.jpeg_quality])
     assert is_encoded, "a grey uint8 array is always encodable"
-    return jpeg.tobytes()
+    scale, margin_left, margin_top = _fit(height, width, config)
+    return jpeg.tobytes(), Placement(scale, margin_left - left * scale, margin_top - top * scale)
+
+
+def square_within(inner: Placement, outer: Placement, size_px: int) -> list[float]:
+    """Where the square of one training image is on that of another one of the same view: x0, y0, x1, y1.
+
+    Args:
+        inner: Placement of the view on the first square.
+        outer: Placement of the view on the second square.
+        size_px: Side of both squares.
+
+    Returns:
+        Shares of the side of the second square; the first one can extend beyond it.
+    """
+    ratio = outer.scale / inner.scale
+    x0, y0 = outer.left - inner.left * ratio, outer.top - inner.top * ratio
+    side = size_px * ratio
+    return [edge / size_px for edge in (x0, y0, x0 + side, y0 + side)]
 
 
 def ink_box(page: np.ndarray) -> tuple[int, int, int, int]:
@@ -81,15 +120,26 @@ def fit_square(drawing: np.ndarray, config: TrainingImageConfig) -> np.ndarray:
         (size_px, size_px) uint8.
     """
     size = config.size_px
-    room = max(1, round(size * (1 - 2 * config.margin_share)))
-    height, width = drawing.shape
-    scale = min(room / max(height, width), config.max_enlargement)
-    target = (max(1, round(width * scale)), max(1, round(height * scale)))  # cv2 wants width first
+    scale, left, top = _fit(*drawing.shape, config)
+    target = _scaled(*drawing.shape, scale)
     scaled = cv2.resize(drawing, target, interpolation=cv2.INTER_AREA if scale <= 1 else cv2.INTER_LINEAR)
     square = np.full((size, size), PAPER, np.uint8)
-    left, top = (size - target[0]) // 2, (size - target[1]) // 2
     square[top : top + target[1], left : left + target[0]] = scaled
     return square
+
+
+def _fit(height: int, width: int, config: TrainingImageConfig) -> tuple[float, int, int]:
+    """Scale of a drawing on its square, and the margins to its left and above it, in pixels of the square."""
+    size = config.size_px
+    room = max(1, round(size * (1 - 2 * config.margin_share)))
+    scale = min(room / max(height, width), config.max_enlargement)
+    target = _scaled(height, width, scale)
+    return scale, (size - target[0]) // 2, (size - target[1]) // 2
+
+
+def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
+    """Width and height of a scaled drawing, in whole pixels; cv2 wants the width first."""
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def decode_png(png: bytes) -> np.ndarray:

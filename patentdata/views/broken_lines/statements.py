@@ -13,6 +13,26 @@ _KINDS = ("broken", "dash_dot")  # kinds of lines that are drawn broken
 _LEAST_SHARE = 0.01  # of all lines; less may be a few strokes of something else
 
 
+def are_claimed(claim_scope: Iterable[Mapping[str, Any]] | None, figure_label: str | None) -> bool:
+    """Whether a grant says that everything that the broken lines of a figure show is part of the claimed design.
+
+    So it is with stitching and folds. If the grant says nothing about the broken lines of the figure, or not whether
+    they are claimed, they are not: that is what broken lines mean where nothing else is said.
+
+    Args:
+        claim_scope: What the grant says about its lines: dicts with `lines`, `meaning`, `is_claimed` and `figures`.
+        figure_label: Label of the figure; None if it is not known.
+    """
+    said = [
+        statement
+        for statement in claim_scope or ()
+        if statement["lines"] in _KINDS
+        and statement["meaning"] != "break"
+        and (not statement["figures"] or normalised(figure_label) in map(normalised, statement["figures"]))
+    ]
+    return bool(said) and all(statement["is_claimed"] for statement in said)
+
+
 def disagreements(views: Sequence[Mapping[str, Any]], claim_scope: Iterable[Mapping[str, Any]]) -> list[frozenset[str]]:
     """Flags of each view of one patent: `NOT_EXPLAINED`, `NOT_SEEN` or none.
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from patentdata.views.broken_lines.statements import NOT_EXPLAINED, NOT_SEEN, disagreements
+from patentdata.views.broken_lines.statements import NOT_EXPLAINED, NOT_SEEN, are_claimed, disagreements
 
 
 def view(label, share, is_front_page=False):
@@ -44,3 +44,28 @@ def test_symbolic_breaks_explain_broken_lines_but_do_not_promise_them():
 @pytest.mark.parametrize("statements", [(), (statement(),)])
 def test_a_view_that_could_not_be_looked_at_is_not_flagged(statements):
     assert flags([view("1", None)], *statements) == [set()]
+
+
+def said(meaning, is_claimed, lines="broken", figures=()):
+    return {"lines": lines, "meaning": meaning, "is_claimed": is_claimed, "figures": list(figures)}
+
+
+@pytest.mark.parametrize(
+    ("claim_scope", "label", "expected"),
+    [
+        ([], "1", False),
+        (None, "1", False),
+        ([said("stitching", True)], "1", True),
+        ([said("stitching", None)], "1", False),
+        ([said("environment", False)], "1", False),
+        ([said("stitching", True), said("environment", False)], "1", False),
+        ([said("stitching", True), said("environment", False, figures=["2"])], "1", True),
+        ([said("stitching", True, figures=["2"])], "1", False),
+        ([said("stitching", True), said("break", None)], "1", True),
+        ([said("other", True, lines="shading")], "1", False),
+    ],
+)
+def test_broken_lines_are_claimed_only_if_everything_that_the_grant_says_of_the_figure_claims_them(
+    claim_scope, label, expected
+):
+    assert are_claimed(claim_scope, label) is expected
