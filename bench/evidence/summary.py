@@ -17,7 +17,8 @@ from model.clip.readout import BALANCED, NATURAL
 from model.dataset.classes import USPC
 from model.dataset.views import Views
 from model.errors import TrainingError
-from model.evaluation.protocols.readouts import HEAD, MIDDLE, TAIL, THIRDS, HeadLogits, third_of_class
+from model.evaluation.measures.thirds import HEAD, MIDDLE, TAIL, THIRDS, third_of_class
+from model.evaluation.protocols.readouts import HeadLogits
 
 PARTS = (TAIL, MIDDLE, HEAD, ALL)
 TAUS = np.round(np.arange(-0.5, 2.0001, 0.05), 2)

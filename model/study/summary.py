@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from model.dataset.views import Views
-from model.evaluation.protocols.readouts import THIRDS
+from model.evaluation.measures.thirds import THIRDS
 from model.study.comparison import NOT_DECIDED, Resampling
 from model.study.config import Claim, StudyConfig
 from model.study.outcomes import MEASURES, PARTS

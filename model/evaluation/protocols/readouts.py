@@ -17,10 +17,9 @@ import numpy as np
 from model.clip.readout import BALANCED, NATURAL, ClassPriors
 from model.evaluation.context import EvaluationContext
 from model.evaluation.measures.result_table import Row, class_mean, tabulate
+from model.evaluation.measures.thirds import THIRDS, third_of_class
 from model.evaluation.protocols.classification import TIE_RULE, LabelledViews, ranks_of_truth, scheme_heading
 
-TAIL, MIDDLE, HEAD = "tail", "middle", "head"
-THIRDS = (TAIL, MIDDLE, HEAD)
 TAUS = tuple(number / 20 for number in range(31))
 """The points of the curve: τ from 0 to 1.5."""
 
@@ -46,19 +45,6 @@ class HeadLogits:
     def hits(self, truth: np.ndarray, tau: float) -> np.ndarray:
         """(num_views,) 1.0 for each view whose class is right in the read-out at `tau`, else 0.0; ties are wrong."""
         return (ranks_of_truth(self.scores(tau), truth) == 1).astype(np.float64)
-
-
-def third_of_class(training_counts: np.ndarray) -> np.ndarray:
-    """(num_classes,) index in `THIRDS`: classes by frequency in training, divided into three groups of equal size.
-
-    Equally frequent classes stay in the order of the table.
-
-    >>> third_of_class(np.array([50, 1, 7, 60, 2, 9])).tolist()
-    [2, 0, 1, 2, 0, 1]
-    """
-    positions = np.empty(len(training_counts), dtype=np.int64)
-    positions[np.argsort(training_counts, kind="stable")] = np.arange(len(training_counts))
-    return positions * len(THIRDS) // len(training_counts)
 
 
 def readout_table(

@@ -16,13 +16,13 @@ from model.charts import draw_readouts
 from model.clip.readout import ClassPriors
 from model.dataset.classes import ClassTable
 from model.evaluation.measures.bootstrap import Bootstrap
+from model.evaluation.measures.thirds import third_of_class
 from model.evaluation.protocols.classification import LabelledViews
 from model.evaluation.protocols.readouts import (
     HeadLogits,
     readout_curve,
     readout_note,
     readout_table,
-    third_of_class,
 )
 
 SCHEMA = json.loads((Path(model.evaluation.evaluate.__file__).parent / "evaluation.schema.json").read_text())
