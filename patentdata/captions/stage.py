@@ -22,7 +22,7 @@ from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.described import TemplateCaptioner
 from patentdata.captions.vllm import journal
 from patentdata.captions.vllm.identity import identity_of
-from patentdata.errors import ConfigError, OutputError
+from patentdata.errors import ConfigError, OutputError, SourceDownError
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
 from patentdata.store.parquet import (
@@ -43,6 +43,12 @@ _LOG = logging.getLogger(__name__)
 _CAPTIONS_VERSION = 4
 _REUSABLE_VERSIONS = (2, 3, 4)  # of files whose answers are reused, if they are still read the same
 _ROWS_A_PROGRESS = 16  # captions between two reports of progress
+_MIN_ANSWERS = 8  # a week with fewer answers may have no caption by chance
+_MAX_QUOTED = 200  # characters of an answer in a message
+
+
+class _NoCaptionError(SourceDownError):
+    """A model that answers about every view of a week and captions none: it is not shown the pictures, say."""
 
 
 def caption_views(
@@ -71,8 +77,8 @@ def caption_views(
     Raises:
         OutputError: The grants or the views of the week are missing, damaged or stale.
         ConfigError: The captioner is a model, and there is no endpoint.
-        SourceError: No endpoint answers, all refuse every view, or one serves another model; finished captions are
-            kept, and the week stays unfinished.
+        SourceError: No endpoint answers, all refuse every view, one serves another model, or the model answers and none
+            of its answers is a caption. Finished captions are kept, and the week stays unfinished.
     """
     require_done(folder, "views", week)
     if (report := _finished_captions(folder, week, config, endpoints)) is not None:
@@ -108,13 +114,17 @@ def _caption_by_model(
         if report is None:
             model = identity_of(config, ask_served(config, urls), is_served_here=not config.endpoints)
             assert model is not None, "a served model has a name"
-            with contextlib.closing(journal.Journal(path)) as kept:
-                if len(kept):
-                    _LOG.info("%s captions: resumed, %d captions are in the journal", week, len(kept))
-                captioner = VlmCaptioner(config, model, urls, kept)
-                _keep_finished(folder, week, captioner.settings, kept)
-                report = _write_captions(folder, week, captioner, progress)
-                _LOG.info("%s captions: %d views were sent to a model", week, captioner.num_asked)
+            try:
+                with contextlib.closing(journal.Journal(path)) as kept:
+                    if len(kept):
+                        _LOG.info("%s captions: resumed, %d captions are in the journal", week, len(kept))
+                    captioner = VlmCaptioner(config, model, urls, kept)
+                    _keep_finished(folder, week, captioner.settings, kept)
+                    report = _write_captions(folder, week, captioner, progress)
+                    _LOG.info("%s captions: %d views were sent to a model", week, captioner.num_asked)
+            except _NoCaptionError:
+                path.unlink(missing_ok=True)  # or the same answers would count again when the server is in order
+                raise
         else:
             _LOG.info("%s captions: skipped, another run has finished the week", week)
         path.unlink(missing_ok=True)
@@ -194,9 +204,15 @@ def _write_captions(folder: DataFolder, week: str, captioner: Captioner, progres
         write_table(folder, table_path(folder, "captions", week), schema, in_groups(rows), provenance, report)
     tally = report.tally("views")
     if tally.num_in and not tally.num_out:
-        reasons = ", ".join(f"{num:,} {reason}" for reason, num in tally.dropped.items())
-        _LOG.warning("%s captions: none of %d views has a caption (%s); check the model", week, tally.num_in, reasons)
+        _LOG.warning("%s; check the model", _no_caption(report))
     return report
+
+
+def _no_caption(report: Report) -> str:
+    """The sentence that no view of a week has a caption, with the reasons."""
+    tally = report.tally("views")
+    reasons = ", ".join(f"{num:,} {reason}" for reason, num in tally.dropped.items())
+    return f"{report.name} captions: none of {tally.num_in} views has a caption ({reasons})"
 
 
 def _captions_of(
@@ -205,11 +221,15 @@ def _captions_of(
     """Rows of the captioner, each with its view, without the image.
 
     A view without a caption has a row too, and is counted as dropped with its reason.
+
+    Raises:
+        _NoCaptionError: After the last row, if a model gave enough answers and none is a caption.
     """
     tally = report.tally("views")
     unused = {"claimed_image"} if captioner.needs_images else {"claimed_image", "image"}
     columns = [name for name in schemas.VIEWS.names if name not in unused]
     asked: deque[Row] = deque()  # views whose caption is not finished
+    num_answers, last_answer = 0, ""
 
     def views_with_grants() -> Iterator[Row]:
         for batch in table.iter_batches(batch_size=ROWS_A_GROUP, columns=columns):
@@ -226,7 +246,15 @@ def _captions_of(
             tally.drop(row["finish_reason"], row["view_id"])
         else:
             tally.num_out += 1
+        if row["answer"]:
+            num_answers, last_answer = num_answers + 1, row["answer"]
         report.count(f"finish_{row['finish_reason']}")
         if progress and (num_done % _ROWS_A_PROGRESS == 0 or num_done == table.metadata.num_rows):
             progress(num_done, table.metadata.num_rows)
         yield row, asked.popleft()
+    if num_answers >= _MIN_ANSWERS and not tally.num_out:
+        quoted = " ".join(last_answer.split())[:_MAX_QUOTED]
+        raise _NoCaptionError(
+            f'{_no_caption(report)}; the last answer was "{quoted}": '
+            "check that the server shows its model the pictures and run again"
+        )

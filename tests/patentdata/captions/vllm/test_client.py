@@ -202,11 +202,29 @@ def test_a_view_without_a_usable_answer_has_its_reason_and_the_others_have_capti
     assert report.tally("views").dropped == {reason: 1}
 
 
-def test_a_week_in_which_no_answer_is_usable_is_said(folder, caplog):
+def test_a_small_week_in_which_no_answer_is_usable_is_said(folder, caplog):
     write_views(folder, 3)
     with Endpoint(lambda _: says("No image was provided.")) as endpoint:
         caption_views(folder, WEEK, vlm_config(endpoint.url, requests=quick(num_tries=1)))
     assert f"{WEEK} captions: none of 3 views has a caption (3 refused); check the model" in caplog.messages
+
+
+def test_a_week_that_a_model_answers_without_one_caption_stays_unfinished_until_the_model_is_in_order(folder, tmp_path):
+    write_views(folder, 12)
+    is_blind = True
+    with Endpoint(lambda _: says("No image was provided.") if is_blind else None) as endpoint:
+        config = vlm_config(endpoint.url, requests=quick(num_tries=1))
+        with pytest.raises(SourceError) as caught:
+            caption_views(folder, WEEK, config)
+        assert str(caught.value) == (
+            f"{WEEK} captions: none of 12 views has a caption (12 refused); "
+            'the last answer was "No image was provided.": '
+            "check that the server shows its model the pictures and run again"
+        )
+        assert not captions_are_done(folder, WEEK, config)
+        is_blind = False
+        caption_views(folder, WEEK, config)
+    assert caption_bytes(folder) == expected_bytes(tmp_path, 12)
 
 
 def test_views_with_a_broken_image_have_that_reason_and_are_not_asked_about(folder):
