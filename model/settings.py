@@ -14,6 +14,10 @@ from model.files import read_json, sha256_of_json
 RESULT_UNTOUCHED = {"changes_result": False}
 """Metadata of a field that does not change the result, so it may differ between a run and its resumption."""
 
+ADDED_LATER = {"recorded_at_default": False}
+"""Metadata of a field that was added when there were results already: its default says what these did, and is not
+recorded, so that they stay done."""
+
 _TYPES = {int: "a whole number", float: "a number", str: "a string", bool: "true or false", NoneType: "none"}
 
 ConfigT = TypeVar("ConfigT", bound="Config")
@@ -58,12 +62,16 @@ class Config:
 
     @property
     def result_settings(self) -> dict[str, Any]:
-        """The settings that decide the result, without those of speed and housekeeping."""
+        """The settings that decide the result, without those of speed and housekeeping.
+
+        A setting that was added later is in it only if it has another value than its default.
+        """
         values = self.to_dict()
         return {
             setting.name: values[setting.name]
             for setting in fields(self)
             if setting.metadata.get("changes_result", True)
+            and (setting.metadata.get("recorded_at_default", True) or values[setting.name] != setting.default)
         }
 
     @property

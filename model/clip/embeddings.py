@@ -2,7 +2,7 @@
 
 Images and texts have separate files, so that changed captions do not recompute the images:
 
-    FOLDER/DATASET-SPLIT-images.parquet        view_id, features, norm
+    FOLDER/DATASET-SPLIT-images.parquet        view_id, features, norm; of the claimed lines, SPLIT-claimed-images
     FOLDER/DATASET-SPLIT-KIND.parquet          text, features; each distinct text once
     FOLDER/DATASET-SPLIT-classes.parquet       view_id, logits; if the model has a classification head
 

@@ -83,9 +83,9 @@ class Encoder:
     def image_features(self, dataset: Dataset, views: Views) -> ImageFeatures:
         """Image features of a split, one row a view."""
         return image_features_of(
-            self._path(dataset, f"{views.split}-images"),
+            self._path(dataset, f"{views.split}{_suffix(views)}-images"),
             views,
-            identity={**self._identity, "dataset": dataset.fingerprint, "split": views.split},
+            identity={**self._identity, "dataset": dataset.fingerprint, **_identity_of(views)},
             load=self.load,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
@@ -117,12 +117,12 @@ class Encoder:
             classify: Computes the logits; called only if they are not stored yet.
         """
         return class_logits_of(
-            self._path(dataset, f"{views.split}-classes"),
+            self._path(dataset, f"{views.split}{_suffix(views)}-classes"),
             views,
             identity={
                 **self._identity,
                 "dataset": dataset.fingerprint,
-                "split": views.split,
+                **_identity_of(views),
                 "classes": sha256_of_json(list(classes)),
             },
             classify=classify,
@@ -141,6 +141,16 @@ class Encoder:
         if self.is_untrained:
             folder = folder / "untrained"
         return folder / f"{dataset.name}-{kind}.parquet"
+
+
+def _suffix(views: Views) -> str:
+    """What is added to the name of a split in a file's name; nothing for all lines."""
+    return "" if views.lines == "all" else f"-{views.lines}"
+
+
+def _identity_of(views: Views) -> dict[str, str]:
+    """The split and the lines of views; all lines are not named, so that features from before the choice fit."""
+    return {"split": views.split} | ({} if views.lines == "all" else {"lines": views.lines})
 
 
 def find_encoder(

@@ -9,6 +9,8 @@ from model.errors import DatasetError
 from model.files import read_json
 
 CAPTION_COLUMNS = ("text", "shape", "function", "title")
+LINES = ("all", "claimed")
+"""Which lines of a view an image shows: all of them, or those of the claimed design, without its surroundings."""
 
 
 @dataclass(frozen=True)

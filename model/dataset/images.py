@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 
-from model.dataset.views import Views
+from model.dataset.views import Images, Views
 from model.errors import DatasetError
 
 _WHITE = 255
@@ -135,7 +135,13 @@ class ImageReader:
         return normalise(self.read_grey(rows, draws, min_area=min_area), self._preprocess)
 
     def read_grey(
-        self, rows: Sequence[int], draws: np.ndarray | None = None, *, min_area: float = 1.0, pin_memory: bool = False
+        self,
+        rows: Sequence[int],
+        draws: np.ndarray | None = None,
+        *,
+        min_area: float = 1.0,
+        is_claimed: np.ndarray | None = None,
+        pin_memory: bool = False,
     ) -> torch.Tensor:
         """Read rows as grey images, which take a twelfth of the bytes of `read`.
 
@@ -143,6 +149,8 @@ class ImageReader:
             rows: Rows of `views`, in the order of the result.
             draws: (num_rows, 3) random numbers in [0, 1), see `crop`; None reads the whole images.
             min_area: Smallest share of the area that a crop keeps.
+            is_claimed: (num_rows,) bool, True for rows of which the claimed lines are read, whatever the other rows
+                show; None reads the images that `views` shows.
             pin_memory: Put the images into pinned memory, for faster copies to a GPU.
 
         Returns:
@@ -152,22 +160,24 @@ class ImageReader:
             DatasetError: An image cannot be decoded.
         """
         height, width = self._preprocess.size_px
-        images = torch.empty(len(rows), height, width, dtype=torch.uint8, pin_memory=pin_memory)
-        out = images.numpy()  # shares memory with the tensor
+        read = torch.empty(len(rows), height, width, dtype=torch.uint8, pin_memory=pin_memory)
+        out = read.numpy()  # shares memory with the tensor
+        claimed = self._views.claimed_images if is_claimed is not None else self._views.images
 
         def read_part(part: range) -> None:
             for index in part:
-                self._read_one(int(rows[index]), None if draws is None else draws[index], min_area, out[index])
+                images = claimed if is_claimed is not None and is_claimed[index] else self._views.images
+                draw = None if draws is None else draws[index]
+                self._read_one(images, int(rows[index]), draw, min_area, out[index])
 
         size = max(1, len(rows) // (_PARTS_A_WORKER * self._num_workers))
         parts = [range(first, min(first + size, len(rows))) for first in range(0, len(rows), size)]
         for _ in self._pool.map(read_part, parts):
             pass
-        return images
+        return read
 
-    def _read_one(self, row: int, draw: np.ndarray | None, min_area: float, out: np.ndarray) -> None:
-        jpeg = self._views.images.view(row)
-        image = pad_to_square(decode_grey(jpeg, view_id=self._views.view_id(row)))
+    def _read_one(self, images: Images, row: int, draw: np.ndarray | None, min_area: float, out: np.ndarray) -> None:
+        image = pad_to_square(decode_grey(images.view(row), view_id=self._views.view_id(row)))
         if draw is not None:
             image = crop(image, draw, min_area=min_area)
         resize(image, self._preprocess.size_px, out=out)

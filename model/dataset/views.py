@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model.dataset.classes import UNKNOWN, ClassTable
-from model.dataset.folder import CAPTION_COLUMNS, Dataset
+from model.dataset.folder import CAPTION_COLUMNS, LINES, Dataset
 from model.dataset.mapped import mapped_table
 from model.errors import DatasetError
 from model.files import sha256_of_json
@@ -35,8 +35,11 @@ _OPTIONAL = (
     "figure_label",
     "viewpoint",
     "cited_by_examiner",
+    "broken_share",
     "role",  # "query" or "database", in DeepPatent's test and validation splits
 )
+_CLAIMED = ("claimed_image", "claimed_box")
+_BOTH_LINES = "both"
 _MAPPED_FROM_BYTES = 2**29
 
 T = TypeVar("T")
@@ -60,14 +63,29 @@ class Column:
 
 
 class Images(Column):
-    """Random access to the JPEG bytes of a split."""
+    """Random access to the JPEG bytes of a split.
+
+    Args:
+        column: The images.
+        otherwise: The images of rows that have none in `column`.
+    """
+
+    def __init__(self, column: pa.ChunkedArray, otherwise: Images | None = None) -> None:
+        super().__init__(column)
+        self._otherwise = otherwise
 
     def __getitem__(self, row: int) -> bytes:
-        return self.scalar(row).as_buffer().to_pybytes()
+        return self._buffer(row).to_pybytes()
 
     def view(self, row: int) -> np.ndarray:
         """The bytes of a row without a copy: (num_bytes,) uint8."""
-        return np.frombuffer(self.scalar(row).as_buffer(), np.uint8)
+        return np.frombuffer(self._buffer(row), np.uint8)
+
+    def _buffer(self, row: int) -> pa.Buffer:
+        value = self.scalar(row)
+        if self._otherwise is not None and not value.is_valid:
+            return self._otherwise._buffer(row)
+        return value.as_buffer()
 
 
 @dataclass(frozen=True)
@@ -81,11 +99,14 @@ class Views:
         split: Name of the split.
         table: One row a view.
         num_without_caption: Number of views that were left out because they have no `text`.
+        lines: Which lines `images` shows, one of `LINES`. A view in which nothing is unclaimed, or nothing claimed, is
+            shown whole in either case.
     """
 
     split: str
     table: pa.Table
     num_without_caption: int
+    lines: str = "all"
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -104,7 +125,32 @@ class Views:
 
     @cached_property
     def images(self) -> Images:
+        """The images of the lines in `lines`."""
+        return self.claimed_images if self.lines == "claimed" else self.whole_images
+
+    @cached_property
+    def whole_images(self) -> Images:
+        """The images of all lines."""
         return Images(self.table.column("image"))
+
+    @cached_property
+    def claimed_images(self) -> Images:
+        """The images of the claimed lines; of all lines for views that have no image of their own for the claimed ones.
+
+        They can only be had if the views were read with their claimed lines.
+        """
+        return Images(self.table.column("claimed_image"), self.whole_images)
+
+    def claimed_box(self, row: int) -> list[float] | None:
+        """Where the image of a view's claimed lines is on its whole image: x0, y0, x1, y1 as shares of the side.
+
+        None if the view has no image of its own for the claimed lines, or if these were not read.
+        """
+        return self._claimed_boxes[row] if self._claimed_boxes is not None else None
+
+    @cached_property
+    def _claimed_boxes(self) -> Column | None:
+        return Column(self.table.column("claimed_box")) if "claimed_box" in self.table.column_names else None
 
     @cached_property
     def patent_ids(self) -> np.ndarray:
@@ -219,6 +265,7 @@ def read_views(
     split: str,
     *,
     captioned: bool | None = None,
+    lines: str = "all",
     mapped_from_bytes: int = _MAPPED_FROM_BYTES,
 ) -> Views:
     """Read one split. Rows without a caption are left out and counted.
@@ -229,17 +276,24 @@ def read_views(
         dataset: The dataset.
         split: "train", "validation" or "test".
         captioned: False keeps rows without a caption; None keeps them only if the dataset has no captions at all.
+        lines: Which lines the images show: "all" or "claimed"; "both" reads the images of both and shows all lines.
         mapped_from_bytes: A split whose files are smaller than this is read into memory.
 
     Raises:
-        DatasetError: The split is empty, or a file is missing, damaged, or not what `dataset.json` says.
+        DatasetError: The split is empty, a file is missing, damaged, or not what `dataset.json` says, or the claimed
+            lines are asked for and the dataset does not have them.
     """
     files = [file for file in dataset.files if file.split == split]
     if not files:
         raise _empty_split(dataset, split)
     if captioned is None:
         captioned = dataset.is_captioned
-    schema = _unified_schema([dataset.folder / file.name for file in files], captioned=captioned)
+    assert lines in (*LINES, _BOTH_LINES), lines
+    if lines != "all":
+        _require_claimed_images(dataset)
+    schema = _unified_schema(
+        [dataset.folder / file.name for file in files], captioned=captioned, is_claimed_read=lines != "all"
+    )
 
     def read() -> Iterator[pa.Table]:
         for file in files:
@@ -256,7 +310,32 @@ def read_views(
     if table.num_rows == 0:
         raise _empty_split(dataset, split)
     num_rows = sum(file.num_rows for file in files)
-    return Views(split=split, table=table, num_without_caption=num_rows - table.num_rows)
+    return Views(
+        split=split,
+        table=table,
+        num_without_caption=num_rows - table.num_rows,
+        lines="claimed" if lines == "claimed" else "all",
+    )
+
+
+def has_claimed_images(dataset: Dataset) -> bool:
+    """Whether a dataset has images of the claimed lines; those of earlier versions and of DeepPatent do not.
+
+    Raises:
+        DatasetError: A file is missing or damaged.
+    """
+    return bool(dataset.files) and all(
+        set(_CLAIMED) <= set(_with_file(dataset.folder / file.name, lambda file: file.schema_arrow.names))
+        for file in dataset.files
+    )
+
+
+def _require_claimed_images(dataset: Dataset) -> None:
+    if not has_claimed_images(dataset):
+        raise DatasetError(
+            f"dataset {dataset.name} has no images of the claimed lines; build it again with this version, or use all "
+            "lines"
+        )
 
 
 def _empty_split(dataset: Dataset, split: str) -> DatasetError:
@@ -271,15 +350,18 @@ def _has_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0), False)
 
 
-def _unified_schema(paths: list[Path], *, captioned: bool) -> pa.Schema:
-    """The columns that training and evaluation use, over all files; a file may lack optional columns."""
+def _unified_schema(paths: list[Path], *, captioned: bool, is_claimed_read: bool) -> pa.Schema:
+    """The columns that training and evaluation use, over all files; a file may lack optional columns.
+
+    The images of the claimed lines are only read if they are used: they take memory.
+    """
     schemas = [_with_file(path, lambda file: file.schema_arrow) for path in paths]
     for path, schema in zip(paths, schemas, strict=True):
         missing = [name for name in (*_REQUIRED, *(["text"] if captioned else [])) if name not in schema.names]
         if missing:
             raise DatasetError(f"{path}: no column {', '.join(missing)}; build the dataset again")
     unified = pa.unify_schemas(schemas, promote_options="permissive")
-    wanted = dict.fromkeys((*_REQUIRED, *_OPTIONAL, *CAPTION_COLUMNS))
+    wanted = dict.fromkeys((*_REQUIRED, *(_CLAIMED if is_claimed_read else ()), *_OPTIONAL, *CAPTION_COLUMNS))
     return pa.schema([unified.field(name) for name in wanted if name in unified.names])
 
 

@@ -23,7 +23,7 @@ from model.dataset.views import Views
 from model.errors import ConfigError
 from model.training.config import TrainConfig
 from model.training.distributed import SINGLE_PROCESS, Processes
-from model.training.sampling import Sampler, batch_draws
+from model.training.sampling import Sampler, batch_draws, lines_draws
 
 _NUM_DRAWS = 8  # a view: crop (3), crop of the other view (3), choice of the caption, whether the head sees the caption
 
@@ -57,6 +57,8 @@ class BatchPlan:
         other_rows: (num_pairs,) rows of other views of the same patents; None if no term uses them.
         texts: The caption drawn for each view.
         draws: (num_pairs, 8) random numbers in [0, 1).
+        shows_claimed: (num_pairs, 2) bool, whether the images of view and other view show the claimed lines alone; None
+            if all images show the same lines.
         targets: Classes, patents and captions of the pairs, on the CPU.
     """
 
@@ -64,6 +66,7 @@ class BatchPlan:
     other_rows: np.ndarray | None
     texts: list[str]
     draws: np.ndarray
+    shows_claimed: np.ndarray | None
     targets: Targets
 
 
@@ -165,7 +168,10 @@ class BatchStream:
             texts=torch.from_numpy(np.unique(np.asarray(texts), return_inverse=True)[1]),
             has_other_view=torch.from_numpy(has_other),
         )
-        return BatchPlan(rows, other_rows, texts, draws, targets)
+        shows_claimed = None
+        if self.config.image == "both":
+            shows_claimed = lines_draws(step, num_rows=len(rows), seed=self.config.seed)
+        return BatchPlan(rows, other_rows, texts, draws, shows_claimed, targets)
 
     def _other_rows(self, rows: np.ndarray, step: int) -> tuple[np.ndarray | None, np.ndarray]:
         if not self.config.reads_other_views:
@@ -184,12 +190,14 @@ class BatchStream:
         plan = self.plan(step)
         part = self.processes.part_of(len(plan.rows))
         rows, crops = plan.rows[part], plan.draws[part, :3]
+        is_claimed = plan.shows_claimed[part, 0] if plan.shows_claimed is not None else None
         if plan.other_rows is not None:
             rows = np.concatenate([rows, plan.other_rows[part]])
             crops = np.concatenate([crops, plan.draws[part, 3:6]])
+            is_claimed = plan.shows_claimed[part].T.ravel() if plan.shows_claimed is not None else None
         area = self.config.min_crop_area
         grey = images.read_grey(
-            rows.tolist(), crops if area < 1 else None, min_area=area, pin_memory=pin_memory
+            rows.tolist(), crops if area < 1 else None, min_area=area, is_claimed=is_claimed, pin_memory=pin_memory
         )  # (num_images, height, width)
         tokens = tokenizer(plan.texts[part])
         sees_text = torch.from_numpy(plan.draws[part, 7] >= self.config.text_dropout)

@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from model.dataset.folder import CAPTION_COLUMNS
-from model.settings import RESULT_UNTOUCHED, Config, require
+from model.dataset.folder import CAPTION_COLUMNS, LINES
+from model.settings import ADDED_LATER, RESULT_UNTOUCHED, Config, require
 from model.training.presets import PRESETS
 
 CAPTIONS = (*CAPTION_COLUMNS, "shape_or_function")  # the last one draws one of two columns for each view and step
+IMAGES = (*LINES, "both")  # the last one draws one of the two for each view and step
 PRECISIONS = ("fp32", "bf16")
 LOSSES = ("clip", "siglip")
 SAMPLERS = ("uniform", "class", "item")
@@ -26,8 +27,9 @@ UNRECORDED: dict[str, Any] = {
     "classify_all_views": False,
     "refit_head": False,
     "refit_l2": 1.0,
+    "image": "all",
 }
-"""Settings that runs of versions before 4 did not record, with the values that describe what those runs did."""
+"""Settings that some runs did not record, with the values that describe what those runs did."""
 
 _BY_PRESET: Any = None  # the default of settings that the preset fills in
 
@@ -98,6 +100,9 @@ class TrainConfig(Config):
         caption: Column with the text of a view, "shape_or_function" to draw one of the two at each step, or a table of
             columns and weights, {"shape": 0.4, "function": 0.4, "title": 0.2}, to draw one of these by its weight;
             `text` is used for views without it.
+        image: Which lines of a view its image shows: "all"; "claimed", without what the grant does not claim, such as
+            surroundings; or "both", to draw one of the two for each view and step. Views in which nothing is unclaimed
+            are the same in each case. A head is refitted on the same images, with "both" on all lines.
         min_crop_area: Smallest share of the image's area that a random crop keeps; 1 never crops.
         frozen: Towers that are not trained, of "image" and "text". "text" is frozen anyway if no term reads captions.
         lora_rank: Rank of LoRA adapters, which are then trained instead of the towers; 0 trains the towers themselves.
@@ -154,6 +159,7 @@ class TrainConfig(Config):
     multi_positive: bool = _BY_PRESET
     text_dropout: float = _BY_PRESET
     caption: str | dict[str, float] = _BY_PRESET
+    image: str = field(default="all", metadata=ADDED_LATER)
     min_crop_area: float = 0.9
     frozen: tuple[str, ...] = ()
     lora_rank: int = _BY_PRESET
@@ -221,6 +227,7 @@ class TrainConfig(Config):
     def _check_method(self) -> None:
         _require_one_of("precision", self.precision, PRECISIONS)
         _check_caption(self.caption)
+        _require_one_of("image", self.image, IMAGES)
         _require_one_of("loss", self.loss, LOSSES)
         _require_one_of("sampler", self.sampler, SAMPLERS)
         _require_one_of("class_scheme", self.class_scheme, CLASS_SCHEMES)

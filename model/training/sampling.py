@@ -19,7 +19,8 @@ from model.dataset.classes import UNKNOWN
 from model.errors import ConfigError
 from model.training.config import SAMPLERS
 
-_ORDER, _DRAWS, _ROWS, _OTHER_VIEWS = 0, 1, 2, 3  # the purpose of a generator, part of its seed: separate streams
+# The purpose of a generator, which is part of its seed: separate streams.
+_ORDER, _DRAWS, _ROWS, _OTHER_VIEWS, _LINES = range(5)
 
 
 def num_steps_per_epoch(num_views: int, batch_size: int) -> int:
@@ -52,6 +53,17 @@ def batch_rows(step: int, *, num_views: int, batch_size: int, seed: int) -> np.n
 def batch_draws(step: int, *, num_rows: int, num_draws: int, seed: int) -> np.ndarray:
     """Random numbers in [0, 1) for the views of a step: (num_rows, num_draws) float64."""
     return np.random.default_rng([seed, _DRAWS, step]).random((num_rows, num_draws))
+
+
+def lines_draws(step: int, *, num_rows: int, seed: int) -> np.ndarray:
+    """Whether the image of each view of a step, and that of its other view, shows the claimed lines alone.
+
+    They have a stream of their own, so that a run that draws them makes the same other draws as one that does not.
+
+    Returns:
+        (num_rows, 2) bool, each True in half of the cases.
+    """
+    return np.random.default_rng([seed, _LINES, step]).random((num_rows, 2)) < 0.5
 
 
 def class_shares(counts: np.ndarray, *, sampler: str, beta: float) -> np.ndarray:

@@ -127,7 +127,7 @@ def _training_views(dataset: Dataset, config: TrainConfig) -> Views:
     """The views of the training split; only those with a caption if a term reads captions."""
     if config.reads_captions and not dataset.is_captioned:
         raise DatasetError(f'the views of {dataset.name} have no captions; train on them with preset = "arcface"')
-    return read_views(dataset, "train", captioned=config.reads_captions)
+    return read_views(dataset, "train", captioned=config.reads_captions, lines=config.image)
 
 
 @contextlib.contextmanager

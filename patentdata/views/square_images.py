@@ -120,8 +120,9 @@ def fit_square(drawing: np.ndarray, config: TrainingImageConfig) -> np.ndarray:
         (size_px, size_px) uint8.
     """
     size = config.size_px
-    scale, left, top = _fit(*drawing.shape, config)
-    target = _scaled(*drawing.shape, scale)
+    height, width = drawing.shape
+    scale, left, top = _fit(height, width, config)
+    target = _scaled(height, width, scale)
     scaled = cv2.resize(drawing, target, interpolation=cv2.INTER_AREA if scale <= 1 else cv2.INTER_LINEAR)
     square = np.full((size, size), PAPER, np.uint8)
     square[top : top + target[1], left : left + target[0]] = scaled

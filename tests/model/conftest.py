@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from model.training.config import TrainConfig
-from tests.model.dataset.drawings import draw_dataset
+from tests.model.dataset.drawings import draw_dataset, draw_rows, with_surroundings, write_dataset
 
 MICRO_CLIP = {
     "model_cfg": {
@@ -32,6 +32,14 @@ def micro_clip(tmp_path_factory: pytest.TempPathFactory) -> str:
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of 24 + 4 + 8 drawn patents, two views each."""
     return draw_dataset(tmp_path_factory.mktemp("datasets") / "shapes")
+
+
+@pytest.fixture(scope="session")
+def surrounded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of 24 + 8 drawn patents, one of the two views of each with surroundings that are not claimed."""
+    rows = {split: draw_rows(num, split=split, seed=num) for split, num in (("train", 24), ("test", 8))}
+    folder = tmp_path_factory.mktemp("datasets") / "surrounded"
+    return write_dataset(folder, {split: with_surroundings(of) for split, of in rows.items()}, name="surrounded")
 
 
 @pytest.fixture(scope="session")

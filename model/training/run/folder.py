@@ -208,7 +208,7 @@ def _differences(earlier: dict[str, Any], identity: dict[str, Any]) -> str:
     found = []
     if earlier.get("dataset_fingerprint") != identity["dataset_fingerprint"]:
         found.append("another dataset")
-    before, now = _settings_of(earlier), identity["config"]
+    before, now = _settings_of(earlier), _settings_of(identity)
     names = [name for name in now if before.get(name) != now[name]]
     found += [f"{name} {before.get(name)}, not {now[name]}" for name in names[:_NUM_NAMED]]
     if len(names) > _NUM_NAMED:

@@ -74,6 +74,30 @@ def draw_rows(num_patents: int, *, split: str, views_per_patent: int = 2, seed: 
     return rows
 
 
+def with_surroundings(rows: list[dict]) -> list[dict]:
+    """The rows with columns for claimed lines; every other view gets surroundings that are not claimed.
+
+    There, the shape is at the lower right of a frame, at half its size.
+    """
+    return [{**row, **(_surrounded(row["image"]) if index % 2 else _WHOLLY_CLAIMED)} for index, row in enumerate(rows)]
+
+
+_WHOLLY_CLAIMED = {"claimed_image": None, "claimed_box": None}
+
+
+def _surrounded(shape: bytes) -> dict:
+    """The image columns of a view in which a shape has surroundings."""
+    drawn = cv2.imdecode(np.frombuffer(shape, np.uint8), cv2.IMREAD_GRAYSCALE)
+    side, half = len(drawn), len(drawn) // 2
+    start = side - half - 6
+    image = np.full_like(drawn, 255)
+    cv2.rectangle(image, (2, 2), (side - 3, side - 3), 0, 1)
+    image[start : start + half, start : start + half] = cv2.resize(drawn, (half, half), interpolation=cv2.INTER_AREA)
+    edges = [start / side, start / side, (start + half) / side, (start + half) / side]
+    jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    return {"image": jpeg, "claimed_image": shape, "claimed_box": edges}
+
+
 def write_dataset(folder: Path, rows_by_split: dict[str, list[dict]], *, name: str = "shapes") -> Path:
     """Write rows as a dataset folder: one Parquet file a split, and `dataset.json`."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -131,3 +131,31 @@ def test_batches_read_ahead_equal_those_read_one_by_one(views, clip, micro_confi
     assert len(ahead) == 4
     for step, batch in enumerate(ahead, start=2):
         assert torch.equal(batch.images, read(stream, clip, step).images)
+
+
+def test_whole_and_claimed_images_are_drawn_without_changing_any_other_draw(surrounded, micro_config, clip):
+    dataset = open_dataset(surrounded)
+    whole = BatchStream(read_views(dataset, "train"), micro_config)
+    both = BatchStream(read_views(dataset, "train", lines="both"), dataclasses.replace(micro_config, image="both"))
+    plan, other = both.plan(2), whole.plan(2)
+    assert (plan.rows.tolist(), plan.texts) == (other.rows.tolist(), other.texts)
+    assert np.array_equal(plan.draws, other.draws) and other.shows_claimed is None
+    shares = np.concatenate([both.plan(step).shows_claimed for step in range(50)]).mean(axis=0)
+    assert np.abs(shares - 0.5).max() < 0.08
+
+    read_both, read_whole = read(both, clip, 2).images, read(whole, clip, 2).images
+    rows = np.concatenate([plan.rows, plan.other_rows])
+    is_other_image = plan.shows_claimed.T.ravel() & (rows % 2 == 1)  # every other view has surroundings
+    assert 0 < is_other_image.sum() < len(rows)
+    for index, is_other in enumerate(is_other_image):
+        assert torch.equal(read_both[index], read_whole[index]) != is_other
+
+
+def test_processes_read_their_parts_of_the_drawn_images(surrounded, micro_config, clip):
+    views = read_views(open_dataset(surrounded), "train", lines="both")
+    config = dataclasses.replace(micro_config, image="both")
+    alone = read(BatchStream(views, config), clip, 4)
+    parts = [read(BatchStream(views, config, Processes(rank=rank, num=2)), clip, 4) for rank in range(2)]
+    num = alone.num_pairs
+    assert torch.equal(torch.cat([part.images[: num // 2] for part in parts]), alone.images[:num])
+    assert torch.equal(torch.cat([part.images[num // 2 :] for part in parts]), alone.images[num:])

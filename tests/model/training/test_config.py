@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from model.clip import heads
@@ -152,3 +154,11 @@ def test_a_mixture_of_captions_is_read_from_plain_values_and_is_part_of_the_iden
     assert len(hashes) == 3
     with pytest.raises(ConfigError, match=r"caption is \{'shape': 'much'\}; use a string or a table of numbers"):
         TrainConfig.from_dict({"caption": {"shape": "much"}})
+
+
+def test_which_lines_images_show_is_recorded_only_if_it_is_chosen():
+    plain = TrainConfig()
+    assert "image" not in plain.result_settings
+    assert dataclasses.replace(plain, image="both").result_settings["image"] == "both"
+    with pytest.raises(ConfigError, match="image is 'dashed'; use one of all, claimed, both"):
+        TrainConfig(image="dashed")

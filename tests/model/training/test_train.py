@@ -144,6 +144,15 @@ def test_every_kind_of_trained_state_is_resumed_exactly(shapes, tmp_path, micro_
     assert bytes_of(tmp_path / "parts" / "run") == bytes_of(tmp_path / "whole" / "run")
 
 
+def test_drawn_images_are_the_same_after_an_interruption(surrounded, tmp_path, micro_config):
+    config = dataclasses.replace(micro_config, image="both", num_steps=4)
+    train(surrounded, tmp_path / "whole" / "run", config)
+    with pytest.raises(StoppedError):
+        train(surrounded, tmp_path / "run", config, progress=stop_after(3))
+    train(surrounded, tmp_path / "run", config)
+    assert bytes_of(tmp_path / "run") == bytes_of(tmp_path / "whole" / "run")
+
+
 def test_a_finished_run_is_returned_without_a_step_or_a_changed_file(shapes, uninterrupted, micro_config):
     times = {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")}
     before = json.loads((uninterrupted / "training.json").read_text())
