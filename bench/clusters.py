@@ -2,9 +2,9 @@
 
     python -m bench.clusters [--patents N] [--weeks N]
 
-Draws weeks of equal size, starts a Dask scheduler with worker processes of one thread each, and runs the stages from
-archives to captions into an empty data folder, once with one worker (the reference) and once with two. Measures wall
-time. Prints one JSON line.
+Draws weeks of equal size, starts a Dask scheduler with worker processes of one thread each, takes the weeks to captions
+in an empty data folder and freezes a dataset of them, once with one worker (the reference) and once
+with two. Measures wall time, of the weekly stages and of the dataset. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
+from flows.steps import freeze
 from flows.weeks import WeeksConfig, walk_weeks
+from patentdata.dataset.config import DatasetConfig
 from patentdata.specimens import SpecimenConfig, write_week
+from patentdata.store.folder import DataFolder
+from patentdata.store.weeks import weeks_of
 from tasks.running.runners import WorkersConfig
 from tests.flows.dask_cluster import dask_cluster
 from tests.flows.walks import hashes
@@ -26,20 +31,33 @@ from tests.flows.walks import hashes
 _FIRST_DAY = datetime.date(2024, 1, 2)
 
 
-def _walk(source: Path, folder: Path, num_workers: int) -> float:
+class Seconds(NamedTuple):
+    """Wall seconds of the weekly stages, and of the dataset."""
+
+    walk: float
+    freeze: float
+
+
+def _walk(source: Path, folder: Path, num_workers: int) -> Seconds:
     """Wall seconds of processing all weeks, after a small week that warms the workers up."""
     data_dir = folder / f"data-{num_workers}"
     warm_up = folder / f"warm-{num_workers}"
     with dask_cluster(num_workers, folder) as address:
         workers = WorkersConfig(kind="dask", dask_address=address)
-        walk_weeks(
-            WeeksConfig(data_dir=str(warm_up), source=str(source / "warm"), workers=workers)
-        )  # imports, loads models
+        # Imports, and loads models.
+        walk_weeks(WeeksConfig(data_dir=str(warm_up), source=str(source / "warm"), workers=workers))
+        _freeze(warm_up, workers)
         started = time.perf_counter()
         outcomes = walk_weeks(WeeksConfig(data_dir=str(data_dir), source=str(source), workers=workers))
-        seconds = time.perf_counter() - started
-    assert all(outcome.error is None for outcome in outcomes), outcomes
-    return seconds
+        walked = time.perf_counter()
+        assert all(outcome.error is None for outcome in outcomes), outcomes
+        _freeze(data_dir, workers)
+        return Seconds(walked - started, time.perf_counter() - walked)
+
+
+def _freeze(data_dir: Path, workers: WorkersConfig) -> None:
+    folder = DataFolder(data_dir)
+    freeze(folder, weeks_of(folder, "captions"), DatasetConfig(), workers)
 
 
 def measure(num_patents: int, num_weeks: int) -> dict[str, object]:
@@ -59,10 +77,13 @@ def measure(num_patents: int, num_weeks: int) -> dict[str, object]:
         "num_weeks": num_weeks,
         "num_patents_a_week": num_patents,
         "num_cores": len(os.sched_getaffinity(0)),
-        "one_worker_s": round(seconds[1], 1),
-        "two_workers_s": round(seconds[2], 1),
         "same_bytes": is_same,
-        "ratio": round(seconds[2] / seconds[1], 3),
+        "one_worker_s": round(seconds[1].walk, 1),
+        "two_workers_s": round(seconds[2].walk, 1),
+        "ratio": round(seconds[2].walk / seconds[1].walk, 3),
+        "dataset_one_worker_s": round(seconds[1].freeze, 1),
+        "dataset_two_workers_s": round(seconds[2].freeze, 1),
+        "dataset_ratio": round(seconds[2].freeze / seconds[1].freeze, 3),
     }
 
 

@@ -24,7 +24,8 @@ from patentdata.archives.sources import list_weeks
 from patentdata.archives.stage import keep_archive
 from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.stage import caption_views
-from patentdata.dataset.stage import DatasetConfig, build_dataset
+from patentdata.dataset.config import DatasetConfig
+from patentdata.dataset.stage import build_dataset
 from patentdata.grants.stage import parse_archive
 from patentdata.specimens import SpecimenConfig, write_week
 from patentdata.store.folder import DataFolder

@@ -15,7 +15,7 @@ from flows.steps import TINY_TRAINING, freeze, train_and_measure
 from flows.weeks import WeeksConfig, offered_weeks, walk_weeks
 from model.evaluation.config import EvaluationConfig
 from model.training.config import TrainConfig
-from patentdata.dataset.stage import DatasetConfig
+from patentdata.dataset.config import DatasetConfig
 from patentdata.errors import EmptyDatasetError
 from patentdata.store.folder import DataFolder
 from tasks.running.local_copies import upload, working_folder
@@ -57,7 +57,7 @@ def refresh(config: RefreshConfig) -> WalkResult:
         whole = [outcome.week for outcome in result.weeks if outcome.is_whole]
         if whole:
             try:
-                result.dataset = freeze(folder, whole, config.dataset)
+                result.dataset = freeze(folder, whole, config.dataset, config.weeks.workers)
             except EmptyDatasetError as error:  # the weeks that failed, if any, are to be reported as well
                 result.problems.append(str(error))
         if result.dataset is not None:

@@ -7,14 +7,14 @@ from typing import Any
 
 from model.evaluation.config import EvaluationConfig
 from model.training.config import TrainConfig
-from patentdata.dataset.stage import DatasetConfig
+from patentdata.dataset.config import DatasetConfig
 from patentdata.store.folder import DataFolder
 from patentdata.store.report import Report
-from tasks.dataset import freeze_dataset
+from tasks.dataset import finish_dataset, freeze_week, plan_dataset
 from tasks.evaluation import evaluate_model
 from tasks.running.local_copies import local_copy
 from tasks.running.progress import listener
-from tasks.running.runners import call_task
+from tasks.running.runners import WorkersConfig, call_task, open_runner
 from tasks.training import train_model
 
 # Small enough for two cores; a real run names an architecture.
@@ -23,10 +23,18 @@ TINY_TRAINING = TrainConfig(
 )
 
 
-def freeze(folder: DataFolder, weeks: list[str], config: DatasetConfig) -> Report:
-    """Freeze a dataset of whole weeks."""
+def freeze(folder: DataFolder, weeks: list[str], config: DatasetConfig, workers: WorkersConfig) -> Report:
+    """Freeze a dataset of whole weeks, which are worked on in parallel; where they are changes no byte."""
     listener().on_dataset(config.name)
-    return call_task(freeze_dataset, folder=folder, weeks=weeks, config=config)
+    plan, planned = call_task(plan_dataset, folder=folder, weeks=weeks, config=config)
+    if not planned:
+        return plan.report
+    frozen = []
+    with open_runner(workers) as runner:
+        for future in [runner.submit(freeze_week, folder=folder, plan=week, config=config) for week in planned]:
+            frozen.append(future.result())
+            listener().on_dataset_weeks(len(frozen), len(planned))
+    return call_task(finish_dataset, folder=folder, plan=plan, frozen=frozen, config=config)
 
 
 def train_and_measure(

@@ -30,6 +30,8 @@ Source = Annotated[
 ]
 Years = Annotated[str, typer.Option(help="Only these years, such as 2021 or 2007-2022,2024.")]
 Workers = Annotated[int, typer.Option(help="Weeks at a time; 0 takes as many as there are cores.")]
+RunnerKind = Annotated[str, typer.Option("--runner", help="Where weeks run: processes, threads, or dask.")]
+DaskAddress = Annotated[str | None, typer.Option(help="Scheduler of a Dask cluster, such as tcp://127.0.0.1:8786.")]
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="TOML file of settings; tables [weeks], [dataset], [training], [evaluation]."),
@@ -100,10 +102,8 @@ class WalkOptions:
     exclude: Exclude = None
     exclude_file: ExcludeFile = None
     workers: Workers = 0
-    kind: Annotated[str, typer.Option("--runner", help="Where weeks run: processes, threads, or dask.")] = "processes"
-    dask_address: Annotated[
-        str | None, typer.Option(help="Scheduler of a Dask cluster, such as tcp://127.0.0.1:8786.")
-    ] = None
+    kind: RunnerKind = "processes"
+    dask_address: DaskAddress = None
 
     config: ConfigFile = None
 

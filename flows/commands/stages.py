@@ -10,10 +10,12 @@ import typer
 
 from flows.commands.options import (
     ConfigFile,
+    DaskAddress,
     DataDir,
     Exclude,
     ExcludeFile,
     Json,
+    RunnerKind,
     Workers,
     Years,
     exclusions,
@@ -124,12 +126,17 @@ def dataset(
         ),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="With --audit: the page; default: NAME-audit.html.")] = None,
+    workers: Workers = 0,
+    runner: RunnerKind = "processes",
+    dask_address: DaskAddress = None,
     as_json: Json = False,
 ) -> None:
     """Freeze the captioned views of every complete week into a dataset; incomplete weeks are named and left out.
 
     The dataset lists the near-duplicates among its views. With `leave_out = true` under `[dataset.near_duplicates]` in
     the settings file, training views that are like a validation or test view are left out, and counted.
+
+    Weeks are frozen in parallel, with the same bytes wherever they run.
 
     Examples: `designclip dataset -d data`, `designclip dataset -d data --audit --model designs --report audit.html`
     """
@@ -139,11 +146,14 @@ def dataset(
         raise typer.BadParameter("--model and --report belong to --audit")
     from flows.preflight.status import unfinished_stages
     from flows.steps import freeze
-    from patentdata.dataset.stage import DatasetConfig
+    from patentdata.dataset.config import DatasetConfig
     from patentdata.errors import ConfigError
     from patentdata.store.folder import DataFolder
+    from tasks.running.progress import listening
+    from tasks.running.runners import WorkersConfig
 
     folder = DataFolder(data_dir)
+    where = build(WorkersConfig, {"kind": runner, "num_workers": workers, "dask_address": dask_address})
     settings = build(DatasetConfig, {"name": name} | read_toml(config).get("dataset", {}))
     with folder.locked():
         unfinished = unfinished_stages(folder)
@@ -154,7 +164,8 @@ def dataset(
             )
         for week in unfinished.keys() - set(whole):
             _LOG.warning("%s left out: %s not done", week, ", ".join(unfinished[week]))
-        frozen = freeze(folder, whole, settings)
+        with bars.Bars() as shown, listening(shown):
+            frozen = freeze(folder, whole, settings, where)
     tables.show_reports([frozen], as_json)
 
 

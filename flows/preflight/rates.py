@@ -135,6 +135,9 @@ class Stopwatch(Listener):
     def on_dataset(self, name: str) -> None:
         self._next.on_dataset(name)
 
+    def on_dataset_weeks(self, num_done: int, num_weeks: int) -> None:
+        self._next.on_dataset_weeks(num_done, num_weeks)
+
     def on_training(self, step: int, num_steps: int, values: dict[str, Any]) -> None:
         self._next.on_training(step, num_steps, values)
 

@@ -77,6 +77,9 @@ class Bars(Listener):
     def on_dataset(self, name: str) -> None:
         self._bars["dataset"] = self._progress.add_task(f"dataset {escape(name)}", total=None)
 
+    def on_dataset_weeks(self, num_done: int, num_weeks: int) -> None:
+        self._progress.update(self._bars["dataset"], completed=num_done, total=num_weeks)
+
     def on_training(self, step: int, num_steps: int, values: dict[str, Any]) -> None:
         if "training" not in self._bars:
             self._bars["training"] = self._progress.add_task("training", total=num_steps)

@@ -31,6 +31,9 @@ class Listener:
     def on_dataset(self, name: str) -> None:
         """A dataset is being frozen."""
 
+    def on_dataset_weeks(self, num_done: int, num_weeks: int) -> None:
+        """Weeks of the dataset that are frozen, and weeks in all; a dataset that is done already reports none."""
+
     def on_training(self, step: int, num_steps: int, values: dict[str, Any]) -> None:
         """A training step has been taken."""
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import threading
 import time
@@ -11,11 +12,13 @@ import pytest
 from distributed import Client
 
 from flows.refresh import refresh
+from flows.steps import freeze
 from flows.weeks import WeeksConfig, walk_weeks
 from patentdata.errors import PatentDataError
+from patentdata.store.folder import DataFolder
 from tasks.running.runners import WorkersConfig
 from tests.flows.dask_cluster import dask_cluster
-from tests.flows.walks import draw_archives, hashes, small_walk
+from tests.flows.walks import WEEKS, draw_archives, hashes, small_walk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -42,12 +45,20 @@ def test_a_dask_cluster_gives_the_same_bytes_as_this_machines_threads(cluster, s
     assert hashes(tmp_path / "here") == hashes(tmp_path / "there")
 
 
+def test_a_dataset_is_frozen_on_the_cluster_with_the_bytes_of_one_thread(cluster, walked, tmp_path):
+    folder = DataFolder(tmp_path / "data")
+    shutil.copytree(walked[0], folder.root, ignore=shutil.ignore_patterns("datasets", "runs", ".lock"))
+    on_cluster = WorkersConfig(kind="dask", dask_address=cluster)
+    freeze(folder, list(WEEKS), small_walk(None, folder.root).dataset, on_cluster)
+    assert hashes(tmp_path / "data" / "datasets") == hashes(walked[0] / "datasets")
+
+
 def test_a_flow_run_hands_its_weeks_to_the_cluster(cluster, source, tmp_path, prefect_server):
     config = small_walk(source, tmp_path / "flow", workers=WorkersConfig(kind="dask", dask_address=cluster))
     walk_weeks(_weeks(source, tmp_path / "here", WorkersConfig(kind="threads", num_workers=2)))
     refresh(dataclasses.replace(config, training=None))
-    for stage in ("archives", "grants", "views", "captions"):
-        assert hashes(tmp_path / "flow" / stage) == hashes(tmp_path / "here" / stage)
+    freeze(DataFolder(tmp_path / "here"), list(WEEKS), config.dataset, WorkersConfig(kind="threads", num_workers=2))
+    assert hashes(tmp_path / "flow") == hashes(tmp_path / "here")
 
 
 def test_a_broken_week_on_the_cluster_ends_alone_and_is_named(cluster, source, tmp_path):

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from flows.weeks import WeeksConfig, walk_weeks
-from patentdata.dataset.stage import DatasetConfig, build_dataset
+from patentdata.dataset.config import DatasetConfig
+from patentdata.dataset.stage import build_dataset
 from patentdata.specimens import SpecimenConfig, write_week
 from patentdata.store.folder import DataFolder
 from patentdata.store.parquet import read_provenance

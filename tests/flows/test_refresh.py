@@ -133,7 +133,7 @@ def test_a_run_is_replaced_when_its_dataset_has_grown_but_not_by_one_with_other_
     config, folder = small_walk(None, copied), DataFolder(str(copied))
     run_dir = copied / "runs" / config.dataset.name
     before = hashes(run_dir)
-    freeze(folder, [WEEKS[0]], config.dataset)
+    freeze(folder, [WEEKS[0]], config.dataset, config.weeks.workers)
     other = dataclasses.replace(config.training, seed=1)
     with pytest.raises(ConfigError, match="is a finished run with another dataset and seed 0, not 1; choose another"):
         train_and_measure(folder, config.dataset.name, run_dir, other, config.evaluation)

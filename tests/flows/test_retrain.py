@@ -22,7 +22,7 @@ def grown_later(walked, tmp_path_factory):
     data_dir = tmp_path_factory.mktemp("retrain") / "data"
     shutil.copytree(walked[0], data_dir, ignore=shutil.ignore_patterns("datasets", "runs"))
     config = small_walk(None, data_dir)
-    freeze(DataFolder(data_dir), [WEEKS[0]], config.dataset)
+    freeze(DataFolder(data_dir), [WEEKS[0]], config.dataset, config.weeks.workers)
     return data_dir, config
 
 
@@ -39,7 +39,7 @@ def first(grown_later):
 def grown(grown_later, first):
     """The same dataset after another week came, retrained."""
     data_dir, walk = grown_later
-    freeze(DataFolder(data_dir), list(WEEKS), walk.dataset)
+    freeze(DataFolder(data_dir), list(WEEKS), walk.dataset, walk.weeks.workers)
     return retrain.fn(settings(data_dir, walk))
 
 

@@ -17,8 +17,8 @@ from flows.weeks import WeeksConfig
 from model import child_process
 from model.evaluation.config import EvaluationConfig
 from model.training.config import TrainConfig
+from patentdata.dataset.config import DatasetConfig
 from patentdata.dataset.splits import SplitConfig
-from patentdata.dataset.stage import DatasetConfig
 from patentdata.specimens import SpecimenConfig, write_week
 from tasks.running.runners import WorkersConfig
 

@@ -10,7 +10,7 @@ every pair of views of different patents, also of those that were left out.
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +37,7 @@ class NearDuplicates:
         rows: One row a pair of views of different patents, with the keys of `schemas.NEAR_DUPLICATES`.
         left_out: view_id that is left out → the view of a later split that it is like; empty unless the settings ask
             for it.
+        left_out_by_patent: Patent number → its views that are left out.
         num_same_patent: Pairs of views of one patent, such as its left and right side; they are not listed.
         num_without_signature: Views that could not be compared.
         num_crowded: Views that look like so many others that only some were compared.
@@ -44,9 +45,15 @@ class NearDuplicates:
 
     rows: Rows
     left_out: Mapping[str, str]
+    left_out_by_patent: Mapping[str, list[str]] = field(default_factory=dict)
     num_same_patent: int = 0
     num_without_signature: int = 0
     num_crowded: int = 0
+
+    def left_out_of(self, patents: Iterable[str]) -> Iterator[str]:
+        """The view_id of each view of these patents that is left out."""
+        for patent in patents:
+            yield from self.left_out_by_patent.get(patent, ())
 
     def groups(self) -> Iterator[Rows]:
         """The rows as row groups."""
@@ -113,6 +120,7 @@ def _listed(drawings: _Drawings, pairs: Pairs, config: NearDuplicateConfig) -> N
     """The pairs of different patents as rows, and what is left out because of them."""
     rows: Rows = []
     left_out: dict[str, str] = {}
+    of_patent: defaultdict[str, list[str]] = defaultdict(list)
     for first, second, similarity, turn in zip(
         pairs.first.tolist(), pairs.second.tolist(), pairs.similarities.tolist(), pairs.turns.tolist(), strict=True
     ):
@@ -122,7 +130,9 @@ def _listed(drawings: _Drawings, pairs: Pairs, config: NearDuplicateConfig) -> N
         if config.leave_out and splits[0] != splits[1]:
             # The earlier of train, validation and test gives way to the later one.
             one, other = (first, second) if SPLITS.index(splits[0]) < SPLITS.index(splits[1]) else (second, first)
-            left_out.setdefault(drawings.view_ids[one], drawings.view_ids[other])
+            if drawings.view_ids[one] not in left_out:
+                left_out[drawings.view_ids[one]] = drawings.view_ids[other]
+                of_patent[drawings.patents[one]].append(drawings.view_ids[one])
         rows.append(
             {
                 "view_id": drawings.view_ids[first],
@@ -139,6 +149,7 @@ def _listed(drawings: _Drawings, pairs: Pairs, config: NearDuplicateConfig) -> N
     return NearDuplicates(
         rows,
         left_out,
+        dict(of_patent),
         num_same_patent=len(pairs.first) - len(rows),
         num_without_signature=len(drawings.without_signature),
         num_crowded=pairs.num_crowded,

@@ -4,8 +4,9 @@ import hashlib
 
 import numpy as np
 
+from patentdata.dataset.config import DatasetConfig
 from patentdata.dataset.splits import SplitConfig
-from patentdata.dataset.stage import DatasetConfig, build_dataset
+from patentdata.dataset.stage import build_dataset
 from patentdata.store.folder import DataFolder
 from patentdata.views.sheets import to_png
 from patentdata.views.signatures import signature

@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from patentdata.captions.described import TemplateCaptioner
+from patentdata.dataset.config import DatasetConfig
 from patentdata.dataset.selection import SelectionConfig
 from patentdata.dataset.splits import SplitConfig
-from patentdata.dataset.stage import DatasetConfig, build_dataset
+from patentdata.dataset.stage import build_dataset, finish_dataset, freeze_week, plan_dataset
 from patentdata.errors import ConfigError, EmptyDatasetError, OutputError
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
@@ -65,9 +66,13 @@ def view(number, week, figure, **changes):
     return row | {"image_sha256": hashlib.sha256(row["image"]).hexdigest()}
 
 
-def write_week(folder, week, numbers, *, change_view=lambda view: view, change_caption=lambda caption: caption):
+def same(row):
+    return row
+
+
+def write_week(folder, week, numbers, *, change_grant=same, change_view=same, change_caption=same):
     """Grants, views (a front page and two figures a patent) and captions of one week."""
-    grants = [grant(number, week) for number in numbers]
+    grants = [change_grant(grant(number, week)) for number in numbers]
     views = [change_view(view(number, week, figure)) for number in numbers for figure in (0, 1, 2)]
     by_number = {row["patent_number"]: row for row in grants}
     captions = TemplateCaptioner().caption(
@@ -259,6 +264,37 @@ def test_an_interrupted_rebuild_leaves_no_outdated_dataset_json(folder, weeks):
     assert "dataset.json" not in files(folder)
 
 
+def test_weeks_that_are_frozen_in_any_order_give_the_same_bytes_and_the_same_report(folder, weeks):
+    report = build_dataset(folder, weeks, CONFIG)
+    expected = contents(folder)
+    folder.fs.rm(folder.path("datasets"), recursive=True)
+    plan, planned = plan_dataset(folder, weeks, CONFIG)
+    frozen = [freeze_week(folder, week, CONFIG) for week in reversed(planned)]
+    assert finish_dataset(folder, plan, frozen, CONFIG) == report
+    assert finish_dataset(folder, plan, frozen, CONFIG) == report, "a second try counts nothing twice"
+    assert contents(folder) == expected
+
+
+def test_a_dataset_that_is_to_be_another_is_not_done_from_the_plan_on(folder, weeks):
+    build_dataset(folder, weeks, CONFIG)
+    assert plan_dataset(folder, weeks, CONFIG)[1] == [] and "dataset.json" in files(folder)
+    before = contents(folder)
+    _, planned = plan_dataset(folder, weeks[:2], CONFIG)
+    assert [week.week for week in planned] == weeks[:2]
+    assert contents(folder).keys() == before.keys() - {"dataset.json"}
+    build_dataset(folder, weeks, CONFIG)
+    assert contents(folder) == before
+
+
+def test_a_dataset_that_cannot_be_planned_stays_as_it_was(folder, weeks):
+    build_dataset(folder, weeks, CONFIG)
+    before = files(folder)
+    older = write_week(folder, 3, [907000], change_caption=lambda row: row | {"image_sha256": "0" * 64})
+    with pytest.raises(OutputError, match="D907000-1: its caption was made from an older image"):
+        build_dataset(folder, [*weeks, older], CONFIG)
+    assert files(folder) == before
+
+
 def test_a_rebuild_with_another_seed_equals_a_first_build_with_it(folder, weeks):
     other_seed = DatasetConfig(image=CONFIG.image, split=SplitConfig(seed=1, test_share=0.3, validation_share=0.2))
     build_dataset(folder, weeks, other_seed)
@@ -446,3 +482,28 @@ def test_progress_is_reported_after_each_week(folder, weeks):
     reports = []
     build_dataset(folder, weeks, CONFIG, progress=lambda done, num: reports.append((done, num)))
     assert reports == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_row_says_what_is_unclaimed_and_has_an_image_of_what_is_claimed(folder):
+    """One patent has surroundings, the other claims its stitching; both are drawn in broken lines."""
+    explained = {
+        "D900000": [{"lines": "broken", "meaning": "environment", "is_claimed": False, "figures": [], "text": ""}],
+        "D900500": [{"lines": "broken", "meaning": "stitching", "is_claimed": True, "figures": [], "text": ""}],
+    }
+    week = write_week(
+        folder,
+        0,
+        [900000, 900500],
+        change_view=lambda row: row | {"broken_share": 0.25, "claimed_image": png(3)},
+        change_grant=lambda row: row | {"claim_scope": explained[row["patent_number"]], "has_unclaimed_matter": True},
+    )
+    report = build_dataset(folder, [week], CONFIG)
+    by_patent = {row["patent_number"]: row for row in rows(folder)}
+    unclaimed, claimed = by_patent["D900000"], by_patent["D900500"]
+    assert (unclaimed["has_unclaimed_lines"], claimed["has_unclaimed_lines"]) == (True, False)
+    assert unclaimed["claimed_image"] and unclaimed["claimed_image"] != unclaimed["image"]
+    assert len(unclaimed["claimed_box"]) == 4
+    assert (claimed["claimed_image"], claimed["claimed_box"]) == (None, None)
+    assert unclaimed["broken_share"] == claimed["broken_share"] == 0.25 and unclaimed["has_unclaimed_matter"]
+    assert report.counts["claimed_images"] == 2
+    assert build_dataset(folder, [week], CONFIG).counts == report.counts  # also if the files are kept

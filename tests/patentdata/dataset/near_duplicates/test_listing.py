@@ -6,10 +6,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from patentdata.dataset.config import DatasetConfig
 from patentdata.dataset.near_duplicates.listing import FILE_NAME, find_near_duplicates
 from patentdata.dataset.near_duplicates.search import NearDuplicateConfig
 from patentdata.dataset.splits import SplitConfig
-from patentdata.dataset.stage import DatasetConfig, build_dataset
+from patentdata.dataset.stage import build_dataset
 from patentdata.errors import OutputError
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
