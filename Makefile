@@ -27,8 +27,8 @@ $(READY): $(LOCK) pyproject.toml
 demo: $(READY)  ## two drawn weeks of patents, from archive to measured model, in a few minutes
 	$(BIN)/designclip demo --out demo
 
-# Two workers; tests that share a server share a worker (tests/scheduling.py says which).
-PYTEST := $(BIN)/python -m pytest --numprocesses 2
+# Three workers on two cores, since tests of servers wait; tests that share a server share a worker (tests/scheduling.py).
+PYTEST := $(BIN)/python -m pytest --numprocesses 3
 
 test: $(READY)  ## the whole suite: no network, no GPU
 	$(PYTEST)
