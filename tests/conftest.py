@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.caption_server import CaptionServer
 
 # Before torch and its kin are imported, here and in all child processes: models this small spend more time on handing
-# work between threads than on the work, and there are two workers on two cores.
+# work between threads than on the work, and there are more workers than cores.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import re
 import tomllib
+import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +15,7 @@ import pydantic
 from patentdata.errors import ConfigError
 
 SettingsT = TypeVar("SettingsT")
+_UNKNOWN = {"unexpected_keyword_argument", "extra_forbidden"}  # pydantic's words for a name that it does not know
 
 
 def read_toml(path: Path | None) -> dict[str, Any]:
@@ -33,10 +37,24 @@ def build(kind: type[SettingsT], values: dict[str, Any]) -> SettingsT:
     except pydantic.ValidationError as error:
         shown = []
         for problem in error.errors(include_url=False):
-            name = ".".join(str(part) for part in problem["loc"] if not isinstance(part, int))
+            path = [part for part in problem["loc"] if isinstance(part, str)]
             message = problem["msg"].removeprefix("Value error, ")
-            shown.append(f"{name}: {message}" if name else message)
+            if problem["type"] in _UNKNOWN and path:
+                message = _unknown_setting(kind, path)
+            shown.append(f"{'.'.join(path)}: {message}" if path else message)
         raise ConfigError("; ".join(shown)) from None
+
+
+def _unknown_setting(kind: type, path: list[str]) -> str:
+    """What to write instead of a name that is not a setting: those most like it, or all if none is."""
+    *tables, unknown = path
+    for table in tables:
+        kind = typing.get_type_hints(kind).get(table, kind)
+    names = [setting.name for setting in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+    similar = difflib.get_close_matches(unknown, names, n=3)
+    if not names:
+        return "there is no such setting"
+    return f"there is no such setting; use {' or '.join(similar) if similar else 'one of ' + ', '.join(names)}"
 
 
 def _strict_adapter(kind: type[SettingsT]) -> pydantic.TypeAdapter[tuple[SettingsT]]:
