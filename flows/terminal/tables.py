@@ -163,6 +163,9 @@ def show_status(weeks: list[WeekStatus], as_json: bool) -> None:
     if as_json:
         show_json([week.to_dict() for week in weeks])
         return
+    if not weeks:
+        STDOUT.print("no weeks here yet; `designclip refresh --source …` takes those of a source to a dataset")
+        return
     table = Table("week", "stage", "state", "unit", "in", "out", "dropped")
     for week in weeks:
         for stage in week.stages:

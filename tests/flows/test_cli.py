@@ -52,6 +52,12 @@ def test_stage_by_stage_a_week_comes_to_a_dataset(designclip, source, tmp_path):
     assert "warning: I20240109 left out: captions not done" in err
 
 
+def test_a_folder_without_weeks_says_what_to_do(designclip, tmp_path):
+    code, out, _ = designclip("status", "-d", tmp_path)
+    assert code == 0
+    assert out.startswith("no weeks here yet; `designclip refresh --source …`")
+
+
 @pytest.mark.slow
 def test_refresh_without_training_prints_counts_in_and_out(designclip, source, tmp_path):
     code, out, _ = designclip("refresh", "-s", source, "-d", tmp_path, "--no-training", "--runner", "threads")
