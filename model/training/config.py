@@ -111,6 +111,10 @@ class TrainConfig(Config):
         precision: "fp32", or "bf16" for autocast (weights and optimiser stay in fp32).
         device: "auto" is CUDA if it is available, else the CPU; or any device name of torch.
         compile: Whether to compile the towers with torch.compile.
+        gradient_checkpointing: Whether transformer towers keep the inputs of their layers alone for the backward pass,
+            and compute the rest again: less memory, at the cost of a second forward pass.
+        shard_optimizer: Whether each of several processes keeps a share of the optimiser's state, which is twice the
+            size of the weights, instead of all of it.
         batch_size: Pairs a step, over all processes; a smaller training split is one batch.
         micro_batch_size: Largest number of pairs that a process passes through the model at once. The step is still
             that of the whole batch, at the cost of a second forward pass. None passes all at once.
@@ -168,6 +172,8 @@ class TrainConfig(Config):
     precision: str = "fp32"
     device: str = "auto"
     compile: bool = False
+    gradient_checkpointing: bool = field(default=False, metadata=RESULT_UNTOUCHED)
+    shard_optimizer: bool = field(default=False, metadata=RESULT_UNTOUCHED)
     batch_size: int = 128
     micro_batch_size: int | None = None
     num_epochs: int = 10

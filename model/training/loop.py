@@ -154,7 +154,8 @@ class TrainingLoop:
         )
 
     def _save(self, num_done: int, recorder: _StepRecorder) -> None:
-        """Write a checkpoint, in the first process."""
+        """Write a checkpoint, in the first process; every process calls this."""
+        self.learner.gather_state()
         if recorder.metrics is not None:
             recorder.metrics.sync()  # the metrics must be on the disk before the checkpoint that refers to them
             save_checkpoint(

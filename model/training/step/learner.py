@@ -26,7 +26,7 @@ from model.training.step.ema import WeightAverage
 from model.training.step.lora import add_lora, freeze_towers, merge_lora, set_frozen_to_eval
 from model.training.step.losses import log_prior
 from model.training.step.objective import Features, Objective
-from model.training.step.optimizer import build_optimizer, set_learning_rate
+from model.training.step.optimizer import build_optimizer, gather_optimizer_state, set_learning_rate
 
 if TYPE_CHECKING:
     from peft.tuners.lora import LoraModel
@@ -168,7 +168,7 @@ class Learner:
         if self.towers.arcface is not None:
             self._shared += self.towers.arcface.parameters()
         # What updates the weights. Only `_runner` synchronises gradients between processes.
-        self.optimizer = build_optimizer(self.towers, config)
+        self.optimizer = build_optimizer(self.towers, config, processes)
         self.average = WeightAverage(self.towers, decay=config.ema_decay) if config.ema_decay else None
         self._runner: Any = self.towers
         if processes.num > 1:
@@ -277,6 +277,10 @@ class Learner:
         if self._lora is not None:
             merge_lora(self._lora)
 
+    def gather_state(self) -> None:
+        """Collect in the first process what the processes have divided; called by all, before its `state_dict`."""
+        gather_optimizer_state(self.optimizer)
+
     def state_dict(self) -> dict[str, Any]:
         """Weights, optimiser and average: plain values and tensors."""
         return {
@@ -305,6 +309,8 @@ def _prepare_model(clip: Clip, config: TrainConfig) -> LoraModel | None:
         _initialise_siglip(clip)
     if has_convolutions(model):
         model.to(memory_format=torch.channels_last)
+    if config.gradient_checkpointing:
+        model.set_grad_checkpointing(True)
     lora = None
     if config.lora_rank:
         lora = add_lora(

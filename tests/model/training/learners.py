@@ -44,7 +44,7 @@ def build_learner(
 def take_steps(
     dataset: Path, config: TrainConfig, processes: Processes = SINGLE_PROCESS, *, num_steps: int = 2
 ) -> dict[str, Any]:
-    """Take steps: metrics of each, gradients of the first, weights after the last, rows of each."""
+    """Take steps: metrics of each, gradients of the first, weights after the last, rows of each, and moments kept."""
     learner, stream = build_learner(dataset, config, processes)
     metrics, gradients, rows = [], {}, []
     with contextlib.closing(ImageReader(stream.views, learner.clip.preprocess, num_workers=1)) as images:
@@ -56,4 +56,16 @@ def take_steps(
             if step == 0:
                 named = learner.towers.named_parameters()
                 gradients = {name: weight.grad.clone() for name, weight in named if weight.grad is not None}
-    return {"metrics": metrics, "gradients": gradients, "weights": learner.towers.state_dict(), "rows": rows}
+    return {
+        "metrics": metrics,
+        "gradients": gradients,
+        "weights": learner.towers.state_dict(),
+        "rows": rows,
+        "num_moments": _num_moments(learner),
+    }
+
+
+def _num_moments(learner: Learner) -> int:
+    """Numbers that this process keeps of the optimiser's first moments."""
+    optimizer: Any = getattr(learner.optimizer, "optim", learner.optimizer)
+    return sum(state["exp_avg"].numel() for state in optimizer.state.values())

@@ -36,6 +36,8 @@ VARIANTS = {
     "classes_alone": {"contrastive_weight": 0.0, "multi_view_weight": 0.0},
     "arcface": {"preset": "arcface"},
     "cosine": {"head": "cosine", "logit_adjustment": 1.0, "contrastive_weight": 0.0},
+    "checkpointed": {"gradient_checkpointing": True},
+    "sharded": {"shard_optimizer": True, "gradient_checkpointing": True, "micro_batch_size": 2},
     "all_views": {"classify_all_views": True, "logit_adjustment": 1.0, "micro_batch_size": 2},
 }
 
@@ -45,22 +47,30 @@ def config_of(micro_config, variant):
     return dataclasses.replace(micro_config, **{}) if not variant else type(micro_config)(**given | variant)
 
 
+SHARDED = {"shard_optimizer": True, "gradient_checkpointing": True, "ema_decay": 0.9}
+
+
 @pytest.fixture(scope="module")
-def pairs(shapes, micro_config, tmp_path_factory):
-    """Variant → what two processes came to, one dict each; all variants in one start."""
+def two(shapes, micro_config, tmp_path_factory):
+    """Folder of what two processes came to, all in one start."""
     folder = tmp_path_factory.mktemp("two")
     for name, variant in VARIANTS.items():
         (folder / f"{name}.json").write_text(json.dumps(config_of(micro_config, variant).to_dict()))
-    configs = [str(folder / f"{name}.json") for name in VARIANTS]
+    (folder / "resumed.json").write_text(json.dumps(dataclasses.replace(micro_config, **SHARDED).to_dict()))
+    configs = [str(folder / f"{name}.json") for name in (*VARIANTS, "resumed")]
     subprocess.run(
         [sys.executable, "-m", "tests.model.training.two_processes", str(shapes), str(folder), *configs],
         check=True,
         cwd=ROOT,
         capture_output=True,
     )
-    return {
-        name: [torch.load(folder / f"{name}-{rank}.pt", weights_only=True) for rank in range(2)] for name in VARIANTS
-    }
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pairs(two):
+    """Variant → what two processes came to, one dict each."""
+    return {name: [torch.load(two / f"{name}-{rank}.pt", weights_only=True) for rank in range(2)] for name in VARIANTS}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -75,6 +85,24 @@ def test_two_half_batches_give_the_losses_gradients_and_weights_of_the_whole(sha
             torch.testing.assert_close(one["gradients"][name], gradient, rtol=1e-3, atol=2e-5, msg=name)
         for name, weight in alone["weights"].items():
             torch.testing.assert_close(one["weights"][name], weight, rtol=1e-3, atol=3e-4, msg=name)
+
+
+def test_an_optimizer_that_is_divided_resumes_with_two_processes_or_one(shapes, micro_config, two, tmp_path):
+    alone = train(shapes, tmp_path / "alone", dataclasses.replace(micro_config, ema_decay=0.9))
+    assert list_checkpoints(two / "stopped" / "checkpoints") == [2]
+    of_one = train(shapes, two / "stopped", dataclasses.replace(micro_config, **SHARDED))
+    of_two = json.loads((two / "resumed" / "training.json").read_text())
+    expected = [row["loss"] for row in read_metrics(tmp_path / "alone" / "metrics.jsonl")]
+    for name, summary in (("stopped", of_one), ("resumed", of_two)):
+        assert [row["loss"] for row in read_metrics(two / name / "metrics.jsonl")] == pytest.approx(expected, rel=1e-3)
+        assert summary["identity"] == alone["identity"]
+
+
+def test_a_divided_optimizer_keeps_a_share_of_its_state_in_each_process(pairs, micro_config, shapes):
+    parts = [one["num_moments"] for one in pairs["sharded"]]
+    whole = take_steps(shapes, micro_config)["num_moments"]
+    assert sum(parts) == whole and max(parts) < 0.75 * whole
+    assert all(one["num_moments"] == whole for one in pairs["checkpointed"])
 
 
 def test_the_processes_share_each_batch_of_one_stream_without_a_place_twice(shapes, micro_config, pairs):

@@ -2,11 +2,16 @@ r"""A program of two processes: each takes a few steps of some learners, and sav
 
 python -m tests.model.training.two_processes DATASET OUT CONFIG.json …
 
+A config named `resumed` is that of a run: it is stopped in the middle in `OUT/stopped`, and stopped and resumed in
+`OUT/resumed`.
+
 The two are forked, so that torch is imported once, and find each other by what torchrun would put in their environment.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -16,8 +21,10 @@ from pathlib import Path
 
 import torch
 
+from model.errors import TrainingStoppedError
 from model.training.config import TrainConfig
 from model.training.distributed import join_processes
+from model.training.train import train
 from tests.model.training.learners import take_steps
 
 NUM = 2
@@ -35,7 +42,19 @@ def take_steps_as(rank: int, port: int, dataset: Path, out: Path, configs: list[
     with join_processes(torch.device("cpu")) as processes:
         for path in configs:
             config = TrainConfig.from_dict(json.loads(path.read_text()))
+            if path.stem == "resumed":
+                for folder in ("stopped", "resumed"):
+                    stop_after(2, dataset, out / folder, config)
+                train(dataset, out / "resumed", config)
+                continue
             torch.save(take_steps(dataset, config, processes), out / f"{path.stem}-{processes.rank}.pt")
+
+
+def stop_after(num_steps: int, dataset: Path, run_dir: Path, config: TrainConfig) -> None:
+    """Train until so many steps are done and in a checkpoint."""
+    done = itertools.count(1)
+    with contextlib.suppress(TrainingStoppedError):
+        train(dataset, run_dir, config, should_stop=lambda: next(done) >= num_steps)
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ import torch
 from model.clip.readout import NEVER
 from model.dataset.images import ImageReader
 from model.training.step.learner import Towers
-from tests.model.training.learners import build_learner
+from tests.model.training.learners import build_learner, take_steps
 
 pytestmark = pytest.mark.slow
 
@@ -172,3 +172,22 @@ def test_compiled_towers_train_like_uncompiled_ones(shapes, micro_config, monkey
     assert metrics == pytest.approx(expected, rel=1e-3)
     assert compiled.towers.state_dict().keys() == plain.towers.state_dict().keys()
     assert compiled.towers._compiled_call_impl is not None
+
+
+def test_with_gradient_checkpointing_a_step_keeps_less_and_gives_the_same_gradients(shapes, micro_config):
+    kept, gradients = [], []
+    for is_checkpointed in (False, True):
+        num_bytes = 0
+
+        def count(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal num_bytes
+            num_bytes += tensor.numel() * tensor.element_size()
+            return tensor
+
+        config = dataclasses.replace(micro_config, gradient_checkpointing=is_checkpointed)
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            gradients.append(take_steps(shapes, config, num_steps=1)["gradients"])
+        kept.append(num_bytes)
+    assert kept[1] < 0.8 * kept[0]
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, msg=name)
