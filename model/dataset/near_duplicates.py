@@ -6,6 +6,7 @@ It is made with the dataset, over all of its splits, turned and mirrored drawing
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -46,13 +47,9 @@ def read_near_duplicates(dataset: Dataset, split: str) -> list[NearDuplicate] | 
     Raises:
         DatasetError: The list is damaged.
     """
-    path = dataset.folder / _FILE
-    if not path.is_file():
+    rows = _read(dataset)
+    if rows is None:
         return None
-    try:
-        rows = pq.read_table(path, filters=[("is_left_out", "=", False)]).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise DatasetError(f"{path}: not a readable Parquet file ({error}); build the dataset again") from error
     found = []
     for row in rows:
         one, other = (row["view_id"], row["split"]), (row["other_view_id"], row["other_split"])
@@ -61,3 +58,38 @@ def read_near_duplicates(dataset: Dataset, split: str) -> list[NearDuplicate] | 
         own, foreign = (one, other) if one[1] == split else (other, one)
         found.append(NearDuplicate(own[0], *foreign, similarity=row["similarity"], turn=row["turn"]))
     return sorted(found, key=lambda pair: (-pair.similarity, pair.view_id, pair.other_view_id))
+
+
+def read_near_duplicates_of(dataset: Dataset, split: str) -> dict[str, set[str]] | None:
+    """View → the views of other patents, in any split, that are nearly the same drawing; only pairs of a split.
+
+    Args:
+        dataset: The dataset.
+        split: One view of each pair is in this split.
+
+    Returns:
+        Both views of each pair are keys; None if the dataset has no list.
+
+    Raises:
+        DatasetError: The list is damaged.
+    """
+    rows = _read(dataset)
+    if rows is None:
+        return None
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        if split in (row["split"], row["other_split"]):
+            found.setdefault(row["view_id"], set()).add(row["other_view_id"])
+            found.setdefault(row["other_view_id"], set()).add(row["view_id"])
+    return found
+
+
+def _read(dataset: Dataset) -> list[dict[str, Any]] | None:
+    """The rows of the list, without pairs of which a view was left out; None if there is no list."""
+    path = dataset.folder / _FILE
+    if not path.is_file():
+        return None
+    try:
+        return pq.read_table(path, filters=[("is_left_out", "=", False)]).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(f"{path}: not a readable Parquet file ({error}); build the dataset again") from error

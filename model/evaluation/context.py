@@ -5,9 +5,9 @@ A task is a module with one function, `measure(context) -> TaskResult`; `model.e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,12 +15,18 @@ import torch
 from model.clip.embeddings import ImageFeatures
 from model.clip.encoder import Encoder
 from model.dataset.folder import Dataset
+from model.dataset.near_duplicates import read_near_duplicates_of
 from model.dataset.views import Views, read_views
 from model.evaluation.config import EvaluationConfig
+from model.evaluation.failures.counting import Failures, count_failures
+from model.evaluation.failures.drawings import measure_drawings
+from model.evaluation.failures.queries import AnsweredQueries
 from model.evaluation.measures.bootstrap import Bootstrap
 from model.evaluation.measures.metrics import Scores, scores_of_features
 from model.evaluation.measures.result_table import AGAINST, MODEL, UNTRAINED
 from model.progress import Progress
+
+T = TypeVar("T")
 
 __all__ = ["AGAINST", "MODEL", "UNTRAINED", "Card", "EvaluationContext", "Example", "TaskResult"]
 
@@ -71,6 +77,7 @@ class TaskResult:
         curves: Name of a table → line ("model", "chance", …) → {"k": […], "recall": […]}.
         by_class: Name of a table → results of each class, from `protocols.classification.results_by_class`.
         readouts: Name of a table → accuracy over the class prior, from `protocols.readouts.readout_curve`.
+        failures: Name of a table → its misses by cause.
         settings: What the task chose by itself, such as the strength of a penalty.
         examples: Queries to show on the page; they are not part of `evaluation.json`.
     """
@@ -80,6 +87,7 @@ class TaskResult:
     curves: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
     by_class: dict[str, dict[str, Any]] = field(default_factory=dict)
     readouts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failures: dict[str, Failures] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     examples: list[Example] = field(default_factory=list)
 
@@ -91,6 +99,8 @@ class TaskResult:
         for name in ("curves", "by_class", "readouts", "settings"):
             if content := getattr(self, name):
                 values[name] = content
+        if self.failures:
+            values["failures"] = {name: failures.counts for name, failures in self.failures.items()}
         return values
 
 
@@ -114,6 +124,7 @@ class EvaluationContext:
     progress: Progress | None = None
     _views: dict[str, Views] = field(default_factory=dict, repr=False)
     _images: dict[tuple[str, str], ImageFeatures] = field(default_factory=dict, repr=False)
+    _made: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @property
     def views(self) -> Views:
@@ -129,6 +140,13 @@ class EvaluationContext:
     def has(self, split: str) -> bool:
         """Whether the dataset has views in a split."""
         return self.dataset.num_views.get(split, 0) > 0
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` returns for a key; it is called for the first task that asks, and kept for the others."""
+        if key not in self._made:
+            self._made[key] = make()
+        result: T = self._made[key]
+        return result
 
     def image_features(self, column: str, split: str | None = None) -> ImageFeatures:
         """Features of a split's views under the encoder of a column, row by row; None is the measured split."""
@@ -152,6 +170,18 @@ class EvaluationContext:
     def bootstrap(self, patents: np.ndarray) -> Bootstrap:
         """Resamples for queries that belong to these patents."""
         return Bootstrap(patents, self.config.num_resamples, self.config.seed)
+
+    def failures(self, queries: AnsweredQueries) -> Failures:
+        """The misses of a table by cause; its queries are views of the measured split, which is the pool's first."""
+        patents = queries.values("patent_number").astype(str)
+        drawings = self.once("drawings", lambda: measure_drawings(self.views, num_threads=self.config.num_workers))
+        return count_failures(
+            queries,
+            drawings.of(queries.views),
+            self.once("near-duplicates", lambda: read_near_duplicates_of(self.dataset, self.config.split)),
+            self.bootstrap(patents),
+            seed=self.config.seed,
+        )
 
     @property
     def interval_rule(self) -> str:

@@ -16,7 +16,7 @@ from model.evaluation.config import EvaluationConfig
 from model.files import exclusive_lock, read_json, sha256_of_file
 from model.training.run.folder import RunFolder
 
-EVALUATION_VERSION = 8
+EVALUATION_VERSION = 9
 """Raised when the output of an evaluation changes for equal inputs, so that older results are measured again."""
 
 

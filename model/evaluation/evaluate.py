@@ -19,7 +19,7 @@ from model.clip.loading import choose_device
 from model.dataset.folder import open_dataset
 from model.errors import ConfigError, ModelError
 from model.evaluation.config import EvaluationConfig
-from model.evaluation.context import EvaluationContext, Example, TaskResult
+from model.evaluation.context import EvaluationContext, TaskResult
 from model.evaluation.done import evaluation_identity, finished_results
 from model.evaluation.leaks import check_leaks
 from model.evaluation.measures.result_table import AGAINST, MODEL, UNTRAINED
@@ -96,12 +96,17 @@ def evaluate(
             return results
         _warn_of_other(out_dir, encoder, dataset.name)
         context = EvaluationContext(dataset, encoders, config, encoder.device, progress)
-        results, examples = _measure(context)
+        results, tasks = _measure(context)
         results = {"stage": "evaluation", "identity": identity, **results}
         from model.evaluation.page import render_report  # matplotlib takes seconds to import
 
         losses = read_metrics(RunFolder(encoder.run_dir).metrics) if encoder.run_dir else []
-        write_text(out_dir / "report.html", render_report(results, examples, losses))
+        examples = {name: task.examples for name, task in tasks.items()}
+        misses = {
+            name: {table: failures.examples for table, failures in task.failures.items()}
+            for name, task in tasks.items()
+        }
+        write_text(out_dir / "report.html", render_report(results, examples, losses, misses))
         results["files"] = {"report.html": sha256_of_file(out_dir / "report.html")}
         write_json(out_dir / "evaluation.json", results)
     return results
@@ -135,16 +140,16 @@ def _find_encoders(model: str | Path, config: EvaluationConfig, progress: Progre
     return encoders
 
 
-def _measure(context: EvaluationContext) -> tuple[dict[str, Any], dict[str, list[Example]]]:
+def _measure(context: EvaluationContext) -> tuple[dict[str, Any], dict[str, TaskResult]]:
     """Run the leak checks, then each task.
 
     Returns:
-        The results as JSON values, and task → examples to show on the page.
+        The results as JSON values; and task → what it measured, for the page.
     """
     config = context.config
     leaks = check_leaks(context.dataset, context.views, context.encoders.values(), config)
     sections: dict[str, Any] = {}
-    examples: dict[str, list[Example]] = {}
+    measured: dict[str, TaskResult] = {}
     chosen = [task for task in MEASURES if task in config.tasks]
     for number, task in enumerate(chosen):
         if context.progress is not None:
@@ -155,7 +160,7 @@ def _measure(context: EvaluationContext) -> tuple[dict[str, Any], dict[str, list
         for name, table in result.tables.items():
             table["published"] = published_for(task, name, _architecture(context.encoders[MODEL]))
         sections[task] = result.to_dict()
-        examples[task] = result.examples
+        measured[task] = result
     results = {
         "model": _describe(context.encoders[MODEL]),
         "against": _describe(context.encoders[AGAINST]) if AGAINST in context.encoders else None,
@@ -164,7 +169,7 @@ def _measure(context: EvaluationContext) -> tuple[dict[str, Any], dict[str, list
         "checks": [leak.to_dict() for leak in leaks],
         "tasks": sections,
     }
-    return results, examples
+    return results, measured
 
 
 def _describe(encoder: Encoder) -> dict[str, Any]:

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from model.charts import draw_classes, draw_confusion, draw_loss_curve, draw_readouts, draw_recall_curves
+from model.dataset.classes import SCHEMES
 from model.evaluation.context import Example
+from model.evaluation.failures.counting import Miss
 from model.evaluation.measures.result_table import COLUMNS
+from model.evaluation.protocols.classification import scheme_heading
 from model.pages import data_uri, page_environment, toml_table
 
 HEADINGS = {
@@ -36,6 +39,7 @@ def render_report(
     results: Mapping[str, Any],
     examples: Mapping[str, Sequence[Example]],
     training_metrics: Sequence[Mapping[str, Any]],
+    misses: Mapping[str, Mapping[str, Mapping[str, Sequence[Miss]]]],
 ) -> str:
     """The page as HTML text.
 
@@ -43,10 +47,12 @@ def render_report(
         results: The content of `evaluation.json` except `files`.
         examples: Task → queries to show.
         training_metrics: Metrics of the training run, one dict a step; empty if they are not known.
+        misses: Task → table → cause → misses to show.
     """
     environment = page_environment(Path(__file__).parent)
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
     environment.filters["number"] = lambda value: f"{value:,g}" if isinstance(value, float) else f"{value:,}"
+    environment.filters["by_lift"] = _by_lift
     environment.filters["jpeg_uri"] = lambda data: data_uri("image/jpeg", data)
     tasks = results["tasks"]
     return environment.get_template("page.html").render(
@@ -54,6 +60,8 @@ def render_report(
         headings={task: HEADINGS.get(task, task) for task in tasks},
         leads={task: LEADS.get(task, "") for task in tasks},
         columns=COLUMNS,
+        schemes={scheme: scheme_heading(scheme) for scheme in SCHEMES},
+        misses=misses,
         examples={task: _group_by_heading(shown) for task, shown in examples.items()},
         charts={task: _charts(section) for task, section in tasks.items()},
         commands={task: command_of(results, task) for task in tasks},
@@ -62,6 +70,12 @@ def render_report(
         num_steps=len(training_metrics),
         found_leaks=[check for check in results["checks"] if check["num_found"]],
     )
+
+
+def _by_lift(causes: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The causes that hold for a query, the highest lift first, and then those without one."""
+    found = [(name, cause) for name, cause in causes.items() if cause["num_queries"]]
+    return sorted(found, key=lambda item: -item[1]["lift"]["value"] if item[1]["lift"] else 1.0)
 
 
 def command_of(results: Mapping[str, Any], task: str) -> str:

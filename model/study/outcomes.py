@@ -22,7 +22,8 @@ from model.evaluation.config import EvaluationConfig
 from model.evaluation.context import MODEL, EvaluationContext
 from model.evaluation.measures.metrics import Answers, all_ranks, best_ranks
 from model.evaluation.measures.thirds import THIRDS, third_of_class
-from model.evaluation.protocols.classification import label_views, ranks_of_truth
+from model.evaluation.protocols.classification import ranks_of_truth
+from model.evaluation.protocols.labelled import label_views
 from model.evaluation.protocols.fine_tuned import class_logits, class_priors_of, class_table_of
 from model.evaluation.protocols.ranking import number_texts
 from model.evaluation.protocols.readouts import HeadLogits

@@ -120,6 +120,11 @@ class Ranks:
         """(num_queries,) sums of `values` over a query's right candidates; 0 for a query without any."""
         return np.bincount(self.queries, weights=values, minlength=len(self.ends))
 
+    def only(self, queries: np.ndarray) -> Ranks:
+        """The ranks of some of the queries, numbered from 0 in their order, which is ascending."""
+        kept = np.isin(self.queries, queries)
+        return Ranks(self.ranks[kept], np.cumsum(self.num_right[queries]), self.columns[kept])
+
     @property
     def num_right(self) -> np.ndarray:
         """(num_queries,) number of right candidates of each query."""
@@ -228,6 +233,22 @@ def all_ranks(
         sizes.append(num_right.cpu().numpy())
         candidates.append(columns.cpu().numpy())
     return Ranks(np.concatenate(parts), np.cumsum(np.concatenate(sizes)), np.concatenate(candidates))
+
+
+def best_wrong(
+    scores: Scores, answers: Answers, num_candidates: int, *, max_chunk_mb: int = MAX_CHUNK_MB
+) -> np.ndarray:
+    """(num_queries,) int64, the wrong candidate that scores highest, the first of equals; -1 if there is none.
+
+    The arguments, and what is raised, are those of `best_ranks`.
+    """
+    found = np.full(len(answers), -1, dtype=np.int64)
+    for first, last in _chunks(len(answers), num_candidates, max_chunk_mb):
+        similarity = scores(first, last)
+        _take_right(similarity, answers, first, last)
+        best, columns = similarity.max(dim=1)
+        found[first:last] = torch.where(best > -torch.inf, columns, -1).cpu().numpy()
+    return found
 
 
 def _chunks(num_queries: int, num_candidates: int, max_chunk_mb: int) -> list[tuple[int, int]]:

@@ -127,6 +127,8 @@ def class_mean(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
 def find_value(results: Mapping[str, Any], path: str) -> dict[str, Any]:
     """A value of an evaluation by its path, such as "retrieval/text_to_image/R@10".
 
+    That of a third of the classes ends with its name: "retrieval/text_to_image/R@10, tail".
+
     Returns:
         Column → {"value", …}; "model" also has the bounds of its interval, "low" and "high".
 
@@ -137,7 +139,7 @@ def find_value(results: Mapping[str, Any], path: str) -> dict[str, Any]:
         f"{task}/{table}/{name}": columns
         for task, section in results["tasks"].items()
         for table, content in section.get("tables", {}).items()
-        for name, columns in content["figures"].items()
+        for name, columns in (content["figures"] | content.get("thirds", {}).get("figures", {})).items()
     }
     if path not in values:
         raise KeyError(f"no value {path}; this evaluation has {', '.join(values) or 'none'}")

@@ -3,63 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from model.dataset.classes import LOCARNO, USPC, ClassTable
-from model.dataset.columns import read_columns
-from model.dataset.views import Views
 from model.errors import NonFiniteError
 from model.evaluation.context import EvaluationContext
+from model.evaluation.failures.counting import Failures
+from model.evaluation.failures.queries import AnsweredQueries, Pool
 from model.evaluation.measures.metrics import TIE_TOLERANCE
 from model.evaluation.measures.result_table import Row, tabulate
+from model.evaluation.protocols.class_thirds import ClassThirds, add_thirds
+from model.evaluation.protocols.labelled import LabelledViews
 
-TABLES = {"uspc": USPC, "locarno": LOCARNO}
-COLUMNS = {"uspc": "uspc_class", "locarno": "locarno_class"}
 TIE_RULE = (
     f"a wrong class whose score ties with the right one is taken instead; scores within {TIE_TOLERANCE:g} are tied"
 )
-
-
-@dataclass(frozen=True)
-class LabelledViews:
-    """The views of the measured split that have a class, and how often each class occurs in training.
-
-    Attributes:
-        scheme: The classification, "uspc" or "locarno".
-        table: Its classes.
-        rows: (num_labelled,) rows of the views that have a class, ascending.
-        truth: (num_labelled,) int64, index of each view's class in the table.
-        training_counts: (num_classes,) number of training views of each class.
-        num_without_class: Number of views without a class.
-    """
-
-    scheme: str
-    table: ClassTable
-    rows: np.ndarray
-    truth: np.ndarray
-    training_counts: np.ndarray
-    num_without_class: int
-
-
-def label_views(context: EvaluationContext, scheme: str) -> LabelledViews | None:
-    """The views of the measured split that have a class; None if there are none."""
-    table = TABLES[scheme]
-    indices = class_indices(context.views, scheme)
-    rows = np.flatnonzero(indices >= 0)
-    if not len(rows):
-        return None
-    training = read_columns(context.dataset, lambda split: split == "train", [COLUMNS[scheme]])
-    training_indices = table.indices_of(training.get(COLUMNS[scheme], []))
-    counts = np.bincount(training_indices[training_indices >= 0], minlength=len(table))
-    return LabelledViews(scheme, table, rows, indices[rows], counts, len(indices) - len(rows))
-
-
-def class_indices(views: Views, scheme: str) -> np.ndarray:
-    """(num_views,) index of each view's class in the table of a classification; -1 without one."""
-    return TABLES[scheme].indices_of(views.column(COLUMNS[scheme]))
 
 
 def ranks_of_truth(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -134,16 +93,35 @@ def accuracy_table(
         ],
     }
     patents = np.array(context.views.patent_numbers)[labelled.rows]
-    rows = _accuracy_rows(labelled, scores, by_frequency)
-    return tabulate(title=title, terms=terms, rows=rows, bootstrap=context.bootstrap(patents))
+    ranks = {column: ranks_of_truth(class_scores, labelled.truth) for column, class_scores in scores.items()}
+
+    def rows_of(positions: np.ndarray) -> dict[str, Row]:
+        of_part = {column: class_ranks[positions] for column, class_ranks in ranks.items()}
+        return _accuracy_rows(labelled.truth[positions], num_classes, of_part, by_frequency)
+
+    rows = rows_of(np.arange(len(labelled.truth)))
+    table = tabulate(title=title, terms=terms, rows=rows, bootstrap=context.bootstrap(patents))
+    # By thirds only the mean over the classes: within a third, too, one over the views is that of a few classes.
+    return add_thirds(
+        context,
+        table,
+        ClassThirds.of(labelled),
+        labelled.rows,
+        lambda positions: {"macro accuracy": rows_of(positions)["macro accuracy"]},
+    )
 
 
 def _accuracy_rows(
-    labelled: LabelledViews, scores: Mapping[str, np.ndarray], by_frequency: np.ndarray
+    truth: np.ndarray, num_classes: int, ranks: Mapping[str, np.ndarray], by_frequency: np.ndarray
 ) -> dict[str, Row]:
-    """Accuracy, macro accuracy and top-5 accuracy, with chance and the majority classes as baselines."""
-    truth, num_classes = labelled.truth, len(labelled.table)
-    ranks = {column: ranks_of_truth(class_scores, truth) for column, class_scores in scores.items()}
+    """Accuracy, macro accuracy and top-5 accuracy, with chance and the majority classes as baselines.
+
+    Args:
+        truth: (num_views,) class of each view.
+        num_classes: Length of the class table.
+        ranks: Column → (num_views,) rank of each view's own class.
+        by_frequency: Classes that occur in training, the most frequent first.
+    """
     rows = {}
     for k in (1, 5):
         is_majority = np.isin(truth, by_frequency[:k])
@@ -189,6 +167,34 @@ def results_by_class(labelled: LabelledViews, scores: np.ndarray) -> dict[str, A
         "accuracy": [float(confusion[index, index] / num) if num else None for index, num in enumerate(num_views)],
         "confusion": confusion.tolist(),
     }
+
+
+def missed_classes(context: EvaluationContext, labelled: LabelledViews, scores: np.ndarray, title: str) -> Failures:
+    """The views that a classifier is wrong about, by cause.
+
+    Args:
+        context: The evaluation.
+        labelled: The views that were classified.
+        scores: (num_labelled, num_classes).
+        title: Title of the table.
+    """
+    predicted, table = predicted_classes(scores, labelled.truth), labelled.table
+
+    def note(row: int) -> str:
+        own, taken = int(labelled.truth[row]), int(predicted[row])
+        return f"{table.codes[own]}, taken for {table.codes[taken]}: {table.titles[taken]}"
+
+    return context.failures(
+        AnsweredQueries(
+            title=title,
+            miss="another class than the view's own has the highest score",
+            pool=Pool((context.views,)),
+            views=labelled.rows,
+            is_missed=predicted != labelled.truth,
+            notes=note,
+            thirds=ClassThirds.of(labelled).of_view[labelled.rows],
+        )
+    )
 
 
 def accuracy(scores: np.ndarray, truth: np.ndarray) -> float:

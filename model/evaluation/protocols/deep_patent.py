@@ -17,9 +17,11 @@ from model.evaluation.context import Card, EvaluationContext, Example, TaskResul
 from model.evaluation.leaks import is_front_page
 from model.evaluation.measures.metrics import Answers, Ranks, all_ranks
 from model.evaluation.measures.result_table import MODEL, tabulate
+from model.evaluation.protocols.class_thirds import ClassThirds
 from model.evaluation.protocols.ranking import (
     best_and_worst,
     choose_rows,
+    missed_views,
     nearest,
     precision_rows,
     recall_curves,
@@ -75,6 +77,15 @@ def measure(context: EvaluationContext) -> TaskResult:
         best = {column: column_ranks.best for column, column_ranks in ranks.items()}
         result.tables[name] = _table(context, name, queries, database, answers.num_right, ranks)
         result.curves[name] = recall_curves(best, answers.num_right, len(database))
+        result.failures[name] = missed_views(
+            context,
+            _TITLES[name],
+            (context.image_features(MODEL).features[queries], context.image_features(MODEL).features[database]),
+            answers,
+            best[MODEL],
+            (queries, database),
+            ClassThirds.of_split(context),
+        )
         result.examples += _examples(context, name, queries, database, best[MODEL])
     if not result.tables:
         result.reason = f"no query of the split {views.split} has a drawing of its patent in the database"

@@ -21,14 +21,8 @@ from model.dataset.classes import ClassTable
 from model.dataset.images import ImageReader
 from model.evaluation.context import EvaluationContext, TaskResult
 from model.evaluation.measures.result_table import MODEL
-from model.evaluation.protocols.classification import (
-    COLUMNS,
-    TABLES,
-    accuracy_table,
-    label_views,
-    results_by_class,
-    scheme_heading,
-)
+from model.evaluation.protocols.classification import accuracy_table, missed_classes, results_by_class, scheme_heading
+from model.evaluation.protocols.labelled import COLUMNS, TABLES, label_views
 from model.evaluation.protocols.readouts import HeadLogits, readout_curve, readout_note, readout_table
 
 
@@ -58,6 +52,7 @@ def measure(context: EvaluationContext) -> TaskResult:
     result = TaskResult(
         tables={table.scheme: accuracy_table(context, labelled, scores, title=title, notes=notes)},
         by_class={table.scheme: results_by_class(labelled, scores[MODEL])},
+        failures={table.scheme: missed_classes(context, labelled, scores[MODEL], title)},
     )
     if heads[MODEL].priors.are_known:
         name = f"{table.scheme}_readouts"

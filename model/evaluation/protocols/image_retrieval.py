@@ -16,6 +16,7 @@ from model.evaluation.measures.axes import RULE as AXES_RULE
 from model.evaluation.measures.axes import project
 from model.evaluation.measures.metrics import Answers, Ranks, all_ranks
 from model.evaluation.measures.result_table import MODEL, PROJECTED, Row, tabulate, tabulate_each
+from model.evaluation.protocols.class_thirds import ClassThirds
 from model.evaluation.protocols.patent_queries import (
     KINDS_NOTE,
     PatentQueries,
@@ -28,8 +29,10 @@ from model.evaluation.protocols.patent_queries import (
 from model.evaluation.protocols.ranking import (
     best_and_worst,
     choose_rows,
+    missed_views,
     nearest,
     number_texts,
+    precision_by_thirds,
     precision_rows,
     recall_curves,
     tie_rule,
@@ -61,7 +64,9 @@ def measure(context: EvaluationContext) -> TaskResult:
         ranks[column] = all_ranks(scores, answers, len(kept), max_chunk_mb=context.config.max_chunk_mb)
     best = {column: column_ranks.best for column, column_ranks in ranks.items()}
     viewpoints = [views.viewpoints[row] for row in kept]
-    tables = {"same_patent": _table(context, len(kept), patents[queries], answers.num_right, ranks)}
+    thirds = ClassThirds.of_split(context)
+    table = _table(context, len(kept), patents[queries], answers.num_right, ranks)
+    tables = {"same_patent": precision_by_thirds(context, table, thirds, ranks, kept[queries], len(kept) - 1)}
     by_viewpoint = viewpoint_rows(
         context, ranks, patents[queries], [viewpoints[query] for query in queries], viewpoints
     )
@@ -71,6 +76,17 @@ def measure(context: EvaluationContext) -> TaskResult:
     return TaskResult(
         tables=tables,
         curves={"same_patent": recall_curves(best, answers.num_right, len(kept) - 1)},
+        failures={
+            "same_patent": missed_views(
+                context,
+                "The other views of a patent",
+                (features[MODEL][queries], features[MODEL]),
+                answers,
+                best[MODEL],
+                (kept[queries], kept),
+                thirds,
+            )
+        },
         examples=_examples(context, kept, queries, groups, best[MODEL]),
     )
 

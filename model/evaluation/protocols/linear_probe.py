@@ -20,14 +20,13 @@ from model.errors import NonFiniteError
 from model.evaluation.context import EvaluationContext, TaskResult
 from model.evaluation.measures.result_table import MODEL
 from model.evaluation.protocols.classification import (
-    LabelledViews,
     accuracy,
     accuracy_table,
-    class_indices,
-    label_views,
+    missed_classes,
     results_by_class,
     scheme_heading,
 )
+from model.evaluation.protocols.labelled import LabelledViews, class_indices, label_views
 from model.evaluation.protocols.ranking import choose_rows
 
 _MAX_ITERATIONS = 1000
@@ -45,6 +44,8 @@ def measure(context: EvaluationContext) -> TaskResult:
             continue
         result.tables[scheme], scores, result.settings[scheme] = _measure_regression(context, labelled)
         result.by_class[scheme] = results_by_class(labelled, scores[MODEL])
+        title = result.tables[scheme]["title"]
+        result.failures[scheme] = missed_classes(context, labelled, scores[MODEL], title)
         result.tables[f"{scheme}_five_epochs"] = _measure_five_epochs(context, labelled)
     if not result.tables:
         result.reason = "fewer than two classes occur in the training split, or none in the one that is measured"

@@ -7,6 +7,7 @@ shows every scoring, for queries of one view, of the front alone and of all view
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,15 @@ from model.clip.patent_scores import PatentScores
 from model.dataset.bm25 import RULE as BM25_RULE
 from model.dataset.bm25 import Bm25
 from model.evaluation.context import Card, EvaluationContext, Example, TaskResult
+from model.evaluation.failures.counting import Failures
+from model.evaluation.failures.queries import NOTHING, AnsweredQueries, Pool
 from model.evaluation.leaks import is_front_page
 from model.evaluation.measures.axes import RULE as AXES_RULE
 from model.evaluation.measures.axes import project
 from model.evaluation.measures.chance import chance_recall_at_k, chance_reciprocal_rank
-from model.evaluation.measures.metrics import Answers, Ranks, Scores, all_ranks
+from model.evaluation.measures.metrics import Answers, Ranks, Scores, all_ranks, best_wrong
 from model.evaluation.measures.result_table import FUSED, MODEL, PROJECTED, Row, tabulate
+from model.evaluation.protocols.class_thirds import ClassThirds, add_thirds
 from model.evaluation.protocols.patent_queries import (
     KINDS_NOTE,
     PatentQueries,
@@ -60,6 +64,11 @@ class Gallery:
     patents: np.ndarray
     views: list[tuple[int, int]]
 
+    @cached_property
+    def first_views(self) -> np.ndarray:
+        """(num_patents,) the first view of each patent, as an index in `views`."""
+        return np.unique(self.patents, return_index=True)[1]
+
     def views_of(self, patents: np.ndarray) -> list[np.ndarray]:
         """The views of each of some patents, as indices in `views`."""
         order = np.argsort(self.patents, kind="stable")
@@ -94,12 +103,14 @@ def measure(context: EvaluationContext) -> TaskResult:
         )
     ranks = _ranks(context, gallery, queries)
     best = {column: column_ranks.best for column, column_ranks in ranks.items()}
+    thirds = ClassThirds.of_split(context)
     return TaskResult(
         tables={
-            "examiner_citations": _table(context, gallery, queries, ranks),
+            "examiner_citations": _by_thirds(context, gallery, queries, ranks, thirds),
             "citations_by_scoring": _table_by_scoring(context, gallery, queries),
         },
         curves={"examiner_citations": recall_curves(best, num_right, len(gallery.numbers) - 1)},
+        failures={"examiner_citations": _failures(context, gallery, queries, best[MODEL], thirds)},
         examples=_examples(context, gallery, queries, best[MODEL]),
     )
 
@@ -248,6 +259,69 @@ def _rows(
             difference = ranks[column].share_found(k)[answered] - ranks[MODEL].share_found(k)[answered]
             rows[f"R@{k}, {name} minus this model"] = Row({column: difference}, {})
     return rows
+
+
+def _by_thirds(
+    context: EvaluationContext,
+    gallery: Gallery,
+    queries: Queries,
+    ranks: dict[str, Ranks],
+    thirds: ClassThirds | None,
+) -> dict[str, Any]:
+    """The main table, with the values of the largest cutoff by thirds of the classes."""
+    num_right = queries.answers.num_right
+    answered = np.flatnonzero(num_right > 0)
+    rows_of_views = np.array([row for _, row in gallery.views])[gallery.first_views[queries.indices]]
+
+    def rows_of(positions: np.ndarray) -> dict[str, Row]:
+        chosen = answered[positions]
+        of_part = {column: column_ranks.only(chosen) for column, column_ranks in ranks.items()}
+        rows = _rows(of_part, num_right[chosen], len(gallery.numbers) - 1, context.config.cutoffs[-1:])
+        return {name: row for name, row in rows.items() if MODEL in row.values}
+
+    return add_thirds(context, _table(context, gallery, queries, ranks), thirds, rows_of_views[answered], rows_of)
+
+
+def _failures(
+    context: EvaluationContext, gallery: Gallery, queries: Queries, best: np.ndarray, thirds: ClassThirds | None
+) -> Failures:
+    """The patents none of whose cited patents is among the first ones, by cause."""
+    config = context.config
+    views_of_queries = gallery.views_of(queries.indices)
+    weights = view_weights(context, MODEL).of(gallery.viewpoints) if config.scoring == "weighted" else None
+    scores = PatentScores(
+        context.tensor(_features(context, MODEL, gallery)),
+        gallery.patents,
+        views_of_queries,
+        scoring=config.scoring,
+        weights=weights,
+        max_chunk_mb=config.max_chunk_mb,
+    )
+    answered, k = np.flatnonzero(best > 0), config.cutoffs[-1]
+    wrong = best_wrong(scores, queries.answers, len(gallery.numbers), max_chunk_mb=config.max_chunk_mb)[answered]
+    pool = Pool(tuple(context.views_of(split) for split in gallery.splits))
+    numbers = np.array([pool.starts[split] + row for split, row in gallery.views])  # of the gallery's views in the pool
+    patent_of = dict(zip(numbers.tolist(), gallery.patents.tolist(), strict=True))
+    first = numbers[gallery.first_views]
+
+    def is_right(query: int, view: int) -> bool:
+        right = queries.answers.pairs(int(answered[query]), int(answered[query]) + 1)[1]
+        return patent_of.get(view, NOTHING) in right
+
+    return context.failures(
+        AnsweredQueries(
+            title="What the examiner cited",
+            miss=f"none of the first {k} patents was cited; a patent is described by its first view",
+            pool=pool,
+            views=first[queries.indices[answered]],
+            is_missed=best[answered] > k,
+            notes=lambda query: f"first cited patent at rank {int(best[answered[query]]):,}",
+            thirds=thirds.of_view[first[queries.indices[answered]]] if thirds else None,
+            wrong=np.where(wrong >= 0, first[wrong], NOTHING),
+            is_right=is_right,
+            is_of_patents=True,
+        )
+    )
 
 
 def _table_by_scoring(context: EvaluationContext, gallery: Gallery, queries: Queries) -> dict[str, Any]:

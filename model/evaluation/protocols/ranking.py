@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from model.evaluation.context import EvaluationContext
+from model.evaluation.failures.counting import Failures
+from model.evaluation.failures.queries import NOTHING, AnsweredQueries, Pool
 from model.evaluation.measures.chance import chance_average_precision, chance_recall_at_k
-from model.evaluation.measures.metrics import TIE_RULE, TIE_TOLERANCE, Ranks, recall_at_k
+from model.evaluation.measures.metrics import TIE_RULE, TIE_TOLERANCE, Answers, Ranks, best_wrong, recall_at_k
 from model.evaluation.measures.result_table import Row
+from model.evaluation.protocols.class_thirds import ClassThirds, add_thirds
 
 CURVE_CUTOFFS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000)
 
@@ -55,6 +60,76 @@ def precision_rows(
             {"chance": chance_recall_at_k(num_right, num_candidates, k)},
         )
     return rows
+
+
+def precision_by_thirds(
+    context: EvaluationContext,
+    table: dict[str, Any],
+    thirds: ClassThirds | None,
+    ranks: Mapping[str, Ranks],
+    views: np.ndarray,
+    num_candidates: int,
+) -> dict[str, Any]:
+    """A table with mean average precision, and "any right one among the largest cutoff", by thirds of the classes.
+
+    Args:
+        context: The evaluation.
+        table: The table.
+        thirds: Thirds of the classes of the measured views.
+        ranks: Column → ranks of the right candidates of all queries.
+        views: (num_queries,) row of the view of each query.
+        num_candidates: Size of the gallery without the query itself.
+    """
+    num_right = next(iter(ranks.values())).num_right
+    answered = np.flatnonzero(num_right > 0)
+
+    def rows_of(positions: np.ndarray) -> dict[str, Row]:
+        chosen = answered[positions]
+        of_part = {column: column_ranks.only(chosen) for column, column_ranks in ranks.items()}
+        return precision_rows(of_part, num_right[chosen], num_candidates, context.config.cutoffs[-1:])
+
+    return add_thirds(context, table, thirds, views[answered], rows_of)
+
+
+def missed_views(
+    context: EvaluationContext,
+    title: str,
+    features: tuple[np.ndarray, np.ndarray],
+    answers: Answers,
+    best: np.ndarray,
+    rows: tuple[np.ndarray, np.ndarray],
+    thirds: ClassThirds | None,
+) -> Failures:
+    """The queries of one view whose right views the model missed, by cause; those without a right view are left out.
+
+    Args:
+        context: The evaluation.
+        title: Title of the table.
+        features: (num_queries, embed_dim) and (num_candidates, embed_dim) float32.
+        answers: The right candidates.
+        best: (num_queries,) rank of the best right candidate; 0 for a query without any.
+        rows: (num_queries,) and (num_candidates,) rows of the views.
+        thirds: Thirds of the classes of the measured views.
+    """
+    answered, k = np.flatnonzero(best > 0), context.config.cutoffs[-1]
+    queried, searched = rows
+    wrong = best_wrong(context.scores(*features), answers, len(searched), max_chunk_mb=context.config.max_chunk_mb)[
+        answered
+    ]
+    patents, views = context.views.patent_ids, queried[answered]
+    return context.failures(
+        AnsweredQueries(
+            title=title,
+            miss=f"none of the first {k} candidates is right",
+            pool=Pool((context.views,)),
+            views=views,
+            is_missed=best[answered] > k,
+            notes=lambda query: f"first right view at rank {int(best[answered[query]]):,}",
+            thirds=thirds.of_view[views] if thirds else None,
+            wrong=np.where(wrong >= 0, searched[wrong], NOTHING),
+            is_right=lambda query, view: bool(patents[view] == patents[views[query]]),
+        )
+    )
 
 
 def recall_curves(

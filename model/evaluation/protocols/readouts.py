@@ -18,7 +18,8 @@ from model.clip.readout import BALANCED, NATURAL, ClassPriors
 from model.evaluation.context import EvaluationContext
 from model.evaluation.measures.result_table import Row, class_mean, tabulate
 from model.evaluation.measures.thirds import THIRDS, third_of_class
-from model.evaluation.protocols.classification import TIE_RULE, LabelledViews, ranks_of_truth, scheme_heading
+from model.evaluation.protocols.classification import TIE_RULE, ranks_of_truth, scheme_heading
+from model.evaluation.protocols.labelled import LabelledViews
 
 TAUS = tuple(number / 20 for number in range(31))
 """The points of the curve: τ from 0 to 1.5."""

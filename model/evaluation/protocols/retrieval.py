@@ -22,10 +22,13 @@ from model.clip.patent_scores import PatentPool
 from model.dataset.bm25 import RULE as BM25_RULE
 from model.dataset.bm25 import Bm25
 from model.evaluation.context import Card, EvaluationContext, Example, TaskResult
+from model.evaluation.failures.counting import Failures
+from model.evaluation.failures.queries import AnsweredQueries, Pool
 from model.evaluation.measures.chance import chance_recall_at_k, chance_reciprocal_rank
-from model.evaluation.measures.metrics import Answers, Scores, best_ranks, median_rank, recall_at_k
+from model.evaluation.measures.metrics import Answers, Scores, best_ranks, best_wrong, median_rank, recall_at_k
 from model.evaluation.measures.result_table import FUSED, MODEL, Row, tabulate
 from model.evaluation.measures.titles import WITHOUT_TITLE_RULE, without_title
+from model.evaluation.protocols.class_thirds import ClassThirds, add_thirds
 from model.evaluation.protocols.patent_queries import compared_columns
 from model.evaluation.protocols.ranking import (
     best_and_worst,
@@ -72,6 +75,7 @@ def measure(context: EvaluationContext) -> TaskResult:
     if not context.dataset.is_captioned:
         return TaskResult(reason=f"the views of {context.dataset.name} have no captions")
     result = TaskResult()
+    thirds = ClassThirds.of_split(context)
     all_rows = np.arange(len(views))
     rows = choose_rows(len(views), max_queries=config.max_queries, seed=config.seed)
     patents = np.array(views.patent_numbers)[rows]
@@ -86,15 +90,19 @@ def measure(context: EvaluationContext) -> TaskResult:
             # The whole split.
             ranks = _ranks(context, direction, pairing, features, rows, all_rows)
             title = f"{heading}, whole split{pairing.heading}"
-            result.tables[name] = _table(context, title, ranks, patents, num_right, pairing, [len(views)])
+            table = _table(context, title, ranks, patents, num_right, pairing, [len(views)])
+            result.tables[name] = _by_thirds(context, table, thirds, ranks, rows, num_right, len(views))
             result.curves[name] = recall_curves(ranks, num_right, len(views))
             if not pairing.key:
+                result.failures[name] = _failures(
+                    context, direction, title, ranks[MODEL], features[MODEL], rows, pairing, thirds
+                )
                 result.examples += _examples(context, direction, ranks[MODEL], features[MODEL], rows, pairing)
             # Small galleries.
             if galleries:
-                table = _table_of_small_galleries(context, direction, pairing, features, galleries)
+                table = _table_of_small_galleries(context, direction, pairing, features, galleries, thirds)
                 result.tables[f"{name}_of_{config.gallery_size}"] = table
-        result.tables[f"text_to_patent{pairing.key}"] = _table_of_patents(context, pairing, features, rows)
+        result.tables[f"text_to_patent{pairing.key}"] = _table_of_patents(context, pairing, features, rows, thirds)
     return result
 
 
@@ -194,18 +202,7 @@ def _table(
     """
     answered = ranks[MODEL] > 0
     size = gallery_sizes[0]
-    # Metrics with an interval: recall at each cutoff, and the mean reciprocal rank.
-    rows = {
-        f"R@{k}": Row(
-            values={column: (best[answered] <= k).astype(np.float64) for column, best in ranks.items()},
-            constants={"chance": chance_recall_at_k(num_right, size, k)},
-        )
-        for k in context.config.cutoffs
-    }
-    rows["MRR"] = Row(
-        values={column: 1 / best[answered] for column, best in ranks.items()},
-        constants={"chance": chance_reciprocal_rank(num_right, size)},
-    )
+    rows = _rows({column: best[answered] for column, best in ranks.items()}, num_right, size, context.config.cutoffs)
     if FUSED in ranks:
         k = context.config.cutoffs[-1]
         fused, plain = ((ranks[column][answered] <= k).astype(np.float64) for column in (FUSED, MODEL))
@@ -233,6 +230,94 @@ def _table(
     )
 
 
+def _rows(
+    ranks: Mapping[str, np.ndarray], num_right: np.ndarray, gallery_size: int, cutoffs: Sequence[int]
+) -> dict[str, Row]:
+    """Recall at each cutoff, and the mean reciprocal rank.
+
+    Args:
+        ranks: Column → (num_answered,) rank of the best right candidate, of the queries that have one.
+        num_right: Numbers of right candidates, for chance; those of queries without any are left out.
+        gallery_size: Number of candidates.
+        cutoffs: The values of k.
+    """
+    rows = {
+        f"R@{k}": Row(
+            values={column: (best <= k).astype(np.float64) for column, best in ranks.items()},
+            constants={"chance": chance_recall_at_k(num_right, gallery_size, k)},
+        )
+        for k in cutoffs
+    }
+    rows["MRR"] = Row(
+        values={column: 1 / best for column, best in ranks.items()},
+        constants={"chance": chance_reciprocal_rank(num_right, gallery_size)},
+    )
+    return rows
+
+
+def _by_thirds(
+    context: EvaluationContext,
+    table: dict[str, Any],
+    thirds: ClassThirds | None,
+    ranks: Mapping[str, np.ndarray],
+    rows: np.ndarray,
+    num_right: np.ndarray,
+    gallery_size: int,
+) -> dict[str, Any]:
+    """A table with recall at the largest cutoff and the mean reciprocal rank by thirds of the classes.
+
+    Args:
+        ranks: Column → (num_queries,) rank of the best right candidate.
+        rows: (num_queries,) rows of the queries.
+        num_right: (num_queries,) number of right candidates.
+        gallery_size: Number of candidates.
+    """
+    answered = np.flatnonzero(ranks[MODEL] > 0)
+
+    def rows_of(positions: np.ndarray) -> dict[str, Row]:
+        chosen = answered[positions]
+        best = {column: column_ranks[chosen] for column, column_ranks in ranks.items()}
+        return _rows(best, num_right[chosen], gallery_size, context.config.cutoffs[-1:])
+
+    return add_thirds(context, table, thirds, rows[answered], rows_of)
+
+
+def _failures(
+    context: EvaluationContext,
+    direction: str,
+    title: str,
+    ranks: np.ndarray,
+    features: tuple[np.ndarray, np.ndarray],
+    rows: np.ndarray,
+    pairing: Pairing,
+    thirds: ClassThirds | None,
+) -> Failures:
+    """The misses of one direction by cause; the arguments are those of `_examples`, and the thirds of the classes."""
+    images, texts = features
+    queries, candidates = (texts, images) if direction == "text_to_image" else (images, texts)
+    wrong = best_wrong(
+        context.scores(queries[rows], candidates),
+        Answers.by_group(pairing.groups[rows], pairing.groups),
+        len(candidates),
+        max_chunk_mb=context.config.max_chunk_mb,
+    )
+    k = context.config.cutoffs[-1]
+    return context.failures(
+        AnsweredQueries(
+            title=title,
+            miss=f"none of the first {k} candidates is right",
+            pool=Pool((context.views,)),
+            views=rows,
+            is_missed=ranks > k,
+            notes=lambda query: f"rank {int(ranks[query]):,}: {pairing.texts[rows[query]]}",
+            thirds=thirds.of_view[rows] if thirds else None,
+            wrong=wrong,
+            is_right=lambda query, view: bool(pairing.groups[view] == pairing.groups[rows[query]]),
+            captions=[pairing.texts[row] for row in rows],
+        )
+    )
+
+
 def _notes(pairing: Pairing, ranks: Mapping[str, np.ndarray]) -> list[str]:
     """What was done to the captions, and how columns that are not the model's came about."""
     return [
@@ -247,12 +332,14 @@ def _table_of_patents(
     pairing: Pairing,
     features: Mapping[str, tuple[np.ndarray, np.ndarray]],
     rows: np.ndarray,
+    thirds: ClassThirds | None,
 ) -> dict[str, Any]:
     """Whole patents as candidates for a caption, scored by their nearest view (max) or by the mean of their views.
 
     Args:
         features: Column → (num_views, embed_dim) features of the images and of the captions.
         rows: (num_queries,) rows of the views whose captions are the queries.
+        thirds: Thirds of the classes.
     """
     config, views = context.config, context.views
     answers = _patents_with_caption(pairing.groups, views.patent_ids, rows)
@@ -287,9 +374,20 @@ def _table_of_patents(
         "interval": context.interval_rule,
         "notes": [f"captions: {pairing.rule}"] if pairing.rule else [],
     }
-    return tabulate(
+    table = tabulate(
         title=f"Text → patent{pairing.heading}", terms=terms, rows=table_rows, bootstrap=context.bootstrap(patents)
     )
+
+    def rows_of(positions: np.ndarray) -> dict[str, Row]:
+        return {
+            f"MRR, {scoring}": Row(
+                {column: values[positions] for column, values in of_scoring.items()},
+                {"chance": chance_reciprocal_rank(answers.num_right[positions], num_patents)},
+            )
+            for scoring, of_scoring in reciprocal.items()
+        }
+
+    return add_thirds(context, table, thirds, rows, rows_of)
 
 
 def _scores_of_patents(
@@ -323,6 +421,7 @@ def _table_of_small_galleries(
     pairing: Pairing,
     features: Mapping[str, tuple[np.ndarray, np.ndarray]],
     galleries: list[np.ndarray],
+    thirds: ClassThirds | None,
 ) -> dict[str, Any]:
     """The result table of all small galleries together.
 
@@ -342,7 +441,7 @@ def _table_of_small_galleries(
         f"of a gallery ask; R@{context.config.cutoffs[0]} of this model from {100 * min(means):.2f} to "
         f"{100 * max(means):.2f} %"
     )
-    return table
+    return _by_thirds(context, table, thirds, ranks, np.concatenate(galleries), num_right, size)
 
 
 def _examples(

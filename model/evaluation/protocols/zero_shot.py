@@ -7,13 +7,8 @@ import numpy as np
 from model.dataset.classes import prompts_of
 from model.evaluation.context import EvaluationContext, TaskResult
 from model.evaluation.measures.result_table import MODEL
-from model.evaluation.protocols.classification import (
-    TABLES,
-    accuracy_table,
-    label_views,
-    results_by_class,
-    scheme_heading,
-)
+from model.evaluation.protocols.classification import accuracy_table, missed_classes, results_by_class, scheme_heading
+from model.evaluation.protocols.labelled import TABLES, label_views
 
 
 def measure(context: EvaluationContext) -> TaskResult:
@@ -31,6 +26,7 @@ def measure(context: EvaluationContext) -> TaskResult:
         prompts = f"prompts, averaged: {'; '.join(context.config.prompts)}"
         result.tables[scheme] = accuracy_table(context, labelled, scores, title=title, notes=[prompts])
         result.by_class[scheme] = results_by_class(labelled, scores[MODEL])
+        result.failures[scheme] = missed_classes(context, labelled, scores[MODEL], title)
     if not result.tables:
         config = context.config
         result.reason = f"no view of the split {config.split} has a class of {' or '.join(config.schemes)}"

@@ -127,6 +127,42 @@ def test_curves_contain_the_values_of_their_table(measured, task, table, metric)
             assert drawn[k] == pytest.approx(section["tables"][table]["figures"][metric.format(k)][column]["value"])
 
 
+def test_the_misses_of_each_task_are_counted_and_shown(measured, trained):
+    text = html.unescape((trained / "report.html").read_text(encoding="utf-8"))
+    counted = {task: set(section.get("failures", {})) for task, section in measured["tasks"].items()}
+    assert counted["retrieval"] == {"text_to_image", "image_to_text"}
+    assert counted["image_retrieval"] == {"same_patent"} and counted["linear_probe"] == counted["fine_tuned"] == {
+        "uspc"
+    }
+    for task, section in measured["tasks"].items():
+        for name, failures in section.get("failures", {}).items():
+            recall = section["tables"][name]["figures"]
+            found = recall.get("R@10", recall.get("top-10", recall.get("accuracy")))["model"]["value"]
+            assert failures["num_misses"] == pytest.approx((1 - found) * failures["num_queries"]), (task, name)
+            assert f"Where it fails: {failures['title']}" in text
+            for cause in failures["causes"].values():
+                assert not cause["num_misses"] or cause["definition"] in text
+                assert len(cause["examples"]) == min(6, cause["num_misses"])
+
+
+def test_each_retrieval_and_classification_table_has_its_thirds(measured, trained):
+    for task, name in (
+        ("retrieval", "text_to_image"),
+        ("retrieval", "image_to_text_of_5"),
+        ("retrieval", "text_to_patent"),
+        ("image_retrieval", "same_patent"),
+        ("zero_shot", "uspc"),
+        ("linear_probe", "uspc_five_epochs"),
+        ("fine_tuned", "uspc"),
+    ):
+        table = measured["tasks"][task]["tables"][name]
+        sizes = table["thirds"]["sizes"]
+        total = table["terms"]["num_queries"] - table["terms"]["num_queries_without_positive"] * (task != "zero_shot")
+        assert sum(size["num_queries"] for size in sizes.values()) == total, (task, name)
+    value = find_value(measured, "retrieval/text_to_image/R@10, head")["model"]
+    assert "R@10, head</th>" in (trained / "report.html").read_text() and value["low"] <= value["value"]
+
+
 def test_a_model_does_not_differ_from_itself(measured):
     for section in measured["tasks"].values():
         for table in section["tables"].values():

@@ -18,6 +18,7 @@ from model.evaluation.measures.metrics import (
     Answers,
     all_ranks,
     best_ranks,
+    best_wrong,
     median_rank,
     recall_at_k,
     scores_of_features,
@@ -192,3 +193,34 @@ def test_scores_that_are_not_finite_have_no_rank(rank, of, value):
 
     with pytest.raises(NonFiniteError, match=rf"^query {first} has scores that are not finite"):
         rank(scores_of(queries, gallery), answers, 60)
+
+
+@pytest.mark.parametrize("queries_at_once", [1, 7, None])
+def test_the_best_wrong_candidate_is_the_first_of_those_that_score_highest(monkeypatch, queries_at_once):
+    if queries_at_once:
+        monkeypatch.setattr("model.evaluation.measures.metrics._BYTES_A_SCORE", 2**20 // (60 * queries_at_once))
+    queries, gallery, query_groups, gallery_groups = random_features(3)
+    own = np.where(np.arange(40) % 2 == 0, np.arange(40), -1)  # half of the queries are in the gallery themselves
+    answers = Answers.by_group(query_groups, gallery_groups, own=own)
+    scores = (queries @ gallery.T).astype(np.float64)
+    scores[query_groups[:, None] == gallery_groups[None, :]] = -np.inf
+    scores[np.flatnonzero(own >= 0), own[own >= 0]] = -np.inf
+    found = best_wrong(scores_of(queries, gallery), answers, 60, max_chunk_mb=1)
+    assert found.tolist() == scores.argmax(axis=1).tolist()
+
+
+def test_without_a_wrong_candidate_there_is_no_best_one():
+    features = np.ones((2, 3), np.float32)
+    answers = Answers.by_group(np.zeros(2, np.int64), np.zeros(2, np.int64))
+    assert best_wrong(scores_of(features, features), answers, 2).tolist() == [-1, -1]
+
+
+def test_the_ranks_of_some_queries_are_those_of_all_queries_without_the_others():
+    queries, gallery, query_groups, gallery_groups = random_features(1)
+    answers = Answers.by_group(query_groups, gallery_groups)
+    ranks = all_ranks(scores_of(queries, gallery), answers, 60)
+    chosen = np.array([0, 3, 4, 17, 39])
+    some = ranks.only(chosen)
+    assert some.best.tolist() == ranks.best[chosen].tolist()
+    assert some.average_precision.tolist() == ranks.average_precision[chosen].tolist()
+    assert some.num_right.tolist() == ranks.num_right[chosen].tolist()

@@ -15,11 +15,12 @@ from model.evaluation.context import MODEL, EvaluationContext
 from model.evaluation.protocols import linear_probe, zero_shot
 from model.evaluation.protocols.classification import (
     accuracy_table,
-    label_views,
+    missed_classes,
     predicted_classes,
     ranks_of_truth,
     results_by_class,
 )
+from model.evaluation.protocols.labelled import label_views
 from tests.model.dataset.drawings import draw_rows, write_dataset
 from tests.model.evaluation.protocols.test_retrieval import KnownFeatures
 
@@ -193,3 +194,37 @@ def test_a_model_that_returns_nan_is_not_scored(tmp_path, module, wrong_classes)
 
     with pytest.raises(NonFiniteError, match=r"not numbers|not finite"):
         module.measure(context_of(tmp_path / "shapes", SPLITS, encoder))
+
+
+# Three classes in each split; D1 is frequent in training, D2 is less so, and all others are never seen.
+THIRDS_SPLITS = {"train": ["D1"] * 5 + ["D2"] * 2 + ["D3"], "test": ["D1", "D1", "D2", "D99", "D14", None]}
+
+
+def test_thirds_of_the_classes_have_their_sizes_and_the_mean_over_their_own_classes(tmp_path):
+    context = context_of(tmp_path, THIRDS_SPLITS, KnownFeatures(np.zeros((6, 2)), None))
+    labelled = label_views(context, "uspc")
+    scores = np.zeros((5, 33))
+    scores[[0, 1, 2], [0, 1, 1]] = 1  # right, wrong, right; the last two are wrong
+    table = accuracy_table(context, labelled, {MODEL: scores}, title="known")
+    thirds = table["thirds"]
+
+    assert {name: size["num_queries"] for name, size in thirds["sizes"].items()} == {"tail": 1, "middle": 0, "head": 4}
+    assert all(size["num_classes"] == 11 for size in thirds["sizes"].values())
+    assert thirds["sizes"]["head"]["num_training_views"] == 8
+    values = {name: columns["model"]["value"] for name, columns in thirds["figures"].items()}
+    assert list(values) == ["macro accuracy, tail", "macro accuracy, head"]  # nothing is measured of the middle
+    assert values["macro accuracy, head"] == pytest.approx((0.5 + 1 + 0) / 3)
+    assert thirds["figures"]["macro accuracy, head"]["majority"]["value"] == pytest.approx(1 / 3)
+
+
+def test_views_that_are_assigned_to_another_class_are_the_misses(tmp_path):
+    context = context_of(tmp_path, THIRDS_SPLITS, KnownFeatures(np.zeros((6, 2)), None))
+    labelled = label_views(context, "uspc")
+    scores = np.zeros((5, 33))
+    scores[[0, 1, 2], [0, 1, 1]] = 1
+    failures = missed_classes(context, labelled, scores, "known")
+    assert (failures.counts["num_queries"], failures.counts["num_misses"]) == (5, 3)
+    front = failures.examples["viewpoint_front"]
+    assert sorted(miss.view_id for miss in front) == [context.views.view_ids[row] for row in (1, 3, 4)]
+    (second,) = (miss for miss in front if miss.view_id == context.views.view_ids[1])
+    assert second.note.startswith("D1, taken for D2: ") and second.found_jpeg is None

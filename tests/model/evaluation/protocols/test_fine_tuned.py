@@ -21,7 +21,7 @@ from model.dataset.images import ImageReader
 from model.evaluation.config import EvaluationConfig
 from model.evaluation.context import MODEL, UNTRAINED, EvaluationContext
 from model.evaluation.protocols import fine_tuned
-from model.evaluation.protocols.classification import class_indices
+from model.evaluation.protocols.labelled import class_indices
 
 
 @pytest.fixture

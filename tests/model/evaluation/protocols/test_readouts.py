@@ -17,7 +17,7 @@ from model.clip.readout import ClassPriors
 from model.dataset.classes import ClassTable
 from model.evaluation.measures.bootstrap import Bootstrap
 from model.evaluation.measures.thirds import third_of_class
-from model.evaluation.protocols.classification import LabelledViews
+from model.evaluation.protocols.labelled import LabelledViews
 from model.evaluation.protocols.readouts import (
     HeadLogits,
     readout_curve,

@@ -1,0 +1,1 @@
+"""Where a model fails: its misses, counted by what they have in common."""
