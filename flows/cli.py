@@ -21,6 +21,7 @@ import typer
 from flows.commands import (
     captions,
     evaluate,
+    export,
     operations,
     rebuild,
     refresh,
@@ -70,7 +71,7 @@ def _accepting_verbose(command: Callable[..., None]) -> Callable[..., None]:
     return with_options(verbose_command, [*own, *more])
 
 
-for subject in (refresh, rebuild, weeks, stages, captions, train, evaluate, study, retrain, search, operations):
+for subject in (refresh, rebuild, weeks, stages, captions, train, evaluate, study, retrain, search, export, operations):
     for command in subject.app.registered_commands:
         assert command.callback is not None
         command.callback = _accepting_verbose(command.callback)

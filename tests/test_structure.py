@@ -34,7 +34,7 @@ def _folders(package: str) -> list[Path]:
         (
             "model",
             {"errors", "files", "settings", "progress", "pages", "charts", "child_process"},
-            {"dataset", "clip", "training", "evaluation", "search", "study"},
+            {"dataset", "clip", "training", "evaluation", "search", "study", "exports"},
         ),
         (
             "flows",

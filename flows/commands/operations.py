@@ -23,10 +23,13 @@ app = typer.Typer()
 
 @app.command()
 def status(data_dir: DataDir, as_json: Json = False) -> None:
-    """Show each week and stage of a data folder: state, counts, drops."""
-    from flows.preflight.status import read_status
+    """Show each week and stage of a data folder: state, counts, drops; and the exports of its datasets."""
+    from flows.preflight.status import read_exports, read_status
 
     tables.show_status(read_status(data_dir), as_json)
+    for export in read_exports(data_dir) if not as_json else ():
+        age = "" if export.is_current else "; the dataset has changed since, export it again with --replace"
+        output.say(f"{export.dataset} as {export.format}: {export.num_views:,} views in {export.out}{age}")
 
 
 @app.command()

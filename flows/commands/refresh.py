@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_DEMO_WEEKS = ("I20240102", "I20240109")
+_FIRST_DEMO_NUMBER = 900_001
+_PARTLY_CLAIMED = 0.5  # as many real patents say that some of their lines are not claimed
+
 
 @app.command()
 def demo(
@@ -36,12 +40,29 @@ def demo(
     prefect_home.mkdir(parents=True, exist_ok=True)
     use_prefect_home(prefect_home)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    from flows.commands.demo import DEMO_WEEKS, demo_config, draw_archives
+    from flows.refresh import RefreshConfig
     from flows.refresh import refresh as flow
+    from flows.weeks import WeeksConfig
 
-    output.say(f"Drawing {len(DEMO_WEEKS)} weeks of {patents} patents under {out}/archives …")
-    draw_archives(out / "archives", patents)
-    run_walk(flow, demo_config(out), prefect, as_json)
+    output.say(f"Drawing {len(_DEMO_WEEKS)} weeks of {patents} patents under {out}/archives …")
+    _draw_demo(out / "archives", patents)
+    weeks = WeeksConfig(data_dir=str(out / "data"), source=str(out / "archives"))
+    run_walk(flow, RefreshConfig(weeks=weeks), prefect, as_json)
+
+
+def _draw_demo(folder: Path, num_patents: int) -> None:
+    """Draw the weekly archives of the demo; the same number of patents gives the same bytes."""
+    from patentdata.specimens import SpecimenConfig, write_week
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, week in enumerate(_DEMO_WEEKS):
+        config = SpecimenConfig(
+            num_patents=num_patents,
+            first_number=_FIRST_DEMO_NUMBER + index * num_patents,
+            partly_claimed=_PARTLY_CLAIMED,
+            workers=len(os.sched_getaffinity(0)),
+        )
+        write_week(folder, week, config)
 
 
 @app.command()

@@ -10,6 +10,9 @@ from patentdata.store.report import Report
 from patentdata.store.weeks import WEEKLY_STAGES, kept_weeks, state_of, weeks_of
 
 
+EXPORTS = ".exports.json"  # in the folder of a dataset; hidden, since `datasets.load_dataset` reads visible files
+
+
 @dataclass(frozen=True)
 class StageStatus:
     """One stage of a week: "done", "stale" (its inputs have changed since), "damaged" or "missing"."""
@@ -55,3 +58,35 @@ def unfinished_stages(folder: DataFolder) -> dict[str, list[str]]:
         week: [stage for stage in WEEKLY_STAGES if state_of(folder, stage, week)[0] != "done"]
         for week in kept_weeks(folder)
     }
+
+
+@dataclass(frozen=True)
+class ExportStatus:
+    """An export of a dataset, as it was when it was made.
+
+    Attributes:
+        dataset: Name of the dataset.
+        out: Folder of the export, on the machine that made it.
+        format: Its format.
+        num_views: Number of views in it.
+        is_current: Whether it was made from the dataset as it is now.
+    """
+
+    dataset: str
+    out: str
+    format: str
+    num_views: int
+    is_current: bool
+
+
+def read_exports(data_dir: str) -> list[ExportStatus]:
+    """The exports of all datasets of a data folder, by dataset and folder."""
+    folder = DataFolder(data_dir)
+    found = []
+    for dataset in folder.names("datasets"):
+        exports = folder.read_json(folder.path("datasets", dataset, EXPORTS)) or {}
+        manifest = folder.read_json(folder.path("datasets", dataset, "dataset.json")) or {}
+        for out, export in exports.items():
+            is_current = export["dataset_fingerprint"] == manifest.get("fingerprint")
+            found.append(ExportStatus(dataset, out, export["format"], export["num_views"], is_current))
+    return found

@@ -1,0 +1,1 @@
+"""Frozen datasets in the formats of other tools, and on the Hugging Face hub."""
