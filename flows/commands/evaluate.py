@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands.options import ConfigFile, DataDir, DatasetName, Json, LocalDataDir, Prefect, run_flow
+from flows.commands.options import ConfigFile, DataDir, DatasetName, Json, Lines, LocalDataDir, Prefect, run_flow
 from flows.commands.settings import build, read_toml
 from flows.terminal import bars, tables
 
@@ -48,6 +48,7 @@ def evaluate(
         str | None, typer.Option(help="A second model, named like --model, compared query by query.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split to measure on; default: test.")] = None,
+    lines: Lines = None,
     readout_tau: ReadoutTau = None,
     run: Annotated[
         str, typer.Option("--run", help="Folder under runs/ for the report; default: the model's name.")
@@ -75,6 +76,7 @@ def evaluate(
     given: dict[str, Any] = {
         "against": against or None,
         "split": split or None,
+        "lines": lines or None,
         "tasks": split_names(tasks or []) or None,
         "readout_tau": readout_tau,
     }

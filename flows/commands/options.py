@@ -39,6 +39,13 @@ ConfigFile = Annotated[
 Prefect = Annotated[
     bool, typer.Option("--prefect", help="Run as a Prefect flow: same work, same bytes, and a record of the run.")
 ]
+Lines = Annotated[
+    str | None,
+    typer.Option(
+        help="Lines of the drawings that are compared: all, or claimed, without surroundings and other lines that the "
+        "grants do not claim; default: all."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Exclude = Annotated[
     list[str] | None,

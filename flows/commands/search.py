@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.commands.option_groups import grouped
-from flows.commands.options import DataDir, DatasetName, Json
+from flows.commands.options import DataDir, DatasetName, Json, Lines
 from flows.terminal import bars, output
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def search(
     model: Model = None,
     shown: ResultOptions,
     files: FileOptions,
+    lines: Lines = None,
     approximate_from: ApproximateFrom = 500_000,
     as_json: Json = False,
 ) -> None:
@@ -140,7 +141,7 @@ def search(
     """
     from model.search.gallery import Filters
     from model.search.query import check_k
-    from model.search.record import check_record_path, compare, query_of, read_record, write_record
+    from model.search.record import check_record_path, compare, lines_of, query_of, read_record, write_record
     from model.search.search import SearchConfig, open_search
 
     asked.require_one_query(is_replayed=files.replay is not None)
@@ -152,7 +153,9 @@ def search(
     check_k(shown.k)
     model_name, dataset_dir = _model_and_dataset(data_dir, model, dataset)
     query = query_of(before) if before is not None else _query(asked, shown, filters, dataset_dir)
-    config = SearchConfig(approximate_from=approximate_from)
+    config = SearchConfig(
+        lines=lines or (lines_of(before) if before is not None else "all"), approximate_from=approximate_from
+    )
     found = open_search(model_name, dataset_dir, config, progress=_show_progress()).find(query)
     if files.html is not None:
         found.write_page(files.html)
@@ -191,6 +194,7 @@ def serve(
     dataset: DatasetName = "designs",
     model: Model = None,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes any that is free.")] = 8321,
+    lines: Lines = None,
     approximate_from: ApproximateFrom = 500_000,
 ) -> None:
     """Open a page on 127.0.0.1 that searches a dataset by pictures, words or a patent; Ctrl-C ends it.
@@ -203,7 +207,7 @@ def serve(
 
     config = ServeConfig(port=port)
     with bind(port) as holder:  # before the long work, which would be in vain if the port is in use
-        search_config = SearchConfig(approximate_from=approximate_from)
+        search_config = SearchConfig(lines=lines or "all", approximate_from=approximate_from)
         ready = open_search(*_model_and_dataset(data_dir, model, dataset), search_config, progress=_show_progress())
         signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on, Ctrl-C ends the page and is no error
         serve_pages(ready, config, holder, on_ready=lambda address: _say_address(ready, address))

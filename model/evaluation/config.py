@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from model.dataset.classes import PROMPTS, SCHEMES
-from model.dataset.folder import CAPTION_COLUMNS
-from model.settings import RESULT_UNTOUCHED, Config, require
+from model.dataset.folder import CAPTION_COLUMNS, LINES
+from model.settings import ADDED_LATER, RESULT_UNTOUCHED, Config, require
 
 TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "linear_probe", "fine_tuned", "deep_patent")
 CHEAP_TASKS = ("retrieval", "zero_shot", "image_retrieval", "prior_art", "fine_tuned")
@@ -27,6 +27,8 @@ class EvaluationConfig(Config):
             "fine_tuned" classifies with the model's own head, "image_retrieval" finds the other views of a patent,
             "prior_art" finds what the examiner cited, "deep_patent" is the protocol of the DeepPatent data set.
         split: Split of the dataset that provides queries and gallery.
+        lines: Which lines queries and gallery show: "all", or "claimed" without what the grants do not claim; views in
+            which nothing is unclaimed are the same in both.
         against: A second model, named as for `--model`, that the first is compared with query by query.
         untrained: Whether the same architecture with fresh weights is measured as well.
         caption: Column with the text of a view; a view without it is searched for by its `text`.
@@ -59,6 +61,7 @@ class EvaluationConfig(Config):
 
     tasks: tuple[str, ...] = CHEAP_TASKS
     split: str = "test"
+    lines: str = field(default="all", metadata=ADDED_LATER)
     against: str | None = field(default=None, metadata=RESULT_UNTOUCHED)  # identified by its fingerprint
     untrained: bool = True
     caption: str = "text"
@@ -93,7 +96,12 @@ class EvaluationConfig(Config):
         self._require_names("tasks", TASKS, at_least=1)
         self._require_names("stop_on", LEAKS)
         self._require_names("schemes", SCHEMES, at_least=1)
-        for name, choices in (("scoring", SCORINGS), ("fusion", FUSIONS), ("projection", PROJECTIONS)):
+        for name, choices in (
+            ("scoring", SCORINGS),
+            ("fusion", FUSIONS),
+            ("projection", PROJECTIONS),
+            ("lines", LINES),
+        ):
             value = getattr(self, name)
             require(value in choices, f"{name} is {value!r}; use one of {', '.join(choices)}")
         require(

@@ -132,9 +132,9 @@ class EvaluationContext:
         return self.views_of(self.config.split)
 
     def views_of(self, split: str) -> Views:
-        """The views of a split. Raises DatasetError if it is empty."""
+        """The views of a split. Raises DatasetError if it is empty, or has no images of the lines in the settings."""
         if split not in self._views:
-            self._views[split] = read_views(self.dataset, split)
+            self._views[split] = read_views(self.dataset, split, lines=self.config.lines)
         return self._views[split]
 
     def has(self, split: str) -> bool:

@@ -126,6 +126,7 @@ class Found:
             "query": self.query.to_dict(),
             "model": {"name": self.search.encoder.name, "fingerprint": self.search.encoder.fingerprint},
             "dataset": {"name": gallery.dataset.name, "fingerprint": gallery.dataset.fingerprint},
+            "lines": gallery.lines,
             "num_views": len(gallery),
             "num_patents": gallery.num_patents,
             "num_found": self.num_patents,
@@ -135,6 +136,13 @@ class Found:
             "remarks": list(self.remarks),
             "hits": [hit.to_dict() for hit in self.hits],
         }
+
+    def _layer_uris(self, row: int) -> tuple[str, str] | None:
+        """The claimed and the unclaimed lines of a view as addresses; None if it does not have both."""
+        layers = self.search.gallery.layers(row)
+        if layers is None:
+            return None
+        return data_uri("image/png", layers.claimed_png), data_uri("image/png", layers.unclaimed_png)
 
     def write_page(self, path: Path) -> None:
         """Write the results as one HTML page with their pictures."""
@@ -149,6 +157,7 @@ class Found:
         """
         environment = page_environment(Path(__file__).parent)
         environment.filters["picture_uri"] = lambda row: data_uri("image/jpeg", self.search.gallery.jpeg(row))
+        environment.filters["layer_uris"] = self._layer_uris
         pictures = [
             {
                 "uri": data_uri("image/png", cv2.imencode(".png", picture.pixels)[1].tobytes()),

@@ -6,7 +6,7 @@ import calendar
 import datetime
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 
 from model.dataset.classes import LOCARNO, USPC
 from model.dataset.folder import Dataset
+from model.dataset.line_layers import LineLayers, line_layers
 from model.dataset.query_image import QueryError
-from model.dataset.views import Views, read_views
+from model.dataset.views import Views, has_claimed_images, read_views
 from model.errors import DatasetError
 
 _LOCARNO = re.compile(r"(\d{1,2})(?:[-./ ]?(\d{2}))?")
@@ -155,18 +156,24 @@ class Gallery:
 
     Attributes:
         dataset: The dataset.
+        lines: Which lines of the views are compared, "all" or "claimed".
+        knows_claimed: Whether the dataset has images of the claimed lines, so that a page can show which they are.
         views: The views of each split that has any; the rows of the gallery count through them in this order.
         patent_ids: (num_views,) int, equal for views of the same patent.
 
     Raises:
-        DatasetError: The dataset has no views.
+        DatasetError: The dataset has no views, or no images of the lines that are compared.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, lines: str = "all") -> None:
         self.dataset = dataset
-        self.views = [read_views(dataset, split) for split, num in sorted(dataset.num_views.items()) if num]
-        if not self.views:
+        self.lines = lines
+        splits = [split for split, num in sorted(dataset.num_views.items()) if num]
+        if not splits:
             raise DatasetError(f"dataset {dataset.name} has no views; add grants to the dataset")
+        self.knows_claimed = has_claimed_images(dataset)
+        read = "both" if self.knows_claimed else lines
+        self.views = [replace(read_views(dataset, split, lines=read), lines=lines) for split in splits]
         self._starts = np.cumsum([0, *(len(views) for views in self.views)])
         numbers = pa.chunked_array([chunk for views in self.views for chunk in views.table["patent_number"].chunks])
         encoded = pc.dictionary_encode(numbers.combine_chunks())
@@ -252,9 +259,20 @@ class Gallery:
         return GalleryView(row=row, split=views.split, **values)
 
     def jpeg(self, row: int) -> bytes:
-        """The picture of a view as the dataset stores it."""
+        """The picture of a view, of all its lines, as the dataset stores it."""
         views, index = self._locate(row)
-        return views.images[index]
+        return views.whole_images[index]
+
+    def is_layered(self, row: int) -> bool:
+        """Whether a view has both claimed and unclaimed lines, and it is known which they are."""
+        views, index = self._locate(row)
+        return views.claimed_box(index) is not None
+
+    def layers(self, row: int) -> LineLayers | None:
+        """The claimed and the unclaimed lines of a view; None if it does not have both, or they are not known."""
+        views, index = self._locate(row)
+        box = views.claimed_box(index)
+        return line_layers(views.whole_images[index], views.claimed_images[index], box) if box is not None else None
 
     def rows_of(self, patent_number: str) -> list[int]:
         """Ascending rows of a patent's views; empty if the gallery does not have the patent."""

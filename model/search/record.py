@@ -130,6 +130,11 @@ def query_of(record: Mapping[str, Any]) -> Query:
         raise QueryError(f"the record is damaged: no usable {error}") from error
 
 
+def lines_of(record: Mapping[str, Any]) -> str:
+    """Which lines were compared in the search of a record; those of earlier versions do not say, and compared all."""
+    return str(record.get("lines", "all"))
+
+
 def _picture(values: Mapping[str, Any]) -> Picture:
     """A picture of a record; its pixels must have the hash that the record states."""
     name = str(values["name"])

@@ -17,7 +17,7 @@ from model.clip.loading import choose_device
 from model.clip.tokenizer import num_words_read
 from model.clip.view_weights import EQUAL_WEIGHTS, ViewWeights, learn_view_weights
 from model.dataset.bm25 import Bm25
-from model.dataset.folder import open_dataset
+from model.dataset.folder import LINES, open_dataset
 from model.dataset.images import normalise, resize
 from model.dataset.query_image import QueryError, QueryImageConfig
 from model.files import read_json, write_json
@@ -40,6 +40,7 @@ class SearchConfig(Config):
     """Settings of a search.
 
     Attributes:
+        lines: Which lines of the drawings are compared: "all", or "claimed" without what the grants do not claim.
         approximate_from: Galleries with more views use an approximate index; smaller ones are searched exactly.
         min_recall: Share of the exact 20 nearest views that the approximate index must find.
         device: "auto", "cpu" or "cuda".
@@ -47,6 +48,7 @@ class SearchConfig(Config):
         num_workers: Threads that decode images.
     """
 
+    lines: str = "all"
     approximate_from: int = 500_000
     min_recall: float = 0.95
     device: str = "auto"
@@ -55,6 +57,7 @@ class SearchConfig(Config):
 
     def __post_init__(self) -> None:
         ApproximateConfig(from_views=self.approximate_from, min_recall=self.min_recall)
+        require(self.lines in LINES, f"lines is {self.lines!r}; use one of {', '.join(LINES)}")
         for name in ("batch_size", "num_workers"):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
 
@@ -95,12 +98,16 @@ class Search:
     def method_sentence(self) -> str:
         """How the views are searched and with what recall, in one sentence."""
         if isinstance(self.nearest, Nearest):
-            return "Every view is compared."
+            return f"Every view is compared{self._by_lines}."
         recall = ", ".join(f"{100 * share:.1f} % by {kind}" for kind, share in self.nearest.recall.items())
         return (
-            f"Approximate search: of the 20 nearest views it finds {recall}, measured against exact search; queries of "
-            "several parts are compared with every view."
+            f"Approximate search{self._by_lines}: of the 20 nearest views it finds {recall}, measured against exact "
+            "search; queries of several parts are compared with every view."
         )
+
+    @property
+    def _by_lines(self) -> str:
+        return " by its claimed lines" if self.gallery.lines == "claimed" else ""
 
     def find(self, query: Query) -> Found:
         """The patents for a query, the best first, each with its best view first.
@@ -235,6 +242,10 @@ class Search:
     def _remarks(self, query: Query, scale: VerdictScale | None) -> tuple[str, ...]:
         """Clauses on what a setting of the query cannot do with this gallery."""
         remarks = []
+        if self.gallery.lines == "claimed" and query.pictures:
+            remarks.append(
+                "the pictures of the query are compared with all their lines, the views with the claimed ones"
+            )
         if query.scoring == "weighted" and query.pictures:
             remarks.append("the viewpoints of the pictures are not known, so each has the same weight")
         elif query.scoring == "weighted" and query.has_pictures and not self.view_weights.num_views:
@@ -277,7 +288,7 @@ class Search:
 
     def _stored(self, name: str) -> Path:
         """A file next to the features of the views."""
-        return _features_folder(self.encoder, self.gallery) / f"{self.gallery.dataset.name}-{name}"
+        return _stored_path(self.encoder, self.gallery, name)
 
 
 def _cut(query: Query, scale: VerdictScale | None) -> Cut:
@@ -307,7 +318,7 @@ def open_search(
         ArchitectureError, DatasetError, DeviceError: The model, the dataset or the device cannot be used.
     """
     config = config or SearchConfig()
-    gallery = Gallery(open_dataset(dataset_dir))
+    gallery = Gallery(open_dataset(dataset_dir), config.lines)
     hide_older_embeddings(gallery.dataset)
     encoder = find_encoder(
         model,
@@ -341,14 +352,17 @@ def _approximate(exact: Nearest, encoder: Encoder, gallery: Gallery, config: Sea
             "image": Probes(images, rows),
         }
 
-    path = _features_folder(encoder, gallery) / f"{gallery.dataset.name}-index.faiss"
+    path = _stored_path(encoder, gallery, "index.faiss")
     return approximate(exact, probes, settings, path=path, identity=_identity(encoder, gallery))
 
 
-def _features_folder(encoder: Encoder, gallery: Gallery) -> Path:
-    return embeddings_folder(
+def _stored_path(encoder: Encoder, gallery: Gallery, name: str) -> Path:
+    """A file next to the features of the views, which depends on the lines that are compared."""
+    folder = embeddings_folder(
         gallery.dataset, run_dir=encoder.run_dir, name=encoder.name, fingerprint=encoder.fingerprint
     )
+    lines = "" if gallery.lines == "all" else f"-{gallery.lines}"
+    return folder / f"{gallery.dataset.name}{lines}-{name}"
 
 
 def _identity(encoder: Encoder, gallery: Gallery) -> dict[str, Any]:
@@ -358,4 +372,5 @@ def _identity(encoder: Encoder, gallery: Gallery) -> dict[str, Any]:
         "dataset": gallery.dataset.fingerprint,
         "num_views": len(gallery),
         "splits": [views.split for views in gallery.views],
+        **({} if gallery.lines == "all" else {"lines": gallery.lines}),
     }

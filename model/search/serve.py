@@ -93,6 +93,7 @@ class Form:
         scoring: How views become the score of a patent; empty for the default.
         fusion: "rrf" to rank by words as well; empty for the model alone.
         min_score: Least score; empty for no limit.
+        hide: Not empty if only the claimed lines of the results are shown.
         k: Number of results; empty for the default.
         offset: Number of patents that are passed over; empty for the first page.
     """
@@ -108,6 +109,7 @@ class Form:
     scoring: str = ""
     fusion: str = ""
     min_score: str = ""
+    hide: str = ""
     k: str = ""
     offset: str = ""
 
@@ -162,6 +164,7 @@ _FIELDS = {
     "scoring": "scoring",
     "fusion": "fusion",
     "min_score": "min-score",
+    "hide": "hide",
     "k": "k",
     "offset": "offset",
 }
@@ -243,6 +246,7 @@ class _Pages:
         environment = page_environment(Path(__file__).parent)
         environment.globals["address"] = _address
         environment.globals["alt"] = _alt
+        environment.globals["is_layered"] = lambda view: self._gallery.is_layered(view.row)
         self._template = environment.get_template("serve.html")
         self._results = environment.get_template("serve_results.html").module.results  # type: ignore[attr-defined]
 
@@ -278,8 +282,8 @@ class _Pages:
             request, lambda form, pictures: self._record_of(self._find(form, pictures), request)
         )
 
-    def picture(self, view: str = "") -> Response:
-        """The picture of a view."""
+    def picture(self, view: str = "", lines: str = "all") -> Response:
+        """The picture of a view: of all its lines, or its claimed or unclaimed ones alone."""
         row = self._gallery.row_of(view)
         if row is None:
             return self._page("missing", Form(), status=404, sentence="There is no such view in this dataset.")
@@ -288,7 +292,11 @@ class _Pages:
             "Cache-Control": "private, max-age=3600",
             "Content-Security-Policy": "default-src 'none'",
         }
-        return Response(self._gallery.jpeg(row), media_type="image/jpeg", headers=headers)
+        layers = self._gallery.layers(row) if lines in ("claimed", "unclaimed") else None
+        if layers is None:
+            return Response(self._gallery.jpeg(row), media_type="image/jpeg", headers=headers)
+        png = layers.claimed_png if lines == "claimed" else layers.unclaimed_png
+        return Response(png, media_type="image/png", headers=headers)
 
     def patent(self, number: str = "") -> Response:
         """The views of a patent, and the designs that its examiner cited, in the gallery or not."""

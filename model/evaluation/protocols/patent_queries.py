@@ -172,7 +172,9 @@ def training_sample(context: EvaluationContext) -> Views:
         num_views += files[index].num_rows
     subset = replace(context.dataset, files=tuple(chosen))
     # Never a mapped copy: its name would be that of the whole split.
-    views = read_views(subset, _TRAINING_SPLIT, captioned=False, mapped_from_bytes=sys.maxsize)
+    views = read_views(
+        subset, _TRAINING_SPLIT, captioned=False, lines=context.config.lines, mapped_from_bytes=sys.maxsize
+    )
     patents = generator.permutation(int(views.patent_ids.max()) + 1)[:_MAX_TRAINING_PATENTS]
     rows = np.flatnonzero(np.isin(views.patent_ids, patents))
     return replace(views, split=f"{_TRAINING_SPLIT}-sample-{context.config.seed}", table=views.table.take(rows))
