@@ -9,7 +9,6 @@ from patentdata.store.folder import DataFolder
 from patentdata.store.report import Report
 from patentdata.store.weeks import WEEKLY_STAGES, kept_weeks, state_of, weeks_of
 
-
 EXPORTS = ".exports.json"  # in the folder of a dataset; hidden, since `datasets.load_dataset` reads visible files
 
 
