@@ -23,8 +23,8 @@ from model.evaluation.context import MODEL, EvaluationContext
 from model.evaluation.measures.metrics import Answers, all_ranks, best_ranks
 from model.evaluation.measures.thirds import THIRDS, third_of_class
 from model.evaluation.protocols.classification import ranks_of_truth
-from model.evaluation.protocols.labelled import label_views
 from model.evaluation.protocols.fine_tuned import class_logits, class_priors_of, class_table_of
+from model.evaluation.protocols.labelled import label_views
 from model.evaluation.protocols.ranking import number_texts
 from model.evaluation.protocols.readouts import HeadLogits
 from model.evaluation.protocols.zero_shot import class_features

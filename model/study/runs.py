@@ -288,7 +288,11 @@ class _StepCounter:
 
 
 def num_steps_of(config: TrainConfig, dataset: Dataset) -> int:
-    """Steps of a run, as far as the dataset's own count of views tells."""
+    """Steps of a run, as far as the dataset's own counts of views and patents tell."""
     if config.num_steps is not None:
         return config.num_steps
-    return config.num_epochs * num_steps_per_epoch(dataset.num_views.get("train", 0), config.batch_size)
+    num_items = dataset.num_views.get("train", 0)
+    if config.views != "all":  # one view of each patent
+        num_patents = (read_json(dataset.folder / "dataset.json") or {}).get("num_patents", {})
+        num_items = num_patents.get("train", num_items)
+    return config.num_epochs * num_steps_per_epoch(num_items, config.batch_size)

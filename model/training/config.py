@@ -18,6 +18,7 @@ SAMPLERS = ("uniform", "class", "item")
 HEADS, HEAD_INITS = ("fusion", "cosine"), ("random", "text")
 CLASS_SCHEMES = ("uspc", "locarno")
 TOWERS = ("image", "text")
+VIEWS = ("all", "front", "one")
 TRACKERS = ("none", "tensorboard", "wandb", "mlflow")
 
 UNRECORDED: dict[str, Any] = {
@@ -28,6 +29,7 @@ UNRECORDED: dict[str, Any] = {
     "refit_head": False,
     "refit_l2": 1.0,
     "image": "all",
+    "views": "all",
 }
 """Settings that some runs did not record, with the values that describe what those runs did."""
 
@@ -100,6 +102,9 @@ class TrainConfig(Config):
         caption: Column with the text of a view, "shape_or_function" to draw one of the two at each step, or a table of
             columns and weights, {"shape": 0.4, "function": 0.4, "title": 0.2}, to draw one of these by its weight;
             `text` is used for views without it.
+        views: Which views of a patent are trained on: "all"; "front", its first front view, or its first view if it has
+            none; or "one", drawn once with `seed`. With the last two there are no other views to compare with, and the
+            images of the chosen views are in memory.
         image: Which lines of a view its image shows: "all"; "claimed", without what the grant does not claim, such as
             surroundings; or "both", to draw one of the two for each view and step. Views in which nothing is unclaimed
             are the same in each case. A head is refitted on the same images, with "both" on all lines.
@@ -163,6 +168,7 @@ class TrainConfig(Config):
     multi_positive: bool = _BY_PRESET
     text_dropout: float = _BY_PRESET
     caption: str | dict[str, float] = _BY_PRESET
+    views: str = field(default="all", metadata=ADDED_LATER)
     image: str = field(default="all", metadata=ADDED_LATER)
     min_crop_area: float = 0.9
     frozen: tuple[str, ...] = ()
@@ -234,6 +240,12 @@ class TrainConfig(Config):
         _require_one_of("precision", self.precision, PRECISIONS)
         _check_caption(self.caption)
         _require_one_of("image", self.image, IMAGES)
+        _require_one_of("views", self.views, VIEWS)
+        require(
+            self.views == "all" or not self.reads_other_views,
+            f'views = "{self.views}" leaves one view of each patent, but a term compares views; set multi_view_weight = '
+            "0 and classify_all_views = false",
+        )
         _require_one_of("loss", self.loss, LOSSES)
         _require_one_of("sampler", self.sampler, SAMPLERS)
         _require_one_of("class_scheme", self.class_scheme, CLASS_SCHEMES)

@@ -20,7 +20,7 @@ from model.errors import ConfigError
 from model.training.config import SAMPLERS
 
 # The purpose of a generator, which is part of its seed: separate streams.
-_ORDER, _DRAWS, _ROWS, _OTHER_VIEWS, _LINES = range(5)
+_ORDER, _DRAWS, _ROWS, _OTHER_VIEWS, _LINES, _VIEW_OF_PATENT = range(6)
 
 
 def num_steps_per_epoch(num_views: int, batch_size: int) -> int:
@@ -53,6 +53,25 @@ def batch_rows(step: int, *, num_views: int, batch_size: int, seed: int) -> np.n
 def batch_draws(step: int, *, num_rows: int, num_draws: int, seed: int) -> np.ndarray:
     """Random numbers in [0, 1) for the views of a step: (num_rows, num_draws) float64."""
     return np.random.default_rng([seed, _DRAWS, step]).random((num_rows, num_draws))
+
+
+def one_view_of_each_patent(patents: np.ndarray, is_preferred: np.ndarray | None, *, seed: int) -> np.ndarray:
+    """Whether each view is the one that is chosen of its patent: (num_views,) bool.
+
+    Args:
+        patents: (num_views,) number of each view's patent.
+        is_preferred: (num_views,) bool. The first preferred view of a patent is chosen, or its first view if none is
+            preferred. None draws a view of each patent at random.
+        seed: Seed of the draw.
+    """
+    if is_preferred is None:
+        keys = np.random.default_rng([seed, _VIEW_OF_PATENT]).random(len(patents))
+    else:
+        keys = np.where(is_preferred, 0.0, 1.0)
+    order = np.lexsort((keys, patents))  # by patent, then by key, then by row
+    is_chosen = np.zeros(len(patents), bool)
+    is_chosen[order[np.unique(patents[order], return_index=True)[1]]] = True
+    return is_chosen
 
 
 def lines_draws(step: int, *, num_rows: int, seed: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -19,6 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import torch
 
 from model.clip.loading import choose_device
@@ -33,6 +36,7 @@ from model.training.distributed import Processes, join_processes, local_device, 
 from model.training.done import training_identity
 from model.training.loop import TrainingLoop
 from model.training.run.folder import REPLACE_CHOICES, Replace, RunFolder
+from model.training.sampling import one_view_of_each_patent
 from model.training.stop_signal import StopOnSignal
 
 __all__ = ["TrainConfig", "train"]
@@ -124,10 +128,16 @@ def _folder_to_train_in(run: RunFolder, identity: dict[str, Any], replace: Repla
 
 
 def _training_views(dataset: Dataset, config: TrainConfig) -> Views:
-    """The views of the training split; only those with a caption if a term reads captions."""
+    """The views of the training split that are trained on; only those with a caption if a term reads captions."""
     if config.reads_captions and not dataset.is_captioned:
         raise DatasetError(f'the views of {dataset.name} have no captions; train on them with preset = "arcface"')
-    return read_views(dataset, "train", captioned=config.reads_captions, lines=config.image)
+    views = read_views(dataset, "train", captioned=config.reads_captions, lines=config.image)
+    if config.views == "all":
+        return views
+    is_front = np.array([name == "front" for name in views.viewpoints]) if config.views == "front" else None
+    is_chosen = one_view_of_each_patent(views.patent_ids, is_front, seed=config.seed)
+    _LOG.info("trains on one view of each patent, %d of %d views", is_chosen.sum(), len(views))
+    return dataclasses.replace(views, table=views.table.filter(pa.array(is_chosen)))
 
 
 @contextlib.contextmanager

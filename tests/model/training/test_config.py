@@ -162,3 +162,15 @@ def test_which_lines_images_show_is_recorded_only_if_it_is_chosen():
     assert dataclasses.replace(plain, image="both").result_settings["image"] == "both"
     with pytest.raises(ConfigError, match="image is 'dashed'; use one of all, claimed, both"):
         TrainConfig(image="dashed")
+
+
+def test_views_of_a_patent_can_be_left_out_only_if_no_term_compares_them():
+    assert "views" not in TrainConfig().result_settings
+    assert TrainConfig(preset="clip", views="front").result_settings["views"] == "front"
+    with pytest.raises(ConfigError, match="views is 'side'; use one of all, front, one"):
+        TrainConfig(views="side")
+    for comparing in ({"preset": "designclip"}, {"multi_view_weight": 0.0}):  # the default classifies all views
+        with pytest.raises(
+            ConfigError, match=r"a term compares views; set multi_view_weight = 0 and classify_all_views"
+        ):
+            TrainConfig(views="one", **comparing)

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from model.errors import ConfigError
 from model.training.config import SAMPLERS
 from model.training.distributed import Processes
-from model.training.sampling import Sampler, batch_draws, batch_rows, class_shares, num_steps_per_epoch
+from model.training.sampling import (
+    Sampler,
+    batch_draws,
+    batch_rows,
+    class_shares,
+    num_steps_per_epoch,
+    one_view_of_each_patent,
+)
 
 CLASSES = np.repeat([0, 1, 2, -1], [600, 60, 6, 34])  # 700 views, none of class 3
 SHUFFLED = np.random.default_rng(9).permutation(CLASSES)
@@ -213,3 +220,27 @@ def test_any_set_of_views_can_be_sampled(classes, kind, beta, data):
         assert (sampling.target_shares[sampling.classes[rows]] > 0).all()
         assert (sampling.patents[others] == sampling.patents[rows]).all()
         assert ((others != rows) == has_other).all()
+
+
+def test_the_front_of_each_patent_is_its_first_front_view_or_its_first_view():
+    patents = np.array([0, 0, 0, 1, 1, 2, 0, 2])
+    is_front = np.array([False, True, True, False, False, False, True, True])
+    chosen = one_view_of_each_patent(patents, is_front, seed=0)
+    assert np.flatnonzero(chosen).tolist() == [1, 3, 7]
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=40), st.integers(0, 3))
+def test_exactly_one_view_of_each_patent_is_drawn(numbers, seed):
+    patents = np.unique(numbers, return_inverse=True)[1]
+    chosen = one_view_of_each_patent(patents, None, seed=seed)
+    assert sorted(patents[chosen]) == sorted(set(patents))
+    assert (chosen == one_view_of_each_patent(patents, None, seed=seed)).all()
+
+
+def test_each_view_of_a_patent_is_drawn_as_often_as_the_others():
+    patents = np.repeat(np.arange(2000), 4)
+    place = np.arange(8000) % 4
+    counts = np.bincount(place[one_view_of_each_patent(patents, None, seed=1)])
+    assert counts.sum() == 2000 and (abs(counts - 500) < 80).all()  # four standard deviations
+    other = one_view_of_each_patent(patents, None, seed=2)
+    assert (other != one_view_of_each_patent(patents, None, seed=1)).any()

@@ -153,6 +153,16 @@ def test_drawn_images_are_the_same_after_an_interruption(surrounded, tmp_path, m
     assert bytes_of(tmp_path / "run") == bytes_of(tmp_path / "whole" / "run")
 
 
+def test_training_on_one_view_of_each_patent_is_resumed_with_the_same_views(shapes, tmp_path, micro_config):
+    config = dataclasses.replace(micro_config, views="one", multi_view_weight=0.0, num_steps=4)
+    summary = train(shapes, tmp_path / "whole" / "run", config)
+    assert summary["dataset"]["num_views"] == summary["dataset"]["num_patents"] == 24
+    with pytest.raises(StoppedError):
+        train(shapes, tmp_path / "run", config, progress=stop_after(3))
+    train(shapes, tmp_path / "run", config)
+    assert bytes_of(tmp_path / "run") == bytes_of(tmp_path / "whole" / "run")
+
+
 def test_a_finished_run_is_returned_without_a_step_or_a_changed_file(shapes, uninterrupted, micro_config):
     times = {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")}
     before = json.loads((uninterrupted / "training.json").read_text())
