@@ -243,8 +243,8 @@ class TrainConfig(Config):
         _require_one_of("views", self.views, VIEWS)
         require(
             self.views == "all" or not self.reads_other_views,
-            f'views = "{self.views}" leaves one view of each patent, but a term compares views; set multi_view_weight = '
-            "0 and classify_all_views = false",
+            f'views = "{self.views}" leaves one view of each patent, but a term compares views; '
+            "set multi_view_weight = 0 and classify_all_views = false",
         )
         _require_one_of("loss", self.loss, LOSSES)
         _require_one_of("sampler", self.sampler, SAMPLERS)
