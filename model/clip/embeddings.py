@@ -30,6 +30,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from torch.nn import functional
 
 from model.clip.loading import Clip
 from model.dataset.ahead import read_ahead
@@ -39,8 +40,12 @@ from model.dataset.views import Views
 from model.errors import NonFiniteError
 from model.files import atomic_write, sha256_of_json
 from model.progress import Progress
+from model.settings import require
 
-PRECISIONS = ("fp32", "bf16")  # bf16: autocast, cosine with fp32 above 0.999
+PRECISIONS = ("fp32", "bf16", "tf32")
+"""bf16 is autocast, whose features have a cosine above 0.999 with those of fp32; tf32 shortens the factors of matrix
+products on a GPU, and keeps fp32 otherwise."""
+
 VERSION = 2  # raised when equal inputs would give other features
 _IDENTITY = b"designclip"
 _ROWS_A_GROUP = 8192
@@ -113,6 +118,25 @@ def require_finite(features: np.ndarray, *, model: str, things: Sequence[str]) -
     )
 
 
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise ConfigError unless a device computes in a precision."""
+    require(precision in PRECISIONS, f"precision is {precision!r}; use one of {', '.join(PRECISIONS)}")
+    require(precision != "tf32" or device.type == "cuda", "precision tf32 needs a GPU; use fp32 or bf16")
+
+
+@contextlib.contextmanager
+def computing_in(precision: str, device: torch.device) -> Iterator[None]:
+    """Compute in a precision until the block ends; see `PRECISIONS`."""
+    before = torch.get_float32_matmul_precision()
+    if precision == "tf32":
+        torch.set_float32_matmul_precision("high")
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def encode_images(
     clip: Clip, views: Views, *, batch_size: int, num_workers: int = 1, precision: str = "fp32"
 ) -> Iterator[np.ndarray]:
@@ -126,7 +150,7 @@ def encode_images(
         views: The views.
         batch_size: Images a forward pass.
         num_workers: Threads that decode images.
-        precision: "fp32", or "bf16" for autocast; see `PRECISIONS`.
+        precision: One of `PRECISIONS`.
 
     Raises:
         NonFiniteError: The features of a view are not finite.
@@ -143,7 +167,7 @@ def encode_images(
     @torch.inference_mode()
     def encode(grey: torch.Tensor) -> torch.Tensor:
         pixels = normalise(grey.to(device, non_blocking=True), clip.preprocess)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with computing_in(precision, device):
             return model.encode_image(pixels)
 
     lag = 1 if on_gpu else 0  # batches whose features are still being computed
@@ -180,7 +204,9 @@ def embed_images(
 
 
 @torch.inference_mode()
-def embed_texts(clip: Clip, texts: Sequence[str], *, batch_size: int, progress: Progress | None = None) -> np.ndarray:
+def embed_texts(
+    clip: Clip, texts: Sequence[str], *, batch_size: int, precision: str = "fp32", progress: Progress | None = None
+) -> np.ndarray:
     """Text features: (num_texts, embed_dim) float32, unit length. Each distinct text is computed once.
 
     Raises:
@@ -192,7 +218,9 @@ def embed_texts(clip: Clip, texts: Sequence[str], *, batch_size: int, progress: 
     parts = []
     for first in range(0, len(distinct), batch_size):
         batch = distinct[first : first + batch_size]
-        features = model.encode_text(clip.tokenizer(batch).to(device), normalize=True).float().cpu().numpy()
+        with computing_in(precision, device):
+            encoded = model.encode_text(clip.tokenizer(batch).to(device))
+        features = functional.normalize(encoded.float(), dim=-1).cpu().numpy()
         require_finite(features, model=clip.name, things=[f"the text {text[:60]!r}" for text in batch])
         parts.append(features)
         if progress is not None:
@@ -212,10 +240,7 @@ def image_features_of(
     views: Views,
     *,
     identity: dict[str, Any],
-    load: Callable[[], Clip],
-    batch_size: int,
-    num_workers: int,
-    precision: str = "fp32",
+    encode: Callable[[], Iterator[np.ndarray]],
     progress: Progress | None = None,
 ) -> ImageFeatures:
     """Image features of `views`: read from `path` if they are stored there, else computed and stored.
@@ -225,16 +250,16 @@ def image_features_of(
     Args:
         path: Parquet file: view_id, features, norm.
         identity: What the features depend on: fingerprints of model and dataset, and the split.
-        load: Loads the model; not called if stored features are used.
-        precision: As in `encode_images`.
-        progress: Called after each batch.
+        encode: Yields the model's own features of all views part by part, as `encode_images` does; not called if stored
+            features are used.
+        progress: Called after each part.
     """
-    identity = {"version": VERSION, **identity} | ({} if precision == "fp32" else {"precision": precision})
+    identity = {"version": VERSION, **identity}
     stored = _read(path, identity, key="view_id", keys=views.view_ids)
     if stored is not None:
         return ImageFeatures(stored.values, stored.norms)
     with atomic_write(path) as temporary, _Writer(temporary, identity) as writer:
-        for part in encode_images(load(), views, batch_size=batch_size, num_workers=num_workers, precision=precision):
+        for part in encode():
             features, norms = _to_unit_length(part)
             first = writer.num_rows
             ids = [views.view_id(row) for row in range(first, first + len(part))]
@@ -272,6 +297,7 @@ def text_features_of(
     identity: dict[str, Any],
     load: Callable[[], Clip],
     batch_size: int,
+    precision: str = "fp32",
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Text features: read from `path` if it holds these texts, else computed and stored.
@@ -290,7 +316,7 @@ def text_features_of(
     if stored is not None:
         features = stored.values
     else:
-        features = embed_texts(load(), distinct, batch_size=batch_size, progress=progress)
+        features = embed_texts(load(), distinct, batch_size=batch_size, precision=precision, progress=progress)
         _write(path, pa.table({"text": distinct, "features": _rows(features)}), identity)
     index = {text: number for number, text in enumerate(distinct)}
     return features[[index[text] for text in texts]]

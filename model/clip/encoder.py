@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from model.clip.embeddings import (
     ImageFeatures,
+    check_precision,
     class_logits_of,
     embed_texts,
     embeddings_folder,
+    encode_images,
     image_features_of,
     text_features_of,
 )
 from model.clip.loading import Clip, find_model, fingerprint_clip, load_clip
+from model.clip.parallel_encoding import encode_in_processes, num_processes_on
 from model.clip.source import ModelSource, fingerprint_source
 from model.dataset.folder import Dataset
 from model.dataset.views import Views
@@ -35,7 +39,9 @@ class Encoder:
         fingerprint: Hash of its weights and its architecture.
         device: Where it runs.
         batch_size: Images or texts a forward pass.
-        num_workers: Threads that decode images.
+        num_workers: Threads that decode images, in each process.
+        precision: Number format that features are computed in, one of `model.clip.embeddings.PRECISIONS`.
+        num_processes: Processes that compute image features together, on GPUs one each; 0 starts one a GPU.
         untrained_seed: Seed of fresh weights in the same architecture; None for the model as it is.
         progress: Called after each batch that is embedded.
     """
@@ -46,6 +52,8 @@ class Encoder:
     device: torch.device
     batch_size: int = 128
     num_workers: int = 2
+    precision: str = "fp32"
+    num_processes: int = 1
     untrained_seed: int | None = None
     progress: Progress | None = None
     _clip: Clip | None = field(default=None, repr=False)
@@ -76,6 +84,8 @@ class Encoder:
             device=self.device,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
+            precision=self.precision,
+            num_processes=self.num_processes,
             untrained_seed=seed,
             progress=self.progress,
         )
@@ -86,10 +96,29 @@ class Encoder:
             self._path(dataset, f"{views.split}{_suffix(views)}-images"),
             views,
             identity={**self._identity, "dataset": dataset.fingerprint, **_identity_of(views)},
-            load=self.load,
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
+            encode=lambda: self._encode(dataset, views),
             progress=self.progress,
+        )
+
+    def _encode(self, dataset: Dataset, views: Views) -> Iterator[np.ndarray]:
+        """The model's own image features, part by part, in this process or in several."""
+        num_processes = num_processes_on(self.device, self.num_processes)
+        terms: dict[str, Any] = {
+            "batch_size": self.batch_size,
+            "num_workers": self.num_workers,
+            "precision": self.precision,
+        }
+        if num_processes == 1:
+            return encode_images(self.load(), views, **terms)
+        return encode_in_processes(
+            dataset,
+            views,
+            source=self.source,
+            load_weights=not self.is_untrained,
+            seed=self.untrained_seed or 0,
+            device=self.device,
+            num_processes=num_processes,
+            **terms,
         )
 
     def text_features(self, dataset: Dataset, texts: Sequence[str], *, kind: str) -> np.ndarray:
@@ -104,6 +133,7 @@ class Encoder:
             identity=self._identity,
             load=self.load,
             batch_size=self.batch_size,
+            precision=self.precision,
             progress=self.progress,
         )
 
@@ -130,11 +160,13 @@ class Encoder:
 
     def query_features(self, texts: Sequence[str]) -> np.ndarray:
         """Text features that are not stored, such as those of a search query: (num_texts, embed_dim) float32."""
-        return embed_texts(self.load(), texts, batch_size=self.batch_size)
+        return embed_texts(self.load(), texts, batch_size=self.batch_size, precision=self.precision)
 
     @property
     def _identity(self) -> dict[str, str | int | None]:
-        return {"model": self.fingerprint, "untrained_seed": self.untrained_seed}
+        # fp32 is not named, so that features from before the choice fit.
+        precision = {} if self.precision == "fp32" else {"precision": self.precision}
+        return {"model": self.fingerprint, "untrained_seed": self.untrained_seed, **precision}
 
     def _path(self, dataset: Dataset, kind: str) -> Path:
         folder = embeddings_folder(dataset, run_dir=self.run_dir, name=self.name, fingerprint=self.fingerprint)
@@ -159,16 +191,23 @@ def find_encoder(
     *,
     batch_size: int = 128,
     num_workers: int = 2,
+    precision: str = "fp32",
+    num_processes: int = 1,
     progress: Progress | None = None,
 ) -> Encoder:
     """Find a model by its name. One that is not a local folder is loaded at once, to compute its fingerprint.
 
     Args:
         model: A run folder, a model folder, "local-dir:FOLDER", "hf-hub:NAME", or "ARCHITECTURE/TAG".
+        device, batch_size, num_workers, precision, num_processes, progress: See `Encoder`.
 
     Raises:
         ArchitectureError: No model of that name is known, or its files cannot be loaded.
+        ConfigError: The device does not compute in this precision.
+        DeviceError: There are fewer GPUs than processes.
     """
+    check_precision(precision, device)
+    num_processes_on(device, num_processes)
     source = find_model(model)
     fingerprint = fingerprint_source(source) if source.folder is not None else None
     clip = None
@@ -182,6 +221,8 @@ def find_encoder(
         device,
         batch_size=batch_size,
         num_workers=num_workers,
+        precision=precision,
+        num_processes=num_processes,
         progress=progress,
         _clip=clip,
     )

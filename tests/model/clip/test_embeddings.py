@@ -16,16 +16,20 @@ from model.clip.embeddings import (
     embed_images,
     embed_texts,
     embeddings_folder,
+    encode_images,
     hide_older_embeddings,
     image_features_of,
     text_features_of,
 )
 from model.clip.encoder import find_encoder
 from model.clip.loading import load_clip
+from model.clip.parallel_encoding import num_processes_on
 from model.clip.source import ModelSource
 from model.dataset.folder import open_dataset
 from model.dataset.views import read_views
-from model.errors import NonFiniteError
+from model.errors import ConfigError, DeviceError, NonFiniteError
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +45,11 @@ def views(dataset):
 @pytest.fixture(scope="module")
 def clip(micro_clip):
     return load_clip(ModelSource(micro_clip))
+
+
+def encoding(clip, views, batch_size):
+    """What computes the features of views."""
+    return lambda: encode_images(clip, views, batch_size=batch_size)
 
 
 class Loader:
@@ -66,13 +75,41 @@ def test_features_have_unit_length_and_do_not_depend_on_the_batch(clip, views):
     np.testing.assert_allclose(one_batch, small_batches, atol=1e-5)
 
 
-def test_features_in_bf16_are_near_those_in_fp32_and_are_stored_apart(clip, views, tmp_path):
-    terms = {"identity": {}, "load": lambda: clip, "batch_size": 5, "num_workers": 2}
-    plain = image_features_of(tmp_path / "f", views, **terms)
-    rough = image_features_of(tmp_path / "f", views, precision="bf16", **terms)
+def test_features_in_bf16_are_near_those_in_fp32_and_are_never_taken_for_them(micro_clip, dataset, views):
+    plain, rough = (find_encoder(micro_clip, CPU, precision=precision) for precision in ("fp32", "bf16"))
+    images = [encoder.image_features(dataset, views).features for encoder in (plain, rough, plain)]
+    texts = [encoder.text_features(dataset, ["a chair", "a lamp"], kind="t") for encoder in (plain, rough, plain)]
+    for first, other, again in (images, texts):
+        assert not np.array_equal(first, other) and np.array_equal(first, again)
+        assert (first * other).sum(axis=1).min() > 0.999
 
-    assert not np.array_equal(plain.features, rough.features)
-    assert (plain.features * rough.features).sum(axis=1).min() > 0.999
+
+@pytest.mark.parametrize(("precision", "sentence"), [("tf32", "needs a GPU; use fp32"), ("int8", "use one of fp32")])
+def test_a_precision_that_the_device_does_not_have_is_refused(micro_clip, precision, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        find_encoder(micro_clip, CPU, precision=precision)
+
+
+def test_two_processes_give_the_rows_of_one_in_order(micro_clip, dataset, views, monkeypatch):
+    monkeypatch.setattr("model.clip.parallel_encoding._BATCHES_A_TASK", 1)
+    monkeypatch.setattr("model.clip.parallel_encoding._START_METHOD", "fork")  # torch is imported here already
+    one, two = (find_encoder(micro_clip, CPU, batch_size=3, num_processes=num).untrained(1) for num in (1, 2))
+    seen = []
+    two.progress = lambda done, num_all, _: seen.append((done, num_all))
+    together = two.image_features(dataset, views)
+    shutil.rmtree(dataset.folder / ".embeddings")
+    alone = one.image_features(dataset, views)
+    np.testing.assert_allclose(together.features, alone.features, atol=1e-6)
+    np.testing.assert_allclose(together.norms, alone.norms, rtol=1e-5)
+    assert seen == [(3, 16), (6, 16), (9, 16), (12, 16), (15, 16), (16, 16)]
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [num_processes_on(torch.device("cuda"), num) for num in (0, 1, 2)] == [2, 1, 2]
+    assert [num_processes_on(CPU, num) for num in (0, 3)] == [1, 3]
+    with pytest.raises(DeviceError, match="num_processes is 3, but there are 2 GPUs"):
+        num_processes_on(torch.device("cuda"), 3)
 
 
 def test_features_are_written_in_equal_groups_whatever_the_batch(clip, views, tmp_path, monkeypatch):
@@ -80,7 +117,7 @@ def test_features_are_written_in_equal_groups_whatever_the_batch(clip, views, tm
     stored = []
     for batch_size in (16, 16, 4):
         path = tmp_path / f"{len(stored)}"
-        image_features_of(path, views, identity={}, load=lambda: clip, batch_size=batch_size, num_workers=1)
+        image_features_of(path, views, identity={}, encode=encoding(clip, views, batch_size))
         stored.append(pq.ParquetFile(path))
 
     assert [file.metadata.row_group(group).num_rows for file in stored for group in range(3)] == [6, 6, 4] * 3
@@ -98,8 +135,10 @@ def test_stored_image_features_are_used_until_their_inputs_change(clip, views, t
     load = Loader(clip)
 
     def features(model):
-        path, terms = tmp_path / "test.parquet", {"batch_size": 8, "num_workers": 1}
-        return image_features_of(path, views, identity={"model": model}, load=load, **terms)
+        path, identity = tmp_path / "test.parquet", {"model": model}
+        return image_features_of(
+            path, views, identity=identity, encode=lambda: encode_images(load(), views, batch_size=8)
+        )
 
     first, again = features("a"), features("a")
     np.testing.assert_array_equal(first.features, again.features)
@@ -114,7 +153,7 @@ def test_stored_image_features_are_used_until_their_inputs_change(clip, views, t
 
 
 def test_features_times_norms_are_the_output_of_the_model(clip, views, tmp_path):
-    computed = image_features_of(tmp_path / "f", views, identity={}, load=lambda: clip, batch_size=16, num_workers=1)
+    computed = image_features_of(tmp_path / "f", views, identity={}, encode=encoding(clip, views, 16))
     normalised = embed_images(clip, views, batch_size=16)
 
     np.testing.assert_allclose(computed.features, normalised, atol=1e-6)
@@ -189,7 +228,7 @@ class Broken(torch.nn.Module):
         self.num_seen += len(images)
         return features
 
-    def encode_text(self, tokens, normalize):
+    def encode_text(self, tokens):
         return self.encode_image(tokens)
 
 
@@ -201,10 +240,9 @@ def broken(clip, wrong):
 def test_image_features_that_are_not_finite_are_refused_with_model_and_view_and_nothing_is_stored(
     clip, views, tmp_path, value
 ):
-    terms = {"identity": {}, "batch_size": 4, "num_workers": 1}
     message = rf"the model shaky returns values that are not finite for 1 of 4: view {views.view_id(6)}; check"
     with pytest.raises(NonFiniteError, match=message):
-        image_features_of(tmp_path / "f", views, load=lambda: broken(clip, {6: value}), **terms)
+        image_features_of(tmp_path / "f", views, identity={}, encode=encoding(broken(clip, {6: value}), views, 4))
     assert not (tmp_path / "f").exists()
 
 
@@ -214,15 +252,15 @@ def test_text_features_that_are_not_finite_are_refused_with_model_and_text(clip)
 
 
 def test_stored_features_that_are_not_finite_are_computed_again(clip, views, tmp_path):
-    terms = {"identity": {"model": "a"}, "batch_size": 8, "num_workers": 1}
-    good = image_features_of(tmp_path / "f", views, load=lambda: clip, **terms)
+    terms = {"identity": {"model": "a"}, "encode": encoding(clip, views, 8)}
+    good = image_features_of(tmp_path / "f", views, **terms)
     table = pq.read_table(tmp_path / "f")
     values = np.concatenate(table.column("features").to_pylist()).astype(np.float32)
     values[3] = np.nan
     rows = pa.FixedSizeListArray.from_arrays(pa.array(values), 16)
     pq.write_table(table.set_column(1, "features", rows).replace_schema_metadata(table.schema.metadata), tmp_path / "f")
 
-    again = image_features_of(tmp_path / "f", views, load=lambda: clip, **terms)
+    again = image_features_of(tmp_path / "f", views, **terms)
     np.testing.assert_array_equal(again.features, good.features)
 
 
