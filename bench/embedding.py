@@ -23,8 +23,9 @@ import numpy as np
 import torch
 
 from bench.drawn_views import write_dataset
-from model.clip.embeddings import PRECISIONS, embed_images
+from model.clip.embeddings import embed_images
 from model.clip.loading import Clip, choose_device, load_clip
+from model.clip.precision import PRECISIONS
 from model.clip.source import ModelSource
 from model.dataset.folder import open_dataset
 from model.dataset.images import ImageReader

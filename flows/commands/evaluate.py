@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands.options import ConfigFile, DataDir, DatasetName, Json, Lines, LocalDataDir, Prefect, run_flow
+from flows.commands.options import (
+    ConfigFile,
+    DataDir,
+    DatasetName,
+    Json,
+    Lines,
+    LocalDataDir,
+    Precision,
+    Prefect,
+    Processes,
+    run_flow,
+)
 from flows.commands.settings import build, read_toml
 from flows.terminal import bars, tables
 
@@ -50,6 +61,8 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="Split to measure on; default: test.")] = None,
     lines: Lines = None,
     readout_tau: ReadoutTau = None,
+    precision: Precision = None,
+    processes: Processes = None,
     run: Annotated[
         str, typer.Option("--run", help="Folder under runs/ for the report; default: the model's name.")
     ] = "",
@@ -79,6 +92,8 @@ def evaluate(
         "lines": lines or None,
         "tasks": split_names(tasks or []) or None,
         "readout_tau": readout_tau,
+        "precision": precision or None,
+        "num_processes": processes,
     }
     given = {name: value for name, value in given.items() if value is not None}
     values["evaluation"] = values.get("evaluation", {}) | given

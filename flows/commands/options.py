@@ -46,6 +46,14 @@ Lines = Annotated[
         "grants do not claim; default: all."
     ),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(help="Number format that features are computed in: fp32, bf16, or tf32 on a GPU; default: fp32."),
+]
+Processes = Annotated[
+    int | None,
+    typer.Option(min=0, help="Processes that embed views together, on GPUs one each; 0: one a GPU; default: 1."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Exclude = Annotated[
     list[str] | None,

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.commands.option_groups import grouped
-from flows.commands.options import DataDir, DatasetName, Json, Lines
+from flows.commands.options import DataDir, DatasetName, Json, Lines, Precision, Processes
 from flows.terminal import bars, output
 
 if TYPE_CHECKING:
@@ -128,6 +128,8 @@ def search(
     files: FileOptions,
     lines: Lines = None,
     approximate_from: ApproximateFrom = 500_000,
+    precision: Precision = None,
+    processes: Processes = None,
     as_json: Json = False,
 ) -> None:
     """Find the patents of a dataset that are nearest to pictures, to words, or to one of its patents.
@@ -154,7 +156,9 @@ def search(
     model_name, dataset_dir = _model_and_dataset(data_dir, model, dataset)
     query = query_of(before) if before is not None else _query(asked, shown, filters, dataset_dir)
     config = SearchConfig(
-        lines=lines or (lines_of(before) if before is not None else "all"), approximate_from=approximate_from
+        lines=lines or (lines_of(before) if before is not None else "all"),
+        approximate_from=approximate_from,
+        **_embedding_settings(precision, processes),
     )
     found = open_search(model_name, dataset_dir, config, progress=_show_progress()).find(query)
     if files.html is not None:
@@ -165,6 +169,12 @@ def search(
     for path in (files.html, files.record):
         if path is not None and not as_json:
             output.say(f"open {path.resolve()}")
+
+
+def _embedding_settings(precision: str | None, processes: int | None) -> dict[str, Any]:
+    """Settings of how views are embedded, as far as they are given."""
+    given = {"precision": precision or None, "num_processes": processes}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _query(asked: QueryOptions, shown: ResultOptions, filters: Filters, dataset_dir: Path) -> Query:
@@ -196,6 +206,8 @@ def serve(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes any that is free.")] = 8321,
     lines: Lines = None,
     approximate_from: ApproximateFrom = 500_000,
+    precision: Precision = None,
+    processes: Processes = None,
 ) -> None:
     """Open a page on 127.0.0.1 that searches a dataset by pictures, words or a patent; Ctrl-C ends it.
 
@@ -207,7 +219,9 @@ def serve(
 
     config = ServeConfig(port=port)
     with bind(port) as holder:  # before the long work, which would be in vain if the port is in use
-        search_config = SearchConfig(lines=lines or "all", approximate_from=approximate_from)
+        search_config = SearchConfig(
+            lines=lines or "all", approximate_from=approximate_from, **_embedding_settings(precision, processes)
+        )
         ready = open_search(*_model_and_dataset(data_dir, model, dataset), search_config, progress=_show_progress())
         signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on, Ctrl-C ends the page and is no error
         serve_pages(ready, config, holder, on_ready=lambda address: _say_address(ready, address))

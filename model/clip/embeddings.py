@@ -33,6 +33,7 @@ import torch
 from torch.nn import functional
 
 from model.clip.loading import Clip
+from model.clip.precision import computing_in
 from model.dataset.ahead import read_ahead
 from model.dataset.folder import Dataset
 from model.dataset.images import ImageReader, normalise
@@ -40,11 +41,6 @@ from model.dataset.views import Views
 from model.errors import NonFiniteError
 from model.files import atomic_write, sha256_of_json
 from model.progress import Progress
-from model.settings import require
-
-PRECISIONS = ("fp32", "bf16", "tf32")
-"""bf16 is autocast, whose features have a cosine above 0.999 with those of fp32; tf32 shortens the factors of matrix
-products on a GPU, and keeps fp32 otherwise."""
 
 VERSION = 2  # raised when equal inputs would give other features
 _IDENTITY = b"designclip"
@@ -118,25 +114,6 @@ def require_finite(features: np.ndarray, *, model: str, things: Sequence[str]) -
     )
 
 
-def check_precision(precision: str, device: torch.device) -> None:
-    """Raise ConfigError unless a device computes in a precision."""
-    require(precision in PRECISIONS, f"precision is {precision!r}; use one of {', '.join(PRECISIONS)}")
-    require(precision != "tf32" or device.type == "cuda", "precision tf32 needs a GPU; use fp32 or bf16")
-
-
-@contextlib.contextmanager
-def computing_in(precision: str, device: torch.device) -> Iterator[None]:
-    """Compute in a precision until the block ends; see `PRECISIONS`."""
-    before = torch.get_float32_matmul_precision()
-    if precision == "tf32":
-        torch.set_float32_matmul_precision("high")
-    try:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
 def encode_images(
     clip: Clip, views: Views, *, batch_size: int, num_workers: int = 1, precision: str = "fp32"
 ) -> Iterator[np.ndarray]:
@@ -150,7 +127,7 @@ def encode_images(
         views: The views.
         batch_size: Images a forward pass.
         num_workers: Threads that decode images.
-        precision: One of `PRECISIONS`.
+        precision: One of `model.clip.precision.PRECISIONS`.
 
     Raises:
         NonFiniteError: The features of a view are not finite.

@@ -12,7 +12,6 @@ import torch
 
 from model.clip.embeddings import (
     ImageFeatures,
-    check_precision,
     class_logits_of,
     embed_texts,
     embeddings_folder,
@@ -22,6 +21,7 @@ from model.clip.embeddings import (
 )
 from model.clip.loading import Clip, find_model, fingerprint_clip, load_clip
 from model.clip.parallel_encoding import encode_in_processes, num_processes_on
+from model.clip.precision import check_precision
 from model.clip.source import ModelSource, fingerprint_source
 from model.dataset.folder import Dataset
 from model.dataset.views import Views
@@ -40,7 +40,7 @@ class Encoder:
         device: Where it runs.
         batch_size: Images or texts a forward pass.
         num_workers: Threads that decode images, in each process.
-        precision: Number format that features are computed in, one of `model.clip.embeddings.PRECISIONS`.
+        precision: Number format that features are computed in, one of `model.clip.precision.PRECISIONS`.
         num_processes: Processes that compute image features together, on GPUs one each; 0 starts one a GPU.
         untrained_seed: Seed of fresh weights in the same architecture; None for the model as it is.
         progress: Called after each batch that is embedded.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from model.clip.precision import PRECISIONS
 from model.dataset.classes import PROMPTS, SCHEMES
 from model.dataset.folder import CAPTION_COLUMNS, LINES
 from model.settings import ADDED_LATER, RESULT_UNTOUCHED, Config, require
@@ -54,9 +55,12 @@ class EvaluationConfig(Config):
         num_examples: Number of best queries, and of worst queries, shown in the report.
         seed: Seed of everything that is drawn: queries, galleries, resamples, fresh weights.
         device: "auto", "cpu" or "cuda".
+        precision: Number format that features are computed in: "fp32", "bf16", or "tf32" on a GPU.
         batch_size: Views or texts embedded at a time.
-        max_chunk_mb: Memory for the scores of one chunk of queries.
-        num_workers: Threads that decode images.
+        max_chunk_mb: Memory for the scores of one chunk of queries; 0 for 64 MB on the CPU, and for an eighth of the
+            memory that is free on a GPU.
+        num_workers: Threads that decode images, in each process.
+        num_processes: Processes that embed views together, on GPUs one each; 0 starts one a GPU.
     """
 
     tasks: tuple[str, ...] = CHEAP_TASKS
@@ -83,9 +87,11 @@ class EvaluationConfig(Config):
     num_examples: int = 5
     seed: int = 0
     device: str = "auto"
+    precision: str = field(default="fp32", metadata=ADDED_LATER)
     batch_size: int = field(default=128, metadata=RESULT_UNTOUCHED)
-    max_chunk_mb: int = field(default=64, metadata=RESULT_UNTOUCHED)
+    max_chunk_mb: int = field(default=0, metadata=RESULT_UNTOUCHED)
     num_workers: int = field(default=2, metadata=RESULT_UNTOUCHED)
+    num_processes: int = field(default=1, metadata=RESULT_UNTOUCHED)
 
     def __post_init__(self) -> None:
         self._check_choices()
@@ -101,6 +107,7 @@ class EvaluationConfig(Config):
             ("fusion", FUSIONS),
             ("projection", PROJECTIONS),
             ("lines", LINES),
+            ("precision", PRECISIONS),
         ):
             value = getattr(self, name)
             require(value in choices, f"{name} is {value!r}; use one of {', '.join(choices)}")
@@ -138,9 +145,9 @@ class EvaluationConfig(Config):
         )
         require(self.max_queries is None or self.max_queries >= 1, f"max_queries is {self.max_queries}; use 1 or more")
         require(self.gallery_size >= 2, f"gallery_size is {self.gallery_size}; it must be at least 2")
-        for name in ("batch_size", "max_chunk_mb", "num_resamples", "num_workers", "probe_max_views"):
+        for name in ("batch_size", "num_resamples", "num_workers", "probe_max_views"):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("num_examples", "num_galleries", "seed"):
+        for name in ("max_chunk_mb", "num_examples", "num_galleries", "num_processes", "seed"):
             require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must not be negative")
 
     def _require_names(self, setting: str, known: tuple[str, ...], *, at_least: int = 0) -> None:

@@ -6,7 +6,7 @@ A task is a module with one function, `measure(context) -> TaskResult`; `model.e
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,11 +22,13 @@ from model.evaluation.failures.counting import Failures, count_failures
 from model.evaluation.failures.drawings import measure_drawings
 from model.evaluation.failures.queries import AnsweredQueries
 from model.evaluation.measures.bootstrap import Bootstrap
-from model.evaluation.measures.metrics import Scores, scores_of_features
+from model.evaluation.measures.metrics import MAX_CHUNK_MB, Scores, scores_of_features
 from model.evaluation.measures.result_table import AGAINST, MODEL, UNTRAINED
 from model.progress import Progress
 
 T = TypeVar("T")
+
+_SHARE_OF_GPU = 8  # of the free memory: a chunk is held a few times over while ranks are counted
 
 __all__ = ["AGAINST", "MODEL", "UNTRAINED", "Card", "EvaluationContext", "Example", "TaskResult"]
 
@@ -126,6 +128,10 @@ class EvaluationContext:
     _images: dict[tuple[str, str], ImageFeatures] = field(default_factory=dict, repr=False)
     _made: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
+    def __post_init__(self) -> None:
+        if not self.config.max_chunk_mb:
+            self.config = replace(self.config, max_chunk_mb=_chunk_mb(self.device))
+
     @property
     def views(self) -> Views:
         """The views of the split that is measured."""
@@ -187,3 +193,11 @@ class EvaluationContext:
     def interval_rule(self) -> str:
         """How intervals are computed, for the terms of a table."""
         return f"95 %, bootstrap over patents, {self.config.num_resamples} resamples"
+
+
+def _chunk_mb(device: torch.device) -> int:
+    """Memory for a chunk of scores: little on a CPU, whose caches are small; enough to fill a GPU on a GPU."""
+    if device.type != "cuda":
+        return MAX_CHUNK_MB
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(MAX_CHUNK_MB, free // _SHARE_OF_GPU >> 20)

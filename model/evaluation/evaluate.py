@@ -129,7 +129,13 @@ def _find_encoders(model: str | Path, config: EvaluationConfig, progress: Progre
 
     def find(name: str | Path) -> Encoder:
         return find_encoder(
-            name, device, batch_size=config.batch_size, num_workers=config.num_workers, progress=progress
+            name,
+            device,
+            batch_size=config.batch_size,
+            num_workers=config.num_workers,
+            precision=config.precision,
+            num_processes=config.num_processes,
+            progress=progress,
         )
 
     encoders = {MODEL: find(model)}

@@ -14,6 +14,7 @@ import torch
 from model.clip.embeddings import embeddings_folder, hide_older_embeddings, require_finite
 from model.clip.encoder import Encoder, find_encoder
 from model.clip.loading import choose_device
+from model.clip.precision import PRECISIONS
 from model.clip.tokenizer import num_words_read
 from model.clip.view_weights import EQUAL_WEIGHTS, ViewWeights, learn_view_weights
 from model.dataset.bm25 import Bm25
@@ -44,20 +45,26 @@ class SearchConfig(Config):
         approximate_from: Galleries with more views use an approximate index; smaller ones are searched exactly.
         min_recall: Share of the exact 20 nearest views that the approximate index must find.
         device: "auto", "cpu" or "cuda".
+        precision: Number format that features are computed in: "fp32", "bf16", or "tf32" on a GPU.
         batch_size: Views embedded at a time.
-        num_workers: Threads that decode images.
+        num_workers: Threads that decode images, in each process.
+        num_processes: Processes that embed views together, on GPUs one each; 0 starts one a GPU.
     """
 
     lines: str = "all"
     approximate_from: int = 500_000
     min_recall: float = 0.95
     device: str = "auto"
+    precision: str = "fp32"
     batch_size: int = field(default=128, metadata=RESULT_UNTOUCHED)
     num_workers: int = field(default=2, metadata=RESULT_UNTOUCHED)
+    num_processes: int = field(default=1, metadata=RESULT_UNTOUCHED)
 
     def __post_init__(self) -> None:
         ApproximateConfig(from_views=self.approximate_from, min_recall=self.min_recall)
         require(self.lines in LINES, f"lines is {self.lines!r}; use one of {', '.join(LINES)}")
+        require(self.precision in PRECISIONS, f"precision is {self.precision!r}; use one of {', '.join(PRECISIONS)}")
+        require(self.num_processes >= 0, f"num_processes is {self.num_processes}; it must not be negative")
         for name in ("batch_size", "num_workers"):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
 
@@ -325,6 +332,8 @@ def open_search(
         choose_device(config.device),
         batch_size=config.batch_size,
         num_workers=config.num_workers,
+        precision=config.precision,
+        num_processes=config.num_processes,
         progress=progress,
     )
     exact = Nearest([encoder.image_features(gallery.dataset, views).features for views in gallery.views])
@@ -373,4 +382,5 @@ def _identity(encoder: Encoder, gallery: Gallery) -> dict[str, Any]:
         "num_views": len(gallery),
         "splits": [views.split for views in gallery.views],
         **({} if gallery.lines == "all" else {"lines": gallery.lines}),
+        **({} if encoder.precision == "fp32" else {"precision": encoder.precision}),
     }

@@ -67,6 +67,8 @@ def outcomes_of(
         choose_device(config.device),
         batch_size=config.batch_size,
         num_workers=config.num_workers,
+        precision=config.precision,
+        num_processes=config.num_processes,
         progress=progress,
     )
     context = EvaluationContext(dataset, {MODEL: encoder}, config, encoder.device, progress)

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import torch
 
 import model.evaluation.evaluate
 from model.child_process import evaluate_in_child
 from model.errors import ArchitectureError, ConfigError, DatasetError
 from model.evaluation.config import CHEAP_TASKS, TASKS
+from model.evaluation.context import EvaluationContext
 from model.evaluation.evaluate import MEASURES, EvaluationConfig, evaluate
 from model.evaluation.measures.result_table import find_value
 from model.training.train import TrainConfig, train
@@ -227,11 +229,30 @@ def test_leaks_stop_the_evaluation_before_a_model_is_loaded(tmp_path, micro_clip
         ({"probe_strengths": (10.0, 1.0)}, "use ascending positive numbers"),
         ({"prior_art_splits": ("test",)}, "leave out 'test', which is always searched"),
         ({"gallery_size": 1}, "gallery_size is 1; it must be at least 2"),
+        ({"precision": "int8"}, "precision is 'int8'; use one of fp32, bf16, tf32"),
+        ({"num_processes": -1}, "num_processes is -1; it must not be negative"),
     ],
 )
 def test_invalid_settings_are_refused_with_their_name(settings, message):
     with pytest.raises(ConfigError, match=message):
         EvaluationConfig(**settings)
+
+
+def test_the_precision_decides_the_result_and_the_number_of_processes_does_not():
+    hashes = [
+        EvaluationConfig(**settings).config_hash for settings in ({}, {"precision": "bf16"}, {"num_processes": 0})
+    ]
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_a_chunk_of_scores_fills_a_share_of_a_gpu(monkeypatch):
+    def context(device, **settings):
+        return EvaluationContext(None, {}, EvaluationConfig(**settings), torch.device(device))
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (80 << 30, 96 << 30))
+    assert context("cpu").config.max_chunk_mb == 64
+    assert context("cuda").config.max_chunk_mb == 10 * 1024
+    assert context("cuda", max_chunk_mb=5).config.max_chunk_mb == 5
 
 
 def test_the_default_tasks_need_no_images_of_the_training_split():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import importlib
 import io
@@ -645,3 +646,11 @@ def test_an_unreadable_file_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(b"text")
     with pytest.raises(QueryError, match=r"a\.png: the image cannot be read"):
         read_query_file(tmp_path / "a.png", QueryImageConfig())
+
+
+def test_a_search_in_another_precision_compares_features_of_its_own(search, model_dir, dataset_dir):
+    rough = open_search(model_dir, dataset_dir, dataclasses.replace(_CONFIG, precision="bf16"))
+    assert not np.array_equal(rough.nearest.row(0), search.nearest.row(0))
+    assert rough.nearest.row(0) @ search.nearest.row(0) > 0.99
+    with pytest.raises(ConfigError, match="tf32 needs a GPU"):
+        open_search(model_dir, dataset_dir, dataclasses.replace(_CONFIG, precision="tf32"))
