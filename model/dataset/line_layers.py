@@ -16,7 +16,8 @@ import numpy as np
 from model.dataset.images import decode_grey
 
 _WHITE = 255
-_UNCLAIMED_GREY = 178  # legible on white, and clearly not black
+_UNCLAIMED_GREY = 170  # legible on white, and clearly not black
+_STRENGTH = 2.0  # of unclaimed lines on a page
 _REACH_PX = 3  # side of the square of pixels around a claimed one that belong to it: resampling blurs by a pixel
 
 
@@ -39,9 +40,13 @@ class LineLayers:
 
     @property
     def unclaimed_png(self) -> bytes:
-        """The other lines in light grey, on transparent paper."""
+        """The other lines in light grey, on transparent paper.
+
+        Thin lines have little ink in an image of this size; they are drawn stronger, so that they can still be seen.
+        """
         grey = np.full_like(self.unclaimed, _UNCLAIMED_GREY)
-        return _png(np.dstack([grey, grey, grey, self.unclaimed]))
+        opacity = cv2.convertScaleAbs(self.unclaimed, alpha=_STRENGTH)
+        return _png(np.dstack([grey, grey, grey, opacity]))
 
 
 def line_layers(whole: bytes, claimed: bytes, box: Sequence[float]) -> LineLayers:
