@@ -7,6 +7,9 @@ folder. Finished work is kept: if it was interrupted, run it again to resume.
     python -m bench.evidence --out evidence
     python -m bench.evidence --out evidence --studies tuning       # only what the recipe is chosen on
     python -m bench.evidence --out evidence --scale large          # with a GPU
+    python -m bench.evidence --out evidence --draw                 # only the patents, for designclip study
+
+The verdict is also a study of the command line: bench/evidence/study.toml.
 """
 
 from __future__ import annotations
@@ -63,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--studies", nargs="+", metavar="STUDY", help="only these studies; default: all")
     parser.add_argument("--arms", nargs="+", metavar="ARM", help="only these arms, such as even recipe; default: all")
     parser.add_argument("--summary", action="store_true", help="only summarise the runs that are done")
+    parser.add_argument("--draw", action="store_true", help="only draw the patents and make the datasets in OUT/data")
     options = parser.parse_args(arguments)
     runs = plan(SCALES[options.scale])
     for name, given, known in (
@@ -81,6 +85,10 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         with contextlib.ExitStack() as locks:
+            if options.draw:
+                locks.enter_context(exclusive_lock(options.out))
+                _draw_data(place, options.scale, options.workers)
+                return 0
             if not options.summary:
                 locks.enter_context(exclusive_lock(options.out))
                 _make(place, options.scale, wanted, options.workers)
@@ -97,10 +105,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _make(place: Workplace, scale_name: str, runs: list[Run], num_workers: int) -> None:
     """Draw the data and make the runs that are missing, each with a progress bar."""
-    with _bar("drawing") as show:
-        make_datasets(place.out, SCALES[scale_name].data, num_workers=num_workers, progress=lambda n, of: show(n / of))
+    _draw_data(place, scale_name, num_workers)
     with _bar(f"{len(runs)} runs") as show:
         make_all(place, scale_name, runs, num_workers=num_workers, progress=show)
+
+
+def _draw_data(place: Workplace, scale_name: str, num_workers: int) -> None:
+    """Draw the patents and make the datasets of them, with a progress bar."""
+    with _bar("drawing") as show:
+        make_datasets(place.out, SCALES[scale_name].data, num_workers=num_workers, progress=lambda n, of: show(n / of))
 
 
 def _summarise(place: Workplace, scale_name: str, runs: Sequence[Run]) -> dict[str, Any]:

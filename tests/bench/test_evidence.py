@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.evidence.arms import EVEN, RECIPE, Run, candidates, plan, rivals
+import bench.evidence
+from bench.evidence.arms import EVEN, READOUT_TAU, RECIPE, Run, candidates, plan, rivals
 from bench.evidence.bar import BAR
 from bench.evidence.comparison import Difference, Resampling, advantage, tail_at_head
 from bench.evidence.runs import Workplace, make
@@ -19,6 +20,7 @@ from bench.evidence.summary import Evidence, summarise_study, summarise_tuning, 
 from model.dataset.classes import USPC
 from model.dataset.folder import open_dataset
 from model.dataset.views import read_views
+from model.study.config import read_study
 from model.training.config import TrainConfig
 from patentdata.specimens.classes import HELD_BACK_KINDS, KINDS
 from tests.model.conftest import MICRO_CLIP
@@ -27,6 +29,25 @@ from tests.model.dataset.drawings import draw_rows, write_dataset
 pytestmark = pytest.mark.slow
 
 SMALL = SCALES["small"]
+STUDY = Path(bench.evidence.__file__).with_name("study.toml")
+
+
+def test_the_study_file_has_the_arms_settings_and_bar_of_the_verdict():
+    study = read_study(str(STUDY))
+    runs = {run.arm: run.config for run in plan(SMALL) if run.study == "verdict" and run.seed == study.seeds[0]}
+    assert study.seeds == SMALL.verdict_seeds and {arm.name for arm in study.arms} == set(runs)
+    for arm in study.arms:
+        architecture = runs[arm.name].architecture
+        assert architecture.endswith(study.training["architecture"].removeprefix("local-dir:"))
+        own = replace(study.training_of(arm, study.seeds[0]), architecture=architecture)
+        assert own.result_settings == runs[arm.name].result_settings, arm.name
+    assert {arm.name: arm.readout_tau for arm in study.arms if arm.readout_tau} == {RECIPE: READOUT_TAU}
+    measures = {"text_title": "title_to_image"}
+    bar = {
+        (measures.get(one.measure, one.measure), one.part, one.floor) for one in BAR if one.measure != "text_neutral"
+    }
+    assert {(claim.measure, claim.part, claim.at_least) for claim in study.claims} == bar
+    assert {(claim.arm, claim.baseline) for claim in study.claims} == {(RECIPE, EVEN)}
 
 
 def resampling(num_views: int, *, views_a_family: int = 1) -> Resampling:
