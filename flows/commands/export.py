@@ -1,4 +1,4 @@
-"""Commands that hand a dataset to other tools."""
+"""Commands that hand datasets and models to other tools."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.commands.options import DataDir, DatasetName, Json
-from flows.terminal import bars, output
+from flows.terminal import bars, output, tables
 
 if TYPE_CHECKING:
     from model.progress import Progress
@@ -81,6 +81,78 @@ def export(
         f"{done['num_bytes'] / 1e6:,.1f} MB in {out}"
     )
     output.say(done["advice"])
+
+
+@app.command()
+def push(
+    run: Annotated[
+        str | None, typer.Argument(help="Name of a run under runs/, or the folder of a run or a model.")
+    ] = None,
+    repository: Annotated[str | None, typer.Argument(help="Repository of the hub, such as my-team/designclip.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Send this dataset under datasets/ instead of a model.")] = None,
+    to: Annotated[str | None, typer.Option(help="Repository of the hub, like the argument.")] = None,
+    data_dir: DataDir = "data",
+    licence: Annotated[
+        str | None,
+        typer.Option("--license", help="Licence of the dataset as the hub names it; default: the terms of US patents."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the files of a dataset; default: exports/ in the data folder, or the cache."),
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing: list the files, and of a dataset write them.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Send a trained model, or a frozen dataset, to a repository of the Hugging Face hub.
+
+    A model gets a name for open_clip, `hf-hub:OWNER/NAME`. A dataset gets Parquet shards whose pictures the hub's
+    viewer shows, a card (sizes, licence, fields, split rule, known limits, how it was made) and Croissant metadata;
+    shards of an earlier push that no longer belong to it are removed. The token comes from HF_TOKEN or from
+    `hf auth login`, and is never shown.
+
+    Examples: `designclip push designs my-team/designclip --dry-run`,
+    `designclip push --dataset designs --to my-team/design-views --dry-run`
+    """
+    target = repository or to
+    if target is None or (repository is not None and to is not None):
+        raise typer.BadParameter("give the repository once: as the second argument or as --to")
+    if (run is None) == (dataset is None):
+        raise typer.BadParameter("give a run, or --dataset and no run")
+    if dataset is None:
+        if licence is not None or out is not None:
+            raise typer.BadParameter("--license and --out belong to --dataset")
+        tables.show_push(_push_model(data_dir, str(run), target, private, dry_run), as_json)
+        return
+    from model.exports.card import LICENCE
+    from model.exports.push import push_dataset
+    from patentdata.store.folder import DataFolder
+    from tasks.running.local_copies import local_copy
+
+    folder = DataFolder(data_dir)
+    own = Path(folder.path("exports")) if folder.is_local else folder.local_cache_dir("exports")
+    sent = push_dataset(
+        local_copy(folder, "datasets", dataset),
+        target,
+        out or own / f"{dataset}-hub",
+        licence=licence or LICENCE,
+        is_private=private,
+        is_dry_run=dry_run,
+        progress=_show_progress(),
+    )
+    tables.show_push(sent, as_json)
+
+
+def _push_model(data_dir: str, run: str, repository: str, private: bool, dry_run: bool) -> dict[str, Any]:
+    """Send the model of a run, or of a folder."""
+    from model.clip.push import push_model
+    from patentdata.store.folder import DataFolder
+    from tasks.running.local_copies import local_copy
+
+    folder = Path(run) if Path(run).is_dir() else local_copy(DataFolder(data_dir), "runs", run)
+    return push_model(folder, repository, is_private=private, is_dry_run=dry_run)
 
 
 def _remember(folder: Any, dataset: str, out: Path, done: dict[str, Any]) -> None:

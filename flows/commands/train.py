@@ -11,7 +11,7 @@ import typer
 from flows.commands.options import ConfigFile, Json, LocalDataDir, RunName
 from flows.commands.settings import build, read_toml
 from flows.terminal.bars import Bars
-from flows.terminal.tables import show_push, show_training
+from flows.terminal.tables import show_training
 
 app = typer.Typer()
 
@@ -72,28 +72,6 @@ def train(
             dataset_dir, run_dir, train_config, replace="any" if replace else "nothing", progress=bars.on_training
         )
     show_training(summary, run_dir, as_json)
-
-
-@app.command()
-def push(
-    run: Annotated[str, typer.Argument(help="Name of a run under runs/, or the folder of a run or a model.")],
-    repository: Annotated[str, typer.Argument(help="Repository of the hub, such as my-team/designclip.")],
-    data_dir: LocalDataDir = "data",
-    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Send a trained model to a repository of the Hugging Face hub, for `hf-hub:` names of open_clip.
-
-    The token comes from HF_TOKEN or from `hf auth login`, and is never shown.
-
-    Example: `designclip push designs my-team/designclip --dry-run`
-    """
-    from model.clip.push import push_model
-
-    folder = Path(run) if Path(run).is_dir() else Path(data_dir) / "runs" / run
-    sent = push_model(folder, repository, is_private=private, is_dry_run=dry_run)
-    show_push(sent, as_json)
 
 
 def tiny_settings() -> dict[str, Any]:

@@ -89,7 +89,7 @@ def show_training(summary: dict[str, Any], run_dir: Path, as_json: bool) -> None
 
 
 def show_push(sent: dict[str, Any], as_json: bool) -> None:
-    """Show the files of a model and where they went, or would go."""
+    """Show the files of a model or a dataset, and where they went, or would go."""
     if as_json:
         show_json(sent)
         return
@@ -100,6 +100,8 @@ def show_push(sent: dict[str, Any], as_json: bool) -> None:
     repository = escape(sent["repository"])
     if sent["address"] is None:
         STDOUT.print(f"Nothing was sent; without --dry-run these files go to {repository}")
+        if "folder" in sent:
+            STDOUT.print(f"They are in {escape(sent['folder'])}", soft_wrap=True)
     else:
         STDOUT.print(f"Sent to {repository}: {escape(sent['address'])}", soft_wrap=True)
 

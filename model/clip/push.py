@@ -1,7 +1,9 @@
-"""Uploading a trained model to a repository of the Hugging Face hub."""
+"""Uploading a trained model, or other files, to a repository of the Hugging Face hub."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ _REQUIRED = (CONFIG_NAME, WEIGHTS_NAME, "README.md")
 
 
 class PushError(ModelError):
-    """The hub rejected a model; the message quotes its reason."""
+    """The hub rejected what was sent; the message quotes its reason."""
 
 
 def push_model(folder: Path, repository: str, *, is_private: bool = False, is_dry_run: bool = False) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def push_model(folder: Path, repository: str, *, is_private: bool = False, is_dr
         ArchitectureError: The model in the folder is incomplete or missing.
         PushError: The hub cannot be reached or rejects the model.
     """
-    _check_repository(repository)
+    check_repository(repository)
     model = folder / "model" if (folder / "model" / CONFIG_NAME).is_file() else folder
     missing = [name for name in _REQUIRED if not (model / name).is_file()]
     if missing:
@@ -44,11 +46,12 @@ def push_model(folder: Path, repository: str, *, is_private: bool = False, is_dr
     files = {name: size for name, size in files.items() if not name.startswith(".")}
     card = (model / "README.md").read_text(encoding="utf-8") + render_results(read_json(folder / "evaluation.json"))
     files["README.md"] = len(card.encode())
-    address = None if is_dry_run else _upload(model, repository, list(files), card, is_private=is_private)
+    contents: dict[str, Path | bytes] = {name: model / name for name in files} | {"README.md": card.encode()}
+    address = None if is_dry_run else upload(contents, repository, "Model of a designclip run", is_private=is_private)
     return {"repository": repository, "files": files, "address": address}
 
 
-def _check_repository(repository: str) -> None:
+def check_repository(repository: str) -> None:
     """Raise ConfigError unless the hub accepts the name, by the hub's own rule; a dry run is refused as well."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
@@ -104,19 +107,46 @@ def _cell(value: dict[str, Any] | None, unit: str) -> str:
     return f"{scale * value['value']:.1f}{sign}{low_to_high}"
 
 
-def _upload(model: Path, repository: str, names: list[str], card: str, *, is_private: bool) -> str:
-    from huggingface_hub import CommitOperationAdd, HfApi
+def upload(
+    contents: Mapping[str, Path | bytes],
+    repository: str,
+    message: str,
+    *,
+    kind: str = "model",
+    is_private: bool = False,
+    replaces: re.Pattern[str] | None = None,
+) -> str:
+    """Send files to a repository in one commit, and return the URL of that commit.
+
+    Large files that the hub has already, from a call that failed, are not sent again.
+
+    Args:
+        contents: Path in the repository → a file, or its bytes.
+        repository: "owner/name"; created if it does not exist.
+        message: Message of the commit.
+        kind: "model" or "dataset".
+        is_private: Whether a newly created repository is private.
+        replaces: Files of the repository whose whole path matches are removed, unless they are sent again.
+
+    Raises:
+        PushError: The hub cannot be reached or rejects the files.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
     from huggingface_hub.errors import HfUriError, HFValidationError, HTTPError, LocalTokenNotFoundError
 
     try:
         hub = HfApi()
-        hub.create_repo(repository, private=is_private, exist_ok=True)
-        contents: dict[str, Any] = {name: str(model / name) for name in names} | {"README.md": card.encode()}
-        commit = hub.create_commit(
-            repository,
-            [CommitOperationAdd(name, content) for name, content in contents.items()],
-            commit_message="Model of a designclip run",
-        )
+        hub.create_repo(repository, private=is_private, exist_ok=True, repo_type=kind)
+        there = hub.list_repo_files(repository, repo_type=kind) if replaces is not None else []
+        operations: Sequence[Any] = [
+            *(CommitOperationAdd(name, content) for name, content in contents.items()),
+            *(
+                CommitOperationDelete(name)
+                for name in there
+                if name not in contents and replaces is not None and replaces.fullmatch(name)
+            ),
+        ]
+        commit = hub.create_commit(repository, operations, commit_message=message, repo_type=kind)
     except LocalTokenNotFoundError as error:
         raise PushError("the hub requires a token; set HF_TOKEN, or run `hf auth login`") from error
     except (HTTPError, HFValidationError, HfUriError, OSError) as error:

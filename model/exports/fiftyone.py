@@ -3,6 +3,7 @@
     OUT/metadata.json                              the dataset: its fields, its groups and their slices
     OUT/samples.json                               one sample a view
     OUT/data/train-I20210105/D907292-1.jpg         the images
+    OUT/fields/claimed_filepath/…                  if the dataset has them: the images of the claimed lines
 
 A group is a patent, and a slice is a view of it: "view_1" is the first. FiftyOne reads the folder with
 
@@ -26,12 +27,13 @@ import pyarrow as pa
 
 from model.exports.folder import SCRATCH, PartReport
 from model.exports.formats import Format, Part, parts_by_file, write_image
-from model.exports.rows import IMAGE, Row
+from model.exports.rows import CLAIMED_IMAGE, IMAGE, Row
 
 _DOCUMENT_VERSION = "1.0.0"
 _GROUP = "patent"
+_FILEPATH, _CLAIMED_FILEPATH = "filepath", "claimed_filepath"
 _FIELDS = "fiftyone.core.fields"
-_RESERVED = {"id", "filepath", "tags", "metadata", "created_at", "last_modified_at", _GROUP}
+_RESERVED = {"id", _FILEPATH, _CLAIMED_FILEPATH, "tags", "metadata", "created_at", "last_modified_at", _GROUP}
 
 
 class FiftyOneDataset(Format):
@@ -40,34 +42,40 @@ class FiftyOneDataset(Format):
     name: ClassVar[str] = "fiftyone"
 
     def parts(self) -> list[Part]:
-        return parts_by_file(self.source, lambda _, name: (f"data/{name}", f"{SCRATCH}/rows/{name}.json"))
+        claimed = [f"fields/{_CLAIMED_FILEPATH}"] if self.source.has_claimed_images else []
+        return parts_by_file(
+            self.source,
+            lambda _, name: (f"{SCRATCH}/rows/{name}.json", *(f"{folder}/{name}" for folder in ("data", *claimed))),
+        )
 
     @property
     def final_targets(self) -> tuple[str, ...]:
         return ("metadata.json", "samples.json")
 
     def write(self, part: Part, path: Callable[[str], Path], on_view: Callable[[], None]) -> PartReport:
-        images, lines = (path(target) for target in part.targets)
-        images.mkdir()
+        lines, *folders = (path(target) for target in part.targets)
+        for folder in folders:
+            folder.mkdir()
+        fields = {_FILEPATH: IMAGE, _CLAIMED_FILEPATH: CLAIMED_IMAGE}
+        images = list(zip(fields.items(), folders, part.targets[1:], strict=False))
         num_of_patent: Counter[str] = Counter()
         with lines.open("w", encoding="utf-8") as file:
             for row in self.rows_of(part, on_view):
                 num_of_patent[row["patent_number"]] += 1
-                sample = self._sample(
-                    row,
-                    f"{part.targets[0]}/{write_image(row, images)}",
-                    part.split,
-                    num_of_patent[row["patent_number"]],
-                )
+                paths: dict[str, str | None] = {}
+                for (field, column), folder, target in images:
+                    name = write_image(row, column, folder)
+                    paths[field] = f"{target}/{name}" if name else None
+                sample = self._sample(row, paths, part.split, num_of_patent[row["patent_number"]])
                 file.write(json.dumps(sample, ensure_ascii=False) + "\n")
         most = max(num_of_patent.values(), default=0)
         return PartReport(num_in=part.num_views, num_out=part.num_views, values={"most_views": most})
 
-    def _sample(self, row: Row, filepath: str, split: str, number: int) -> dict[str, Any]:
+    def _sample(self, row: Row, paths: Mapping[str, str | None], split: str, number: int) -> dict[str, Any]:
         """The document of one view; `number` is that of the view within its patent, from 1."""
         return {
             "_id": {"$oid": _object_id("view", row["view_id"])},
-            "filepath": filepath,
+            **paths,
             "tags": [split],
             "metadata": None,
             "_media_type": "image",
@@ -89,7 +97,7 @@ class FiftyOneDataset(Format):
             samples.write('{"samples": [')
             separator = "\n"
             for part in parts:
-                with written(part.targets[1]).open(encoding="utf-8") as lines:
+                with written(part.targets[0]).open(encoding="utf-8") as lines:
                     for line in lines:
                         samples.write(separator + line.rstrip("\n"))
                         separator = ",\n"
@@ -97,6 +105,7 @@ class FiftyOneDataset(Format):
 
     def _metadata(self, most_views: int) -> dict[str, Any]:
         """The document of the dataset; `most_views` is the number of views of the patent that has the most."""
+        claimed = [_field(_CLAIMED_FILEPATH, "StringField")] if self.source.has_claimed_images else []
         slices = [f"view_{number}" for number in range(1, most_views + 1)]
         return {
             "version": _DOCUMENT_VERSION,
@@ -107,6 +116,7 @@ class FiftyOneDataset(Format):
             "default_group_slice": slices[0],
             "tags": [],
             "info": {"designclip_fingerprint": self.source.dataset.fingerprint},
+            **({"app_config": {"media_fields": [_FILEPATH, _CLAIMED_FILEPATH]}} if claimed else {}),
             "classes": {},
             "default_classes": [],
             "mask_targets": {},
@@ -120,6 +130,7 @@ class FiftyOneDataset(Format):
                 _field("created_at", "DateTimeField", read_only=True),
                 _field("last_modified_at", "DateTimeField", read_only=True),
                 _group_field(),
+                *claimed,
                 *(_field_of(self.source.schema.field(name)) for name in self.source.columns),
             ],
             "frame_fields": [],
@@ -174,7 +185,6 @@ def _field(name: str, kind: str, *, db_field: str | None = None, **values: Any) 
 
 def _field_of(column: pa.Field) -> dict[str, Any]:
     """The field for a column of the dataset."""
-    assert column.name != IMAGE, "images are files"
     name, kind = _field_name(column.name), column.type
     if pa.types.is_list(kind):
         return _field(name, "ListField", subfield=f"{_FIELDS}.{_kind_of(kind.value_type)}")

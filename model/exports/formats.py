@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from model.exports.folder import PartReport
-from model.exports.rows import IMAGE, DatasetRows, Row, file_stem, stem_of_file
+from model.exports.rows import DatasetRows, Row, file_stem, stem_of_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +114,10 @@ def parts_by_file(source: DatasetRows, targets: Callable[[str, str], Sequence[st
     return parts
 
 
-def write_image(row: Row, folder: Path) -> str:
-    """Write the JPEG of a row into a folder as the dataset has it; returns the name of the file."""
+def write_image(row: Row, column: str, folder: Path) -> str | None:
+    """Write a JPEG of a row into a folder, byte for byte; returns the name of the file, None if there is no image."""
+    if row[column] is None:
+        return None
     name = f"{file_stem(row['view_id'])}.jpg"
-    (folder / name).write_bytes(row[IMAGE])
+    (folder / name).write_bytes(row[column])
     return name

@@ -1,6 +1,6 @@
 """LanceDB: one table with metadata, images and, with a model, the features of the views.
 
-    OUT/views.lance      table "views": the columns of the dataset, image (JPEG) and vector (fixed-size list of float32)
+    OUT/views.lance      table "views": all columns, the images as JPEG, and vector, a list of fixed size
 
 `lancedb.connect(OUT).open_table("views").search(vector)` searches it. LanceDB names the files of a table at random, so
 two exports of the same dataset have equal rows and not equal bytes; the table is written in one go.

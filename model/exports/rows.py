@@ -21,8 +21,7 @@ from model.files import sha256_of_json
 Row = dict[str, Any]
 T = TypeVar("T")
 
-IMAGE = "image"
-_NOT_EXPORTED = ("signature",)  # bytes that only the search for near-duplicates reads
+IMAGE, CLAIMED_IMAGE = "image", "claimed_image"  # other bytes, such as signatures, are of use to this package alone
 _ROWS_A_BATCH = 64
 _MAX_NAME_CHARS = 90  # a tar member of the oldest format has at most 100
 
@@ -48,7 +47,7 @@ class DatasetRows:
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """Every column of every file, the image last; a file may lack columns of a later version.
+        """Every column of every file, the images last; a file may lack columns of a later version.
 
         Raises:
             DatasetError: A file is missing or unreadable, or its columns do not fit those of the others.
@@ -63,13 +62,26 @@ class DatasetRows:
         for name in ("view_id", "patent_number", IMAGE):
             if name not in unified.names:
                 raise DatasetError(f"{self.dataset.folder}: no column {name}; build the dataset again")
-        names = [name for name in unified.names if name != IMAGE and name not in _NOT_EXPORTED]
-        return pa.schema([_plain(unified.field(name)) for name in [*names, IMAGE]])
+        fields = [_plain(item) for item in unified]
+        images = [unified.field(name) for name in (CLAIMED_IMAGE, IMAGE) if name in unified.names]
+        return pa.schema([*(item for item in fields if not pa.types.is_binary(item.type)), *map(_plain, images)])
 
     @property
     def columns(self) -> list[str]:
-        """Names of all columns but the image, in order."""
-        return [name for name in self.schema.names if name != IMAGE]
+        """Names of all columns but the images, in order."""
+        return [name for name in self.schema.names if name not in (IMAGE, CLAIMED_IMAGE)]
+
+    @property
+    def has_claimed_images(self) -> bool:
+        """Whether views may have a second image, of their claimed lines."""
+        return CLAIMED_IMAGE in self.schema.names
+
+    @cached_property
+    def descriptions(self) -> dict[str, str]:
+        """Column → what it is, as the files of the dataset say; without the columns of which they say nothing."""
+        fields = [item for file in self.dataset.files for item in self._open(file, lambda opened: opened.schema_arrow)]
+        texts = {item.name: (item.metadata or {}).get(b"description", b"").decode() for item in reversed(fields)}
+        return {name: texts[name] for name in self.schema.names if texts.get(name)}
 
     def rows(
         self, split: str, first: int = 0, num: int | None = None, *, columns: Sequence[str] | None = None
@@ -80,7 +92,7 @@ class DatasetRows:
             split: Name of the split.
             first: Number of rows that are passed over; whole row groups of them are not read.
             num: Number of rows; None for all that follow.
-            columns: Columns that are read; None for all, the image included.
+            columns: Columns that are read; None for all, the images included.
         """
         for batch in self.batches(split, first, num, columns=columns):
             yield from batch.to_pylist()
@@ -169,7 +181,7 @@ def _plain(item: pa.Field) -> pa.Field:
 
 
 def json_values(row: Row, columns: Sequence[str]) -> Row:
-    """The metadata of a row as JSON values: days as "2021-01-05"; without the image."""
+    """The metadata of a row as JSON values: days as "2021-01-05"; without the images."""
     return {
         name: str(value) if isinstance(value, datetime.date) else value
         for name, value in ((name, row[name]) for name in columns)

@@ -2,6 +2,7 @@
 
     OUT/train.csv                                   a line for each view; its column `filepath` names the image
     OUT/images/train-I20210105/D907292-1.jpg        a folder for each file of the dataset
+    OUT/claimed_images/…                            if the dataset has them; `claimed_filepath` names the image
 
 UTF-8 with a header, commas, and quotes as RFC 4180 has them. Empty is null, days are 2021-01-05, and patent numbers of
 a list are separated by blanks. `filepath` is relative to OUT.
@@ -17,8 +18,9 @@ from typing import Any, ClassVar
 
 from model.exports.folder import SCRATCH, PartReport
 from model.exports.formats import Format, Part, parts_by_file, write_image
+from model.exports.rows import CLAIMED_IMAGE, IMAGE
 
-_FILEPATH = "filepath"
+_FILEPATH, _CLAIMED_FILEPATH = "filepath", "claimed_filepath"
 
 
 class CsvTables(Format):
@@ -27,20 +29,27 @@ class CsvTables(Format):
     name: ClassVar[str] = "csv"
 
     def parts(self) -> list[Part]:
-        return parts_by_file(self.source, lambda _, name: (f"images/{name}", f"{SCRATCH}/rows/{name}.csv"))
+        claimed = ["claimed_images"] if self.source.has_claimed_images else []
+        return parts_by_file(
+            self.source,
+            lambda _, name: (f"{SCRATCH}/rows/{name}.csv", *(f"{folder}/{name}" for folder in ("images", *claimed))),
+        )
 
     @property
     def final_targets(self) -> tuple[str, ...]:
         return tuple(f"{split}.csv" for split in self.source.splits)
 
     def write(self, part: Part, path: Callable[[str], Path], on_view: Callable[[], None]) -> PartReport:
-        images, lines = (path(target) for target in part.targets)
-        images.mkdir()
+        lines, *folders = (path(target) for target in part.targets)
+        for folder in folders:
+            folder.mkdir()
+        images = list(zip((IMAGE, CLAIMED_IMAGE), folders, part.targets[1:], strict=False))
         with lines.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             for row in self.rows_of(part, on_view):
-                image = f"{part.targets[0]}/{write_image(row, images)}"
-                writer.writerow([image, *(csv_cell(row[name]) for name in self.source.columns)])
+                names = [(target, write_image(row, column, folder)) for column, folder, target in images]
+                paths = [f"{target}/{name}" if name else "" for target, name in names]
+                writer.writerow([*paths, *(csv_cell(row[name]) for name in self.source.columns)])
         return PartReport(num_in=part.num_views, num_out=part.num_views)
 
     def finish(
@@ -48,10 +57,11 @@ class CsvTables(Format):
     ) -> None:
         for split in self.source.splits:
             with path(f"{split}.csv").open("w", encoding="utf-8", newline="") as table:
-                csv.writer(table).writerow([_FILEPATH, *self.source.columns])
+                claimed = [_CLAIMED_FILEPATH] if self.source.has_claimed_images else []
+                csv.writer(table).writerow([_FILEPATH, *claimed, *self.source.columns])
                 for part in parts:
                     if part.split == split:
-                        with written(part.targets[1]).open(encoding="utf-8", newline="") as lines:
+                        with written(part.targets[0]).open(encoding="utf-8", newline="") as lines:
                             shutil.copyfileobj(lines, table)
 
     def advice(self, out: Path) -> str:

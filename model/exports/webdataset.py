@@ -1,6 +1,7 @@
 """WebDataset: tar shards as open_clip trains on and clip-benchmark measures on.
 
-    OUT/train/0.tar, 1.tar, …     of each view .jpg, .txt (its caption), .json (its metadata) and .cls (its class)
+    OUT/train/0.tar, 1.tar, …     of each view .jpg, .txt (its caption), .json (its metadata) and .cls (its class);
+                                  .claimed.jpg, if there are lines that are not claimed: the view without them
     OUT/train/nshards.txt         number of shards, for clip-benchmark
     OUT/train/sizes.json          views of each shard, for open_clip
     OUT/dataset_type.txt          "retrieval" or "classification", for clip-benchmark
@@ -24,7 +25,7 @@ from model.dataset.classes import PROMPTS, USPC
 from model.errors import ConfigError
 from model.exports.folder import PartReport
 from model.exports.formats import Format, Part
-from model.exports.rows import IMAGE, DatasetRows, Row, file_stem, json_values
+from model.exports.rows import CLAIMED_IMAGE, IMAGE, DatasetRows, Row, file_stem, json_values
 
 RETRIEVAL, CLASSIFICATION = "retrieval", "classification"
 TASKS = (RETRIEVAL, CLASSIFICATION)
@@ -107,6 +108,8 @@ class WebDataset(Format):
         """Name and content of each file of a view."""
         stem = file_stem(row["view_id"])
         yield f"{stem}.jpg", row[IMAGE]
+        if row.get(CLAIMED_IMAGE) is not None:
+            yield f"{stem}.claimed.jpg", row[CLAIMED_IMAGE]
         text = " ".join((row.get("text") or "").split())  # one line: clip-benchmark takes each line for a caption
         if text:
             yield f"{stem}.txt", text.encode()

@@ -1,4 +1,4 @@
-"""A hub on the loopback interface: accepts commits to model repositories, and rejects requests without the token."""
+"""A hub on the loopback interface: accepts commits to repositories, and rejects requests without the token."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Hub(ThreadingHTTPServer):
 
     Attributes:
         created: The request of each repository that was created.
-        files: Repository → file → bytes.
+        files: Repository → file → bytes; repositories of datasets are named "datasets/owner/name".
     """
 
     def __init__(self) -> None:
@@ -34,10 +34,23 @@ class Hub(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Hub
 
+    def do_GET(self) -> None:
+        """The files of a repository."""
+        if not self._is_allowed():
+            return
+        kind, _, rest = self.path.removeprefix("/api/").partition("/")
+        files = self.server.files.get(_repository(kind, rest.partition("/tree/")[0]), {})
+        self._answer([{"type": "file", "oid": "0", "path": name, "size": len(data)} for name, data in files.items()])
+
+    def _is_allowed(self) -> bool:
+        if self.headers.get("Authorization") == f"Bearer {TOKEN}":
+            return True
+        self._answer({"error": "Invalid username or password."}, status=401)
+        return False
+
     def do_POST(self) -> None:
         body = self._read()
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            self._answer({"error": "Invalid username or password."}, status=401)
+        if not self._is_allowed():
             return
         kind, _, rest = self.path.removeprefix("/api/").partition("/")
         if (kind, rest) == ("repos", "create"):
@@ -51,12 +64,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "validate-yaml":  # the front matter of the model card
             self._answer({"errors": [], "warnings": []})
         else:
-            repository = rest.partition("/commit/")[0]
+            repository = _repository(kind, rest.partition("/commit/")[0])
             lines = [json.loads(line) for line in body.splitlines()]
             kept = self.server.files.setdefault(repository, {})
             for line in lines:
                 if line["key"] == "file":
                     kept[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                elif line["key"] == "deletedFile":
+                    del kept[line["value"]["path"]]
             oid = "0" * 40
             self._answer({"commitUrl": f"{self.server.url}/{repository}/commit/{oid}", "commitOid": oid})
 
@@ -70,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return body
 
-    def _answer(self, values: dict[str, Any], *, status: int = 200) -> None:
+    def _answer(self, values: Any, *, status: int = 200) -> None:
         body = json.dumps(values).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -80,6 +95,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""
+
+
+def _repository(kind: str, name: str) -> str:
+    return f"datasets/{name}" if kind == "datasets" else name
 
 
 @contextmanager

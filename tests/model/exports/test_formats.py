@@ -6,6 +6,7 @@ import csv
 import datetime
 import json
 import re
+import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -145,3 +146,24 @@ def test_without_lancedb_an_export_to_it_says_how_to_install_it(designs, monkeyp
     monkeypatch.setitem(__import__("sys").modules, "lancedb", None)
     with pytest.raises(ConfigError, match="LanceDB is not installed here; install it with: pip install lancedb"):
         export_dataset(ExportConfig(format="lancedb"), designs, tmp_path)
+
+
+def test_images_of_the_claimed_lines_go_along_for_the_views_that_have_them(tmp_path):
+    rows = draw_rows(2, split="train")
+    for row in rows:
+        row["claimed_image"] = None
+    rows[0]["claimed_image"] = claimed = rows[2]["image"]
+    dataset = write_dataset(tmp_path / "dataset", {"train": rows})
+    for name in ("webdataset", "csv", "fiftyone"):
+        export_dataset(ExportConfig(format=name), dataset, tmp_path / name)
+    with tarfile.open(tmp_path / "webdataset" / "train" / "0.tar") as shard:
+        assert [name for name in shard.getnames() if "claimed" in name] == ["D700000-1.claimed.jpg"]
+    table = pandas.read_csv(tmp_path / "csv" / "train.csv")
+    assert (tmp_path / "csv" / table["claimed_filepath"][0]).read_bytes() == claimed
+    assert table["claimed_filepath"].isna().tolist() == [False, True, True, True]
+    samples = json.loads((tmp_path / "fiftyone" / "samples.json").read_text())["samples"]
+    assert samples[0]["claimed_filepath"].startswith("fields/claimed_filepath/")
+    assert (tmp_path / "fiftyone" / samples[0]["claimed_filepath"]).read_bytes() == claimed
+    assert samples[1]["claimed_filepath"] is None
+    metadata = json.loads((tmp_path / "fiftyone" / "metadata.json").read_text())
+    assert metadata["app_config"] == {"media_fields": ["filepath", "claimed_filepath"]}
