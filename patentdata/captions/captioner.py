@@ -11,8 +11,8 @@ import pyarrow as pa
 
 Row = dict[str, Any]
 
-# What a captioner gets for each view: these columns of `schemas.VIEWS`, "image" if it needs images, and these of
-# `schemas.GRANTS`.
+# What a captioner gets for each view: these columns of `schemas.VIEWS`, "image" if it needs images, "claimed_image" if
+# it shows the claimed lines alone and the view has others, and these of `schemas.GRANTS`.
 VIEW_COLUMNS = (
     "view_id",
     "patent_number",
@@ -23,7 +23,7 @@ VIEW_COLUMNS = (
     "image_sha256",
     "is_front_page",
 )
-GRANT_COLUMNS = ("title", "uspc_class", "locarno_class", "claim", "other_paragraphs")
+GRANT_COLUMNS = ("title", "uspc_class", "locarno_class", "claim", "other_paragraphs", "claim_scope")
 
 
 class Captioner(Protocol):
@@ -33,11 +33,15 @@ class Captioner(Protocol):
         name: The value of the column "captioner".
         settings: Everything that changes a caption, as JSON values; part of the provenance of the written table.
         needs_images: Whether the views must have the column "image".
+        lines: Which lines of a view are shown: "all", or "claimed" without what the grant does not claim.
         other_fields: Type of the column "fields"; None if the rows do not have that column.
     """
 
     name: str
     needs_images: bool
+
+    @property
+    def lines(self) -> str: ...
 
     @property
     def settings(self) -> Mapping[str, Any]: ...

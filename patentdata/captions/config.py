@@ -61,12 +61,15 @@ class CaptionImageConfig:
         max_pixels: Most pixels of a picture whose proportions are kept; None for the model's own budget, but at most
             1,003,520, which is the area of 1,280 tokens of Qwen2-VL.
         margin_share: White margin at each end of the drawing's longer axis, as a share of the picture's longer side.
+        lines: Which lines of the drawing are shown: "all", or "claimed" without surroundings and other lines that the
+            grant does not claim; a view without claimed lines is shown whole.
     """
 
     mode: Literal["square", "aspect"] | None = None
     size_px: int | None = None
     max_pixels: int | None = None
     margin_share: float = 0.04
+    lines: Literal["all", "claimed"] = "all"
 
     def __post_init__(self) -> None:
         _require(self.mode in (None, "square", "aspect"), f'image mode is {self.mode!r}; choose "square" or "aspect"')
@@ -82,6 +85,7 @@ class CaptionImageConfig:
         is_usable = self.size_px is None or 28 <= self.size_px <= 2048
         _require(is_usable, f"image size is {self.size_px} px; choose 28 to 2048")
         _require(0 <= self.margin_share <= 0.4, f"margin_share is {self.margin_share}; choose 0 to 0.4")
+        _require(self.lines in ("all", "claimed"), f'lines is {self.lines!r}; choose "all" or "claimed"')
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,6 +148,7 @@ class TemplateCaptioner:
 
     name = "described"
     needs_images = False
+    lines = "all"
     other_fields = None
 
     def __init__(self, config: DescribedConfig | None = None) -> None:

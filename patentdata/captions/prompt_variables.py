@@ -38,11 +38,23 @@ VARIABLES: Mapping[str, str] = {
     "class_title": "title of the US class, or else of the Locarno class",
     "claim": "the claim",
     "broken_lines": "the grant's statements on broken lines and on what is not claimed",
+    "unclaimed": "what the grant says is not claimed in the figure, such as “its surroundings, parts of the article”",
+    "claimed_only": "true if the picture shows the claimed lines alone, without what is unclaimed",
     "caption": "the caption that a judge is asked about; empty when captions are made",
 }
 
 
-_OF_A_VIEW = ("view", "viewpoint", "direction", "description", "figure_label", "is_front_page", "caption")
+_OF_A_VIEW = (
+    "view",
+    "viewpoint",
+    "direction",
+    "description",
+    "figure_label",
+    "is_front_page",
+    "unclaimed",
+    "claimed_only",
+    "caption",
+)
 PATENT_VARIABLES: Mapping[str, str] = {
     **{name: meaning for name, meaning in VARIABLES.items() if name not in _OF_A_VIEW},
     "views": f"a list of the views; each has label and {', '.join(_OF_A_VIEW)}",
@@ -98,8 +110,38 @@ _VALUES: Mapping[str, Callable[[Row], Any]] = {
     "class_title": lambda view: class_title_of(view.get("uspc_class"), view.get("locarno_class")) or "",
     "claim": lambda view: clean_words(view.get("claim"), _MAX_CLAIM_CHARS),
     "broken_lines": lambda view: clean_words(broken_line_statements(view.get("other_paragraphs")), _MAX_SENTENCE_CHARS),
+    "unclaimed": lambda view: unclaimed_words(view.get("claim_scope"), view.get("figure_label")),
+    "claimed_only": lambda view: bool(view.get("claimed_image")),
     "caption": lambda view: clean_words(view.get("caption"), _MAX_CAPTION_CHARS),
 }
+
+_UNCLAIMED_WORDS = {
+    "environment": "its surroundings",
+    "unclaimed_portion": "parts of the article",
+    "boundary": "the lines that bound the claim",
+    "stitching": "stitching",
+    "fold_or_hidden": "folds and hidden edges",
+    "break": "what is left out at a break",
+    "unclaimed": "what broken lines show",
+    "other": "what broken lines show",
+}
+
+
+def unclaimed_words(claim_scope: Iterable[Mapping[str, Any]] | None, figure_label: str | None) -> str:
+    """What a grant says is not claimed in a figure, in a few words; empty if it says nothing.
+
+    The words are this package's own and not the grant's, so their number is bounded.
+
+    >>> statement = {"meaning": "environment", "is_claimed": False, "figures": []}
+    >>> unclaimed_words([statement, statement | {"meaning": "stitching"}], "1")
+    'its surroundings, stitching'
+    """
+    meanings = (
+        statement["meaning"]
+        for statement in claim_scope or ()
+        if statement["is_claimed"] is False and (not statement["figures"] or figure_label in statement["figures"])
+    )
+    return ", ".join(dict.fromkeys(_UNCLAIMED_WORDS[name] for name in meanings if name in _UNCLAIMED_WORDS))
 
 
 def broken_line_statements(paragraphs: Iterable[str] | None) -> str:

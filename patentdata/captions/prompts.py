@@ -29,6 +29,7 @@ from patentdata.captions.answer_fields import AnswerField, check_fields
 from patentdata.captions.captioner import Row
 from patentdata.captions.prompt_variables import PATENT_VARIABLES, VARIABLES, patent_variables_of, variables_of
 from patentdata.errors import ConfigError
+from patentdata.store.schemas import LINE_MEANINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +56,8 @@ _FULL_VIEW: Row = {
     "locarno_class": "06-01",
     "claim": "The ornamental design for a chair, as shown and described.",
     "other_paragraphs": ["The broken lines form no part of the claimed design."],
+    "claim_scope": [{"meaning": "environment", "is_claimed": False, "figures": []}],
+    "claimed_image": b"PNG",
     "caption": "A seat on four legs.",
 }
 _BARE_VIEW: Row = {**dict.fromkeys(_FULL_VIEW), "viewpoint": "none", "is_front_page": False}
@@ -64,6 +67,7 @@ _LONGEST_VIEW: Row = _FULL_VIEW | {
     "description": _LONG,
     "claim": _LONG,
     "other_paragraphs": [f"Broken {_LONG}"],
+    "claim_scope": [{"meaning": name, "is_claimed": False, "figures": []} for name in LINE_MEANINGS],
     "caption": _LONG,
 }
 

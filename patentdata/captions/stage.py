@@ -22,7 +22,7 @@ from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.described import TemplateCaptioner
 from patentdata.captions.vllm import journal
 from patentdata.captions.vllm.identity import identity_of
-from patentdata.errors import ConfigError, OutputError, SourceDownError
+from patentdata.errors import ConfigError, OutputError, SheetError, SourceDownError
 from patentdata.store import schemas
 from patentdata.store.folder import DataFolder
 from patentdata.store.parquet import (
@@ -37,6 +37,8 @@ from patentdata.store.parquet import (
 )
 from patentdata.store.report import Report
 from patentdata.store.weeks import ROWS_A_GROUP, Progress, in_groups, require_done, state_of, table_path
+from patentdata.views.broken_lines.statements import are_claimed
+from patentdata.views.square_images import decode_png, ink_box
 
 _LOG = logging.getLogger(__name__)
 
@@ -226,7 +228,9 @@ def _captions_of(
         _NoCaptionError: After the last row, if a model gave enough answers and none is a caption.
     """
     tally = report.tally("views")
-    unused = {"claimed_image"} if captioner.needs_images else {"claimed_image", "image"}
+    shows_claimed = captioner.lines == "claimed"
+    unused = set() if captioner.needs_images else {"image"}
+    unused |= set() if shows_claimed else {"claimed_image"}
     columns = [name for name in schemas.VIEWS.names if name not in unused]
     asked: deque[Row] = deque()  # views whose caption is not finished
     num_answers, last_answer = 0, ""
@@ -238,6 +242,8 @@ def _captions_of(
                 grant = grants.get(view["patent_number"])
                 if grant is None:
                     raise OutputError(f"{view['view_id']}: its grant is not in the week; rebuild the views")
+                if shows_claimed and not _has_unclaimed_and_claimed_lines(view, grant):
+                    view["claimed_image"] = None
                 asked.append({**grant, **{name: view[name] for name in VIEW_COLUMNS}})
                 yield {**grant, **view}
 
@@ -258,3 +264,17 @@ def _captions_of(
             f'{_no_caption(report)}; the last answer was "{quoted}": '
             "check that the server shows its model the pictures and run again"
         )
+
+
+def _has_unclaimed_and_claimed_lines(view: Row, grant: Row) -> bool:
+    """Whether a view has an image of its claimed lines that is neither the whole view nor empty.
+
+    A grant can claim what its broken lines show, such as stitching, and a figure can show surroundings alone.
+    """
+    claimed = view["claimed_image"]
+    if claimed is None or are_claimed(grant.get("claim_scope"), view["figure_label"]):
+        return False
+    try:
+        return ink_box(decode_png(claimed))[2] > 0
+    except SheetError:
+        return True  # whoever prepares the picture says what is wrong with it

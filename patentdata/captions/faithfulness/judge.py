@@ -183,7 +183,7 @@ def _with_images(folder: DataFolder, rows: Sequence[Row]) -> Iterator[Row]:
         for view_id, png in images_of(folder, week, {row["view_id"] for row in rows if row["week"] == week})
     }
     for row in rows:
-        columns = {name: row[name] for name in (*VIEW_COLUMNS, *GRANT_COLUMNS)}
+        columns = {name: row.get(name) for name in (*VIEW_COLUMNS, *GRANT_COLUMNS)}
         yield {**columns, "caption": row["text"], "image": images.get((row["week"], row["view_id"]))}
 
 

@@ -108,7 +108,7 @@ class Asker:
 
         Rows that are `known` from an earlier run stay as they are, although the question is asked again.
         """
-        prepared = await asyncio.gather(*(self._workers.prepare(view.pop("image", None)) for view in asked.views))
+        prepared = await asyncio.gather(*map(self._picture_of, asked.views))
         rows = [self._blank_row(view, asked.question, key) for view, key in zip(asked.views, asked.keys, strict=True)]
         shown: list[int] = []
         for index, (image, reason) in enumerate(prepared):
@@ -131,6 +131,11 @@ class Asker:
             elif self._journal is not None:
                 self._journal.add(row)
         return rows
+
+    async def _picture_of(self, view: Row) -> tuple[str | None, str]:
+        """The picture of a view, or why there is none; of its claimed lines if the view comes with them."""
+        whole, claimed = view.pop("image", None), view.pop("claimed_image", None)
+        return await self._workers.prepare(claimed or whole)
 
     def count_known(self, row: Row) -> None:
         """Count a row of an earlier run; an answer in it shows that the model answers such questions."""

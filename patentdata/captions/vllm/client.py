@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import threading
 from collections import deque
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
@@ -72,6 +73,10 @@ class VlmCaptioner:
         self.most_images_held = 0
 
     @property
+    def lines(self) -> str:
+        return self._config.image.lines
+
+    @property
     def settings(self) -> Mapping[str, Any]:
         return settings_of(self._config, self._model)
 
@@ -123,7 +128,7 @@ class VlmCaptioner:
                 labels = labels_of(part)
                 question = self._prompt.ask_patent(part, labels)
                 # The caption of a view depends on all pictures, and on which of them is its own.
-                pictures = " ".join(view["image_sha256"] for view in part)
+                pictures = " ".join(map(_picture_id, part))
                 keys = [
                     self._key(view, f"{question.text}\n{pictures}\n{label}")
                     for view, label in zip(part, labels, strict=True)
@@ -156,10 +161,10 @@ class VlmCaptioner:
         return row if row is not None and reads_the_same(row, self._prompt, asked.labels, label) else None
 
     def _key(self, view: Row, question: str) -> str:
-        sampling = {**asdict(self._config.sampling), **_image_settings(self._model)}
+        sampling = {**asdict(self._config.sampling), **_image_settings(self._config, self._model)}
         prompt = f"{self._prompt.identity}\n{question}"
         return cache_key(
-            view["image_sha256"], prompt, model=self._model.name, revision=self._model.revision, sampling=sampling
+            _picture_id(view), prompt, model=self._model.name, revision=self._model.revision, sampling=sampling
         )
 
 
@@ -174,13 +179,20 @@ def settings_of(config: CaptionsConfig, model: ModelIdentity) -> Mapping[str, An
         "model": model.name,
         "revision": model.revision,
         "sampling": asdict(config.sampling),
-        **_image_settings(model),
+        **_image_settings(config, model),
         **several,
     }
 
 
-def _image_settings(model: ModelIdentity) -> dict[str, Any]:
-    return {"image": model.picture.settings}
+def _image_settings(config: CaptionsConfig, model: ModelIdentity) -> dict[str, Any]:
+    lines = {} if config.image.lines == "all" else {"lines": config.image.lines}
+    return {"image": {**model.picture.settings, **lines}}
+
+
+def _picture_id(view: Row) -> str:
+    """What identifies the drawing that is shown of a view."""
+    claimed = view.get("claimed_image")
+    return view["image_sha256"] + (f"+{hashlib.sha256(claimed).hexdigest()}" if claimed else "")
 
 
 @dataclass(frozen=True)

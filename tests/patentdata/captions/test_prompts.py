@@ -245,6 +245,23 @@ def test_every_variable_has_a_value_for_a_view_with_and_without_a_grant():
     assert all(value is not None for value in variables_of(bare).values())
 
 
+@pytest.mark.parametrize(
+    ("figure", "words"),
+    [("1", "its surroundings, parts of the article"), ("2", "parts of the article"), (None, "parts of the article")],
+)
+def test_what_is_not_claimed_in_a_figure_is_said_in_a_few_words(figure, words):
+    claim_scope = [
+        {"meaning": "environment", "is_claimed": False, "figures": ["1"]},
+        {"meaning": "unclaimed_portion", "is_claimed": False, "figures": []},
+        {"meaning": "unclaimed_portion", "is_claimed": False, "figures": []},
+        {"meaning": "stitching", "is_claimed": True, "figures": []},
+        {"meaning": "fold_or_hidden", "is_claimed": None, "figures": []},
+    ]
+    view = VIEW | {"figure_label": figure, "claim_scope": claim_scope}
+    assert variables_of(view)["unclaimed"] == words
+    assert not variables_of(view)["claimed_only"]
+
+
 # Prompts about all views of a patent.
 
 PARTS = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,18 @@ def write_views(
     week: str = WEEK,
     image: Callable[[int], bytes] = drawing,
     title: str = "Chair",
+    claimed: Callable[[int], bytes | None] = lambda _: None,
+    claim_scope: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """Grants and views of one week, three views for each patent, as if the earlier stages had run."""
+    """Grants and views of one week, three views for each patent, as if the earlier stages had run.
+
+    `claimed` draws the claimed lines of a view, by its number; None for views in which no line is broken.
+    """
     numbers = [f"D{900_000 + i}" for i in range((num_views + 2) // 3)]
     grants = [
         dict.fromkeys(schemas.GRANTS.names)
         | {"patent_number": number, "title": title, "grant_date": DAY, "uspc_class": "D6", "figures": [], "images": []}
+        | {"claim_scope": list(claim_scope)}
         for number in numbers
     ]
     views = []
@@ -76,6 +82,7 @@ def write_views(
                 "description": f"FIG. {i % 3 + 1} is a front view thereof;",
                 "image": png,
                 "image_sha256": hashlib.sha256(png).hexdigest(),
+                "claimed_image": claimed(i),
                 "is_front_page": False,
                 "score": 1.0,
             }

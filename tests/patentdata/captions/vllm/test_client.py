@@ -15,12 +15,14 @@ import threading
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from patentdata.captions import stage
 from patentdata.captions.answers import Texts
 from patentdata.captions.captioner import Row
-from patentdata.captions.config import CaptionsConfig, RequestsConfig
+from patentdata.captions.config import CaptionImageConfig, CaptionsConfig, RequestsConfig
 from patentdata.captions.stage import caption_views, captions_are_done
 from patentdata.captions.vllm import rows
 from patentdata.captions.vllm.client import VlmCaptioner
@@ -59,6 +61,7 @@ from tests.patentdata.captions.weeks import (
 pytestmark = pytest.mark.slow
 
 _REPOSITORY = Path(__file__).resolve().parents[4]
+_EMPTY = cv2.imencode(".png", np.full((60, 80), 255, np.uint8))[1].tobytes()
 
 
 @pytest.fixture
@@ -820,3 +823,40 @@ def test_a_journal_that_cannot_be_written_is_an_output_error(folder):
     Path(folder.path("captions", f".{WEEK}.journal")).mkdir(parents=True)
     with Endpoint() as endpoint, pytest.raises(OutputError, match=r"cannot write .*journal"):
         stage.caption_views(folder, WEEK, vlm_config(endpoint.url, sampling=ONE_TRY))
+
+
+def _said(meaning: str, is_claimed: bool, figures: tuple[str, ...] = ()) -> dict[str, object]:
+    return {"lines": "broken", "meaning": meaning, "is_claimed": is_claimed, "figures": list(figures), "text": ""}
+
+
+def test_a_model_is_shown_the_claimed_lines_and_told_what_is_left_out(folder, tmp_path):
+    """The first view has unclaimed lines, the second claims its stitching, of the third nothing is claimed."""
+    write_views(
+        folder,
+        3,
+        claimed=lambda number: (drawing(9), drawing(9), _EMPTY)[number],
+        claim_scope=[_said("environment", False, ("1", "3")), _said("stitching", True, ("2",))],
+    )
+    prompt = tmp_path / "claimed.toml"
+    prompt.write_text(
+        'name = "claimed/1"\ntext = "Say what you see{% if claimed_only %}, without {{ unclaimed }}{% endif %}."'
+    )
+    settings = {"prompt": str(prompt), "model": MODEL, "requests": quick(num_in_flight=1)}
+    asked: list[Asked] = []
+    with Endpoint(asked.append) as endpoint:
+        caption_views(folder, WEEK, vlm_config(endpoint.url, **settings))
+        whole = [one.image for one in asked]
+        asked.clear()
+        claimed = vlm_config(endpoint.url, image=CaptionImageConfig(lines="claimed"), **settings)
+        assert not captions_are_done(folder, WEEK, claimed)
+        report = caption_views(folder, WEEK, claimed)
+        assert captions_are_done(folder, WEEK, claimed)
+    assert [one.image == image for one, image in zip(asked, whole, strict=True)] == [False, True, True]
+    assert [one.text.partition(".")[0] for one in asked] == [
+        "Say what you see, without its surroundings",
+        "Say what you see",
+        "Say what you see",
+    ]
+    rows = captions_of(folder)
+    assert report.tally("views").num_out == 3 and len({row["cache_key"] for row in rows}) == 3
+    assert rows[0]["image_sha256"] == hashlib.sha256(drawing(0)).hexdigest()  # a caption is of the view
