@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from model.dataset.classes import SCHEMES
 from model.dataset.folder import CAPTION_COLUMNS, LINES
 from model.settings import ADDED_LATER, RESULT_UNTOUCHED, Config, require
 from model.training.presets import PRESETS
@@ -16,7 +17,6 @@ PRECISIONS = ("fp32", "bf16")
 LOSSES = ("clip", "siglip")
 SAMPLERS = ("uniform", "class", "item")
 HEADS, HEAD_INITS = ("fusion", "cosine"), ("random", "text")
-CLASS_SCHEMES = ("uspc", "locarno")
 TOWERS = ("image", "text")
 VIEWS = ("all", "front", "one")
 TRACKERS = ("none", "tensorboard", "wandb", "mlflow")
@@ -248,7 +248,7 @@ class TrainConfig(Config):
         )
         _require_one_of("loss", self.loss, LOSSES)
         _require_one_of("sampler", self.sampler, SAMPLERS)
-        _require_one_of("class_scheme", self.class_scheme, CLASS_SCHEMES)
+        _require_one_of("class_scheme", self.class_scheme, SCHEMES)
         _require_one_of("head", self.head, HEADS)
         _require_one_of("head_init", self.head_init, HEAD_INITS)
         require(
