@@ -117,6 +117,10 @@ def specimens(
     partly_claimed: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the patents with lines that the grant explains.")
     ] = 0.0,
+    shared_surroundings: Annotated[
+        int,
+        typer.Option(min=0, help="Consecutive patents that are drawn in the same, unclaimed surroundings; 0 for none."),
+    ] = 0,
     hazard: Annotated[list[str] | None, typer.Option(help="A kind of difficulty to draw; repeatable.")] = None,
     damage: Annotated[list[str] | None, typer.Option(help="A kind of damage to do; repeatable.")] = None,
     workers: Workers = 0,
@@ -132,6 +136,7 @@ def specimens(
             "seed": seed,
             "long_tailed": long_tailed,
             "partly_claimed": partly_claimed,
+            "shared_surroundings": shared_surroundings,
             "hazards": tuple(hazard or ()),
             "damage": tuple(damage or ()),
             "workers": workers or len(os.sched_getaffinity(0)),

@@ -79,6 +79,8 @@ class SpecimenConfig:
         partly_claimed: Share of the patents that get lines which their grants explain: parts that are not claimed,
             what is around the article, bounds of the claim, stitching, folds, breaks. The drawings of the others do not
             depend on it.
+        shared_surroundings: Number of consecutive patents that are drawn in the same surroundings, which they do not
+            claim, each with an article of its own; 0 draws no such surroundings.
         damage: Names from `DAMAGE`; each damages one patent, or the archive as a whole.
         earliest_number: Number of the earliest specimen that may be cited; `first_number` if not given.
         workers: Number of processes that draw; the bytes do not depend on it.
@@ -94,6 +96,7 @@ class SpecimenConfig:
     drawing_scale: float = 1.0
     hazards: tuple[str, ...] = ()
     partly_claimed: float = 0.0
+    shared_surroundings: int = 0
     damage: tuple[str, ...] = ()
     earliest_number: int | None = None
     workers: int = 1
@@ -111,6 +114,12 @@ class SpecimenConfig:
             raise ConfigError(f"drawing_scale is {self.drawing_scale}; give a share between 0.1 and 1.2")
         if not 0 <= self.partly_claimed <= 1:
             raise ConfigError(f"partly_claimed is {self.partly_claimed}; give a share between 0 and 1")
+        if self.shared_surroundings < 0 or self.shared_surroundings == 1:
+            raise ConfigError(
+                f"shared_surroundings is {self.shared_surroundings}; give a number of patents from 2, or 0 for none"
+            )
+        if self.shared_surroundings and self.partly_claimed:
+            raise ConfigError("shared_surroundings and partly_claimed are both set; draw them in weeks of their own")
         if self.workers < 1:
             raise ConfigError(f"workers is {self.workers}; at least 1 process has to draw")
         articles = tuple(kind.article for kind in (*KINDS, *HELD_BACK_KINDS))

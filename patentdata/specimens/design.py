@@ -27,11 +27,13 @@ from patentdata.specimens.drawing.figures import (
 )
 from patentdata.specimens.drawing.sheets import Sheet
 from patentdata.specimens.drawing.tiff import encode_tiff, millimetres
-from patentdata.specimens.explained import explain_lines
+from patentdata.specimens.drawn import DrawnArticle, describe_drawing
+from patentdata.specimens.explained import Explained, explain_lines
 from patentdata.specimens.grant_xml import Citation, Grant, Image, grant_xml
 from patentdata.specimens.line_statements import draw_statements
 from patentdata.specimens.shapes import articles
 from patentdata.specimens.shapes.solids import Part
+from patentdata.specimens.surroundings import surrounded
 
 _SIBLING_SHARE = 0.12  # patents that are variants of the one before, same title and owner
 _CITABLE = 300  # the number of the earliest specimen that one cites is at most this much lower
@@ -55,6 +57,7 @@ class SpecimenPatent:
         xml: The grant as XML.
         sheets: File name → TIFF, the front-page drawing first.
         truth: One entry a sheet, in the format of the hand-made truth of real sheets.
+        drawn: What was drawn.
         grant: What the XML says.
     """
 
@@ -63,6 +66,7 @@ class SpecimenPatent:
     xml: bytes
     sheets: dict[str, bytes]
     truth: list[dict]
+    drawn: DrawnArticle
     grant: Grant
 
     def files(self) -> list[tuple[str, bytes]]:
@@ -75,12 +79,7 @@ def draw_patent(number: int, *, date: str, config: SpecimenConfig) -> SpecimenPa
     hazard = config.hazard_of(number)
     rng = np.random.default_rng([config.seed, number, 1])
     kind = kind_of(number, config, hazard)
-    explained = explain_lines(
-        _build(number, kind, config),
-        kind.article,
-        config.partly_claimed,
-        np.random.default_rng([config.seed, number, 9]),
-    )
+    explained = _explain(_build(number, kind, config), number, kind, config)
     parts = explained.parts
     look = explain_look(draw_look(rng, hazard, config), explained)
     shown = choose_figures(parts, kind.article, hazard, rng, config)
@@ -93,7 +92,8 @@ def draw_patent(number: int, *, date: str, config: SpecimenConfig) -> SpecimenPa
         for image, ink in zip(grant.images, [front, *[s.ink for s in sheets]], strict=True)
     }
     truth = _truth(grant, sheets, front_of)
-    return SpecimenPatent(number, grant.document_name, grant_xml(grant), files, truth, grant)
+    drawn = describe_drawing(kind.article, parts)
+    return SpecimenPatent(number, grant.document_name, grant_xml(grant), files, truth, drawn, grant)
 
 
 @lru_cache(maxsize=8192)
@@ -135,6 +135,13 @@ def _build(number: int, kind: Kind, config: SpecimenConfig) -> list[Part]:
         factor = np.random.default_rng([config.seed, number, 6]).uniform(0.75, 1.3, 3)
         parts = [part.stretched(*factor) for part in parts]
     return parts
+
+
+def _explain(parts: list[Part], number: int, kind: Kind, config: SpecimenConfig) -> Explained:
+    """The article with what is drawn around it or in it that the grant explains."""
+    if config.shared_surroundings:
+        return surrounded(parts, number, config.seed, config.shared_surroundings)
+    return explain_lines(parts, kind.article, config.partly_claimed, np.random.default_rng([config.seed, number, 9]))
 
 
 def _grant(
