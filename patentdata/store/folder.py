@@ -25,10 +25,12 @@ from fsspec.implementations.local import LocalFileSystem
 
 from patentdata.errors import ConfigError, OutputError
 from patentdata.store.hashes import cache_folder, sha256_of
+from patentdata.store.store_lock import StoreLock
 
 _LOG = logging.getLogger(__name__)
 
 _PARTIAL = ".partial"
+_LOCK = ".lock"
 _RUNS = "runs"  # training runs, which have a lock of their own each
 _LOCAL_SCHEMES = ("file://", "local://")
 _REFUSALS_TO_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR}
@@ -205,18 +207,19 @@ class DataFolder:
     def locked(self) -> Iterator[None]:
         """Lock the folder for one run, and remove the leftovers of runs that were killed.
 
-        A folder on an object store is not locked. Runs of training may be writing to their own folders meanwhile, which
-        stay as they are.
+        On an object store the lock is a lease, see `store_lock`, and there are no leftovers. Runs of training may be
+        writing to their own folders meanwhile, which stay as they are.
 
         Raises:
             OutputError: Another run has locked the folder, or it cannot be written.
         """
         if not self.is_local:
-            yield
+            with StoreLock(self.fs, self.path(_LOCK)).held():
+                yield
             return
         try:
             Path(self.root).mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(Path(self.root) / ".lock", timeout=0)
+            lock = filelock.FileLock(Path(self.root) / _LOCK, timeout=0)
             lock.acquire()
         except filelock.Timeout:
             raise OutputError(f"another run is writing to {self.root}; wait for it to end, then run again") from None

@@ -14,6 +14,7 @@ from flows.weeks import WeeksConfig, walk_weeks
 from patentdata.captions.config import CaptionsConfig
 from patentdata.captions.stage import caption_views
 from patentdata.captions.vllm.journal import journal_path
+from patentdata.errors import OutputError
 from patentdata.specimens import SpecimenConfig, write_week
 from patentdata.store.folder import DataFolder
 from tasks.running.local_copies import local_copy, upload, working_folder
@@ -127,7 +128,12 @@ def test_captions_by_a_model_killed_half_way_go_on_from_the_journal_of_this_mach
         with started(designclip, *command, log=tmp_path / "log") as client:
             while client.is_alive() and endpoint.num_asked < 5:
                 time.sleep(0.01)
+            with pytest.raises(OutputError, match=r"another run is writing to .*, process \d+; wait for it"):
+                remote.locked().__enter__()
             client.kill()
+            client.join()
+        with remote.locked():
+            pass  # the lock of a killed process of this machine does not hold
         assert remote.names("captions") == []
         num_kept = journal_path(remote, WEEKS[0]).read_bytes().count(b"\n")
         assert num_kept >= 3
