@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -20,14 +21,15 @@ def write_week(folder: Path, week: str, config: SpecimenConfig, *, container: st
     """Draw a week and write it as `folder/I20240102.tar` (or `.ZIP`); its bytes depend on `week` and `config` only.
 
     The same folder gets `I20240102.truth.jsonl`, one line a sheet in the format of the hand-made truth of real sheets,
-    and, if damage was asked for, `I20240102.damage.json`: what was damaged, and how.
+    `I20240102.drawn.jsonl`, one line a patent with the shape and the parts that were drawn, and, if damage was asked
+    for, `I20240102.damage.json`: what was damaged, and how.
 
     Args:
         folder: Folder of the archive, made if it does not exist.
         week: "I" and the date of issue, such as "I20240102".
         config: Settings of the week.
         container: "tar" or "zip".
-        truth: Whether to keep the file with the truth.
+        truth: Whether to keep the files with the truth.
 
     Returns:
         The path of the archive.
@@ -38,14 +40,16 @@ def write_week(folder: Path, week: str, config: SpecimenConfig, *, container: st
     path = folder / (week + _EXTENSIONS[container])
     plan = damage_plan(config)
     done: list[Damaged] = []
-    truth_path = folder / f"{week}.truth.jsonl"
+    truth_path, drawn_path = folder / f"{week}.truth.jsonl", folder / f"{week}.drawn.jsonl"
     archive = open_archive(path, container)
     # Each patent becomes one member; damage replaces the member by those that the damaged patent has.
-    with truth_path.open("w", encoding="utf-8") as truth_file:
+    with truth_path.open("w", encoding="utf-8") as truth_file, drawn_path.open("w", encoding="utf-8") as drawn_file:
         first: tuple[str, bytes] | None = None
         for patent in _drawn(week[1:], config):
             for row in patent.truth:
                 truth_file.write(json.dumps(row) + "\n")
+            drawn = {"patent_number": f"D{patent.number}", **asdict(patent.drawn)}
+            drawn_file.write(json.dumps(drawn) + "\n")
             packed = pack_documents(patent.name, patent.files())
             members = [Member(f"{week}/DESIGN/{patent.name}.ZIP", packed)]
             if patent.number in plan:
@@ -61,6 +65,7 @@ def write_week(folder: Path, week: str, config: SpecimenConfig, *, container: st
     done += damage_archive(path, config)
     if not truth:
         truth_path.unlink()
+        drawn_path.unlink()
     if done:
         notes = [note._asdict() for note in done]
         (folder / f"{week}.damage.json").write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")

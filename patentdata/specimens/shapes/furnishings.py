@@ -38,11 +38,12 @@ def legs(width: float, depth: float, height: float, thickness: float, splay: flo
             top = np.array([sx * (width / 2 - thickness), sy * (depth / 2 - thickness), height])
             foot = np.array([top[0] + sx * splay, top[1] + sy * splay, 0.0])
             if is_round:
-                parts.append(tube(np.stack([foot, top]), np.array([thickness * 0.35, thickness * 0.5]), num_sides=12))
+                leg = tube(np.stack([foot, top]), np.array([thickness * 0.35, thickness * 0.5]), num_sides=12)
             else:
                 square = rectangle(thickness, thickness)
                 rings = np.stack([lifted(square * 0.75, 0) + foot, lifted(square, 0) + top])
-                parts.append(loft(rings, ridges=(0, 1, 2, 3)))
+                leg = loft(rings, ridges=(0, 1, 2, 3))
+            parts.append(leg.named("leg"))
     return parts
 
 
@@ -308,7 +309,7 @@ def organizer(rng: Rng) -> list[Part]:
             cup = ring_prism(
                 rectangle(size, 1), rectangle(size * 0.86, 0.86), 0, high, ridges=range(4), inner_ridges=range(4)
             )
-        parts.append(cup.moved(x + size / 2))
+        parts.append(cup.moved(x + size / 2).named("opening"))
         x += size
     return [*parts, box(x, 1.1, 0.08, x=x / 2, z=-0.08)]
 
@@ -323,7 +324,7 @@ def cart(rng: Rng) -> list[Part]:
         (width * 0.45, length / 2 + 0.1, height),
         (width * 0.45, length / 2, 0.6),
     ]
-    parts.append(tube(spline(arc, 40), 0.06))
+    parts.append(tube(spline(arc, 40), 0.06).named("handle"))
     if rng.random() < 0.5:
         parts.append(
             tube(
@@ -336,7 +337,9 @@ def cart(rng: Rng) -> list[Part]:
     else:
         parts.append(box(width, length, 0.12, z=height * 0.7))
         parts += [box(0.08, 0.08, height * 0.7 - 0.5, x=s * width * 0.45, y=-length * 0.45, z=0.55) for s in (-1, 1)]
-    wheel = lathe([(0, 0), (0.24, 0), (0.24, 0.14), (0, 0.14)], rims=(1, 2), num_sides=28).turned("y", 90)
+    wheel = (
+        lathe([(0, 0), (0.24, 0), (0.24, 0.14), (0, 0.14)], rims=(1, 2), num_sides=28).turned("y", 90).named("wheel")
+    )
     parts += [wheel.moved(sx * width * 0.42 - 0.07, sy * length * 0.4, 0.24) for sx in (-1, 1) for sy in (-1, 1)]
     return parts
 
@@ -394,7 +397,7 @@ def handbag(rng: Rng) -> list[Part]:
             (width * 0.2, s * depth * 0.14, height + drop * 0.8),
             (width * 0.25, s * depth * 0.12, height * 0.95),
         ]
-        parts.append(tube(spline(arc, 22), 0.06))
+        parts.append(tube(spline(arc, 22), 0.06).named("handle"))
     flap = soft_box(width * 0.3, 0.06, 0.3, 0.02).moved(y=-depth * 0.36, z=height * 0.6)
     return [*parts, flap]
 

@@ -46,11 +46,19 @@ class Patch:
 
 @dataclass(frozen=True)
 class Part:
-    """One piece of an article; `broken` parts are environment and drawn in broken lines."""
+    """One piece of an article.
+
+    Attributes:
+        patches: Its surfaces.
+        curves: Its lines.
+        broken: Whether it is environment, which is drawn in broken lines.
+        name: What a person counts it as, such as "leg"; "" for a piece that nobody counts.
+    """
 
     patches: tuple[Patch, ...] = ()
     curves: tuple[Curve, ...] = ()
     broken: bool = False
+    name: str = ""
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Part:
         """The part moved by a distance along each axis."""
@@ -68,6 +76,10 @@ class Part:
         """The part as environment, which is not claimed."""
         return replace(self, broken=True)
 
+    def named(self, name: str) -> Part:
+        """The part with a name by which it is counted."""
+        return replace(self, name=name)
+
     def with_curves(self, curves: Iterable[Curve]) -> Part:
         """The part with additional curves on it."""
         return replace(self, curves=self.curves + tuple(curves))
@@ -78,7 +90,8 @@ class Part:
             Curve(c.points @ matrix.T + shift, c.style, None if c.normals is None else c.normals @ inverse)
             for c in self.curves
         )
-        return Part(tuple(Patch(p.grid @ matrix.T + shift, p.closed) for p in self.patches), curves, self.broken)
+        patches = tuple(Patch(patch.grid @ matrix.T + shift, patch.closed) for patch in self.patches)
+        return replace(self, patches=patches, curves=curves)
 
 
 def rotation(axis: str, degrees: float) -> np.ndarray:

@@ -90,7 +90,7 @@ def mug(rng: Rng) -> list[Part]:
     side0, side1 = np.interp([z0, z1], outer[:, 1], outer[:, 0]) - 0.05
     path = [(side0, 0, z0), (side0 + reach * 0.8, 0, z0 + 0.1), (max(side0, side1) + reach, 0, (z0 + z1) / 2),
             (side1 + reach * 0.8, 0, z1 - 0.1), (side1, 0, z1)]  # fmt: skip
-    return [body, tube(spline(path, 18), rng.uniform(0.09, 0.16))]
+    return [body.named("opening"), tube(spline(path, 18), rng.uniform(0.09, 0.16)).named("handle")]
 
 
 def vase(rng: Rng) -> list[Part]:
@@ -123,7 +123,7 @@ def pet_bowl(rng: Rng) -> list[Part]:
     mark = Curve(
         np.stack([loop(bone)[:, 0], np.full(25, -(low + top) / 2 - 0.03), loop(bone)[:, 1] + height / 2], axis=1), FINE
     )
-    return [lathe(profile, rims=rims, shade=24).with_curves([mark])]
+    return [lathe(profile, rims=rims, shade=24).with_curves([mark]).named("opening")]
 
 
 def bucket(rng: Rng) -> list[Part]:
@@ -137,7 +137,7 @@ def bucket(rng: Rng) -> list[Part]:
     lean = np.deg2rad(rng.uniform(20, 90))
     arc = np.sin(angle) * top * 1.05
     path = np.stack([np.cos(angle) * top * 1.02, -arc * np.cos(lean), height * 0.9 + arc * np.sin(lean)], axis=1)
-    return [body, tube(path, 0.05)]
+    return [body.named("opening"), tube(path, 0.05).named("handle")]
 
 
 def trash_can(rng: Rng) -> list[Part]:
@@ -177,11 +177,8 @@ def pan(rng: Rng) -> list[Part]:
     )
     handle = tube(path, np.linspace(0.1, rng.uniform(0.12, 0.2), 14)).stretched(y=1.6)
     eye = torus(0.12, 0.06).moved(radius + length + 0.1, 0, height + 0.3)
-    return [
-        lathe(profile, rims=rims).with_curves([Curve(loop(lifted(ellipse(1.2 * radius, 1.2 * radius), 0.085)), FINE)]),
-        handle,
-        eye,
-    ]
+    ring = Curve(loop(lifted(ellipse(1.2 * radius, 1.2 * radius), 0.085)), FINE)
+    return [lathe(profile, rims=rims).with_curves([ring]).named("opening"), handle.named("handle"), eye]
 
 
 def lamp(rng: Rng) -> list[Part]:
