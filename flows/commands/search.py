@@ -98,6 +98,10 @@ class ResultOptions:
     viewpoints: Annotated[
         list[str] | None, typer.Option("--viewpoint", help="Only views from there, such as front; repeatable.")
     ] = None
+    owners: Annotated[
+        list[str] | None,
+        typer.Option("--owner", help="Only patents whose assignee (or applicant) has this in its name; repeatable."),
+    ] = None
     min_score: Annotated[
         str, typer.Option(help="Only patents with at least this score: a number, or similar or maybe.")
     ] = ""
@@ -151,7 +155,9 @@ def search(
     before = read_record(files.replay) if files.replay is not None else None
     if files.record is not None:
         check_record_path(files.record)
-    filters = Filters.parse(shown.classes or [], shown.granted_from, shown.granted_to, shown.viewpoints or [])
+    filters = Filters.parse(
+        shown.classes or [], shown.granted_from, shown.granted_to, shown.viewpoints or [], shown.owners or []
+    )
     check_k(shown.k)
     model_name, dataset_dir = _model_and_dataset(data_dir, model, dataset)
     query = query_of(before) if before is not None else _query(asked, shown, filters, dataset_dir)

@@ -32,6 +32,7 @@ _OPTIONAL = (
     "grant_date",
     "uspc_class",
     "locarno_class",
+    "owners",
     "figure_label",
     "viewpoint",
     "cited_by_examiner",

@@ -29,7 +29,7 @@ _LIMITS = (
     "orders of magnitude.",
     "A drawing may show more than is claimed: what is drawn in broken lines is usually not part of the design.",
     "Images are scaled down and padded to a square, so fine lines are lost and sizes are not comparable between views.",
-    "Patents name people. Their names are not in these columns, and titles can contain names of products.",
+    "Patents name people and companies: `owners` has those on the grant, as printed. They may not own it any more.",
 )
 
 

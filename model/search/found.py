@@ -62,6 +62,7 @@ class PatentHit:
             "uspc_class": best.uspc_class,
             "locarno_class": best.locarno_class,
             "grant_date": str(best.grant_date) if best.grant_date else None,
+            "owners": list(best.owners),
             "split": best.split,
             "views": [
                 {

@@ -34,6 +34,7 @@ _COLUMNS = (
     "figure_label",
     "viewpoint",
     "text",
+    "owners",
     "cited_by_examiner",
 )
 
@@ -47,12 +48,15 @@ class Filters:
         granted_from: Earliest day of grant.
         granted_to: Latest day of grant, included.
         viewpoints: Viewpoints, such as "front" or "perspective"; a view must have one of them.
+        owners: Parts of names, such as "apple"; a view's patent must have an owner whose name contains one of them, in
+            upper or lower case.
     """
 
     classes: tuple[str, ...] = ()
     granted_from: datetime.date | None = None
     granted_to: datetime.date | None = None
     viewpoints: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in self.classes:
@@ -68,6 +72,7 @@ class Filters:
         granted_from: str = "",
         granted_to: str = "",
         viewpoints: Sequence[str] = (),
+        owners: Sequence[str] = (),
     ) -> Filters:
         """Filters from user input, with days such as 2021-03-31, 2021-03 or 2021.
 
@@ -79,6 +84,7 @@ class Filters:
             granted_from=_day(granted_from, is_last=False),
             granted_to=_day(granted_to, is_last=True),
             viewpoints=tuple(name.strip().lower().replace(" ", "_") for name in viewpoints if name.strip()),
+            owners=tuple(" ".join(name.split()) for name in owners if name.strip()),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,6 +94,7 @@ class Filters:
             "granted_from": str(self.granted_from or ""),
             "granted_to": str(self.granted_to or ""),
             "viewpoints": list(self.viewpoints),
+            "owners": list(self.owners),
         }
 
     def describe(self) -> str:
@@ -103,6 +110,8 @@ class Filters:
             parts.append(f"granted until {self.granted_to}")
         if self.viewpoints:
             parts.append(f"{' or '.join(self.viewpoints).replace('_', ' ')} views")
+        if self.owners:
+            parts.append(f"owned by {' or '.join(self.owners)}")
         return ", ".join(parts)
 
 
@@ -134,6 +143,7 @@ class GalleryView:
     figure_label: str | None
     viewpoint: str | None
     text: str | None
+    owners: tuple[str, ...]
     cited_by_examiner: tuple[str, ...]
 
     @property
@@ -255,7 +265,8 @@ class Gallery:
             name: views.table.column(name)[index].as_py() if name in views.table.column_names else None
             for name in _COLUMNS
         }
-        values["cited_by_examiner"] = tuple(values["cited_by_examiner"] or ())
+        for name in ("owners", "cited_by_examiner"):
+            values[name] = tuple(values[name] or ())
         return GalleryView(row=row, split=views.split, **values)
 
     def jpeg(self, row: int) -> bytes:
@@ -306,6 +317,8 @@ class Gallery:
             passes &= (self._days >= 0) & (self._days <= _days_since_epoch(filters.granted_to))
         if filters.viewpoints:
             passes &= np.any([self._has_viewpoint(name) for name in filters.viewpoints], axis=0)
+        if filters.owners:
+            passes &= np.any([self._has_owner(name) for name in filters.owners], axis=0)
         return passes
 
     def _has_viewpoint(self, name: str) -> np.ndarray:
@@ -315,6 +328,27 @@ class Gallery:
                 f"{name[:40]!r} is not a viewpoint of this dataset; use one of {', '.join(self.viewpoints) or 'none'}"
             )
         return np.concatenate([pc.fill_null(pc.equal(part, name), False).to_numpy() for part in self._viewpoint])
+
+    def _has_owner(self, name: str) -> np.ndarray:
+        """(num_views,) bool, True for the views of patents with an owner of whose name this is a part.
+
+        Raises QueryError if the dataset does not say who owns its patents.
+        """
+        if not self.knows_owners:
+            raise QueryError("this dataset does not say who owns its patents; build the dataset again")
+        parts = []
+        for views in self.views:
+            owners = views.table.column("owners").combine_chunks()
+            matches = pc.match_substring(pc.list_flatten(owners), name, ignore_case=True)
+            passes = np.zeros(len(views), bool)
+            passes[pc.list_parent_indices(owners).filter(pc.fill_null(matches, False)).to_numpy()] = True
+            parts.append(passes)
+        return np.concatenate(parts)
+
+    @property
+    def knows_owners(self) -> bool:
+        """Whether the dataset says who owns its patents; those of earlier versions and of DeepPatent do not."""
+        return all("owners" in views.table.column_names for views in self.views)
 
     def _has_class(self, name: str) -> np.ndarray:
         """(num_views,) bool, True for the views of a US class, a Locarno class or a Locarno subclass."""

@@ -118,7 +118,11 @@ def query_of(record: Mapping[str, Any]) -> Query:
             scoring=values["scoring"],
             fusion=values["fusion"],
             filters=Filters.parse(
-                filters["classes"], filters["granted_from"], filters["granted_to"], filters["viewpoints"]
+                filters["classes"],
+                filters["granted_from"],
+                filters["granted_to"],
+                filters["viewpoints"],
+                filters.get("owners", ()),  # records of earlier versions have none
             ),
             min_score=values["min_score"],
             k=int(values["k"]),

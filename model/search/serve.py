@@ -90,6 +90,7 @@ class Form:
         granted_from: Earliest day of grant; empty for no limit.
         granted_to: Latest day of grant; empty for no limit.
         viewpoint: Only views from there; empty for all.
+        owner: Only patents of owners with this in their names; empty for all.
         scoring: How views become the score of a patent; empty for the default.
         fusion: "rrf" to rank by words as well; empty for the model alone.
         min_score: Least score; empty for no limit.
@@ -106,6 +107,7 @@ class Form:
     granted_from: str = ""
     granted_to: str = ""
     viewpoint: str = ""
+    owner: str = ""
     scoring: str = ""
     fusion: str = ""
     min_score: str = ""
@@ -145,7 +147,7 @@ class Form:
             avoid=tuple(part.strip() for part in self.avoid.split(",") if part.strip()),
             scoring=self.scoring or DEFAULT_SCORING,
             fusion=self.fusion if self.q.strip() and self.fusion else "none",
-            filters=Filters.parse([self.cls], self.granted_from, self.granted_to, [self.viewpoint]),
+            filters=Filters.parse([self.cls], self.granted_from, self.granted_to, [self.viewpoint], [self.owner]),
             min_score=self.min_score,
             k=_number(self.k, default_k, 1, _MAX_PAGE_RESULTS, "a number of results"),
             offset=_number(self.offset, 0, 0, MAX_OFFSET, "a number of patents to pass over"),
@@ -161,6 +163,7 @@ _FIELDS = {
     "granted_from": "from",
     "granted_to": "to",
     "viewpoint": "viewpoint",
+    "owner": "owner",
     "scoring": "scoring",
     "fusion": "fusion",
     "min_score": "min-score",

@@ -11,7 +11,7 @@ from patentdata.dataset.splits import SplitConfig
 from patentdata.errors import ConfigError
 from patentdata.views.square_images import TrainingImageConfig
 
-VERSION = 3  # raised when equal inputs would give other bytes
+VERSION = 4  # raised when equal inputs would give other bytes
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

@@ -246,6 +246,7 @@ DATASET = pa.schema(
         _field("title", _TEXT, "Title of the patent"),
         _field("uspc_class", _TEXT, 'US design class, "D28"'),
         _field("locarno_class", _TEXT, 'Locarno class and subclass, "28-03"'),
+        _field("owners", _TEXTS, "Assignees on the grant; without any, its applicants; as printed"),
         _field("figure_label", _TEXT, "Label of the figure; null where unknown"),
         _field("viewpoint", _TEXT, "Viewpoint that the grant declares"),
         _field("viewpoint_direction", _TEXT, "Direction of a perspective"),

@@ -28,6 +28,7 @@ def draw_searchable(folder: Path) -> Path:
             row["figure_label"] = f"{1 + index % 2}"
             row["viewpoint"] = ("front", "top")[index % 2]
             row["cited_by_examiner"] = ["D710000", "D999999"]
+            row["owners"] = [["Acme, Inc."], ["Blue GmbH", "Acme Works"], ["Jane Doe"], []][index // 2 % 4]
         rows[2]["title"] = rows[3]["title"] = HOSTILE
         rows[3]["view_id"] = f"{rows[3]['patent_number']}-2(a) & ../../x"
         splits[split] = rows

@@ -69,11 +69,11 @@ def test_pictures_are_read_from_files_and_prepared(tmp_path):
 
 
 def test_filters_are_described_and_read_back():
-    filters = Filters.parse(["07-01"], "2021", "2021-06", ["in use", "front"])
+    filters = Filters.parse(["07-01"], "2021", "2021-06", ["in use", "front"], [" Acme  Inc "])
     assert filters.describe() == (
-        "class 07-01, granted since 2021-01-01, granted until 2021-06-30, in use or front views"
+        "class 07-01, granted since 2021-01-01, granted until 2021-06-30, in use or front views, owned by Acme Inc"
     )
     values = filters.to_dict()
-    again = Filters.parse(values["classes"], values["granted_from"], values["granted_to"], values["viewpoints"])
+    again = Filters.parse(**values)
     assert again == filters
     assert Filters().describe() == "" and Filters.parse() == Filters()

@@ -158,6 +158,8 @@ def test_only_views_that_pass_the_filters_are_found_and_none_with_unknown_values
         Filters.parse(["07"]): lambda view: view.locarno_class.startswith("07"),
         Filters.parse(["6-03"]): lambda view: view.locarno_class == "06-03",
         Filters.parse([us.lower(), "07-01"]): lambda view: view.uspc_class == us or view.locarno_class == "07-01",
+        Filters.parse(owners=["ACME"]): lambda view: any("Acme" in name for name in view.owners),
+        Filters.parse(owners=["acme, inc", "doe"]): lambda view: view.owners in (("Acme, Inc.",), ("Jane Doe",)),
         Filters.parse(granted_from="2021"): lambda view: view.grant_date and view.grant_date.year >= 2021,
         Filters.parse(granted_to="2020-02"): lambda view: (
             view.grant_date and view.grant_date < datetime.date(2020, 3, 1)

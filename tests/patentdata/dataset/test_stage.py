@@ -41,6 +41,8 @@ def grant(number, week):
         "application_number": f"29{number}",
         "uspc_class": "D6",
         "locarno_class": "06-01",
+        "applicants": ["Jane Doe"],
+        "assignees": ["Acme, Inc."] if number % 100 == 20 else None,
         "citations": [{"number": n, "category": category, "country": country} for n, category, country in cited],
     }
 
@@ -141,6 +143,8 @@ def test_a_row_has_the_caption_the_classes_and_a_square_grey_jpeg(folder, weeks)
     assert list(row) == schemas.DATASET.names
     assert row["text"] == "Front view of a chair 900020, classed under furnishings"
     assert (row["uspc_class"], row["locarno_class"], row["captioner"]) == ("D6", "06-01", "described")
+    owners = {row["patent_number"][-2:] == "20": row["owners"] for row in rows(folder)}
+    assert owners == {True: ["Acme, Inc."], False: ["Jane Doe"]}  # applicants where there is no assignee
     assert row["cited_by_examiner"] == ["D428532"]
     image = cv2.imdecode(np.frombuffer(row["image"], np.uint8), cv2.IMREAD_UNCHANGED)
     assert image.shape == (64, 64) and image.min() < 128
