@@ -36,6 +36,10 @@ def captions(
         str | None,
         typer.Option(help="With --report: another data folder, the same views captioned by another prompt or model."),
     ] = None,
+    drawn: Annotated[
+        Path | None,
+        typer.Option(help="With --report: folder of the weeks of specimens, to check captions against what was drawn."),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Instead: show how a server would be started for --model, and why.")
     ] = False,
@@ -66,12 +70,14 @@ def captions(
     `designclip captions -d data --report captions.html --compare data-impact`
     """
     if report is not None:
-        return _write_page(data_dir, report, week or [], compare, as_json)
+        return _write_page(data_dir, report, week or [], compare, drawn, as_json)
     settings = how.settings(read_toml(config).get("weeks", {}).get("captions", {}))
     if judge is not None and compare is None:
         return _judge(data_dir, week or [], settings, judge, judge_endpoint or [], judge_samples, as_json)
-    if week or compare:
-        raise typer.BadParameter("--week belongs to --report or --judge, and --compare to --report; name one of them")
+    if week or compare or drawn:
+        raise typer.BadParameter(
+            "--week belongs to --report or --judge, and --compare and --drawn to --report; name one of them"
+        )
     if plan:
         return _show_plan(settings, as_json)
     walk_stage("captions", data_dir, years, workers, as_json, settings={"captions": settings})
@@ -133,7 +139,10 @@ def _show_plan(settings: dict[str, Any], as_json: bool) -> None:
     output.say(command)
 
 
-def _write_page(data_dir: str, report: Path, weeks: list[str], compare: str | None, as_json: bool) -> None:
+def _write_page(
+    data_dir: str, report: Path, weeks: list[str], compare: str | None, drawn: Path | None, as_json: bool
+) -> None:
+    from patentdata.captions.faithfulness.drawing import read_drawn
     from patentdata.captions.page import CaptionPageConfig, write_caption_report
     from patentdata.store.folder import DataFolder
 
@@ -143,6 +152,7 @@ def _write_page(data_dir: str, report: Path, weeks: list[str], compare: str | No
         report,
         config=CaptionPageConfig(),
         compare=None if compare is None else DataFolder(compare),
+        drawn=None if drawn is None else read_drawn(drawn),
         progress=bars.counter("weeks read"),
     )
     if as_json:

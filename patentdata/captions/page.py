@@ -22,6 +22,12 @@ from patentdata.captions import clip_tokens, quality
 from patentdata.captions.captioned_views import captioned_views, images_of, random_key, rows_of
 from patentdata.captions.captioner import Row
 from patentdata.captions.faithfulness.detectors import DETECTORS
+from patentdata.captions.faithfulness.drawing import (
+    DRAWING_DETECTORS,
+    DrawingDetector,
+    Drawn,
+    find_drawing_faults,
+)
 from patentdata.captions.quality import MEASURES, MostCommon, Quality
 from patentdata.errors import ConfigError
 from patentdata.pages import page_environment, shortened
@@ -155,18 +161,22 @@ class PageContent:
 
     Attributes:
         config: Settings of the page.
+        drawn: Patent number → what was drawn, for patents of specimens.
         by_source: (captioner, model, prompt) → measures of its captions.
         by_week: Week → its counts, for the weeks that are complete.
         total: Measures of all weeks that are complete.
+        drawing: Counts of the captions that were compared with what was drawn.
         pair: Measures of the two folders' captions, over the views that both captioned.
         pair_sources: How the captions of each folder in `pair` were made → their number.
         num_unpaired: Views of this folder whose picture the other folder did not caption.
     """
 
     config: CaptionPageConfig
+    drawn: Mapping[str, Drawn] = field(default_factory=dict)
     by_source: dict[tuple[str, str, str], Quality] = field(default_factory=dict)
     by_week: dict[str, dict[str, int]] = field(default_factory=dict)
     total: Quality = field(default_factory=Quality)
+    drawing: Quality = field(default_factory=Quality)
     pair: tuple[Quality, Quality] = field(default_factory=lambda: (Quality(), Quality()))
     pair_sources: tuple[Counter[str], Counter[str]] = field(default_factory=lambda: (Counter(), Counter()))
     num_unpaired: int = 0
@@ -176,6 +186,7 @@ class PageContent:
         self.samples, self.pairs = LowestCards(self.config.num_samples), LowestCards(self.config.num_samples)
         self.longest, self.looping, self.canvas = LowestCards(num), LowestCards(num), LowestCards(num)
         self.unfaithful = {detector.name: LowestCards(num) for detector in DETECTORS}
+        self.against_drawing = {detector.name: LowestCards(num) for detector in DRAWING_DETECTORS}
         self.without: dict[str, LowestCards] = {}
         self.repeated = RepeatedCaptions()
         self._week = Quality()
@@ -184,7 +195,8 @@ class PageContent:
         """Measure the caption of a view of the current week, and keep it for the sections it may be shown in."""
         row = card.row
         source = (row["captioner"], row["model"] or "", row["prompt"])
-        faults = quality.faults_against_grant(row, row)
+        faults, drawing_faults = quality.faults_against_grant(row, row), self._faults_against_drawing(row)
+        self.drawing.add(row, patent_number=row["patent_number"], faults=drawing_faults)
         for measures in (self.by_source.setdefault(source, Quality()), self._week):
             _measure(measures, row, row, faults)
         key = random_key(self.config.seed, row["view_id"])
@@ -205,6 +217,32 @@ class PageContent:
             if words := faults.get(detector.name):
                 note = f"{detector.title}: “{shortened(words)}”"
                 self.unfaithful[detector.name].add(key, Card(card.week, row, note=note))
+        for item in DRAWING_DETECTORS:
+            if words := drawing_faults.get(item.name):
+                note = f"{item.title}: “{shortened(words)}”"
+                self.against_drawing[item.name].add(key, Card(card.week, row, note=note))
+
+    def _faults_against_drawing(self, row: Row) -> dict[str, str]:
+        """What the detectors that know the drawing say of a caption; empty if it is not known."""
+        drawn, text = self.drawn.get(row["patent_number"]), row["text"]
+        if drawn is None or not (text and text.strip()):
+            return {}
+        return find_drawing_faults(text, drawn, row["viewpoint"] or "none")
+
+    def drawing_shares(self) -> list[tuple[DrawingDetector, quality.Share]]:
+        """Each detector that knows the drawing with the share of captions that contradict it."""
+        nums = self.drawing.nums
+        return [
+            (
+                detector,
+                quality.Share(
+                    nums[f"unfaithful_{detector.name}"],
+                    nums[f"judged_{detector.name}"],
+                    nums[f"judged_patents_{detector.name}"],
+                ),
+            )
+            for detector in DRAWING_DETECTORS
+        ]
 
     def add_pair(self, card: Card) -> None:
         """Measure both captions of a view, or count it as unpaired if the other folder has none."""
@@ -226,10 +264,16 @@ class PageContent:
         """Id, title, a sentence, and the cards of each section except the pairs."""
         without = [card for _, lowest in sorted(self.without.items()) for card in lowest.cards()]
         unfaithful = [card for lowest in self.unfaithful.values() for card in lowest.cards()]
+        against_drawing = [card for lowest in self.against_drawing.values() for card in lowest.cards()]
         return [
             ("samples", "Random sample", "", self.samples.cards()),
             ("without", "Without a caption", "Examples of each reason.", without),
             ("unfaithful", "Against the grant", "Examples of what each detector finds.", unfaithful),
+            *(
+                [("drawing", "Against the drawing", "Examples of what was not drawn.", against_drawing)]
+                if self.drawn
+                else []
+            ),
             ("looping", "Repeat themselves", "", self.looping.cards()),
             ("repeated", "Shared by several patents", "", self.repeated.cards(self.config.num_worst)),
             ("canvas", "Call the picture square", "", self.canvas.cards()),
@@ -244,6 +288,7 @@ def write_caption_report(
     *,
     config: CaptionPageConfig,
     compare: DataFolder | None = None,
+    drawn: Mapping[str, Drawn] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write one page about the captions of some weeks; memory use does not grow with their number.
@@ -255,11 +300,13 @@ def write_caption_report(
         config: Settings.
         compare: Another data folder in which the same views were captioned another way. Views are paired if both
             identifier and picture are the same.
+        drawn: Patent number → what was drawn, for weeks of specimens; see `faithfulness.drawing.read_drawn`.
         progress: Called with the number of weeks read and the number of all weeks.
 
     Returns:
         Path and size of the file, the weeks, each measure as "num" and "of", the mean length, and the reasons of
-        missing captions; with `compare` also "compared": the measures of both over the views that both captioned.
+        missing captions; with `drawn` also "drawing", the captions that contradict it; with `compare` also "compared":
+        the measures of both over the views that both captioned.
 
     Raises:
         ConfigError: There is no week to show, `out` is a folder, or the folders have no captioned view in common.
@@ -270,7 +317,8 @@ def write_caption_report(
     weeks = sorted(set(weeks)) or weeks_of(folder, "captions")
     if not weeks:
         raise ConfigError(f"{folder.url} contains no captions; run the captions stage first")
-    content = _read_content(folder, weeks, config, compare, progress)
+    content = PageContent(config, drawn or {})
+    _read_into(content, folder, weeks, compare, progress)
     if compare and not content.pair[0].nums["views"]:
         raise ConfigError(
             f"{compare.url} captions none of the same views; caption a copy of this folder's archives, grants and views"
@@ -283,6 +331,8 @@ def write_caption_report(
             file.write(part.encode("utf-8", "replace"))
         num_bytes = file.tell()
     summary = {"page": str(out), "num_bytes": num_bytes, "weeks": list(weeks), **_summary_of(content.total)}
+    if drawn is not None:
+        summary["drawing"] = {item.name: _share_as_json(share) for item, share in content.drawing_shares()}
     if compare:
         summary["compared"] = {
             "num_unpaired": content.num_unpaired,
@@ -292,15 +342,14 @@ def write_caption_report(
     return summary
 
 
-def _read_content(
+def _read_into(
+    content: PageContent,
     folder: DataFolder,
     weeks: Sequence[str],
-    config: CaptionPageConfig,
     compare: DataFolder | None,
     progress: Progress | None,
-) -> PageContent:
+) -> None:
     """One pass over the captions of the weeks, each paired with that of the other folder if one is given."""
-    content = PageContent(config)
     for num_done, week in enumerate(weeks, 1):
         others = _captions_by_view(compare, week) if compare else None
         for card in (Card(week, row) for row in captioned_views(folder, week)):
@@ -312,7 +361,6 @@ def _read_content(
         content.end_week(week)
         if progress is not None:
             progress(num_done, len(weeks))
-    return content
 
 
 def split_at_context(text: str) -> tuple[str, str]:
@@ -424,6 +472,7 @@ def _render(
         limit=clip_tokens.CONTEXT_LENGTH,
         measures=MEASURES,
         total=total,
+        drawing=content.drawing_shares() if content.drawn else [],
         openings=total.openings.top(5),
         classes=repetitive_classes(total),
         by_source=[

@@ -15,6 +15,7 @@ from patentdata.archives.sources import list_weeks
 from patentdata.archives.stage import keep_archive
 from patentdata.captions.clip_tokens import num_tokens
 from patentdata.captions.config import CaptionsConfig
+from patentdata.captions.faithfulness.drawing import Drawn
 from patentdata.captions.page import (
     CaptionPageConfig,
     Card,
@@ -122,6 +123,30 @@ def test_the_measures_on_the_page_are_those_that_the_stage_reported(walked, tmp_
         assert counts[PREFIX + name] == share["num"]
     assert counts[PREFIX + "views"] == summary["num_views"]
     assert counts[PREFIX + "tokens"] / summary["num_captions"] == summary["mean_num_tokens"]
+
+
+def test_captions_of_specimens_are_compared_with_what_was_drawn(folder, tmp_path):
+    rows = _captions(folder)
+    numbers = list(dict.fromkeys(row["view_id"].partition("-")[0] for row in rows))
+    drawn = {numbers[0]: Drawn("round", {"handle": 1}), numbers[1]: Drawn("box", {"leg": 4})}
+    said = {
+        numbers[0]: "A mug with two handles.",
+        numbers[1]: "A cabinet on four legs.",
+        numbers[2]: "It has nine legs.",
+    }
+    _recaption(folder, [said[row["view_id"].partition("-")[0]] for row in rows])
+    out = tmp_path / "page.html"
+    summary = write_caption_report(folder, WEEKS[:1], out, config=CaptionPageConfig(), drawn=drawn)
+    num_views = {number: sum(row["view_id"].startswith(number) for row in rows) for number in numbers}
+    parts = summary["drawing"]["parts"]
+    assert (parts["num"], parts["of"]) == (num_views[numbers[0]], num_views[numbers[0]] + num_views[numbers[1]])
+    assert parts["interval"] == [round(end, 4) for end in Share(parts["num"], parts["of"], num_clusters=2).interval]
+    assert summary["drawing"]["shape"] == {"num": 0, "of": 0}
+    section = _section(out.read_text(), "drawing")
+    assert "parts that were not drawn: “two handles”" in html.unescape(section)
+    assert section.count("<article") == min(8, num_views[numbers[0]])
+    plain, without = _page(folder, out)
+    assert "drawing" not in without and not _section(plain, "drawing")
 
 
 def test_equal_data_settings_and_seed_give_equal_bytes_and_another_seed_another_sample(walked, tmp_path):
