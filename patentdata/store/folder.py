@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote
@@ -25,6 +25,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from patentdata.errors import ConfigError, OutputError
 from patentdata.store.hashes import cache_folder, sha256_of
+from patentdata.store.outages import wait_through_outages
 from patentdata.store.store_lock import StoreLock
 
 _LOG = logging.getLogger(__name__)
@@ -94,8 +95,8 @@ class DataFolder:
         """Whether the folder is on a file system of this machine, and not on an object store."""
         return isinstance(self.fs, LocalFileSystem)
 
-    def __reduce__(self) -> tuple[type[DataFolder], tuple[str]]:
-        return DataFolder, (self.url,)
+    def __reduce__(self) -> tuple[Callable[[str], DataFolder], tuple[str]]:
+        return _in_worker, (self.url,)
 
     def path(self, *parts: str) -> str:
         """Path of a file of this folder in the file system."""
@@ -215,6 +216,7 @@ class DataFolder:
         """
         if not self.is_local:
             with StoreLock(self.fs, self.path(_LOCK)).held():
+                wait_through_outages(self.fs)
                 yield
             return
         try:
@@ -233,3 +235,10 @@ class DataFolder:
             yield
         finally:
             lock.release()
+
+
+def _in_worker(url: str) -> DataFolder:
+    """The folder in a worker, to which it was sent by a process that works with it."""
+    folder = DataFolder(url)
+    wait_through_outages(folder.fs)
+    return folder

@@ -24,6 +24,7 @@ import psutil
 from fsspec import AbstractFileSystem
 
 from patentdata.errors import OutputError
+from patentdata.store.outages import unreachable_errors
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,8 +60,8 @@ class StoreLock:
         """
         try:
             self._acquire()
-        except OSError as error:
-            raise OutputError(f"cannot write to {self._folder}: {error.strerror or error}") from error
+        except unreachable_errors(self._fs) as error:
+            raise OutputError(f"cannot write to {self._folder}: {getattr(error, 'strerror', '') or error}") from error
         ended = threading.Event()
         renewing = threading.Thread(target=self._renew_until, args=(ended,), name="store lock", daemon=True)
         renewing.start()
@@ -145,7 +146,7 @@ class StoreLock:
 
     def _release(self) -> None:
         """Remove the lock, if it is still this run's."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*unreachable_errors(self._fs)):
             holder = self._read()
             if holder is not None and holder["token"] == self._token:
                 self._remove()
