@@ -20,8 +20,8 @@ form:
     arm = "generated"
     baseline = "title"
 
-An arm may also have `readout_tau` and `evaluation_caption`, which concern only how it is measured, and `series` and
-`x`, which put it on a curve.
+An arm may also have `readout_tau`, `evaluation_caption` and `lines`, which concern only how it is measured, and
+`series` and `x`, which put it on a curve.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _BUILTIN = Path(__file__).parent / "builtin"
 BUILTIN_STUDIES = tuple(sorted(path.stem for path in _BUILTIN.glob("*.toml")))
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_OF_ARM = ("series", "x", "readout_tau", "evaluation_caption")
+_OF_ARM = ("series", "x", "readout_tau", "evaluation_caption", "lines")
 _OF_STUDY = ("question", "seeds", "training", "arms", "claims", "num_resamples", "split")
 
 
@@ -56,6 +56,7 @@ class Arm:
         settings: Settings of training in which it differs from the other arms.
         readout_tau: Class prior under which its classification head is read out.
         evaluation_caption: Column of the texts that views are searched by.
+        lines: Which lines of the drawings are compared, "all" or "claimed".
         series: Name of the curve that it is on; empty for none.
         x: Its position on that curve.
     """
@@ -64,6 +65,7 @@ class Arm:
     settings: Mapping[str, Any]
     readout_tau: float = 0.0
     evaluation_caption: str = "text"
+    lines: str = "all"
     series: str = ""
     x: float | None = None
 
@@ -156,6 +158,7 @@ class StudyConfig:
                 split=self.split,
                 caption=arm.evaluation_caption,
                 readout_tau=arm.readout_tau,
+                lines=arm.lines,
                 device=str(self.training.get("device", "auto")),
             )
         except ConfigError as error:
@@ -242,6 +245,6 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
     """The values of an arm that are not settings of training, checked for their types."""
     for key in ("readout_tau", "x"):
         require(isinstance(values.get(key, 0.0), int | float), f"{key} is {values.get(key)!r}; use a number")
-    for key in ("series", "evaluation_caption"):
+    for key in ("series", "evaluation_caption", "lines"):
         require(isinstance(values.get(key, ""), str), f"{key} is {values.get(key)!r}; use a string")
     return values

@@ -17,7 +17,7 @@ from model.clip.encoder import find_encoder
 from model.clip.loading import choose_device
 from model.dataset.classes import USPC
 from model.dataset.folder import Dataset
-from model.dataset.views import Views
+from model.dataset.views import Views, has_claimed_images, read_views
 from model.evaluation.config import EvaluationConfig
 from model.evaluation.context import MODEL, EvaluationContext
 from model.evaluation.measures.metrics import Answers, all_ranks, best_ranks
@@ -30,8 +30,9 @@ from model.evaluation.protocols.readouts import HeadLogits
 from model.evaluation.protocols.zero_shot import class_features
 from model.files import atomic_write, sha256_of_json
 from model.progress import Progress
+from model.study.strangers import LayeredViews, nearest_strangers
 
-VERSION = 1  # raised when an equal model would have other outcomes
+VERSION = 2  # raised when an equal model would have other outcomes
 PARTS = ("all", *THIRDS)
 _FOUND_IN = 10
 _IDENTITY = "identity"
@@ -40,6 +41,9 @@ MEASURES = {
     "text_to_image": f"share of the views found among the {_FOUND_IN} best for their caption",
     "title_to_image": "mean average precision of the views of a title, asked by the bare title",
     "same_patent": "mean average precision of the other views of a patent, asked by one view",
+    "prior_art": f"share of the views for which a cited patent is among the {_FOUND_IN} patents with the nearest views",
+    "nearest_stranger": "share of the views with claimed and unclaimed lines whose nearest view of another family is "
+    "not alike in the unclaimed lines alone",
     "zero_shot": "share of the views whose class is named right by the nearest class prompt",
     "classifier": "share of the views whose class is named right by the model's own classification head",
 }
@@ -76,6 +80,8 @@ def outcomes_of(
         "text_to_image": _text_to_image,
         "title_to_image": _title_to_image,
         "same_patent": _same_patent,
+        "prior_art": _prior_art,
+        "nearest_stranger": _nearest_stranger,
         "zero_shot": _zero_shot,
         "classifier": _classifier,
     }
@@ -134,6 +140,39 @@ def _same_patent(context: EvaluationContext) -> np.ndarray:
         context.scores(features, features), answers, len(patents), max_chunk_mb=context.config.max_chunk_mb
     )
     return np.where(ranks.num_right > 0, ranks.average_precision, np.nan)
+
+
+def _prior_art(context: EvaluationContext) -> np.ndarray:
+    """Whether one of the ten patents that have the nearest views was cited; NaN for views without a citation here."""
+    views, patents = context.views, context.views.patent_ids
+    id_of = {number: int(patent) for number, patent in zip(views.patent_numbers, patents, strict=True)}
+    cited = [
+        {id_of[number] for number in of_view or () if number in id_of} - {int(own)}
+        for of_view, own in zip(views.cited_by_examiner, patents, strict=True)
+    ]
+    features = context.image_features(MODEL).features
+    scores = context.scores(features, features)
+    values = _nothing(context)
+    for row in (row for row, of_view in enumerate(cited) if of_view):
+        best = np.full(int(patents.max()) + 1, -np.inf, np.float32)
+        np.maximum.at(best, patents, scores(row, row + 1)[0].float().cpu().numpy())
+        best[patents[row]] = -np.inf
+        values[row] = not cited[row].isdisjoint(np.argsort(-best, kind="stable")[:_FOUND_IN].tolist())
+    return values
+
+
+def _nearest_stranger(context: EvaluationContext) -> np.ndarray:
+    if not has_claimed_images(context.dataset):
+        return _nothing(context)
+    views = context.views
+    names = [family or number for family, number in zip(views.families, views.patent_numbers, strict=True)]
+    families = np.unique(names, return_inverse=True)[1]
+    if families.max() == 0:
+        return _nothing(context)
+    features = context.image_features(MODEL).features
+    strangers = nearest_strangers(context.scores(features, features), families)
+    layered = LayeredViews(read_views(context.dataset, views.split, lines="both"))
+    return 1 - layered.share_only_unclaimed(np.arange(len(views)), strangers)
 
 
 def _zero_shot(context: EvaluationContext) -> np.ndarray:

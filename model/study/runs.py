@@ -71,12 +71,11 @@ class StudyRun:
     @property
     def identity(self) -> dict[str, Any]:
         """All that the outcomes depend on."""
+        settings = self.evaluation.result_settings
+        names = ("split", "caption", "readout_tau", "prompts", "schemes", "lines")
         return {
             "training": self.training_identity,
-            "evaluation": {
-                name: self.evaluation.result_settings[name]
-                for name in ("split", "caption", "readout_tau", "prompts", "schemes")
-            },
+            "evaluation": {name: settings[name] for name in names if name in settings},
         }
 
     def outcomes(self) -> dict[str, np.ndarray] | None:

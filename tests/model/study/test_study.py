@@ -202,5 +202,5 @@ def test_a_mistake_in_a_file_is_named(tmp_path, change, message):
     (tmp_path / "broken.toml").write_text(_FILE.replace(change, wrong))
     with pytest.raises(ConfigError, match=message):
         read_study(str(tmp_path / "broken.toml"))
-    with pytest.raises(ConfigError, match=r"no study nothing; name beta, captions, views, or a TOML file"):
+    with pytest.raises(ConfigError, match=r"no study nothing; name beta, captions, claimed, views, or a TOML file"):
         read_study("nothing")
