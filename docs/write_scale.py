@@ -23,11 +23,15 @@ DATASET_OVER_VIEWS = Rate(
 )
 ROW_BYTES = Rate(18_000, "bytes of grants and captions per patent", "29 real patents, 2026-11-21")
 SLOW, FAST = (
-    Rate(12.5e6, "bytes per second", "assumed: 100 Mbit/s"),
-    Rate(100e6, "bytes per second", "assumed: 800 Mbit/s"),
+    Rate(12.5e6, "bytes per second from the network", "assumed: 100 Mbit/s"),
+    Rate(100e6, "bytes per second from a faster network", "assumed: 800 Mbit/s"),
 )
 FILE_S = Rate(2.0, "seconds per file at least", "the portal's limit: 5 files in 10 s")
-DATASET_CORES = Rate(16, "cores, all used, of the one machine that freezes the dataset", "assumed")
+PLANNING_S = Rate(
+    64.5,
+    "seconds for planning the split of 498,000 patents, with 751 MB at most",
+    "`python -m bench.splits`, made-up grants, a busy machine, 2026-11-28",
+)
 CAPTIONS_A_S = Rate(
     15,
     "captions per second and GPU",
@@ -37,6 +41,8 @@ TRAINING_A_S = Rate(850, "pairs per second and GPU", "assumed: what open_clip pu
 EPOCHS, TRAINING_SHARE = 5, 0.8
 CORE_PRICE, GPU_PRICE = Rate(0.04, "per core-hour", "assumed"), Rate(2.50, "per GPU-hour", "assumed")
 DISK_PRICE = Rate(0.023, "per GB and month", "assumed")
+
+_ASSUMED = (SLOW, FAST, CAPTIONS_A_S, TRAINING_A_S, CORE_PRICE, GPU_PRICE, DISK_PRICE)
 
 NUM_SHEETS = IMAGES.value - PATENTS.value
 NUM_VIEWS = NUM_SHEETS * rates.VIEWS_A_SHEET.value
@@ -55,7 +61,7 @@ def fetching_h(num_bytes: float, rate: Rate) -> float:
 def core_hours(num_cores: int, rate: Rate) -> tuple[float, float, float, float]:
     """Hours for fetching, for the weekly stages, for the dataset, and in all; one core fetches first, then works."""
     fetching, walk = fetching_h(MOVED_BYTES, rate), WALK_CORE_H / num_cores
-    dataset = DATASET_CORE_H / min(num_cores, DATASET_CORES.value)
+    dataset = PLANNING_S.value / 3600 + DATASET_CORE_H / num_cores
     return fetching, walk, dataset, (fetching + walk if num_cores == 1 else max(fetching, walk)) + dataset
 
 
@@ -65,10 +71,11 @@ def scale_page() -> str:
         "# Size, time and cost",
         "",
         _filled(
-            f"The full rebuild of the years {_YEARS}. Nobody has run all of it. Every number of the first three tables "
-            "is computed by `docs/write_scale.py` (`make docs`); the last table says for each rate behind them whether "
-            "it was measured, and on what, or published, or assumed. `designclip rebuild --plan` makes the same "
-            "estimate for your own listing, disk, cores and network."
+            f"The full rebuild of the years {_YEARS}. Nobody has run all of it. These rates are assumed, and were "
+            f"measured by nobody here: {'; '.join(_assumed())}. Every number of the first three tables is computed by "
+            "`docs/write_scale.py` (`make docs`); the last table says for each rate behind them whether it was "
+            "measured, and on what, or published, or assumed. `designclip rebuild --plan` makes the same estimate for "
+            "your own listing, disk, cores and network."
         ),
         "",
         "## Sizes",
@@ -83,7 +90,8 @@ def scale_page() -> str:
             f"{fetching_h(0, FAST) * 60:,.0f} minutes, and at 100 Mbit/s {fetching_h(MOVED_BYTES, SLOW):.1f} h where "
             f"only DESIGN is read ({fetching_h(ARCHIVE_BYTES.value, SLOW):,.0f} h for whole archives, `--whole`). It "
             "runs in parallel with the work on other weeks. From a mirror or folder, as many weeks are fetched at a "
-            "time as there are workers. The dataset is frozen by the threads of one machine."
+            "time as there are workers. The dataset is planned in one process, and then frozen by weeks on all cores; "
+            "that the rates of a core hold for many is an extrapolation, from two."
         ),
         "",
         *_table(("cores", "fetching", "weekly stages", "dataset", "in all", "core-hours", "cost"), _cores()),
@@ -157,8 +165,14 @@ def _gpus() -> list[tuple[str, ...]]:
 def _rates() -> list[tuple[str, ...]]:
     planned = (rates.DESIGN_SHARE, rates.SHEETS_PER_CORE_S, rates.VIEWS_A_SHEET, rates.VIEW_BYTES)
     measured = (PATENTS, IMAGES, ARCHIVE_BYTES, WEEKS, *planned, rates.TRAINING_IMAGE_BYTES, ROW_BYTES, WALK_OVER_VIEWS)
-    rest = (DATASET_OVER_VIEWS, FILE_S, SLOW, FAST, DATASET_CORES, CAPTIONS_A_S, TRAINING_A_S, CORE_PRICE, GPU_PRICE)
-    return [(_number(rate), rate.unit, rate.provenance) for rate in (*measured, *rest, DISK_PRICE)]
+    rest = (DATASET_OVER_VIEWS, PLANNING_S, FILE_S, *_ASSUMED)
+    return [(_number(rate), rate.unit, rate.provenance) for rate in (*measured, *rest)]
+
+
+def _assumed() -> list[str]:
+    """Every assumed rate in words."""
+    assert all(rate.provenance.startswith("assumed") for rate in _ASSUMED)
+    return [f"{_number(rate)} {rate.unit}" for rate in _ASSUMED]
 
 
 def _number(rate: Rate) -> str:

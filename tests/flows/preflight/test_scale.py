@@ -32,3 +32,10 @@ def test_however_fast_the_network_is_files_are_not_requested_faster_than_the_por
 def test_a_single_core_fetches_and_works_one_after_the_other(scale):
     fetching, walk, dataset, total = scale["core_hours"](1, scale["SLOW"])
     assert total == pytest.approx(fetching + walk + dataset)
+
+
+def test_the_first_paragraph_names_every_rate_that_is_assumed(scale):
+    first = " ".join(scale["scale_page"]().partition("## Sizes")[0].split())
+    assumed = [value for value in scale.values() if getattr(value, "provenance", "").startswith("assumed")]
+    assert len(assumed) > 5
+    assert [rate.unit for rate in assumed if rate.unit not in first] == []
