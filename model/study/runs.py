@@ -86,6 +86,8 @@ class StudyRun:
 def plan_runs(config: StudyConfig, dataset: Dataset, out: Path, others: Sequence[Path]) -> list[StudyRun]:
     """All runs of a study, the first seed of every arm first, so that a first answer comes early.
 
+    Arms that differ only in how they are measured share a run, in the folder of the first of them.
+
     Args:
         config: The study.
         dataset: The dataset.
@@ -93,19 +95,20 @@ def plan_runs(config: StudyConfig, dataset: Dataset, out: Path, others: Sequence
         others: Folders of runs that may be taken over.
     """
     identities = [(folder, read_json(RunFolder(folder).config)) for folder in others]
-    runs = []
+    runs: list[StudyRun] = []
     for seed in config.seeds:
         for arm in config.arms:
             training = config.training_of(arm, seed)
             identity = training_identity(dataset, training)
-            folder = out / "runs" / f"{arm.name}-seed-{seed}"
+            name = f"{arm.name}-seed-{seed}"
+            folder = next((run.folder for run in runs if run.training_identity == identity), out / "runs" / name)
             runs.append(
                 StudyRun(
                     arm=arm,
                     seed=seed,
                     folder=folder,
                     found=_finished_among([folder for folder, other in identities if other == identity], identity),
-                    outcomes_path=out / "outcomes" / f"{folder.name}.npz",
+                    outcomes_path=out / "outcomes" / f"{name}.npz",
                     training=training,
                     training_identity=identity,
                     evaluation=config.evaluation_of(arm),

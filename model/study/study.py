@@ -44,7 +44,7 @@ def plan_study(dataset_dir: str | Path, out: str | Path, config: StudyConfig) ->
     others = _other_runs(out)
     runs = plan_runs(config, dataset, out, others)
     missing = [run for run in runs if run.outcomes() is None]
-    to_train = [run for run in missing if run.found is None]
+    to_train = list({run.folder: run for run in missing if run.found is None}.values())  # arms can share a run
     seconds = [_seconds_of(run, dataset, [*others, *(one.folder for one in runs)]) for run in to_train]
     known = [value for value in seconds if value is not None]
     return {

@@ -88,6 +88,19 @@ def test_every_arm_is_trained_with_every_seed_and_every_claim_is_judged(shapes, 
     assert run_study(shapes, out, config) == result and _bytes(out) == before
 
 
+def test_arms_that_are_only_measured_otherwise_share_a_run(surrounded, config, tmp_path):
+    whole = config.arms[0]
+    claimed = dataclasses.replace(whole, name="by-claimed", lines="claimed")
+    config = dataclasses.replace(config, arms=(whole, claimed), claims=(), seeds=(0,))
+    out = tmp_path / "studies" / "lines"
+    assert plan_study(surrounded, out, config)["to_train"] == 1
+    result = run_study(surrounded, out, config)
+    assert [path.name for path in (out / "runs").iterdir()] == [f"{whole.name}-seed-0"]
+    of_patent = result["estimates"]["same_patent"]
+    assert of_patent[whole.name]["all"] != of_patent["by-claimed"]["all"]
+    assert plan_study(surrounded, out, config)["done"] == 2
+
+
 def test_a_study_that_is_stopped_in_the_middle_of_a_run_ends_in_the_same_bytes(shapes, config, tmp_path):
     config = dataclasses.replace(config, arms=config.arms, seeds=(0,))
     run_study(shapes, tmp_path / "a" / "studies" / "x", config)
