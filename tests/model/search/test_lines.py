@@ -7,12 +7,14 @@ import re
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from model.dataset.images import decode_grey
 from model.errors import ConfigError, DatasetError
 from model.search.query import Picture, Query
 from model.search.record import lines_of, make_record, render_record
 from model.search.search import SearchConfig, open_search
+from model.search.serve import ServeConfig, make_app
 from tests.model.search.searchable import write_model
 
 pytestmark = pytest.mark.slow
@@ -90,3 +92,22 @@ def test_a_record_says_which_lines_were_compared(searches):
 def test_other_lines_are_refused():
     with pytest.raises(ConfigError, match="lines is 'dashed'; use one of all, claimed"):
         config("dashed")
+
+
+def test_the_server_sends_the_layers_of_a_view_and_its_page_can_hide_one(searches):
+    search = searches["all"]
+    view = search.gallery.view(surrounded_row(search))
+    with TestClient(make_app(search, ServeConfig()), base_url="http://localhost") as client:
+        whole, claimed, unclaimed = (
+            client.get("/picture", params={"view": view.view_id, "lines": lines})
+            for lines in ("all", "claimed", "unclaimed")
+        )
+        page = client.get("/patent", params={"number": view.patent_number}).text
+    assert [answer.headers["content-type"] for answer in (whole, claimed, unclaimed)] == [
+        "image/jpeg",
+        "image/png",
+        "image/png",
+    ]
+    layers = search.gallery.layers(view.row)
+    assert (claimed.content, unclaimed.content) == (layers.claimed_png, layers.unclaimed_png)
+    assert page.count('class="unclaimed"') == 1 and '<input id="hide" type="checkbox">' in page
