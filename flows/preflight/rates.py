@@ -53,7 +53,9 @@ FOLDER_BYTES_PER_S = Rate(
 )
 VIEWS_A_SHEET = Rate(1.4, "views per sheet, front pages included", "29 real patents, 144 sheets, 2026-11-21")
 VIEW_BYTES = Rate(52_400, "bytes per view", "29 real patents, 201 views and their claimed images, 2026-11-28")
-TRAINING_IMAGE_BYTES = Rate(8_300, "bytes per image of the dataset", "docs/decisions.md, 2026-11-20")
+TRAINING_IMAGE_BYTES = Rate(
+    12_600, "bytes per view of the dataset", "29 real patents, 172 views and their claimed images, 2026-11-28"
+)
 
 
 def free_bytes(folder: DataFolder) -> int | None:
