@@ -22,7 +22,11 @@ _FILES = {
         "tests/patentdata/captions/vllm/test_server.py",
         "tests/patentdata/captions/vllm/test_families.py",
     ),
-    "s3": ("tests/flows/test_object_store.py", "tests/flows/test_acquisition.py"),
+    "s3": (
+        "tests/flows/test_object_store.py",
+        "tests/flows/test_acquisition.py",
+        "tests/flows/test_cluster_example.py",
+    ),
 }
 _GROUPS = {file: group for group, files in _FILES.items() for file in files}
 # Fixture → groups whose tests may use it. An S3 server is a thread of the worker, so that two of them cost nothing.

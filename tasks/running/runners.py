@@ -85,7 +85,7 @@ def open_runner(config: WorkersConfig) -> Iterator[Runner]:
         return
     if config.kind == "dask":
         with _dask_client(config.dask_address) as client, client.get_executor() as executor:
-            yield _PoolRunner(executor)
+            yield _ClusterRunner(executor, str(config.dask_address))
         return
     if config.kind == "threads":
         runner = _PoolRunner(concurrent.futures.ThreadPoolExecutor(config.num_workers_here))
@@ -145,6 +145,45 @@ class _PoolRunner:
 
     def drop_waiting(self) -> None:
         """Nothing waits here: the pool takes all tasks at once."""
+
+
+class ClusterLostError(PatentDataError):
+    """The scheduler of a Dask cluster is gone, and with it what was submitted to it."""
+
+
+@dataclass(frozen=True)
+class _ClusterFuture:
+    """A future of a Dask cluster, which says in a sentence that the cluster was lost.
+
+    Attributes:
+        future: That of the cluster's executor.
+        address: Of the scheduler.
+    """
+
+    future: concurrent.futures.Future[Any]
+    address: str
+
+    def result(self) -> Any:
+        try:
+            return self.future.result()
+        except concurrent.futures.CancelledError:
+            raise ClusterLostError(
+                f"the Dask scheduler at {self.address} was lost; run again when it is back, and what is done stays"
+            ) from None
+
+    def add_done_callback(self, fn: Any, /) -> None:
+        self.future.add_done_callback(lambda _: fn(self))
+
+
+class _ClusterRunner(_PoolRunner):
+    """Submits tasks to a Dask cluster."""
+
+    def __init__(self, executor: concurrent.futures.Executor, address: str) -> None:
+        super().__init__(executor)
+        self._address = address
+
+    def submit(self, task: Task[..., Any], **parameters: Any) -> Future:
+        return _ClusterFuture(self.executor.submit(task.fn, **parameters), self._address)
 
 
 class WorkerKilledError(PatentDataError):

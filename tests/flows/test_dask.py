@@ -100,3 +100,25 @@ def test_a_worker_of_the_cluster_that_is_killed_costs_nothing(source, tmp_path):
     walk_weeks(_weeks(source, tmp_path / "here", WorkersConfig(kind="threads", num_workers=2)))
     assert [outcome.error for outcome in there] == [None, None]
     assert hashes(tmp_path / "here") == hashes(data_dir)
+
+
+def test_a_scheduler_that_is_lost_ends_the_run_in_a_sentence_and_the_next_one_heals(source, tmp_path):
+    data_dir = tmp_path / "there"
+    with dask_cluster(2, tmp_path) as address:
+        with Client(address, timeout=120) as client:
+            scheduler = client.run_on_scheduler(os.getpid)
+
+        def kill_it() -> None:
+            while not list(data_dir.glob("grants/*.parquet")):
+                time.sleep(0.002)
+            os.kill(scheduler, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_it)
+        killer.start()
+        outcomes = walk_weeks(_weeks(source, data_dir, WorkersConfig(kind="dask", dask_address=address)))
+        killer.join()
+    lost = {outcome.error for outcome in outcomes if outcome.error}
+    assert lost == {f"the Dask scheduler at {address} was lost; run again when it is back, and what is done stays"}
+    for folder in (data_dir, tmp_path / "here"):
+        walk_weeks(_weeks(source, folder, WorkersConfig(kind="threads", num_workers=2)))
+    assert hashes(tmp_path / "here") == hashes(data_dir)
