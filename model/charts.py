@@ -113,7 +113,7 @@ def draw_readouts(curve: Mapping[str, Any]) -> bytes:
 
     Args:
         curve: Lists over "tau": "tail", "middle" and "head" if they were measured, "classes" and "views"; and
-            "chosen_tau", which is marked.
+            "chosen_tau", which is marked, if one was chosen.
     """
     figure = Figure(figsize=(9.0, 3.4), layout="constrained")
     axes = figure.subplots()
@@ -123,7 +123,8 @@ def draw_readouts(curve: Mapping[str, Any]) -> bytes:
     for tau, name in ((0.0, "natural"), (1.0, "balanced")):
         axes.axvline(tau, color=_GRID, linewidth=1.2, zorder=0)
         axes.annotate(name, (tau, 101), ha="center", va="bottom", fontsize=8, color=INK, annotation_clip=False)
-    axes.axvline(curve["chosen_tau"], color=ACCENT, linewidth=1.2, linestyle=":", label="readout_tau", zorder=0)
+    if "chosen_tau" in curve:
+        axes.axvline(curve["chosen_tau"], color=ACCENT, linewidth=1.2, linestyle=":", label="readout_tau", zorder=0)
     axes.set_ylim(0, 100)
     axes.set_xlabel("τ, the share of the natural class prior that is taken out")
     axes.set_ylabel("accuracy in %")

@@ -42,9 +42,9 @@ from bench.evidence.summary import (
 )
 from model.dataset.classes import USPC
 from model.dataset.folder import open_dataset
+from model.dataset.thirds import THIRDS, third_of_class
 from model.dataset.views import read_views
 from model.errors import ModelError
-from model.evaluation.measures.thirds import THIRDS, third_of_class
 from model.files import exclusive_lock, write_json, write_text
 
 _FAILED = 1

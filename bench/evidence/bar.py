@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.evidence.comparison import ALL
-from model.evaluation.measures.thirds import HEAD, MIDDLE, TAIL
+from model.dataset.thirds import HEAD, MIDDLE, TAIL
 
 CLASSIFIER = "classifier"
 

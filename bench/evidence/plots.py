@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from bench.evidence.arms import EVEN, READOUT_TAU, RECIPE
 from model.dataset.classes import USPC
 from model.dataset.images import decode_grey, pad_to_square
+from model.dataset.thirds import HEAD, TAIL
 from model.dataset.views import Views
-from model.evaluation.measures.thirds import HEAD, TAIL
 
 _INK, _MUTED, _GRID = "#1d2733", "#9aa5b1", "#e4e8ec"
 _RECIPE_COLOUR, _EVEN_COLOUR = "#0b6e99", _INK

@@ -15,9 +15,9 @@ from bench.evidence.comparison import ALL, Advantage, Resampling, advantage, tai
 from bench.evidence.features import SAME_PATENT, VALUES, ZERO_SHOT, RunFeatures
 from model.clip.readout import BALANCED, NATURAL
 from model.dataset.classes import USPC
+from model.dataset.thirds import HEAD, MIDDLE, TAIL, THIRDS, third_of_class
 from model.dataset.views import Views
 from model.errors import TrainingError
-from model.evaluation.measures.thirds import HEAD, MIDDLE, TAIL, THIRDS, third_of_class
 from model.evaluation.protocols.readouts import HeadLogits
 
 PARTS = (TAIL, MIDDLE, HEAD, ALL)

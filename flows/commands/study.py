@@ -55,11 +55,12 @@ def study(
     from model.study.config import read_study
     from model.study.study import plan_study, run_study
 
-    training: dict[str, Any] = tiny_settings() if config is None else training_table(read_toml(config))
+    training: dict[str, Any] = {} if config is None else training_table(read_toml(config))
     training |= (_SMOKE if smoke else {}) | dict(map(training_setting, settings or []))
     chosen = read_study(
         what,
         training,
+        small_training=tiny_settings() if config is None else None,
         seeds=list(_SMOKE_SEEDS) if smoke and seeds is None else seeds,
         num_resamples=_SMOKE_RESAMPLES if smoke else None,
     )

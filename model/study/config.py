@@ -211,12 +211,19 @@ class StudyConfig:
         }
 
 
-def read_study(name_or_file: str, training: Mapping[str, Any] | None = None, **overrides: Any) -> StudyConfig:
+def read_study(
+    name_or_file: str,
+    training: Mapping[str, Any] | None = None,
+    *,
+    small_training: Mapping[str, Any] | None = None,
+    **overrides: Any,
+) -> StudyConfig:
     """A study of this package by its name, or that of a file.
 
     Args:
         name_or_file: One of `BUILTIN_STUDIES`, or the path of a TOML file.
         training: Settings of training for all arms; they override those of the file, and an arm's own override them.
+        small_training: Settings of a small model, which are used unless the file names an architecture.
         overrides: Other values of the study, such as `seeds`; those that are None are left out.
 
     Raises:
@@ -231,7 +238,9 @@ def read_study(name_or_file: str, training: Mapping[str, Any] | None = None, **o
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: not a readable TOML file of a study ({error})") from error
-    values["training"] = {**values.get("training", {}), **(training or {})}
+    own = dict(values.get("training", {}))
+    small = {} if "architecture" in own else dict(small_training or {})
+    values["training"] = {**small, **own, **(training or {})}
     values |= {key: value for key, value in overrides.items() if value is not None}
     return StudyConfig.from_dict(path.stem, values)
 

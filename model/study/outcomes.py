@@ -17,11 +17,11 @@ from model.clip.encoder import find_encoder
 from model.clip.loading import choose_device
 from model.dataset.classes import USPC
 from model.dataset.folder import Dataset
+from model.dataset.thirds import THIRDS, third_of_class
 from model.dataset.views import Views, has_claimed_images, read_views
 from model.evaluation.config import EvaluationConfig
 from model.evaluation.context import MODEL, EvaluationContext
 from model.evaluation.measures.metrics import Answers, all_ranks, best_ranks
-from model.evaluation.measures.thirds import THIRDS, third_of_class
 from model.evaluation.protocols.classification import ranks_of_truth
 from model.evaluation.protocols.fine_tuned import class_logits, class_priors_of, class_table_of
 from model.evaluation.protocols.labelled import label_views

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from model.charts import ACCENT, INK, MUTED, style_axes, svg_of
-from model.evaluation.measures.thirds import HEAD, MIDDLE, TAIL
+from model.dataset.thirds import HEAD, MIDDLE, TAIL
 from model.pages import data_uri, page_environment, toml_table
 from model.study.outcomes import PARTS
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from model.dataset.thirds import THIRDS
 from model.dataset.views import Views
-from model.evaluation.measures.thirds import THIRDS
 from model.study.comparison import NOT_DECIDED, Resampling
 from model.study.config import Claim, StudyConfig
 from model.study.outcomes import MEASURES, PARTS

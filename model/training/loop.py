@@ -18,8 +18,10 @@ import torch
 
 from model.clip.class_features import class_features
 from model.clip.loading import load_clip
+from model.clip.readout import ClassPriors
 from model.clip.source import ModelSource
 from model.clip.tokenizer import fast_tokenizer
+from model.dataset.folder import Dataset
 from model.dataset.images import ImageReader
 from model.errors import TrainingStoppedError
 from model.files import read_json, sha256_of_json
@@ -27,6 +29,7 @@ from model.progress import Progress
 from model.training.batches import Batch, BatchStream
 from model.training.export import export_model
 from model.training.priors import class_priors
+from model.training.read_outs import validation_read_outs
 from model.training.refit import refit_head
 from model.training.run.checkpoints import checkpoint_path, load_checkpoint, save_checkpoint
 from model.training.run.divergence import LossWatch
@@ -253,11 +256,24 @@ class TrainingLoop:
 
     def export(self, summary: dict[str, Any]) -> dict[str, str]:
         """Write the model folder and return file name → SHA-256."""
-        head, sampler = self.learner.towers.head, self.stream.sampler
-        priors = class_priors(sampler.counts, sampler.known_shares, self._class_weights.numpy(), self.config)
         return export_model(
-            self.clip, self.run.model, summary=summary, head=head, classes=self.stream.classes, priors=priors
+            self.clip,
+            self.run.model,
+            summary=summary,
+            head=self.learner.towers.head,
+            classes=self.stream.classes,
+            priors=self._class_priors,
         )
+
+    def read_outs(self, dataset: Dataset) -> dict[str, Any] | None:
+        """Accuracy of the head's read-outs on the validation split; None if there is nothing to read out."""
+        counts = self.stream.sampler.counts
+        return validation_read_outs(self.learner, dataset, self.stream.classes, counts, self._class_priors)
+
+    @property
+    def _class_priors(self) -> ClassPriors:
+        sampler = self.stream.sampler
+        return class_priors(sampler.counts, sampler.known_shares, self._class_weights.numpy(), self.config)
 
 
 @dataclass

@@ -93,6 +93,7 @@ def train(
                 if processes.is_first:
                     summary["model_files"] = loop.export(summary)
                     remove(work.refit)
+                    _write_read_outs(work, loop, dataset)
                     write_json(work.summary, summary)
         elif processes.is_first:
             _LOG.info("%s: the training run is finished and intact, nothing to do", run.folder.name)
@@ -104,6 +105,21 @@ def train(
             run.adopt_replacement()
         processes.wait_for_all()
     return summary
+
+
+def _write_read_outs(run: RunFolder, loop: TrainingLoop, dataset: Dataset) -> None:
+    """Write the read-outs on the validation split, for the page; without any, the file of an earlier run is removed.
+
+    They are not part of the result, so that a validation split that cannot be read costs a warning.
+    """
+    remove(run.read_outs)
+    try:
+        measured = loop.read_outs(dataset)
+    except DatasetError as error:
+        _LOG.warning("the page of the run has no read-outs: %s", error)
+        return
+    if measured is not None:
+        write_json(run.read_outs, measured)
 
 
 def _folder_to_train_in(run: RunFolder, identity: dict[str, Any], replace: Replace, processes: Processes) -> RunFolder:

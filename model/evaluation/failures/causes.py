@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from model.dataset.thirds import TAIL, THIRDS
 from model.evaluation.failures.drawings import DrawingMeasures, likeness
 from model.evaluation.failures.queries import NOTHING, AnsweredQueries
-from model.evaluation.measures.thirds import TAIL, THIRDS
 
 _EXTREME = 0.1  # share of the queries that are called extreme
 _MOSTLY_BROKEN = 0.5

@@ -53,8 +53,8 @@ class AnsweredQueries:
         views: (num_queries,) view of each query; for a query of a whole patent, its first view.
         is_missed: (num_queries,) bool.
         notes: What became of a query, such as "rank 12".
-        thirds: (num_queries,) index in `measures.thirds.THIRDS` of the third of the query's class; -1 without a class.
-            None if no view has a class.
+        thirds: (num_queries,) index in `model.dataset.thirds.THIRDS` of the third of the query's class; -1 without a
+            class. None if no view has a class.
         wrong: (num_queries,) view of the highest-scoring wrong candidate, `NOTHING` if there is none; None if the
             candidates are classes.
         is_right: Query and view → whether the view is a right answer to the query.

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from model.dataset.thirds import THIRDS, third_of_class
 from model.evaluation.context import EvaluationContext
 from model.evaluation.measures.result_table import Row, tabulate
-from model.evaluation.measures.thirds import THIRDS, third_of_class
 from model.evaluation.protocols.labelled import LabelledViews, label_views
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from model.clip.readout import BALANCED, NATURAL, ClassPriors
+from model.dataset.thirds import THIRDS, accuracy_by_third, third_of_class
 from model.evaluation.context import EvaluationContext
-from model.evaluation.measures.result_table import Row, class_mean, tabulate
-from model.evaluation.measures.thirds import THIRDS, third_of_class
+from model.evaluation.measures.result_table import Row, tabulate
 from model.evaluation.protocols.classification import TIE_RULE, ranks_of_truth, scheme_heading
 from model.evaluation.protocols.labelled import LabelledViews
 
@@ -126,15 +126,11 @@ def readout_curve(labelled: LabelledViews, head: HeadLogits, chosen_tau: float) 
         ("views"); and the codes of the classes of each third.
     """
     third = third_of_class(labelled.training_counts)
-    rows = {name: rows for name, rows in _parts(labelled).items() if name in THIRDS}
     hits = np.stack([head.hits(labelled.truth, tau) for tau in TAUS], axis=1)  # (num_labelled, num_taus)
-    lines = {name: class_mean(hits[part], labelled.truth[part]).tolist() for name, part in rows.items()}
     return {
         "tau": list(TAUS),
         "chosen_tau": chosen_tau,
-        **lines,
-        "classes": class_mean(hits, labelled.truth).tolist(),
-        "views": hits.mean(axis=0).tolist(),
+        **accuracy_by_third(hits, labelled.truth, third),
         "thirds": {
             name: [code for code, member in zip(labelled.table.codes, third, strict=True) if member == index]
             for index, name in enumerate(THIRDS)

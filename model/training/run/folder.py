@@ -11,7 +11,8 @@ A folder that holds another run, finished or with checkpoints to resume from, is
 work. If the caller allows it, the new run is trained in `.replacing/NAME` next to the folder, and takes its place when
 it is finished. What belonged to the old model, such as its evaluation and its embeddings, goes with it.
 
-These files are not part of the result: training.html, the page of the run; timings.jsonl, its speed and memory;
+These files are not part of the result: training.html, the page of the run; read_outs.json, the accuracy of its head on
+validation views; timings.jsonl, its speed and memory;
 tracking/, files of a tracker; failed_batch.json, the batch at which a run failed.
 """
 
@@ -72,6 +73,10 @@ class RunFolder:
     @property
     def page(self) -> Path:
         return self.folder / "training.html"
+
+    @property
+    def read_outs(self) -> Path:
+        return self.folder / "read_outs.json"
 
     @property
     def timings(self) -> Path:
@@ -164,7 +169,7 @@ class RunFolder:
         Returns:
             Number of steps done; 0 for a fresh start.
         """
-        for path in (self.summary, self.page, self.failed_batch):
+        for path in (self.summary, self.page, self.read_outs, self.failed_batch):
             remove(path)
         earlier = read_json(self.config)
         if earlier != identity:

@@ -14,8 +14,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from model.charts import ACCENT, INK, MUTED, style_axes, svg_of
-from model.files import write_text
+from model.charts import ACCENT, INK, MUTED, draw_readouts, style_axes, svg_of
+from model.clip.readout import BALANCED, NATURAL
+from model.dataset.thirds import THIRDS
+from model.files import read_json, write_text
 from model.pages import data_uri, page_environment, toml_table
 from model.training.run.folder import RunFolder
 from model.training.run.metrics import read_metrics, read_timings
@@ -35,14 +37,18 @@ def write_training_page(run: RunFolder, summary: dict[str, Any]) -> None:
     """Write `training.html` of a finished run.
 
     Args:
-        run: Folder of the run, with metrics and timings.
+        run: Folder of the run, with metrics, timings and read-outs.
         summary: Content of `training.json`.
     """
-    write_text(run.page, render_training_page(summary, read_metrics(run.metrics), read_timings(run)))
+    read_outs = read_json(run.read_outs)
+    write_text(run.page, render_training_page(summary, read_metrics(run.metrics), read_timings(run), read_outs))
 
 
 def render_training_page(
-    summary: dict[str, Any], metrics: Sequence[dict[str, Any]], timings: Sequence[dict[str, Any]]
+    summary: dict[str, Any],
+    metrics: Sequence[dict[str, Any]],
+    timings: Sequence[dict[str, Any]],
+    read_outs: dict[str, Any] | None = None,
 ) -> str:
     """The page as HTML text.
 
@@ -50,6 +56,7 @@ def render_training_page(
         summary: Content of `training.json`.
         metrics: One dict a step.
         timings: One dict for each timed step; may be empty.
+        read_outs: Accuracy of the head on validation views; None if it was not measured.
     """
     environment = page_environment(Path(__file__).parent)
     environment.filters["percent"] = lambda share: f"{100 * share:.2f}"
@@ -67,6 +74,9 @@ def render_training_page(
         is_weighted=bool(_weighted_terms(summary["config"])),
         weighted_terms=" and ".join(_weighted_terms(summary["config"])),
         corrected_twice=corrected_twice(summary["config"], summary["class_shares"]),
+        read_outs=read_outs,
+        read_outs_chart=data_uri("image/svg+xml", draw_readouts(read_outs)) if read_outs else None,
+        read_outs_rows=_read_outs_rows(read_outs) if read_outs else [],
         optimizer_chart=data_uri("image/svg+xml", draw_optimizer(metrics)),
         speed_chart=data_uri("image/svg+xml", draw_speed(timings)) if timings else None,
         speed=_speed(timings),
@@ -100,6 +110,17 @@ def corrected_twice(config: dict[str, Any], shares: Sequence[dict[str, Any]]) ->
     return (
         f"rare classes are drawn more often, and what is drawn of them has a larger weight as well. {'; '.join(parts)}."
     )
+
+
+def _read_outs_rows(read_outs: dict[str, Any]) -> list[dict[str, Any]]:
+    """The read-outs that have a name, and the last one, as rows of a table: τ, and accuracy by line of the chart."""
+    chosen = [read_outs["tau"].index(tau) for tau in (NATURAL, BALANCED)] + [len(read_outs["tau"]) - 1]
+    names = ("natural", "balanced", "beyond")
+    lines = [name for name in (*THIRDS, "classes", "views") if name in read_outs]
+    return [
+        {"name": name, "tau": read_outs["tau"][index], **{line: read_outs[line][index] for line in lines}}
+        for name, index in zip(names, chosen, strict=True)
+    ]
 
 
 def _num_views(row: dict[str, Any]) -> int:

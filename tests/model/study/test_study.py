@@ -187,6 +187,24 @@ def test_outcomes_agree_with_the_evaluation(shapes, config, tmp_path):
     assert np.nanmean(outcomes["classifier"]) == pytest.approx(value("fine_tuned", "uspc", "accuracy"))
 
 
+def test_the_settings_of_a_file_are_above_those_of_the_small_model_and_below_given_ones(tmp_path):
+    arms = '[arms.a]\npreset = "clip"\n\n[arms.b]\npreset = "clip"\nbeta = 1.0\n'
+    small = {"architecture": "designclip-tiny", "num_steps": 80, "batch_size": 32}
+
+    def training(head: str, **given):
+        path = tmp_path / "mine.toml"
+        path.write_text(f"{head}\n{arms}")
+        study = read_study(str(path), given, small_training=small)
+        chosen = study.training_of(study.arms[0], 0)
+        return chosen.architecture, chosen.num_steps, chosen.batch_size
+
+    assert training("") == ("designclip-tiny", 80, 32)
+    assert training("[training]\nnum_steps = 200") == ("designclip-tiny", 200, 32)
+    assert training("[training]\nnum_steps = 200", num_steps=6) == ("designclip-tiny", 6, 32)
+    # A file with a model of its own takes nothing from the small one.
+    assert training('[training]\narchitecture = "ViT-B-32"') == ("ViT-B-32", None, 128)
+
+
 @pytest.mark.parametrize("name", BUILTIN_STUDIES)
 def test_the_studies_of_this_package_can_be_read(name):
     study = read_study(name, {"architecture": "designclip-tiny"}, seeds=2)

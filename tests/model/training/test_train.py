@@ -28,6 +28,7 @@ from model.dataset.folder import open_dataset
 from model.dataset.images import ImageReader
 from model.dataset.views import read_views
 from model.errors import ConfigError, DatasetError, TrainingError, TrainingStoppedError
+from model.evaluation.evaluate import EvaluationConfig, evaluate
 from model.training import refit
 from model.training.batches import BatchStream
 from model.training.loop import TrainingLoop
@@ -98,6 +99,7 @@ def test_a_run_writes_config_metrics_checkpoints_model_and_summary(shapes, unint
         "model/classifier.safetensors",
         "model/open_clip_config.json",
         "model/open_clip_model.safetensors",
+        "read_outs.json",
         "training.json",
     ]
     summary = json.loads((uninterrupted / "training.json").read_text())
@@ -328,7 +330,8 @@ def test_a_run_that_is_asked_to_stop_while_its_head_is_refitted_continues_with_t
     train(shapes, run, config)
 
     assert sorted(times) == ["identity.json", "inputs-00000.npy", "inputs-00001.npy"]
-    assert rows_read == list(range(40, 48))  # no step, and no view a second time
+    # No step, and no training view a second time; then the validation views, for the page.
+    assert rows_read == [*range(40, 48), *range(8)]
     assert bytes_of(run) == bytes_of(tmp_path / "whole" / "run")  # and nothing of the refit is left behind
 
 
@@ -394,6 +397,27 @@ def test_a_signal_before_the_first_step_ends_the_program_at_once(capsys):
 
 
 @pytest.mark.slow
+def test_the_page_shows_the_read_outs_of_the_head_on_validation_views(shapes, uninterrupted):
+    curve = json.loads((uninterrupted / "read_outs.json").read_text())
+    terms = {"split": "validation", "tasks": ("fine_tuned",), "untrained": False, "device": "cpu", "num_resamples": 20}
+    measured = evaluate(uninterrupted, shapes, uninterrupted, EvaluationConfig(**terms, stop_on=()))
+    expected = measured["tasks"]["fine_tuned"]["readouts"]["uspc_readouts"]
+
+    assert curve["num_views"] == 8 and curve["tau"] == expected["tau"][: len(curve["tau"])] and curve["tau"][-1] == 1.25
+    for line in ("classes", "views", *curve["thirds"]):
+        assert (line in curve) == (line in expected)
+        assert curve.get(line, []) == pytest.approx(expected.get(line, [])[: len(curve["tau"])])
+    page = (uninterrupted / "training.html").read_text()
+    assert "Read-outs of the head" in page and "natural, τ = 0" in page and "on 8 validation views" in page
+
+
+def test_a_model_without_a_head_has_no_read_outs(shapes, tmp_path, micro_config):
+    config = type(micro_config)(**{name: getattr(micro_config, name) for name in COMMON} | {"preset": "clip"})
+    train(shapes, tmp_path / "run", config)
+    assert not (tmp_path / "run" / "read_outs.json").exists()
+    assert "Read-outs" not in (tmp_path / "run" / "training.html").read_text()
+
+
 def test_stock_open_clip_loads_the_model_without_this_project(shapes, tmp_path, uninterrupted):
     views = read_views(open_dataset(shapes), "test")
     clip = load_clip(ModelSource(f"local-dir:{uninterrupted / 'model'}"))

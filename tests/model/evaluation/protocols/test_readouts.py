@@ -15,8 +15,8 @@ import model.evaluation.evaluate
 from model.charts import draw_readouts
 from model.clip.readout import ClassPriors
 from model.dataset.classes import ClassTable
+from model.dataset.thirds import third_of_class
 from model.evaluation.measures.bootstrap import Bootstrap
-from model.evaluation.measures.thirds import third_of_class
 from model.evaluation.protocols.labelled import LabelledViews
 from model.evaluation.protocols.readouts import (
     HeadLogits,

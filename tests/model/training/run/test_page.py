@@ -87,7 +87,7 @@ def test_the_page_needs_no_other_file(run):
     page = run.page.read_text()
     pictures = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page)
 
-    assert len(pictures) == 4
+    assert len(pictures) == 5
     assert all(b"<svg" in base64.b64decode(picture) for picture in pictures)
     assert not re.search(r'(src|href)="(?!data:)', page)
 
