@@ -62,7 +62,7 @@ def measure(clip: Clip, views: Views, options: argparse.Namespace) -> dict[str, 
     with contextlib.closing(ImageReader(views, clip.preprocess, num_workers=options.workers)) as reader:
         starts = range(0, len(views), options.batch_size)
         batches = [reader.read(range(at, min(at + options.batch_size, len(views)))).to(device) for at in starts]
-    terms = {"batch_size": options.batch_size, "num_workers": options.workers}
+    terms: dict[str, Any] = {"batch_size": options.batch_size, "num_workers": options.workers}
 
     def own() -> None:
         embed_images(clip, views, precision=options.precision, **terms)

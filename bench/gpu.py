@@ -1,6 +1,6 @@
-"""Speed of training on a GPU, from dataset files to optimizer steps, against open_clip's own step in the same run.
+"""Speed of training, embedding and ranks on a GPU, each against a reference in the same run.
 
-    python -m bench.gpu [--minutes 7.5] [--device cuda] [--out DIR]
+    python -m bench.gpu [--minutes 5.5] [--device cuda] [--out DIR]
     python -m bench.gpu --quick --device cpu
 
 Draws a dataset (`bench.drawn_views`; nothing is downloaded) and measures these parts, the most informative first:
@@ -8,10 +8,13 @@ Draws a dataset (`bench.drawn_views`; nothing is downloaded) and measures these 
     clip        `model.training.train.train` with the preset `clip`: B pairs per step
     designclip  the same with the preset `designclip`: B/2 pairs and another view of each, so B images per step
     open_clip   `train_one_epoch` of open_clip_train with B pairs that are already on the GPU: nothing is read
+    embedding   views to image features as evaluation computes them, in bf16; the reference is the bare tower
+    ranks       exact ranks of 50,000 queries among 50,000 candidates (images/s are queries/s, without a reference)
 
-each for ViT-B-32 and ViT-L-14, both eager and compiled. A part for which there is not enough time left is skipped and
-listed. The first steps of a run of ours are not counted. `waiting` is the share of time in which training waited for a
-batch; during some of it the GPU was still busy with the previous step, so it is an upper bound of the GPU's idle time.
+the first four for ViT-B-32 and ViT-L-14, training both eager and compiled. A part for which there is not enough time
+left is skipped and listed. The first steps of a run of ours are not counted. `waiting` is the share of time in which
+training waited for a batch; during some of it the GPU was still busy with the previous step, so it is an upper bound of
+the GPU's idle time.
 
 Prints a table; writes gpu.json after each part to the folder `--out`, by default $OUT if that is set.
 """
@@ -21,30 +24,41 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import math
 import os
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from bench import embedding
 from bench.drawn_views import write_dataset
 from bench.open_clip_training import OpenClipTraining
+from bench.retrieval import draw_features
 from model.clip.loading import load_clip
 from model.clip.source import ModelSource
+from model.dataset.folder import open_dataset
+from model.dataset.views import read_views
 from model.errors import TrainingStoppedError
+from model.evaluation.context import chunk_mb
+from model.evaluation.measures.metrics import Answers, best_ranks, scores_of_features
 from model.files import write_json
 from model.training.config import TrainConfig
 from model.training.run.folder import RunFolder
 from model.training.run.metrics import read_timings
 from model.training.train import train
+
+_EMBEDDED_BATCHES = 16
+_RANKS_DIM = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +67,8 @@ class Part:
 
     Attributes:
         architecture: open_clip's name of the architecture.
-        what: "clip", "designclip" or "open_clip".
-        num_images: Images per step.
+        what: "clip", "designclip", "open_clip", "embedding" or "ranks".
+        num_images: Images per step, or queries and candidates.
         compiled: Whether torch.compile is used.
     """
 
@@ -66,7 +80,7 @@ class Part:
     @property
     def name(self) -> str:
         """Name in messages."""
-        return f"{self.architecture} {self.what}{', compiled' if self.compiled else ''}"
+        return f"{self.architecture} {self.what}{', compiled' if self.compiled else ''}".strip()
 
     @property
     def needed_s(self) -> float:
@@ -85,6 +99,7 @@ class Speed:
         num_steps: Number of counted steps.
         waiting: Share of their time in which training waited for a batch; None if no batches are read.
         memory_gb: Peak memory of the GPU; of the process if there is no GPU; None if it was not measured.
+        ratio: Speed relative to the bare tower, for embedding.
     """
 
     part: Part
@@ -92,6 +107,7 @@ class Speed:
     num_steps: int
     waiting: float | None = None
     memory_gb: float | None = None
+    ratio: float | None = None
 
 
 @dataclass
@@ -119,17 +135,27 @@ class Plan:
     left_out: list[str] = field(default_factory=list)
 
 
-def parts_of(sizes: dict[str, int]) -> list[Part]:
+def parts_of(sizes: dict[str, int], *, num_ranks: int = 50_000) -> list[Part]:
     """All parts; first those that a short run should measure.
 
     Args:
         sizes: Architecture → images per step.
+        num_ranks: Queries, and candidates, that ranks are computed of.
     """
+
+    def of_each(*whats: str, compiled: bool = False) -> list[Part]:
+        return [
+            Part(architecture=architecture, what=what, num_images=num_images, compiled=compiled)
+            for architecture, num_images in sizes.items()
+            for what in whats
+        ]
+
     return [
-        Part(architecture=architecture, what=what, num_images=num_images, compiled=compiled)
-        for compiled, kinds in ((False, ("clip", "open_clip")), (True, ("clip", "open_clip")), (False, ("designclip",)))
-        for architecture, num_images in sizes.items()
-        for what in kinds
+        *of_each("clip", "open_clip"),
+        *of_each("embedding"),
+        Part(architecture="", what="ranks", num_images=num_ranks),
+        *of_each("clip", "open_clip", compiled=True),
+        *of_each("designclip"),
     ]
 
 
@@ -156,6 +182,10 @@ def measure_part(plan: Plan, part: Part, dataset: Path, run_dir: Path) -> Speed:
     """Measure one part; the folder of its run is removed afterwards."""
     if part.what == "open_clip":
         return measure_open_clip(plan, part)
+    if part.what == "embedding":
+        return measure_embedding(plan, part, dataset)
+    if part.what == "ranks":
+        return measure_ranks(plan, part)
     try:
         return measure_ours(plan, part, dataset, run_dir)
     finally:
@@ -227,10 +257,44 @@ def measure_open_clip(plan: Plan, part: Part) -> Speed:
     take(plan.num_warm_up)
     num_steps = max(2, int(plan.seconds_of_steps / take(1)))
     seconds = take(num_steps)
-    memory_gb = torch.cuda.max_memory_allocated() / 1e9 if plan.device.type == "cuda" else None
     return Speed(
-        part=part, images_per_s=part.num_images * num_steps / seconds, num_steps=num_steps, memory_gb=memory_gb
+        part=part, images_per_s=part.num_images * num_steps / seconds, num_steps=num_steps, memory_gb=_peak_gb(plan)
     )
+
+
+def measure_embedding(plan: Plan, part: Part, dataset: Path) -> Speed:
+    """Embed the views as evaluation does, and the same images with the tower alone."""
+    clip = load_clip(ModelSource(part.architecture), device=plan.device)
+    views = read_views(open_dataset(dataset), "train")
+    terms = argparse.Namespace(
+        batch_size=part.num_images,
+        workers=max(1, len(os.sched_getaffinity(0)) - 2),
+        precision="bf16",
+        rounds=1,
+    )
+    views = replace(views, table=views.table.slice(0, part.num_images * _EMBEDDED_BATCHES))
+    measured = embedding.measure(clip, views, terms)
+    return Speed(
+        part=part,
+        images_per_s=measured["views_per_s"],
+        num_steps=math.ceil(len(views) / part.num_images),
+        memory_gb=_peak_gb(plan),
+        ratio=measured["ratio"],
+    )
+
+
+def measure_ranks(plan: Plan, part: Part) -> Speed:
+    """Exact ranks among random features, in chunks that suit the device."""
+    queries, gallery = (features.to(plan.device) for features in draw_features(part.num_images, _RANKS_DIM))
+    answers = Answers.by_group(*[np.arange(part.num_images)] * 2)
+    started = time.perf_counter()
+    best_ranks(scores_of_features(queries, gallery), answers, len(gallery), max_chunk_mb=chunk_mb(plan.device))
+    seconds = time.perf_counter() - started
+    return Speed(part=part, images_per_s=part.num_images / seconds, num_steps=1, memory_gb=_peak_gb(plan))
+
+
+def _peak_gb(plan: Plan) -> float | None:
+    return torch.cuda.max_memory_allocated() / 1e9 if plan.device.type == "cuda" else None
 
 
 def result_of(plan: Plan) -> dict[str, Any]:
@@ -248,8 +312,8 @@ def result_of(plan: Plan) -> dict[str, Any]:
 
 
 def table_of(plan: Plan) -> Table:
-    """The speeds, with the ratio of ours to open_clip's of the same architecture, compiled or not as ours."""
-    table = Table("model", "what", "images per step", "images/s", "× open_clip", "waiting", "memory", "steps")
+    """The speeds, with the ratio to open_clip's of the same architecture, compiled or not as ours, or to the tower."""
+    table = Table("model", "what", "images per step", "images/s", "× reference", "waiting", "memory", "steps")
     reference = {
         (speed.part.architecture, speed.part.compiled): speed.images_per_s
         for speed in plan.speeds
@@ -262,7 +326,7 @@ def table_of(plan: Plan) -> Table:
             part.what + (", compiled" if part.compiled else ""),
             f"{part.num_images:,}",
             f"{speed.images_per_s:,.0f}",
-            "" if stock is None or part.what == "open_clip" else f"{speed.images_per_s / stock:.2f}",
+            _ratio(speed, stock),
             "" if speed.waiting is None else f"{100 * speed.waiting:.1f} %",
             "" if speed.memory_gb is None else f"{speed.memory_gb:.1f} GB",
             f"{speed.num_steps:,}",
@@ -270,12 +334,20 @@ def table_of(plan: Plan) -> Table:
     return table
 
 
+def _ratio(speed: Speed, stock: float | None) -> str:
+    """Speed relative to the reference: the bare tower for embedding, open_clip's step for training."""
+    if speed.ratio is not None:
+        return f"{speed.ratio:.2f}"
+    is_training = speed.part.what in ("clip", "designclip")
+    return f"{speed.images_per_s / stock:.2f}" if is_training and stock is not None else ""
+
+
 def plan_of(arguments: argparse.Namespace) -> Plan:
     """The plan that the command line asks for."""
     sizes = {"ViT-B-32": arguments.batch_size, "ViT-L-14": arguments.large_batch_size}
     parts = [part for part in parts_of(sizes) if arguments.compile or not part.compiled]
     if arguments.quick:
-        parts = [part for part in parts_of({"designclip-tiny": 16}) if not part.compiled]
+        parts = [part for part in parts_of({"designclip-tiny": 16}, num_ranks=500) if not part.compiled]
     return Plan(
         device=torch.device(arguments.device),
         parts=parts,
@@ -291,7 +363,7 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m bench.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--minutes", type=float, default=7.5, help="total time")
+    parser.add_argument("--minutes", type=float, default=5.5, help="total time")
     parser.add_argument("--seconds", type=float, default=12.0, help="time of the counted steps of each part")
     parser.add_argument("--batch-size", type=int, default=1024, help="images per step of ViT-B-32")
     parser.add_argument("--large-batch-size", type=int, default=128, help="images per step of ViT-L-14")

@@ -130,7 +130,7 @@ class EvaluationContext:
 
     def __post_init__(self) -> None:
         if not self.config.max_chunk_mb:
-            self.config = replace(self.config, max_chunk_mb=_chunk_mb(self.device))
+            self.config = replace(self.config, max_chunk_mb=chunk_mb(self.device))
 
     @property
     def views(self) -> Views:
@@ -195,7 +195,7 @@ class EvaluationContext:
         return f"95 %, bootstrap over patents, {self.config.num_resamples} resamples"
 
 
-def _chunk_mb(device: torch.device) -> int:
+def chunk_mb(device: torch.device) -> int:
     """Memory for a chunk of scores: little on a CPU, whose caches are small; enough to fill a GPU on a GPU."""
     if device.type != "cuda":
         return MAX_CHUNK_MB

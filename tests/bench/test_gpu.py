@@ -22,11 +22,13 @@ def test_a_quick_run_measures_our_training_and_open_clips_and_writes_both(tmp_pa
 
     shown = capsys.readouterr().out
     written = json.loads((tmp_path / "gpu.json").read_text())
-    assert [part["part"]["what"] for part in written["parts"]] == ["clip", "open_clip", "designclip"]
-    assert all(part["images_per_s"] > 0 and part["num_steps"] >= 2 for part in written["parts"])
-    assert [part["waiting"] is None for part in written["parts"]] == [False, True, False]
+    parts = {part["part"]["what"]: part for part in written["parts"]}
+    assert list(parts) == ["clip", "open_clip", "embedding", "ranks", "designclip"]
+    assert all(part["images_per_s"] > 0 for part in parts.values())
+    assert [what for what, part in parts.items() if part["waiting"] is not None] == ["clip", "designclip"]
+    assert 0 < parts["embedding"]["ratio"] < 2 and parts["ranks"]["ratio"] is None
     assert written["left_out"] == []
-    assert "× open_clip" in shown and "designclip-tiny" in shown
+    assert "× reference" in shown and "designclip-tiny" in shown
 
 
 def test_without_time_every_part_is_skipped_and_listed(tmp_path, capsys, cache):
@@ -52,6 +54,8 @@ def test_a_part_that_runs_out_of_memory_does_not_affect_the_others(tmp_path, mon
 
     assert [speed.part.name for speed in plan.speeds] == [
         "ViT-B-32 clip",
+        "ViT-B-32 embedding",
+        "ranks",
         "ViT-B-32 clip, compiled",
         "ViT-B-32 designclip",
     ]

@@ -191,18 +191,18 @@ def _five_epochs(
     """(num_labelled, num_classes) scores of `test_features` under a linear layer trained for five epochs."""
     rows, truth = _training_rows(context, scheme, "train")
     training = context.image_features(column, "train")
-    features = torch.from_numpy(training.features[rows] * training.norms[rows, None])
-    targets = torch.from_numpy(truth)
+    features = context.tensor(training.features[rows] * training.norms[rows, None])
+    targets = context.tensor(truth)
     generator = torch.Generator().manual_seed(context.config.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.config.seed)
-        layer = torch.nn.Linear(features.shape[1], num_classes)
+        layer = torch.nn.Linear(features.shape[1], num_classes).to(context.device)
     optimizer = torch.optim.Adam(layer.parameters(), lr=_LEARNING_RATE)
     for _ in range(_EPOCHS):
-        for batch in torch.randperm(len(targets), generator=generator).split(_BATCH):
+        for batch in torch.randperm(len(targets), generator=generator).to(context.device).split(_BATCH):
             loss = torch.nn.functional.cross_entropy(layer(features[batch]), targets[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     with torch.inference_mode():
-        return layer(torch.from_numpy(test_features)).numpy()
+        return layer(context.tensor(test_features)).cpu().numpy()
