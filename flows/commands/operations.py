@@ -123,11 +123,18 @@ def specimens(
     ] = 0,
     hazard: Annotated[list[str] | None, typer.Option(help="A kind of difficulty to draw; repeatable.")] = None,
     damage: Annotated[list[str] | None, typer.Option(help="A kind of damage to do; repeatable.")] = None,
+    photographs: Annotated[
+        int, typer.Option(min=0, help="Photographs of the drawn articles, next to the archive, to search with.")
+    ] = 0,
     workers: Workers = 0,
     as_json: Json = False,
 ) -> None:
-    """Draw a week of invented design patents, packed like a Red Book week, with a file of the right answers."""
-    from patentdata.specimens import SpecimenConfig, write_week
+    """Draw a week of invented design patents, packed like a Red Book week, with a file of the right answers.
+
+    With `--photographs 300`, the articles are also photographed, in turn: lit, coloured and before a background, under
+    WEEK.photographs/, and WEEK.photographs.jsonl says which patent and figure each one shows.
+    """
+    from patentdata.specimens import SpecimenConfig, write_photographs, write_week
 
     config = build(
         SpecimenConfig,
@@ -143,4 +150,10 @@ def specimens(
         },
     )
     path = write_week(out, week, config, container=container)
-    output.show_json({"archive": str(path)}) if as_json else output.say(f"Drew {patents} patents: {path}")
+    truth = write_photographs(out, week, config, photographs) if photographs else None
+    if as_json:
+        output.show_json({"archive": str(path), **({"photographs": str(truth)} if truth else {})})
+        return
+    output.say(f"Drew {patents} patents: {path}")
+    if truth:
+        output.say(f"Took {photographs} photographs: {truth}")

@@ -12,6 +12,7 @@ that real weeks lack: the box of each figure and of each label.
 
 from patentdata.specimens.config import DAMAGE, HAZARDS, SpecimenConfig
 from patentdata.specimens.design import SpecimenPatent, draw_patent
+from patentdata.specimens.photographs.week import write_photographs
 from patentdata.specimens.week import write_week
 
-__all__ = ["DAMAGE", "HAZARDS", "SpecimenConfig", "SpecimenPatent", "draw_patent", "write_week"]
+__all__ = ["DAMAGE", "HAZARDS", "SpecimenConfig", "SpecimenPatent", "draw_patent", "write_photographs", "write_week"]

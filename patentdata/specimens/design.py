@@ -96,6 +96,16 @@ def draw_patent(number: int, *, date: str, config: SpecimenConfig) -> SpecimenPa
     return SpecimenPatent(number, grant.document_name, grant_xml(grant), files, truth, drawn, grant)
 
 
+def article_and_figures(number: int, config: SpecimenConfig) -> tuple[list[Part], list[PlannedFigure]]:
+    """The article of patent `number` without what is drawn around it, and the figures in which the patent shows it."""
+    hazard = config.hazard_of(number)
+    rng = np.random.default_rng([config.seed, number, 1])
+    kind = kind_of(number, config, hazard)
+    article = _build(number, kind, config)
+    draw_look(rng, hazard, config)  # drawn before the figures in `draw_patent`, from the same generator
+    return article, choose_figures(article, kind.article, hazard, rng, config)
+
+
 @lru_cache(maxsize=8192)
 def root_of(number: int, seed: int) -> int:
     """Number of the first patent of the family that `number` belongs to."""
@@ -304,4 +314,4 @@ def _truth(grant: Grant, sheets: list[Sheet], front_of: list[str]) -> list[dict]
     return rows
 
 
-__all__ = ["SpecimenPatent", "draw_patent", "kind_of", "root_of"]
+__all__ = ["SpecimenPatent", "article_and_figures", "draw_patent", "kind_of", "root_of"]

@@ -78,8 +78,8 @@ def project(model: Model, camera: Camera, *, dash: tuple[float, ...] = (0.02, 0.
         dash: Lengths along broken lines, as shares of the drawing's longer side: a stroke, a gap, and so on in turn.
             Two lengths give dashes, four give dash-dot lines.
     """
-    points, facing = _to_camera(model.points, model.normals, camera, model.size)
-    lines, line_facing = _to_camera(model.line_points, model.line_normals, camera, model.size)
+    points, facing = to_camera(model.points, model.normals, camera, model.size)
+    lines, line_facing = to_camera(model.line_points, model.line_normals, camera, model.size)
     contour, contour_of, contour_styles = _contours(points, facing, model.triangles, np.tile(model.styles, 2))
     low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
     everything = float((high - low).max())
@@ -103,7 +103,7 @@ def project(model: Model, camera: Camera, *, dash: tuple[float, ...] = (0.02, 0.
     return Lines(paper, run_styles, everything.min(axis=0), everything.max(axis=0))
 
 
-def _to_camera(points: np.ndarray, normals: np.ndarray, camera: Camera, size: float) -> tuple[np.ndarray, np.ndarray]:
+def to_camera(points: np.ndarray, normals: np.ndarray, camera: Camera, size: float) -> tuple[np.ndarray, np.ndarray]:
     """Points as (x, y, depth) on the picture plane, and the cosine between each normal and the line of sight."""
     seen = points @ camera.axes.T
     turned = normals @ camera.axes.T
@@ -327,4 +327,4 @@ VIEWS = {
     "bottom": Camera(elevation=-90),
 }
 
-__all__ = ["SOLID", "VIEWS", "Camera", "Lines", "project"]
+__all__ = ["SOLID", "VIEWS", "Camera", "Lines", "project", "to_camera"]
