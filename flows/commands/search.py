@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from model.search.found import Found
     from model.search.gallery import Filters
     from model.search.query import Query
+    from model.search.read_out import PictureClasses
     from model.search.record import Changes
     from model.search.search import Search
 
@@ -130,6 +131,10 @@ def search(
     model: Model = None,
     shown: ResultOptions,
     files: FileOptions,
+    read_out: Annotated[
+        bool,
+        typer.Option("--read-out", help="Also say the class of each --image: natural (as filed) and balanced (looks)."),
+    ] = False,
     lines: Lines = None,
     approximate_from: ApproximateFrom = 500_000,
     precision: Precision = None,
@@ -147,10 +152,13 @@ def search(
     """
     from model.search.gallery import Filters
     from model.search.query import check_k
+    from model.search.read_out import classes_of_pictures
     from model.search.record import check_record_path, compare, lines_of, query_of, read_record, write_record
     from model.search.search import SearchConfig, open_search
 
     asked.require_one_query(is_replayed=files.replay is not None)
+    if read_out and not asked.image:
+        raise typer.BadParameter("--read-out says the class of pictures; give some with --image")
     # Everything about the query that can be wrong is checked before the gallery is opened, which may take minutes.
     before = read_record(files.replay) if files.replay is not None else None
     if files.record is not None:
@@ -166,12 +174,14 @@ def search(
         approximate_from=approximate_from,
         **_embedding_settings(precision, processes),
     )
-    found = open_search(model_name, dataset_dir, config, progress=_show_progress()).find(query)
+    ready = open_search(model_name, dataset_dir, config, progress=_show_progress())
+    classes = classes_of_pictures(ready.encoder, query.pictures) if read_out else []
+    found = ready.find(query)
     if files.html is not None:
         found.write_page(files.html)
     if files.record is not None:
         write_record(found, files.record, datetime.now(UTC))
-    _report(found, compare(before, found) if before is not None else None, as_json=as_json)
+    _report(found, compare(before, found) if before is not None else None, classes, as_json=as_json)
     for path in (files.html, files.record):
         if path is not None and not as_json:
             output.say(f"open {path.resolve()}")
@@ -260,13 +270,16 @@ def _say_address(ready: Search, address: str) -> None:
     output.say(f"open {address} (Ctrl-C ends)")
 
 
-def _report(found: Found, changes: Changes | None, *, as_json: bool) -> None:
-    """The results, and what has changed since a record, as JSON or for people."""
+def _report(found: Found, changes: Changes | None, classes: Sequence[PictureClasses], *, as_json: bool) -> None:
+    """The results, what has changed since a record, and the classes of the pictures, as JSON or for people."""
     if as_json:
-        output.show_json(found.to_dict() | ({"changes": changes.to_dict()} if changes is not None else {}))
+        of_changes = {"changes": changes.to_dict()} if changes is not None else {}
+        of_pictures = {"picture_classes": [one.to_dict() for one in classes]} if classes else {}
+        output.show_json(found.to_dict() | of_changes | of_pictures)
         return
     _show(found)
-    for line in (*found.remarks, *(changes.sentences if changes is not None else ())):
+    said = [one.sentence for one in classes]
+    for line in (*said, *found.remarks, *(changes.sentences if changes is not None else ())):
         output.say(line)
 
 
