@@ -219,28 +219,44 @@ def serve(
     data_dir: DataDir = "data",
     dataset: DatasetName = "designs",
     model: Model = None,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes any that is free.")] = 8321,
+    port: Annotated[int, typer.Option(help="Port; 0 takes any that is free.")] = 8321,
+    host: Annotated[
+        str, typer.Option(help="Address to serve on, such as 0.0.0.0 for all of this machine; others need a token.")
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DESIGNCLIP_TOKEN",
+            show_envvar=True,
+            help="Secret of at least 16 characters that browsers enter once and programs send with each request. In "
+            "the environment it is not seen in the list of processes.",
+        ),
+    ] = None,
     lines: Lines = None,
     approximate_from: ApproximateFrom = 500_000,
     precision: Precision = None,
     processes: Processes = None,
 ) -> None:
-    """Open a page on 127.0.0.1 that searches a dataset by pictures, words or a patent; Ctrl-C ends it.
+    """Open a page that searches a dataset by pictures, words or a patent; Ctrl-C ends it.
 
-    Example: `designclip serve --model designs -d data`, then open the address that it prints.
+    Its addresses hold the whole query. Patents have pages, two of them can be compared side by side, and /api describes
+    the same as JSON. On 127.0.0.1 only this machine can open it; for colleagues, set a token and name the host.
+
+    Examples: `designclip serve --model designs -d data`, then open the address that it prints;
+    `DESIGNCLIP_TOKEN=… designclip serve -d data --host 0.0.0.0`
     """
     from model.search.search import SearchConfig, open_search
     from model.search.serve import ServeConfig, bind
     from model.search.serve import serve as serve_pages
 
-    config = ServeConfig(port=port)
-    with bind(port) as holder:  # before the long work, which would be in vain if the port is in use
+    config = ServeConfig(host=host, port=port, token=token)
+    with bind(port, host) as holder:  # before the long work, which would be in vain if the port is in use
         search_config = SearchConfig(
             lines=lines or "all", approximate_from=approximate_from, **_embedding_settings(precision, processes)
         )
         ready = open_search(*_model_and_dataset(data_dir, model, dataset), search_config, progress=_show_progress())
         signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on, Ctrl-C ends the page and is no error
-        serve_pages(ready, config, holder, on_ready=lambda address: _say_address(ready, address))
+        serve_pages(ready, config, holder, on_ready=lambda address: _say_address(ready, address, host))
 
 
 def _model_and_dataset(data_dir: str, model: str | None, dataset: str) -> tuple[str, Path]:
@@ -264,9 +280,16 @@ def _show_progress() -> Progress:
     return show
 
 
-def _say_address(ready: Search, address: str) -> None:
+def _say_address(ready: Search, address: str, host: str) -> None:
+    from model.search.access import is_loopback
+
     num = f"{len(ready.gallery):,} views of {ready.gallery.num_patents:,} patents"
     output.say(f"{num}, under the model {ready.encoder.name}. {ready.method_sentence}")
+    if not is_loopback(host):
+        output.say(
+            f"Others can reach this server on {host}, and search with the token. The connection is not encrypted: put "
+            "it behind a proxy with TLS on a network that you do not trust."
+        )
     output.say(f"open {address} (Ctrl-C ends)")
 
 

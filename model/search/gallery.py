@@ -258,6 +258,17 @@ class Gallery:
         ids = (self._id_of_patent.get(number) for number in dict.fromkeys(cited))
         return [other for other in ids if other is not None and other != patent_id]
 
+    def citing_ids(self, number: str) -> list[int]:
+        """Ids of the patents of this gallery whose examiner cited a patent, in ascending order."""
+        found: set[int] = set()
+        for start, views in zip(self._starts, self.views, strict=False):
+            if "cited_by_examiner" in views.table.column_names:
+                cited = views.table.column("cited_by_examiner").combine_chunks()
+                is_cited = pc.fill_null(pc.equal(pc.list_flatten(cited), number), False)
+                rows = pc.list_parent_indices(cited).filter(is_cited).to_numpy()
+                found |= set(self.patent_ids[rows + start].tolist())
+        return sorted(found)
+
     def view(self, row: int) -> GalleryView:
         """The view of a row with its data."""
         views, index = self._locate(row)

@@ -125,7 +125,7 @@ class Search:
         """
         rows = self._rows_of_query(query)
         vectors = self._vectors(query, rows)
-        scale = self._scale(query.scoring, len(vectors.pictures)) if query.has_pictures else None
+        scale = self.scale(query.scoring, len(vectors.pictures)) if query.has_pictures else None
         ranking = self._ranker.rank(
             vectors,
             query.scoring,
@@ -187,7 +187,7 @@ class Search:
         if rows:
             pictures = np.stack([self.nearest.row(row) for row in rows])
         elif query.pictures:
-            pictures = self._embed([picture.pixels for picture in query.pictures])
+            pictures = self.embed([picture.pixels for picture in query.pictures])
         else:
             pictures = np.empty((0, self._embed_dim), np.float32)
         weights = np.ones(len(pictures), np.float32)
@@ -202,8 +202,8 @@ class Search:
         )
 
     @torch.inference_mode()
-    def _embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """(num_images, embed_dim) float32 of images: (size_px, size_px) uint8 each."""
+    def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """The features of pictures: (num_images, embed_dim) float32, from (size_px, size_px) uint8 each."""
         clip = self.encoder.load()
         model: Any = clip.model.eval()
         resized = np.stack([resize(image, clip.preprocess.size_px) for image in images])
@@ -261,7 +261,7 @@ class Search:
             remarks.append(f'this gallery is too small to say what "{query.min_score}" means, so all patents are shown')
         return tuple(remarks)
 
-    def _scale(self, scoring: str, num_pictures: int) -> VerdictScale | None:
+    def scale(self, scoring: str, num_pictures: int) -> VerdictScale | None:
         """What scores mean under a scoring for queries of one picture or of several; measured once and stored."""
         kind = ONE_VIEW if num_pictures == 1 else ALL_VIEWS
         if (scoring, kind) not in self._scales:

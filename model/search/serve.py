@@ -1,7 +1,7 @@
-"""A web page on the loopback interface that searches a dataset by words, by images or by one of its patents.
+"""A web page that searches a dataset by words, by images or by one of its patents, and the same as JSON.
 
-From the results one can follow patents, similar views and citations. Whatever a request names is looked up in the
-gallery and never becomes a path. The pages load nothing from other servers.
+From the results one can follow patents, similar views and citations, and compare two patents. Whatever a request names
+is looked up in the gallery and never becomes a path. The pages load nothing from other servers.
 """
 
 from __future__ import annotations
@@ -9,34 +9,39 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import hashlib
 import json
 import secrets
 import socket
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
-from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, Response
+import cv2
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from model.clip.patent_scores import DEFAULT_SCORING, SCORINGS
 from model.dataset.query_image import MAX_BYTES, QueryError, read_query_image
 from model.errors import ConfigError, ModelError, NonFiniteError
 from model.pages import page_environment
+from model.search.access import ENTER, TokenGate, check_access, is_loopback
+from model.search.api import api_routes
+from model.search.comparison import compare_patents
+from model.search.form import MAX_PAGE_RESULTS, Form, address
 from model.search.found import Found
-from model.search.gallery import Filters, GalleryView
-from model.search.query import MAX_OFFSET, MAX_PICTURES, MAX_QUERY_CHARS, Picture, Query
+from model.search.gallery import GalleryView
+from model.search.query import MAX_PICTURES, Picture
 from model.search.record import make_record, render_record
 from model.search.search import Search
 
 HOST = "127.0.0.1"
-_MAX_PAGE_RESULTS = 200
-_MAX_FIELD_CHARS = 200
+_MAX_RECENT = 64  # searches by pictures that addresses can refer to
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -50,8 +55,16 @@ class ServeError(ModelError):
     """The page cannot be served, for example because its port is in use."""
 
 
-class _TooLargeError(Exception):
-    """The body of a request is larger than allowed."""
+class RequestError(Exception):
+    """A request cannot be answered.
+
+    Attributes:
+        status: Status of the answer.
+    """
+
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,138 +72,39 @@ class ServeConfig:
     """Settings of the page.
 
     Attributes:
-        port: Port on the loopback interface; 0 for any free port.
+        host: Address that the page is served on; only the loopback interface needs no token.
+        port: Port; 0 for any free port.
+        token: What a browser or program must know; None lets everybody in who can connect.
         num_results: Number of results if the page does not ask for another number.
         max_upload_mb: Size of all images of a query together, in MiB.
     """
 
+    host: str = HOST
     port: int = 8321
+    token: str | None = field(default=None, repr=False)
     num_results: int = 24
     max_upload_mb: int = MAX_BYTES >> 20
 
     def __post_init__(self) -> None:
+        check_access(self.host, self.token)
         if not 0 <= self.port <= 65_535:
             raise ConfigError(f"port is {self.port}; choose 1024 to 65535, or 0 for any free port")
-        if not 1 <= self.num_results <= _MAX_PAGE_RESULTS:
-            raise ConfigError(f"num_results is {self.num_results}; choose 1 to {_MAX_PAGE_RESULTS}")
+        if not 1 <= self.num_results <= MAX_PAGE_RESULTS:
+            raise ConfigError(f"num_results is {self.num_results}; choose 1 to {MAX_PAGE_RESULTS}")
         if not 1 <= self.max_upload_mb <= MAX_BYTES >> 20:
             raise ConfigError(f"max_upload_mb is {self.max_upload_mb}; choose 1 to {MAX_BYTES >> 20}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Form:
-    """The content of the form on the page, as it was typed; an address with these values repeats the search.
-
-    Attributes:
-        q: Words to search for.
-        avoid: Words that the results should not resemble, one text a comma.
-        patent: Number of a patent whose views are the pictures.
-        view: Name of a view whose similar views are searched for.
-        cls: A class; empty for all.
-        granted_from: Earliest day of grant; empty for no limit.
-        granted_to: Latest day of grant; empty for no limit.
-        viewpoint: Only views from there; empty for all.
-        owner: Only patents of owners with this in their names; empty for all.
-        scoring: How views become the score of a patent; empty for the default.
-        fusion: "rrf" to rank by words as well; empty for the model alone.
-        min_score: Least score; empty for no limit.
-        hide: Not empty if only the claimed lines of the results are shown.
-        k: Number of results; empty for the default.
-        offset: Number of patents that are passed over; empty for the first page.
-    """
-
-    q: str = ""
-    avoid: str = ""
-    patent: str = ""
-    view: str = ""
-    cls: str = ""
-    granted_from: str = ""
-    granted_to: str = ""
-    viewpoint: str = ""
-    owner: str = ""
-    scoring: str = ""
-    fusion: str = ""
-    min_score: str = ""
-    hide: str = ""
-    k: str = ""
-    offset: str = ""
-
-    @classmethod
-    def of(cls, request: Request) -> Form:
-        """The form from the query string of a request; unknown names are ignored, long values are cut."""
-        values = request.query_params
-        return cls(
-            **{
-                field: values.get(name, "")[: MAX_QUERY_CHARS if field in ("q", "avoid") else _MAX_FIELD_CHARS]
-                for field, name in _FIELDS.items()
-            }
-        )
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the form asks for nothing, not counting pictures."""
-        return not (self.q.strip() or self.patent.strip() or self.view)
-
-    def address(self, offset: int) -> str:
-        """The address of the page of results that begins after `offset` patents."""
-        values = {name: getattr(self, field) for field, name in _FIELDS.items() if field != "offset"}
-        values["offset"] = str(offset) if offset else ""
-        return _address("", **{name: value for name, value in values.items() if value})
-
-    def query(self, pictures: tuple[Picture, ...], default_k: int) -> Query:
-        """The query of the form. Raises QueryError if a value is not valid."""
-        return Query(
-            text=self.q if self.q.strip() else "",
-            pictures=pictures,
-            patent="" if pictures else self.patent.strip(),
-            view="" if pictures or self.patent.strip() else self.view,
-            avoid=tuple(part.strip() for part in self.avoid.split(",") if part.strip()),
-            scoring=self.scoring or DEFAULT_SCORING,
-            fusion=self.fusion if self.q.strip() and self.fusion else "none",
-            filters=Filters.parse([self.cls], self.granted_from, self.granted_to, [self.viewpoint], [self.owner]),
-            min_score=self.min_score,
-            k=_number(self.k, default_k, 1, _MAX_PAGE_RESULTS, "a number of results"),
-            offset=_number(self.offset, 0, 0, MAX_OFFSET, "a number of patents to pass over"),
-        )
-
-
-_FIELDS = {
-    "q": "q",
-    "avoid": "not",
-    "patent": "patent",
-    "view": "view",
-    "cls": "class",
-    "granted_from": "from",
-    "granted_to": "to",
-    "viewpoint": "viewpoint",
-    "owner": "owner",
-    "scoring": "scoring",
-    "fusion": "fusion",
-    "min_score": "min-score",
-    "hide": "hide",
-    "k": "k",
-    "offset": "offset",
-}
-"""Field of the form → its name in an address."""
-
-
-def _number(text: str, default: int, least: int, most: int, what: str) -> int:
-    """A number from a form, or the default if the field is empty. Raises QueryError if it is not valid."""
-    if not text:
-        return default
-    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-        raise QueryError(f"{text!r} is not {what}; choose {least} to {most}")
-    return int(text)
-
-
-def bind(port: int) -> socket.socket:
-    """A socket bound to a port of the loopback interface. Raises ServeError if the port cannot be used."""
-    holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def bind(port: int, host: str = HOST) -> socket.socket:
+    """A socket bound to a port of an address of this machine. Raises ServeError if it cannot be used."""
+    holder = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        holder.bind((HOST, port))
+        holder.bind((host, port))
     except OSError as error:
         holder.close()
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise ServeError(f"{host} is not an address of this machine; use one that it has, or 0.0.0.0") from None
         if error.errno == errno.EADDRINUSE:
             raise ServeError(
                 f"port {port} is in use; stop the process using it, or choose another port, or 0 for any free one"
@@ -218,23 +132,36 @@ def serve(search: Search, config: ServeConfig, holder: socket.socket, *, on_read
     )
     holder.listen()  # a request that arrives before the server has started waits
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is the way to stop it
-        on_ready(f"http://{HOST}:{holder.getsockname()[1]}/")
+        name = f"[{config.host}]" if ":" in config.host else config.host
+        on_ready(f"http://{name}:{holder.getsockname()[1]}/")
         server.run(sockets=[holder])
 
 
 def make_app(search: Search, config: ServeConfig) -> FastAPI:
     """The web application with all its pages."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    app = FastAPI(title=f"Search {search.gallery.dataset.name}", version="1", docs_url=None, redoc_url=None)
+    if config.token is not None:
+        app.add_middleware(TokenGate, token=config.token)
+    if is_loopback(config.host):  # elsewhere the token is what other sites do not have
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost", "[::1]"])
     pages = _Pages(search, config)
-    app.get("/")(pages.home)
-    app.post("/picture")(pages.by_image)
-    app.get("/picture")(pages.picture)
-    app.get("/record")(pages.record)
-    app.post("/record")(pages.record_by_image)
-    app.get("/favicon.ico")(lambda: Response(status_code=204))
-    app.get("/patent")(pages.patent)
+    routes = APIRouter(include_in_schema=False)
+    routes.get("/")(pages.home)
+    routes.post("/picture")(pages.by_image)
+    routes.get("/picture")(pages.picture)
+    routes.get("/asked")(pages.asked)
+    routes.get("/record")(pages.record)
+    routes.post("/record")(pages.record_by_image)
+    routes.get("/favicon.ico")(lambda: Response(status_code=204))
+    routes.get("/patent")(pages.patent)
+    routes.get("/compare")(pages.compare)
+    routes.get("/api")(lambda: pages.describe_api(app.openapi()))
+    if config.token is not None:
+        routes.get(ENTER)(pages.enter)
+    app.include_router(routes)
+    app.include_router(api_routes(search, pages.find, pages.pictures_in))
     app.exception_handler(404)(pages.not_found)
+    app.exception_handler(RequestError)(pages.refused)
     return app
 
 
@@ -246,8 +173,9 @@ class _Pages:
         self._gallery = search.gallery
         self._config = config
         self._lock = threading.Lock()
+        self._recent = _RecentPictures()
         environment = page_environment(Path(__file__).parent)
-        environment.globals["address"] = _address
+        environment.globals["address"] = address
         environment.globals["alt"] = _alt
         environment.globals["is_layered"] = lambda view: self._gallery.is_layered(view.row)
         self._template = environment.get_template("serve.html")
@@ -260,29 +188,54 @@ class _Pages:
         sentence, like = "", None
         if not form.is_empty:
             try:
-                found = self._find(form, ())
+                found = self.find(form, ())
                 row = self._gallery.row_of(form.view) if form.view else None
                 like = self._gallery.view(row) if row is not None else None
             except (QueryError, NonFiniteError) as error:
                 sentence = str(error)
-        return self._page("home", form, status=400 if sentence else 200, found=found, sentence=sentence, like=like)
+        return self._page(
+            "home",
+            form,
+            status=400 if sentence else 200,
+            found=found,
+            sentence=sentence,
+            like=like,
+            num_asked=len(found.query.pictures) if found else 0,
+        )
 
     async def by_image(self, request: Request) -> Response:
-        """The results for the images in the body of the request, as a fragment of the page."""
-        return await self._with_pictures(request, lambda form, pictures: self._results_of(self._find(form, pictures)))
+        """The results for the images in the body of the request, as a fragment of the page, and their address."""
+
+        def answer(form: Form, pictures: tuple[Picture, ...]) -> Response:
+            found = self.find(form, pictures)
+            kept = replace(form, pictures=self._recent.keep(pictures), patent="", view="")
+            response = self._fragment(found, "", kept, status=200)
+            response.headers["X-Address"] = kept.address(found.query.offset)
+            return response
+
+        return await self._with_pictures(request, answer)
+
+    def asked(self, pictures: str = "", number: int = 0) -> Response:
+        """An image that was sent before, as it is compared."""
+        kept = self._recent.get(pictures)
+        if not 0 <= number < len(kept):
+            return self._page("missing", Form(), status=404, sentence="There is no such picture.")
+        png = cv2.imencode(".png", kept[number].pixels)[1].tobytes()
+        headers = {**_HEADERS, **_NO_STORE, "Content-Security-Policy": "default-src 'none'"}
+        return Response(png, media_type="image/png", headers=headers)
 
     def record(self, request: Request) -> Response:
         """A search by words, a patent or a view as a record, to be saved."""
         form = Form.of(request)
         try:
-            return self._record_of(self._find(form, ()), request)
+            return self._record_of(self.find(form, ()), request)
         except (QueryError, NonFiniteError) as error:
             return self._page("missing", form, status=400, sentence=f"{error}.")
 
     async def record_by_image(self, request: Request) -> Response:
         """A search by the images in the body of the request as a record, to be saved."""
         return await self._with_pictures(
-            request, lambda form, pictures: self._record_of(self._find(form, pictures), request)
+            request, lambda form, pictures: self._record_of(self.find(form, pictures), request)
         )
 
     def picture(self, view: str = "", lines: str = "all") -> Response:
@@ -315,14 +268,45 @@ class _Pages:
                 here.append(self._gallery.view(found[0]))
             else:
                 elsewhere.append(cited)
-        return self._page("patent", Form(), views=views, here=here, elsewhere=elsewhere)
+        citing = [self._gallery.view(self._gallery.rows_of_id(other)[0]) for other in self._gallery.citing_ids(number)]
+        return self._page("patent", Form(), views=views, here=here, elsewhere=elsewhere, citing=citing)
+
+    def compare(self, a: str = "", b: str = "") -> Response:
+        """Two patents side by side."""
+        try:
+            with self._lock:
+                comparison = compare_patents(self._search, a, b)
+        except (QueryError, NonFiniteError) as error:
+            return self._page("missing", Form(), status=404, sentence=f"{str(error)[:1].upper()}{str(error)[1:]}.")
+        return self._page("compare", Form(), comparison=comparison)
+
+    def describe_api(self, schema: dict[str, Any]) -> Response:
+        """The page that documents the JSON interface."""
+        return self._page("api", Form(), schema=schema)
+
+    def enter(self, wrong: str = "") -> Response:
+        """The page that asks for the token."""
+        return self._page("enter", Form(), sentence="This is not the token of this server." if wrong else "")
+
+    def refused(self, request: Request, error: Exception) -> Response:
+        """The answer to a request that cannot be answered, where no page inserts it."""
+        status = error.status if isinstance(error, RequestError) else 400
+        return JSONResponse({"error": str(error)}, status_code=status, headers={**_HEADERS, **_NO_STORE, **_policy("")})
 
     def not_found(self, request: Request, _: Exception) -> Response:
-        """The page for unknown addresses."""
+        """The page for unknown addresses, or for programs an error as JSON."""
+        if request.url.path.startswith("/api/"):
+            return JSONResponse(
+                {"error": "there is no such address"}, status_code=404, headers={**_HEADERS, **_policy("")}
+            )
         return self._page("missing", Form(), status=404, sentence="There is no such page.")
 
-    def _find(self, form: Form, pictures: tuple[Picture, ...]) -> Found:
-        """The results for a form and pictures. Raises QueryError, NonFiniteError."""
+    def find(self, form: Form, pictures: tuple[Picture, ...]) -> Found:
+        """The results for a form and pictures, else those that it refers to. Raises QueryError, NonFiniteError."""
+        if form.pictures and not pictures:
+            pictures = self._recent.get(form.pictures)
+            if not pictures:
+                raise QueryError("the pictures of this address are no longer kept; choose them again")
         query = form.query(pictures, self._config.num_results)
         with self._lock:
             return self._search.find(query)
@@ -333,29 +317,32 @@ class _Pages:
         """What `answer` returns for the form and the images of a request, or a fragment that says what is wrong."""
         from starlette.concurrency import run_in_threadpool
 
-        if not request.headers.get("content-type", "").startswith(("image/", "application/octet-stream")):
-            return self._failed("send the bytes of a TIFF, PNG or JPEG image", status=415)
         try:
-            data = await self._body(request)
-        except _TooLargeError:
-            return self._failed(
-                f"the image has more than {self._config.max_upload_mb} MiB; make it smaller", status=413
+            pictures = await self.pictures_in(request)
+            return await run_in_threadpool(lambda: answer(Form.of(request), pictures))
+        except RequestError as error:
+            return self._failed(str(error), status=error.status)
+        except (QueryError, NonFiniteError) as error:
+            return self._failed(str(error), status=400)
+
+    async def pictures_in(self, request: Request) -> tuple[Picture, ...]:
+        """The images in the body of a request. Raises RequestError, or QueryError for one that cannot be read."""
+        from starlette.concurrency import run_in_threadpool
+
+        if not request.headers.get("content-type", "").startswith(("image/", "application/octet-stream")):
+            raise RequestError("send the bytes of a TIFF, PNG or JPEG image", 415)
+        data = await self._body(request)
+
+        def read() -> tuple[Picture, ...]:
+            parts = split_body(data, request.query_params.get("sizes", ""))
+            images = [read_query_image(part, self._search.image) for part in parts]
+            names = ["image"] if len(images) == 1 else [f"image {number}" for number in range(1, len(images) + 1)]
+            return tuple(
+                Picture(name=name, pixels=image.pixels, remarks=image.remarks)
+                for name, image in zip(names, images, strict=True)
             )
 
-        def find() -> Response:
-            try:
-                parts = split_body(data, request.query_params.get("sizes", ""))
-                images = [read_query_image(part, self._search.image) for part in parts]
-                names = ["image"] if len(images) == 1 else [f"image {number}" for number in range(1, len(images) + 1)]
-                pictures = tuple(
-                    Picture(name=name, pixels=image.pixels, remarks=image.remarks)
-                    for name, image in zip(names, images, strict=True)
-                )
-                return answer(Form.of(request), pictures)
-            except (QueryError, NonFiniteError) as error:
-                return self._failed(str(error), status=400)
-
-        return await run_in_threadpool(find)
+        return await run_in_threadpool(read)
 
     def _record_of(self, found: Found, request: Request) -> Response:
         """A record as a file to be saved: a page, or JSON if the request says so."""
@@ -371,32 +358,29 @@ class _Pages:
         return HTMLResponse(render_record(found, record), headers={**headers, **_policy("")})
 
     async def _body(self, request: Request) -> bytes:
-        """The body of a request. Raises _TooLargeError as soon as it is larger than allowed."""
+        """The body of a request. Raises RequestError as soon as it is larger than allowed."""
         max_bytes = self._config.max_upload_mb << 20
+        too_large = RequestError(f"the image has more than {self._config.max_upload_mb} MiB; make it smaller", 413)
         stated_length = request.headers.get("content-length", "")
         if stated_length.isdigit() and int(stated_length) > max_bytes:
-            raise _TooLargeError
+            raise too_large
         data = bytearray()
         async for chunk in request.stream():
             data += chunk
             if len(data) > max_bytes:
-                raise _TooLargeError
+                raise too_large
         return bytes(data)
-
-    def _results_of(self, found: Found) -> Response:
-        """The part of the page that shows results, for a script that inserts it."""
-        return self._fragment(found, "", status=200)
 
     def _failed(self, sentence: str, *, status: int) -> Response:
         """The part of the page that shows an error, for a script that inserts it."""
-        return self._fragment(None, sentence, status=status)
+        return self._fragment(None, sentence, Form(), status=status)
 
-    def _fragment(self, found: Found | None, sentence: str, *, status: int) -> Response:
+    def _fragment(self, found: Found | None, sentence: str, form: Form, *, status: int) -> Response:
         headers = {**_HEADERS, **_NO_STORE, **_policy("")}
-        return HTMLResponse(str(self._results(found, sentence, Form())), status_code=status, headers=headers)
+        return HTMLResponse(str(self._results(found, sentence, form)), status_code=status, headers=headers)
 
     def _page(self, kind: str, form: Form, *, status: int = 200, **values: Any) -> Response:
-        """A whole page: kind is "home", "patent" or "missing"."""
+        """A whole page: kind is "home", "patent", "compare", "api", "enter" or "missing"."""
         nonce = secrets.token_urlsafe(16)
         html = self._template.render(
             kind=kind,
@@ -405,7 +389,7 @@ class _Pages:
             search=self._search,
             gallery=self._gallery,
             num_results=self._config.num_results,
-            max_results=_MAX_PAGE_RESULTS,
+            max_results=MAX_PAGE_RESULTS,
             max_upload_mb=self._config.max_upload_mb,
             scorings=SCORINGS,
             default_scoring=DEFAULT_SCORING,
@@ -417,10 +401,35 @@ class _Pages:
                 "views": [],
                 "here": [],
                 "elsewhere": [],
+                "citing": [],
+                "num_asked": 0,
                 **values,
             },
         )
         return HTMLResponse(html, status_code=status, headers={**_HEADERS, **_NO_STORE, **_policy(nonce)})
+
+
+class _RecentPictures:
+    """The pictures of the last searches, so that an address can refer to them; any thread may use it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, tuple[Picture, ...]] = OrderedDict()
+
+    def keep(self, pictures: tuple[Picture, ...]) -> str:
+        """Keep pictures in place of the oldest; returns their key, the same for the same pixels."""
+        key = hashlib.sha256("".join(picture.sha256 for picture in pictures).encode()).hexdigest()[:16]
+        with self._lock:
+            self._kept[key] = pictures
+            self._kept.move_to_end(key)
+            if len(self._kept) > _MAX_RECENT:
+                self._kept.popitem(last=False)
+        return key
+
+    def get(self, key: str) -> tuple[Picture, ...]:
+        """The pictures of a key; none if they are not kept any more."""
+        with self._lock:
+            return self._kept.get(key, ())
 
 
 def split_body(data: bytes, sizes: str) -> list[bytes]:
@@ -454,11 +463,6 @@ def _policy(nonce: str) -> dict[str, str]:
     own = f"style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; form-action 'self'; "
     rules = f"default-src 'none'; img-src 'self' blob:; {own if nonce else ''}base-uri 'none'; frame-ancestors 'none'"
     return {"Content-Security-Policy": rules}
-
-
-def _address(path: str, **values: str) -> str:
-    """An address on this server; values are quoted, whatever characters they contain."""
-    return f"/{path}?{urlencode(values)}"
 
 
 def _alt(view: GalleryView) -> str:

@@ -199,7 +199,10 @@ def test_a_patent_shows_its_views_and_what_the_examiner_cited(port, gallery):
         ("/patent?number=../model", 404, "There is no such patent"),
         ("/patent", 404, "There is no such patent"),
         ("/../pyproject.toml", 404, "There is no such page"),
-        ("/openapi.json", 404, "There is no such page"),
+        ("/compare?a=D710000&b=D1", 404, "There is no patent &#39;D1&#39; in this dataset."),
+        ("/compare?a=D710000", 404, "Two patents are compared; give both numbers."),
+        ("/?pictures=0123456789abcdef", 400, "The pictures of this address are no longer kept; choose them again."),
+        ("/asked?pictures=0123456789abcdef", 404, "There is no such picture."),
         ("/?view=D1-1", 400, "There is no view &#39;D1-1&#39;"),
         ("/?q=x&class=D77", 400, "&#39;D77&#39; is not a class"),
         ("/?q=x&class=" + quote(HOSTILE), 400, "is not a class"),
@@ -338,6 +341,39 @@ def test_in_the_browser_an_image_is_chosen_dropped_or_refused(port, browser, gal
     )
     browser.wait("document.querySelectorAll('#results > ol > li').length == 3")
     browser.wait("document.querySelector('#previews img').naturalWidth == 90")
+    assert browser.errors == []
+
+
+def test_in_the_browser_the_address_holds_a_search_by_images_and_keys_walk_through_the_results(
+    port, browser, gallery, tmp_path
+):
+    picture = tmp_path / "view.png"
+    Image.fromarray(decode_grey(gallery.jpeg(9))).save(picture)
+    browser.open(f"http://{HOST}:{port}/?k=6")
+    browser.choose_file("#file", picture)
+    browser.wait("location.search.includes('pictures=') && location.search.includes('k=6')")
+    first = browser.ask("document.querySelector('#results a.shown').href")
+    browser.open(browser.ask("location.href"))  # as from a bookmark
+    browser.wait("document.querySelectorAll('#results > ol > li').length == 6")
+    assert browser.ask("document.querySelector('#results a.shown').href") == first
+    browser.wait("document.querySelector('#results .asked img').naturalWidth > 0")
+    browser.ask("document.activeElement.blur()")
+    for key, index in (("j", 0), ("j", 1), ("k", 0)):
+        browser.press(key, key)
+        assert browser.ask(f"document.querySelectorAll('#results a.shown')[{index}] === document.activeElement"), key
+    browser.press("/", "/")
+    assert browser.ask("document.activeElement.id") == "q"
+    assert browser.errors == []
+
+
+def test_two_patents_are_shown_side_by_side(port, browser, gallery):
+    one, other = gallery.view(4).patent_number, gallery.view(8).patent_number
+    browser.open(f"http://{HOST}:{port}/patent?number={one}")
+    browser.ask(f"document.getElementById('b').value = '{other}'; document.querySelector('main form').submit()")
+    browser.wait(f"location.search == '?a={one}&b={other}' && document.readyState == 'complete'")
+    browser.wait("document.querySelectorAll('[aria-labelledby=pairs] img').length == 4")
+    assert browser.ask("document.title") == f"{one} and {other}"
+    assert browser.ask("document.querySelectorAll('[aria-labelledby=facts] tr').length") == 7
     assert browser.errors == []
 
 
