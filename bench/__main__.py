@@ -19,6 +19,7 @@ _BENCHMARKS = (
     "bench.broken_lines",
     "bench.archives",
     "bench.retrieval",
+    "bench.search",
     "bench.loader",
     "bench.embedding",
     "bench.train",
