@@ -9,7 +9,8 @@ without a disturbance. No process may take more memory than the limit (RLIMIT_DA
 
 Prints one JSON line: whether both folders have the same bytes, the peak memory of each kind of process, how that of the
 last third of the weeks compares with the first third in the undisturbed run, how many file descriptors were added
-between them, what the kills left behind, and the size of the data folder against that of `rebuild --plan`.
+between them, what the kills left behind, and the size of the data folder against that by the
+rates of `rebuild --plan`.
 """
 
 from __future__ import annotations
@@ -34,15 +35,17 @@ from typing import Any
 
 import psutil
 
-from flows.preflight.rebuild_plan import plan_rebuild
-from flows.weeks import WeeksConfig
+from flows.preflight.rates import SHEET_BYTES, TRAINING_IMAGE_BYTES, VIEW_BYTES, VIEWS_A_SHEET
 from patentdata.specimens import SpecimenConfig, write_week
+from patentdata.store.folder import DataFolder
+from patentdata.store.parquet import read_report
+from patentdata.store.weeks import table_path
 from tests.flows.programs import designclip, started
 from tests.flows.walks import hashes
 
 _FIRST_DAY = datetime.date(2024, 1, 2)
 _SAMPLE_S = 0.1
-_PATIENCE_S = 15.0  # until the workers of a killed command must be gone
+_PATIENCE_S = 60.0  # until what a killed command had started must be gone
 _GB, _MB = 1 << 30, 1 << 20
 _SHARED_MEMORY = Path("/dev/shm")
 _SETTINGS = """
@@ -142,8 +145,7 @@ def soak(settings: Soak, folder: Path) -> dict[str, Any]:
     """Walk twice, once disturbed and once not, and compare."""
     source, data_dir = folder / "source", folder / "disturbed"
     _draw(settings, source)
-    plan = plan_rebuild(WeeksConfig(data_dir=str(data_dir), source=str(source), years=(_FIRST_DAY.year,)))
-    disturbed, num_kills, num_left = _walk_disturbed(settings, source, data_dir, folder)
+    disturbed, num_kills, left = _walk_disturbed(settings, source, data_dir, folder)
     undisturbed = Watch(folder / "undisturbed" / "views")
     started_at = time.perf_counter()
     _walk(settings, source, folder / "undisturbed", folder / "undisturbed.log", undisturbed)
@@ -158,11 +160,11 @@ def soak(settings: Soak, folder: Path) -> dict[str, Any]:
             kind: _growth(values, settings.num_weeks) for kind, values in undisturbed.peak_bytes.items()
         },
         "num_fds_added": {kind: _added(values, settings.num_weeks) for kind, values in undisturbed.num_fds.items()},
-        "processes_left": num_left,
+        "processes_left": left,
         "shared_memory_left": disturbed.num_shared_left + undisturbed.num_shared_left,
         "files_left": [str(path) for path in data_dir.rglob("*") if path.name.endswith(".partial")],
         "disk_mb": round(_size_of(data_dir) / _MB, 1),
-        "planned_disk_mb": round(plan.disk_bytes / _MB, 1),
+        "planned_disk_mb": round(_planned_bytes(settings, data_dir) / _MB, 1),
     }
 
 
@@ -188,19 +190,20 @@ def _issue_again(source: Path) -> None:
         archive.rename(source / archive.name)
 
 
-def _walk_disturbed(settings: Soak, source: Path, data_dir: Path, folder: Path) -> tuple[Watch, int, int]:
-    """Walk with kills and the re-issue; returns what was seen, the number of kills, and processes they left."""
-    watch, num_kills, num_left = Watch(data_dir / "views"), 0, 0
+def _walk_disturbed(settings: Soak, source: Path, data_dir: Path, folder: Path) -> tuple[Watch, int, list[str]]:
+    """Walk with kills and the re-issue; returns what was seen, the number of kills, and the processes they left."""
+    watch, num_kills = Watch(data_dir / "views"), 0
+    left: list[str] = []
     while num_kills < settings.max_kills:
         log = folder / f"disturbed-{num_kills}.log"
         if _walk(settings, source, data_dir, log, watch, kill_after_s=settings.kill_every_s):
             break
         num_kills += 1
-        num_left += _num_left_of_group(log)
+        left += _left_of_group(log)
         _issue_again(source)
     _issue_again(source)
     _walk(settings, source, data_dir, folder / "disturbed-end.log", watch)
-    return watch, num_kills, num_left
+    return watch, num_kills, left
 
 
 def _walk(
@@ -256,13 +259,14 @@ def _wait_for_group(pid: int) -> None:
         time.sleep(_SAMPLE_S)
 
 
-def _num_left_of_group(log: Path) -> int:
-    """How many processes a killed command has left; they are ended."""
-    left = list(_group(int(log.with_suffix(".pid").read_text())))
-    for process in left:
+def _left_of_group(log: Path) -> list[str]:
+    """Kinds of the processes that a killed command has left; they are ended."""
+    kinds = []
+    for process in _group(int(log.with_suffix(".pid").read_text())):
         with contextlib.suppress(psutil.Error):
+            kinds.append(_kind_of(process))
             process.kill()
-    return len(left)
+    return kinds
 
 
 def _shared_memory_of(process: psutil.Process) -> set[str]:
@@ -296,6 +300,16 @@ def _added(values: dict[int, int], num_weeks: int) -> int | None:
 
 def _size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _planned_bytes(settings: Soak, data_dir: Path) -> float:
+    """Size of the data folder by the rates of `rebuild --plan`, which are those of real sheets."""
+    folder = DataFolder(data_dir)
+    sheets = sum(
+        read_report(folder, table_path(folder, "views", week)).tally("sheets").num_in for week in settings.weeks
+    )
+    view = VIEW_BYTES.value + TRAINING_IMAGE_BYTES.value
+    return sheets * (SHEET_BYTES.value + VIEWS_A_SHEET.value * view)
 
 
 def main(arguments: list[str] | None = None) -> int:
