@@ -7,15 +7,32 @@ different articles, of a dozen kinds; examiners cite patents of the same kind of
 others. The week goes through the project's own stages, so broken lines are found in the drawings and not taken from the
 pen. The reference is the arm that is trained and measured on all lines, in the same run. What is done already in the
 folder is not done again.
+
+`nearest_stranger` of the study looks at the drawings. Here it is also known who shares surroundings:
+`same_surroundings` is the share of the views whose nearest view of another family has the same surroundings and claims
+an article of another class.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from model.study.config import read_study
+import numpy as np
+import torch
+
+from model.clip.encoder import find_encoder
+from model.clip.loading import choose_device
+from model.dataset.folder import open_dataset
+from model.dataset.views import read_views
+from model.evaluation.measures.metrics import scores_of_features
+from model.study.comparison import Resampling
+from model.study.config import StudyConfig, read_study
+from model.study.runs import plan_runs
+from model.study.strangers import nearest_strangers
 from model.study.study import run_study
 from patentdata.archives.designs import ArchivesConfig
 from patentdata.archives.sources import list_weeks
@@ -68,6 +85,24 @@ def make_dataset(out: Path, num_patents: int) -> Path:
     return out / "data" / "datasets" / dataset.name
 
 
+def same_surroundings(dataset_dir: Path, out: Path, study: StudyConfig) -> dict[str, Any]:
+    """Arm → mean and interval of `same_surroundings`, from the features that the study has stored."""
+    dataset = open_dataset(dataset_dir)
+    values: dict[str, list[np.ndarray]] = {}
+    for run in plan_runs(study, dataset, out, []):
+        views = read_views(dataset, study.split, lines=run.evaluation.lines)
+        features = find_encoder(run.folder, choose_device("cpu")).image_features(dataset, views).features
+        families = np.unique(views.families, return_inverse=True)[1]
+        scores = scores_of_features(*(2 * [torch.from_numpy(features)]))
+        strangers = nearest_strangers(scores, families)
+        groups = np.array([int(number[1:]) // NUM_SHARING for number in views.patent_numbers])
+        classes = np.array(views.classes)
+        is_only = (groups == groups[strangers]) & (classes != classes[strangers])
+        values.setdefault(run.arm.name, []).append(is_only.astype(np.float64))
+    resampling = Resampling(families, study.num_resamples)
+    return {arm: asdict(resampling.estimate(np.stack(of_seeds, axis=1))) for arm, of_seeds in values.items()}
+
+
 def main() -> None:
     """Measure, and print the estimates and the verdicts as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -88,8 +123,11 @@ def main() -> None:
         "checkpoint_every_steps": options.steps,
     }
     study = read_study("claimed", training, seeds=options.seeds)
-    result = run_study(dataset, options.out / "data" / "studies" / "claimed", study, num_jobs=options.jobs)
-    print(json.dumps({"estimates": result["estimates"], "claims": result["claims"]}, indent=1))
+    out = options.out / "data" / "studies" / "claimed"
+    result = run_study(dataset, out, study, num_jobs=options.jobs)
+    by_pen = same_surroundings(dataset, out, study)
+    shown = {"same_surroundings": by_pen, "estimates": result["estimates"], "claims": result["claims"]}
+    print(json.dumps(shown, indent=1))
 
 
 if __name__ == "__main__":
