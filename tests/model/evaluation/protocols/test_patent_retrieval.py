@@ -138,6 +138,34 @@ def test_scorings_differ_where_a_single_pair_of_views_misleads(tmp_path):
         assert values_of(prior_art.measure(context).tables["examiner_citations"])["hit@1"] == hit
 
 
+def test_a_patent_is_missed_if_nothing_that_was_cited_is_among_the_first(tmp_path):
+    rows = rows_of("A", "A", "B", "C", "C")
+    for row in rows[:2]:
+        row["cited_by_examiner"] = ["C"]
+    context = context_of(tmp_path, rows, at_angles(0, 1.0, 1.01, 0.2, 0.8), cutoffs=(1,))
+    for scoring, num_missed in (("maxsim", 0), ("max", 1)):
+        context.config = replace(context.config, scoring=scoring)
+        failures = prior_art.measure(context).failures["examiner_citations"]
+        # Of the three patents only A has a cited one in the gallery.
+        assert (failures.counts["num_queries"], failures.counts["num_misses"]) == (1, num_missed)
+    (miss,) = failures.examples["vague_title"] or failures.examples["tail_class"]
+    assert (miss.view_id, miss.found_view_id) == (rows[0]["view_id"], rows[2]["view_id"])
+    assert miss.note == "first cited patent at rank 2"
+
+
+def test_a_view_is_missed_if_no_other_view_of_its_patent_is_among_the_first(tmp_path):
+    rows = seen_from(rows_of("A", "A", "B", "B", "C"), "front", "top", "front", "top", "front")
+    context = context_of(tmp_path, rows, at_angles(0, 0.1, 1.0, 1.6, 1.05), cutoffs=(1,))
+    failures = image_retrieval.measure(context).failures["same_patent"]
+    # C has no other view and is no query; B1 finds C, and so does B2.
+    assert (failures.counts["num_queries"], failures.counts["num_misses"]) == (4, 2)
+    assert failures.counts["causes"]["viewpoint_top"]["num_queries"] == 2
+    shown = {
+        miss.view_id: miss.found_view_id for name in ("front", "top") for miss in failures.examples[f"viewpoint_{name}"]
+    }
+    assert shown == {rows[2]["view_id"]: rows[4]["view_id"], rows[3]["view_id"]: rows[4]["view_id"]}
+
+
 def test_weights_are_learned_from_a_sample_of_the_training_split(tmp_path, monkeypatch):
     monkeypatch.setattr(patent_queries, "_MAX_TRAINING_PATENTS", 12)
     rng = np.random.default_rng(0)
