@@ -1,7 +1,7 @@
 """Surroundings that several patents share: each claims another article, at a corner of the same unclaimed one.
 
-So it is with the patents of one firm, which draw the same machine around every new part of it. By all of their lines
-such patents look alike, whatever they claim. They show what it is worth to compare the claimed lines alone.
+Patents of one firm are often like this: they draw the same machine around every new part of it. If all lines are
+compared, such patents look alike whatever they claim. They show what comparing the claimed lines alone is worth.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ _LEAST_SHARE = 0.01  # of all lines; less may be a few strokes of something else
 def are_claimed(claim_scope: Iterable[Mapping[str, Any]] | None, figure_label: str | None) -> bool:
     """Whether a grant says that everything that the broken lines of a figure show is part of the claimed design.
 
-    So it is with stitching and folds. If the grant says nothing about the broken lines of the figure, or not whether
-    they are claimed, they are not: that is what broken lines mean where nothing else is said.
+    Stitching and folds are often claimed. If the grant says nothing about the broken lines of the figure, or does not
+    say whether they are claimed, they are not: that is what broken lines mean in design patents.
 
     Args:
         claim_scope: What the grant says about its lines: dicts with `lines`, `meaning`, `is_claimed` and `figures`.
