@@ -108,7 +108,7 @@ def timed(call: Callable[[int], Any], num: int) -> tuple[dict[str, float], list[
         values.append(call(number))
         times.append(1000 * (time.perf_counter() - started))
     p50, p95 = np.percentile(times, [50, 95])
-    return {"p50_ms": round(float(p50), 1), "p95_ms": round(float(p95), 1)}, values
+    return {"p50_ms": round(float(p50), 3), "p95_ms": round(float(p95), 3)}, values
 
 
 def measure(num_views: int, dim: int, num_queries: int, folder: Path) -> dict[str, Any]:
