@@ -112,6 +112,18 @@ def test_of_many_runs_that_start_together_one_gets_the_lock(fs):
         assert sum(one.result() for one in runs) == 1
 
 
+def test_a_store_without_conditional_writes_has_a_lock_as_well(fs, monkeypatch):
+    pipe_file = type(fs).pipe_file
+
+    def unconditional(self, path, value):
+        return pipe_file(self, path, value)
+
+    monkeypatch.setattr(type(fs), "pipe_file", unconditional)
+    with StoreLock(fs, LOCK).held(), pytest.raises(OutputError, match="another run is writing"):
+        StoreLock(fs, LOCK).held().__enter__()
+    assert not fs.exists(LOCK)
+
+
 def test_a_lock_that_cannot_be_read_is_taken_over(fs):
     fs.pipe_file(LOCK, b"not JSON")
     with StoreLock(fs, LOCK).held():
