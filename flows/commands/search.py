@@ -42,6 +42,10 @@ ApproximateFrom = Annotated[
     int, typer.Option(min=0, help="Galleries of more views are searched by an approximate index, its recall measured.")
 ]
 
+_PHOTOGRAPH_HELP = (
+    "Pictures searched both as they are and as line drawings: auto, those that are photographs; always; or never."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class QueryOptions:
@@ -59,6 +63,7 @@ class QueryOptions:
     patent: Annotated[
         str, typer.Option(help="A patent of the dataset, such as D907292: its views are the pictures.")
     ] = ""
+    photograph: Annotated[str, typer.Option(help=_PHOTOGRAPH_HELP)] = "auto"
     scoring: Annotated[
         str, typer.Option(help="How views become the score of a patent: max, mean, maxsim or weighted.")
     ] = "maxsim"
@@ -201,7 +206,9 @@ def _query(asked: QueryOptions, shown: ResultOptions, filters: Filters, dataset_
 
     return Query(
         text=check_text(asked.words) if asked.words is not None else "",
-        pictures=read_pictures(asked.image or (), QueryImageConfig.of_dataset(open_dataset(dataset_dir))),
+        pictures=read_pictures(
+            asked.image or (), QueryImageConfig.of_dataset(open_dataset(dataset_dir)), asked.photograph
+        ),
         patent=asked.patent,
         avoid=tuple(asked.avoid or ()),
         weights=Weights(pictures=asked.weight_pictures, text=asked.weight_text, avoid=asked.weight_not),
@@ -232,6 +239,7 @@ def serve(
             "the environment it is not seen in the list of processes.",
         ),
     ] = None,
+    photograph: Annotated[str, typer.Option(help=_PHOTOGRAPH_HELP)] = "auto",
     lines: Lines = None,
     approximate_from: ApproximateFrom = 500_000,
     precision: Precision = None,
@@ -249,7 +257,7 @@ def serve(
     from model.search.serve import ServeConfig, bind
     from model.search.serve import serve as serve_pages
 
-    config = ServeConfig(host=host, port=port, token=token)
+    config = ServeConfig(host=host, port=port, token=token, photograph=photograph)
     with bind(port, host) as holder:  # before the long work, which would be in vain if the port is in use
         search_config = SearchConfig(
             lines=lines or "all", approximate_from=approximate_from, **_embedding_settings(precision, processes)
@@ -318,6 +326,7 @@ def _show(found: Found) -> None:
         shown = view.figure or view.viewpoint or "–"
         cells = (str(hit.rank), view.patent_number, shown, view.title or "–", classes or "–")
         ranks = [f"{name} {rank:,}" for name, rank in hit.channels.items()]
+        ranks += [f"by the {hit.found_as}"] if hit.found_as else []
         score = "\n".join([f"{hit.score:.3f} {hit.verdict or ''}".rstrip(), *ranks])
         table.add_row(*(escape(cell) for cell in cells), str(view.grant_date or "–"), score)
     Console().print(table)

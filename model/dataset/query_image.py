@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
 from model.dataset.folder import Dataset
+from model.dataset.line_drawing import draw_lines
+from model.dataset.photograph import measure_tones
 from model.errors import ConfigError
 from model.files import read_json
 
@@ -26,7 +28,13 @@ _DARK_BELOW = 128
 _BORDER_SHARE = 0.02  # of the shorter side: what counts as the border of a picture
 _OVERSHOOT = 0.05  # share of white by which resampled values may lie outside the range
 _BIT_DEPTHS = (1, 2, 4, 6, 8, 10, 12, 14, 16)
+_COLOUR_SIDE_PX = 1024  # longer side of the picture in which it is decided whether it is a photograph
+PHOTOGRAPH = ("auto", "always", "never")
+"""Which pictures are brought to line drawing as well: photographs, all, or none."""
+AS_LINES = "the image is a photograph, so it is searched as it is and as a line drawing"
 TURNED_OVER = "the image shows light lines on dark paper, so it was inverted"
+
+_Read = TypeVar("_Read")
 
 
 class QueryError(ConfigError):
@@ -66,13 +74,15 @@ class QueryImage:
     Attributes:
         pixels: (size_px, size_px) uint8, 0 is ink and 255 is paper.
         remarks: What was changed beyond size and position, one clause each, for the user to read.
+        lines: The same of its line drawing, if it is a photograph; else None.
     """
 
     pixels: np.ndarray
     remarks: tuple[str, ...] = ()
+    lines: np.ndarray | None = None
 
 
-def read_query_file(path: Path, config: QueryImageConfig) -> QueryImage:
+def read_query_file(path: Path, config: QueryImageConfig, photograph: str = "auto") -> QueryImage:
     """Read a query image from a file; see `read_query_image`. Raises QueryError."""
     try:
         with path.open("rb") as file:
@@ -80,17 +90,22 @@ def read_query_file(path: Path, config: QueryImageConfig) -> QueryImage:
     except OSError as error:
         raise QueryError(f"cannot read {path}: {error.strerror or error}; name a TIFF, PNG or JPEG file") from error
     try:
-        return read_query_image(data, config)
+        return read_query_image(data, config, photograph)
     except QueryError as error:
         raise QueryError(f"{path}: {error}") from None
 
 
-def read_query_image(data: bytes, config: QueryImageConfig) -> QueryImage:
+def read_query_image(data: bytes, config: QueryImageConfig, photograph: str = "auto") -> QueryImage:
     """An image in the form of the dataset's images.
 
     The image is rotated as its EXIF data say, composited on white if it is transparent, converted to grey, cropped to
     its ink, scaled by area and centred on a white square. Light lines on dark or transparent paper are inverted first,
     since the model has only seen dark lines on white. Of a TIFF with several pages the first one is used.
+
+    Args:
+        data: The bytes of a TIFF, PNG or JPEG.
+        config: Size and margin of the square.
+        photograph: One of `PHOTOGRAPH`: which pictures are brought to line drawing as well.
 
     Raises:
         QueryError: Not a TIFF, PNG or JPEG, damaged, too large, or without ink.
@@ -106,7 +121,28 @@ def read_query_image(data: bytes, config: QueryImageConfig) -> QueryImage:
     if not width or page.min() == page.max():
         raise QueryError("the image is blank; choose one with a drawing on it")
     pixels = fit_square(page[top : top + height, left : left + width], config)
-    return QueryImage(pixels, (TURNED_OVER,) if is_inverted else ())
+    remarks = (TURNED_OVER,) if is_inverted else ()
+    lines = _lines_of(data, photograph)
+    if lines is None:
+        return QueryImage(pixels, remarks)
+    return QueryImage(pixels, (*remarks, AS_LINES), fit_square(lines, config))
+
+
+def check_photograph(photograph: str) -> str:
+    """The setting, if it is one of `PHOTOGRAPH`. Raises QueryError."""
+    if photograph not in PHOTOGRAPH:
+        raise QueryError(f"photograph is {photograph[:40]!r}; use one of {', '.join(PHOTOGRAPH)}")
+    return photograph
+
+
+def _lines_of(data: bytes, photograph: str) -> np.ndarray | None:
+    """The line drawing of a picture, (height_px, width_px) uint8; None if it is not asked for or has no lines."""
+    if check_photograph(photograph) == "never":
+        return None
+    colours = _opened(data, _few_colours)
+    if photograph == "auto" and not measure_tones(colours).is_photograph:
+        return None
+    return draw_lines(colours)
 
 
 def _is_light_on_dark(page: np.ndarray) -> bool:
@@ -152,7 +188,12 @@ def decode_picture(data: bytes) -> np.ndarray:
 
 
 def _decode(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
-    """Grey pixels and opacity, None if all is opaque: (height_px, width_px) uint8 each.
+    """Grey pixels and opacity, None if all is opaque: (height_px, width_px) uint8 each."""
+    return _opened(data, _grey_and_alpha)
+
+
+def _opened(data: bytes, read: Callable[[Image.Image], _Read]) -> _Read:
+    """What `read` makes of an image.
 
     The size in pixels is checked before anything is decoded, since a small file can hold a huge image.
     """
@@ -163,13 +204,24 @@ def _decode(data: bytes) -> tuple[np.ndarray, np.ndarray | None]:
                 width, height = image.size
                 if width * height > _MAX_PIXELS:
                     raise QueryError(f"the image has {width} × {height} px; at most {_MAX_PIXELS:,} pixels are read")
-                return _grey_and_alpha(ImageOps.exif_transpose(image))
+                return read(ImageOps.exif_transpose(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise QueryError(f"the image is too large; at most {_MAX_PIXELS:,} pixels are read") from None
     except QueryError:
         raise
     except Exception:  # Pillow's decoders raise nearly anything for damaged files
         raise QueryError("the image cannot be read; choose a TIFF, PNG or JPEG file") from None
+
+
+def _few_colours(image: Image.Image) -> np.ndarray:
+    """Colours on white, (height_px, width_px, 3) uint8: every nth pixel, so that there are no levels but its own."""
+    step = max(1, -(-max(image.size) // _COLOUR_SIDE_PX))
+    image = image.resize((max(1, image.width // step), max(1, image.height // step)), Image.Resampling.NEAREST)
+    if image.mode.startswith(("I", "F")):
+        return np.repeat(_to_8_bits(np.asarray(image, np.float32))[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return np.asarray(image.convert("RGB"))
 
 
 def _grey_and_alpha(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
+import numpy as np
 
 from model.files import write_text
 from model.pages import data_uri, page_environment
@@ -29,6 +30,8 @@ class PatentHit:
         text_score: Score for the words alone, a cosine; None for a query without words.
         verdict: "similar", "maybe" or "unlike", by the score of the pictures; None if it is not known.
         channels: Its rank in each of the rankings that were fused; empty without fusion.
+        found_as: Which form of a photograph resembles it more, "photograph" or "line drawing"; empty without
+            photographs.
         views: Its views that pass the filters, the best first.
         view_scores: The cosine of each view with the nearest picture, or with the words.
     """
@@ -39,6 +42,7 @@ class PatentHit:
     text_score: float | None
     verdict: str | None
     channels: dict[str, int]
+    found_as: str
     views: tuple[GalleryView, ...]
     view_scores: tuple[float, ...]
 
@@ -57,6 +61,7 @@ class PatentHit:
             "text_score": _rounded(self.text_score),
             "verdict": self.verdict,
             "channels": self.channels,
+            "found_as": self.found_as,
             "patent_number": best.patent_number,
             "title": best.title,
             "uspc_class": best.uspc_class,
@@ -75,6 +80,11 @@ class PatentHit:
                 for view, score in zip(self.views, self.view_scores, strict=True)
             ],
         }
+
+
+def _png_uri(pixels: np.ndarray) -> str:
+    """Grey pixels as the address of a PNG."""
+    return data_uri("image/png", cv2.imencode(".png", pixels)[1].tobytes())
 
 
 def _rounded(score: float | None) -> float | None:
@@ -160,11 +170,10 @@ class Found:
         environment.filters["picture_uri"] = lambda row: data_uri("image/jpeg", self.search.gallery.jpeg(row))
         environment.filters["layer_uris"] = self._layer_uris
         pictures = [
-            {
-                "uri": data_uri("image/png", cv2.imencode(".png", picture.pixels)[1].tobytes()),
-                "name": Path(picture.name).name,
-            }
+            {"uri": _png_uri(pixels), "name": Path(picture.name).name, "form": form}
             for picture in self.query.pictures
+            for pixels, form in ((picture.pixels, ""), (picture.lines, "as a line drawing"))
+            if pixels is not None
         ]
         return environment.get_template("search.html").render(
             found=self,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from model.clip.patent_scores import DEFAULT_SCORING, SCORINGS
-from model.dataset.query_image import QueryError, QueryImageConfig, read_query_file
+from model.dataset.query_image import QueryError, QueryImage, QueryImageConfig, read_query_file
 from model.search.gallery import Filters
 from model.search.verdicts import MAYBE, SIMILAR
 
@@ -37,16 +37,24 @@ class Picture:
         name: How it is named in results and records, such as the path of its file.
         pixels: (size_px, size_px) uint8, prepared like the images of the dataset.
         remarks: What was changed in it, one clause each.
+        lines: The same of its line drawing, if it is a photograph that is searched as both; else None.
     """
 
     name: str
     pixels: np.ndarray
     remarks: tuple[str, ...] = ()
+    lines: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, name: str, image: QueryImage) -> Picture:
+        """A picture from what was read of a file."""
+        return cls(name=name, pixels=image.pixels, remarks=image.remarks, lines=image.lines)
 
     @property
     def sha256(self) -> str:
-        """Hash of the pixels that are compared."""
-        return hashlib.sha256(np.ascontiguousarray(self.pixels).tobytes()).hexdigest()
+        """Hash of the pixels that are compared, with those of the line drawing if there is one."""
+        parts = [self.pixels] if self.lines is None else [self.pixels, self.lines]
+        return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,9 +209,11 @@ def check_k(k: int) -> None:
         raise QueryError(f"k is {k}; choose 1 to {MAX_RESULTS}")
 
 
-def read_pictures(paths: Sequence[Path], config: QueryImageConfig) -> tuple[Picture, ...]:
-    """The pictures of a query from their files. Raises QueryError if there are too many, or one cannot be read."""
+def read_pictures(paths: Sequence[Path], config: QueryImageConfig, photograph: str = "auto") -> tuple[Picture, ...]:
+    """The pictures of a query from their files. Raises QueryError if there are too many, or one cannot be read.
+
+    `photograph` says which of them are brought to line drawing as well; see `read_query_image`.
+    """
     if len(paths) > MAX_PICTURES:
         raise QueryError(f"{len(paths)} pictures are too many; give at most {MAX_PICTURES}")
-    images = [(path, read_query_file(path, config)) for path in paths]
-    return tuple(Picture(name=str(path), pixels=image.pixels, remarks=image.remarks) for path, image in images)
+    return tuple(Picture.of(str(path), read_query_file(path, config, photograph)) for path in paths)

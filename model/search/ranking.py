@@ -5,6 +5,9 @@ If a query has more than one part, the scores of each part are standardised over
 average patent, 1 is one standard deviation above it. Words to avoid lower the score of a patent only as far as it
 resembles them more than the average patent does. A query of one part keeps its cosines.
 
+A photograph has two features: as it is and as a line drawing. Of a patent the better one counts, in standard deviations
+too, since the cosines of photographs with drawings are on a scale of their own.
+
 Rankings by words (BM25) can be fused with the ranking by the model; then scores are those of the fusion.
 """
 
@@ -24,6 +27,7 @@ from model.search.gallery import Gallery
 from model.search.nearest import Approximate, Nearest, highest
 
 MODEL_CHANNEL = "model"
+AS_IT_IS, AS_LINES = "photograph", "line drawing"
 _LEAST_SPREAD = 1e-6
 
 
@@ -37,6 +41,8 @@ class QueryVectors:
         text: (embed_dim,) float32; None without words.
         avoided: (num_avoided, embed_dim) float32; empty without words to avoid.
         weights: Weights of the pictures, the words and the words to avoid.
+        as_lines: (num_pictures, embed_dim) float32, the pictures with photographs as line drawings; None if there are
+            no photographs.
     """
 
     pictures: np.ndarray
@@ -44,6 +50,7 @@ class QueryVectors:
     text: np.ndarray | None
     avoided: np.ndarray
     weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    as_lines: np.ndarray | None = None
 
     @property
     def stacked(self) -> np.ndarray:
@@ -55,12 +62,14 @@ class QueryVectors:
     def single(self) -> np.ndarray | None:
         """The feature of a query that has only one, and nothing to avoid; else None."""
         vectors = self.stacked
-        return vectors[0] if len(vectors) == 1 and not len(self.avoided) else None
+        return vectors[0] if len(vectors) == 1 and not len(self.avoided) and self.as_lines is None else None
 
     @property
     def is_standardised(self) -> bool:
         """Whether scores are standard deviations; otherwise they are cosines."""
-        return bool(len(self.avoided)) or (self.text is not None and len(self.pictures) > 0)
+        return (
+            bool(len(self.avoided)) or (self.text is not None and len(self.pictures) > 0) or self.as_lines is not None
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +84,7 @@ class RankedPatent:
         channels: Its rank in each of the rankings that were fused; empty without fusion.
         rows: Rows of its views that pass the filters, the best first.
         row_scores: Scores of those views: the cosine with the nearest picture, or with the words.
+        found_as: Which form of a photograph scored better, `AS_IT_IS` or `AS_LINES`; empty without photographs.
     """
 
     patent_id: int
@@ -84,6 +94,7 @@ class RankedPatent:
     channels: dict[str, int]
     rows: list[int]
     row_scores: list[float]
+    found_as: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +196,14 @@ class PatentRanker:
             pictures = pool_query(by_patent[:num_pictures], [num_pictures], scoring, view_weights)[0].numpy()
         text = by_patent[num_pictures].numpy() if query.text is not None else None
         avoided = by_patent[len(vectors) - len(query.avoided) :].numpy()
-        scores = _combine(query, pictures, text, avoided)
+        is_as_lines = np.zeros(len(ids), bool)
+        standing = None
+        if pictures is not None and query.as_lines is not None:
+            by_lines = self._by_lines(query.as_lines, rows, pool, scoring, query.view_weights)
+            standing = np.maximum(_standardise(pictures), _standardise(by_lines))
+            is_as_lines = _standardise(by_lines) > _standardise(pictures)
+            pictures = np.where(is_as_lines, by_lines, pictures)
+        scores = _combine(query, pictures, text, avoided, standing)
         channels: dict[str, np.ndarray] = {}
         if by_words:
             channels, scores = _fuse({MODEL_CHANNEL: scores, **{name: by_words[name][ids] for name in by_words}})
@@ -208,9 +226,25 @@ class PatentRanker:
                     picture_score=None if pictures is None else float(pictures[index]),
                     text_score=None if text is None else float(text[index]),
                     channels={name: int(ranks[index]) for name, ranks in channels.items()},
+                    is_as_lines=bool(is_as_lines[index]),
                 )
             )
         return Ranking(found, len(candidates))
+
+    def _by_lines(
+        self, as_lines: np.ndarray, rows: np.ndarray, pool: PatentPool, scoring: str, view_weights: np.ndarray
+    ) -> np.ndarray:
+        """(num_patents,) scores of the pictures with photographs as line drawings, for the patents of a pool.
+
+        Raises:
+            NonFiniteError: A score is not a number.
+        """
+        similarity = np.concatenate([part @ as_lines.T.astype(np.float32) for part in self._exact.parts])[rows]
+        if not np.isfinite(similarity).all():
+            raise NonFiniteError("the scores of a search are not numbers (NaN); check the weights of the model")
+        by_patent = pool.pool(torch.from_numpy(similarity.T), mean=scoring == "mean")
+        weights = torch.from_numpy(view_weights.astype(np.float32))
+        return np.asarray(pool_query(by_patent, [len(as_lines)], scoring, weights)[0].numpy())
 
     def _searched(self, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, PatentPool]:
         """The rows that are searched, the ids of their patents, and the pool of those rows."""
@@ -264,12 +298,16 @@ class PatentRanker:
         picture_score: float | None,
         text_score: float | None,
         channels: dict[str, int],
+        is_as_lines: bool = False,
     ) -> RankedPatent:
         """A patent with its views that may be found, in the order of their scores."""
         rows = np.array(self._gallery.rows_of_id(patent))
         rows = rows if allowed is None else rows[allowed[rows]]
         features = np.stack([self._exact.row(int(row)) for row in rows])
         sought = query.pictures if len(query.pictures) else query.stacked[:1]
+        if is_as_lines and query.as_lines is not None:
+            sought = query.as_lines
+        found_as = "" if query.as_lines is None else AS_LINES if is_as_lines else AS_IT_IS
         row_scores = (features @ sought.T).max(axis=1)
         order = np.lexsort((rows, -row_scores))
         return RankedPatent(
@@ -280,20 +318,31 @@ class PatentRanker:
             channels=channels,
             rows=rows[order].tolist(),
             row_scores=row_scores[order].tolist(),
+            found_as=found_as,
         )
 
 
 def _combine(
-    query: QueryVectors, pictures: np.ndarray | None, text: np.ndarray | None, avoided: np.ndarray
+    query: QueryVectors,
+    pictures: np.ndarray | None,
+    text: np.ndarray | None,
+    avoided: np.ndarray,
+    standing: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(num_patents,) scores from those of the parts of a query; `avoided` is (num_avoided, num_patents)."""
+    """(num_patents,) scores from those of the parts of a query; `avoided` is (num_avoided, num_patents).
+
+    `standing` are the scores of photographs in standard deviations, the better of their two forms.
+    """
     of_pictures, of_text, of_avoided = query.weights
     wanted = [(of_pictures, pictures), (of_text, text)]
     present = [(weight, scores) for weight, scores in wanted if scores is not None]
     if not query.is_standardised:
         return present[0][1]
     total = sum(weight for weight, _ in present)
-    score = sum(weight / total * _standardise(scores) for weight, scores in present)
+    score = sum(
+        weight / total * (standing if standing is not None and scores is pictures else _standardise(scores))
+        for weight, scores in present
+    )
     if len(avoided):
         resembles = np.max([_standardise(scores) for scores in avoided], axis=0)
         score = score - of_avoided * np.maximum(resembles, 0)

@@ -46,7 +46,8 @@ def make_record(found: Found, now: datetime.datetime) -> dict[str, Any]:
             "name": picture.name,
             "pixels_sha256": picture.sha256,
             "remarks": list(picture.remarks),
-            "png": base64.b64encode(cv2.imencode(".png", picture.pixels)[1].tobytes()).decode("ascii"),
+            "png": _png_text(picture.pixels),
+            **({} if picture.lines is None else {"lines_png": _png_text(picture.lines)}),
         }
         for picture in found.query.pictures
     ]
@@ -59,6 +60,11 @@ def make_record(found: Found, now: datetime.datetime) -> dict[str, Any]:
         **values,
         "query": {**values["query"], "pictures": pictures},
     }
+
+
+def _png_text(pixels: np.ndarray) -> str:
+    """A PNG of grey pixels as base64 text."""
+    return base64.b64encode(cv2.imencode(".png", pixels)[1].tobytes()).decode("ascii")
 
 
 def write_record(found: Found, path: Path, now: datetime.datetime) -> None:
@@ -142,18 +148,28 @@ def lines_of(record: Mapping[str, Any]) -> str:
 def _picture(values: Mapping[str, Any]) -> Picture:
     """A picture of a record; its pixels must have the hash that the record states."""
     name = str(values["name"])
-    try:
-        data = base64.b64decode(values["png"], validate=True)
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            if max(image.size) > _MAX_SIDE_PX:
-                raise QueryError(f"the record is damaged: the picture {name[:80]} is too large")
-            pixels = np.asarray(image.convert("L"))
-    except (binascii.Error, OSError, SyntaxError) as error:
-        raise QueryError(f"the record is damaged: the picture {name[:80]} cannot be read") from error
-    picture = Picture(name=name, pixels=pixels, remarks=tuple(map(str, values["remarks"])))
+    lines = values.get("lines_png")  # photographs only
+    picture = Picture(
+        name=name,
+        pixels=_pixels_of(values["png"], name),
+        remarks=tuple(map(str, values["remarks"])),
+        lines=None if lines is None else _pixels_of(lines, name),
+    )
     if picture.sha256 != values["pixels_sha256"]:
         raise QueryError(f"the record is damaged: the picture {name[:80]} is not the one that was searched with")
     return picture
+
+
+def _pixels_of(png_text: str, name: str) -> np.ndarray:
+    """The grey pixels of a PNG as base64 text; `name` is that of its picture. Raises QueryError if it is damaged."""
+    try:
+        data = base64.b64decode(png_text, validate=True)
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            if max(image.size) > _MAX_SIDE_PX:
+                raise QueryError(f"the record is damaged: the picture {name[:80]} is too large")
+            return np.asarray(image.convert("L"))
+    except (binascii.Error, OSError, SyntaxError) as error:
+        raise QueryError(f"the record is damaged: the picture {name[:80]} cannot be read") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -198,8 +198,18 @@ class Search:
             view_weights=weights,
             text=texts[0] if query.text else None,
             avoided=texts[1:] if query.text else texts,
+            as_lines=self._as_lines(query, pictures),
             weights=(query.weights.pictures, query.weights.text, query.weights.avoid),
         )
+
+    def _as_lines(self, query: Query, pictures: np.ndarray) -> np.ndarray | None:
+        """The features of the pictures with photographs as line drawings; None if there are no photographs."""
+        photographs = [row for row, picture in enumerate(query.pictures) if picture.lines is not None]
+        if not photographs:
+            return None
+        as_lines = pictures.copy()
+        as_lines[photographs] = self.embed([query.pictures[row].lines for row in photographs])  # type: ignore[misc]
+        return as_lines
 
     @torch.inference_mode()
     def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -242,6 +252,7 @@ class Search:
             text_score=found.text_score,
             verdict=scale.verdict(found.picture_score) if is_judged else None,  # type: ignore[union-attr,arg-type]
             channels=found.channels,
+            found_as=found.found_as,
             views=tuple(self.gallery.view(row) for row in found.rows),
             view_scores=tuple(found.row_scores),
         )

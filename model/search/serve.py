@@ -27,7 +27,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from model.clip.patent_scores import DEFAULT_SCORING, SCORINGS
-from model.dataset.query_image import MAX_BYTES, QueryError, read_query_image
+from model.dataset.query_image import MAX_BYTES, QueryError, check_photograph, read_query_image
 from model.errors import ConfigError, ModelError, NonFiniteError
 from model.pages import page_environment
 from model.search.access import ENTER, TokenGate, check_access, is_loopback
@@ -77,6 +77,7 @@ class ServeConfig:
         token: What a browser or program must know; None lets everybody in who can connect.
         num_results: Number of results if the page does not ask for another number.
         max_upload_mb: Size of all images of a query together, in MiB.
+        photograph: Which images are searched as line drawings as well: "auto", photographs; "always"; or "never".
     """
 
     host: str = HOST
@@ -84,9 +85,11 @@ class ServeConfig:
     token: str | None = field(default=None, repr=False)
     num_results: int = 24
     max_upload_mb: int = MAX_BYTES >> 20
+    photograph: str = "auto"
 
     def __post_init__(self) -> None:
         check_access(self.host, self.token)
+        check_photograph(self.photograph)
         if not 0 <= self.port <= 65_535:
             raise ConfigError(f"port is {self.port}; choose 1024 to 65535, or 0 for any free port")
         if not 1 <= self.num_results <= MAX_PAGE_RESULTS:
@@ -335,12 +338,9 @@ class _Pages:
 
         def read() -> tuple[Picture, ...]:
             parts = split_body(data, request.query_params.get("sizes", ""))
-            images = [read_query_image(part, self._search.image) for part in parts]
+            images = [read_query_image(part, self._search.image, self._config.photograph) for part in parts]
             names = ["image"] if len(images) == 1 else [f"image {number}" for number in range(1, len(images) + 1)]
-            return tuple(
-                Picture(name=name, pixels=image.pixels, remarks=image.remarks)
-                for name, image in zip(names, images, strict=True)
-            )
+            return tuple(Picture.of(name, image) for name, image in zip(names, images, strict=True))
 
         return await run_in_threadpool(read)
 
