@@ -31,7 +31,7 @@ _BIT_DEPTHS = (1, 2, 4, 6, 8, 10, 12, 14, 16)
 _COLOUR_SIDE_PX = 1024  # longer side of the picture in which it is decided whether it is a photograph
 PHOTOGRAPH = ("auto", "always", "never")
 """Which pictures are brought to line drawing as well: photographs, all, or none."""
-AS_LINES = "the image is a photograph, so it is searched as it is and as a line drawing"
+AS_LINES = "the image is searched both as it is and as a line drawing, as photographs are"
 TURNED_OVER = "the image shows light lines on dark paper, so it was inverted"
 
 _Read = TypeVar("_Read")

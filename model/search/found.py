@@ -30,7 +30,7 @@ class PatentHit:
         text_score: Score for the words alone, a cosine; None for a query without words.
         verdict: "similar", "maybe" or "unlike", by the score of the pictures; None if it is not known.
         channels: Its rank in each of the rankings that were fused; empty without fusion.
-        found_as: Which form of a photograph resembles it more, "photograph" or "line drawing"; empty without
+        found_as: Which form of a photograph resembles it more, "picture as it is" or "line drawing"; empty without
             photographs.
         views: Its views that pass the filters, the best first.
         view_scores: The cosine of each view with the nearest picture, or with the words.

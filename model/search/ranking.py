@@ -27,7 +27,7 @@ from model.search.gallery import Gallery
 from model.search.nearest import Approximate, Nearest, highest
 
 MODEL_CHANNEL = "model"
-AS_IT_IS, AS_LINES = "photograph", "line drawing"
+AS_IT_IS, AS_LINES = "picture as it is", "line drawing"
 _LEAST_SPREAD = 1e-6
 
 
