@@ -5,12 +5,16 @@ import json
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from model.dataset.images import decode_grey
 from model.search.query import Picture, Query
 from model.search.ranking import AS_IT_IS, AS_LINES
 from model.search.record import compare, make_record, query_of, render_record
 from model.search.search import SearchConfig, open_search
+from model.search.serve import ServeConfig, make_app
+from patentdata.specimens import SpecimenConfig
+from patentdata.specimens.photographs.week import photograph_article
 from tests.model.search.searchable import draw_searchable, write_model
 
 _NOW = datetime.datetime(2026, 11, 28, tzinfo=datetime.UTC)
@@ -86,3 +90,15 @@ def test_a_record_keeps_the_line_drawing_and_repeats_the_search(search, drawings
     assert [hit.found_as for hit in again.hits] == [hit.found_as for hit in found.hits]
     page = render_record(found, record)
     assert "Found by the line drawing" in page and "mug.jpg as a line drawing" in page
+
+
+@pytest.mark.parametrize(("setting", "is_said"), [("auto", True), ("never", False)])
+def test_the_page_says_which_form_of_a_photograph_found_a_patent(search, setting, is_said):
+    jpeg = photograph_article(900_003, 1, SpecimenConfig(num_patents=4, articles=("mug",))).jpeg
+    client = TestClient(make_app(search, ServeConfig(photograph=setting)), base_url="http://127.0.0.1")
+
+    answer = client.post("/picture", content=jpeg, headers={"Content-Type": "image/jpeg"})
+
+    assert answer.status_code == 200
+    assert ("Found by the" in answer.text) == is_said
+    assert ("as a line drawing" in answer.text) == is_said
