@@ -45,12 +45,12 @@ _LOG = logging.getLogger(__name__)
 _CAPTIONS_VERSION = 4
 _REUSABLE_VERSIONS = (2, 3, 4)  # of files whose answers are reused, if they are still read the same
 _ROWS_A_PROGRESS = 16  # captions between two reports of progress
-_MIN_ANSWERS = 8  # a week with fewer answers may have no caption by chance
+_MIN_REFUSED = 8  # a week with fewer views may be refused by chance
 _MAX_QUOTED = 200  # characters of an answer in a message
 
 
-class _NoCaptionError(SourceDownError):
-    """A model that answers about every view of a week and captions none: it is not shown the pictures, say."""
+class _RefusedWeekError(SourceDownError):
+    """A model that refuses to describe every view of a week, as one does that is not shown the pictures."""
 
 
 def caption_views(
@@ -79,8 +79,8 @@ def caption_views(
     Raises:
         OutputError: The grants or the views of the week are missing, damaged or stale.
         ConfigError: The captioner is a model, and there is no endpoint.
-        SourceError: No endpoint answers, all refuse every view, one serves another model, or the model answers and none
-            of its answers is a caption. Finished captions are kept, and the week stays unfinished.
+        SourceError: No endpoint answers, all reject every view, one serves another model, or the model refuses every
+            view in its answers. Finished captions are kept, and the week stays unfinished.
     """
     require_done(folder, "views", week)
     if (report := _finished_captions(folder, week, config, endpoints)) is not None:
@@ -124,7 +124,7 @@ def _caption_by_model(
                     _keep_finished(folder, week, captioner.settings, kept)
                     report = _write_captions(folder, week, captioner, progress)
                     _LOG.info("%s captions: %d views were sent to a model", week, captioner.num_asked)
-            except _NoCaptionError:
+            except _RefusedWeekError:
                 path.unlink(missing_ok=True)  # or the same answers would count again when the server is in order
                 raise
         else:
@@ -225,7 +225,7 @@ def _captions_of(
     A view without a caption has a row too, and is counted as dropped with its reason.
 
     Raises:
-        _NoCaptionError: After the last row, if a model gave enough answers and none is a caption.
+        _RefusedWeekError: After the last row, if a model gave enough answers and refused in each of them.
     """
     tally = report.tally("views")
     shows_claimed = captioner.lines == "claimed"
@@ -233,7 +233,7 @@ def _captions_of(
     unused |= set() if shows_claimed else {"claimed_image"}
     columns = [name for name in schemas.VIEWS.names if name not in unused]
     asked: deque[Row] = deque()  # views whose caption is not finished
-    num_answers, last_answer = 0, ""
+    num_refused, last_answer = 0, ""
 
     def views_with_grants() -> Iterator[Row]:
         for batch in table.iter_batches(batch_size=ROWS_A_GROUP, columns=columns):
@@ -252,15 +252,15 @@ def _captions_of(
             tally.drop(row["finish_reason"], row["view_id"])
         else:
             tally.num_out += 1
-        if row["answer"]:
-            num_answers, last_answer = num_answers + 1, row["answer"]
+        if row["finish_reason"] == "refused":
+            num_refused, last_answer = num_refused + 1, row["answer"]
         report.count(f"finish_{row['finish_reason']}")
         if progress and (num_done % _ROWS_A_PROGRESS == 0 or num_done == table.metadata.num_rows):
             progress(num_done, table.metadata.num_rows)
         yield row, asked.popleft()
-    if num_answers >= _MIN_ANSWERS and not tally.num_out:
+    if num_refused >= _MIN_REFUSED and num_refused == tally.num_in:
         quoted = " ".join(last_answer.split())[:_MAX_QUOTED]
-        raise _NoCaptionError(
+        raise _RefusedWeekError(
             f'{_no_caption(report)}; the last answer was "{quoted}": '
             "check that the server shows its model the pictures and run again"
         )

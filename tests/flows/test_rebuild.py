@@ -78,7 +78,7 @@ def plan(source: Path | str | None, data_dir: Path, **options: object):
 def test_a_plan_counts_weeks_bytes_hours_and_disk_and_writes_nothing(source, tmp_path):
     planned = plan(source, tmp_path / "data")
     assert (planned.num_weeks, planned.num_done, planned.num_to_do) == (2, 0, 2)
-    assert planned.archive_bytes == sum(path.stat().st_size for path in source.iterdir() if "truth" not in path.name)
+    assert planned.archive_bytes == sum(path.stat().st_size for path in source.iterdir() if path.suffix != ".jsonl")
     assert 0 < planned.move_bytes < planned.archive_bytes
     assert planned.hours > 0 and planned.disk_bytes >= planned.move_bytes and planned.free_bytes > 0
     assert len(planned.missing) == 51 and "I20240116" in planned.missing

@@ -1,12 +1,13 @@
 """Runners: where tasks run, and what becomes of them when a worker is killed."""
 
+import threading
 from types import SimpleNamespace
 
 import pytest
 
 from patentdata.errors import SourceError
 from tasks.running.runners import WorkerKilledError, WorkersConfig, open_runner
-from tests.tasks.running.work import be_killed, double, refuse
+from tests.tasks.running.work import appear, be_killed, double, refuse
 
 
 def task(function):
@@ -36,9 +37,14 @@ def test_a_worker_that_is_killed_takes_along_what_was_beside_it_and_the_rest_com
         assert set(values) <= {2 * value for value in range(12)} and len(values) >= 11
 
 
-def test_a_walk_broken_off_hands_nothing_more_out():
+def test_a_walk_broken_off_hands_nothing_more_out(tmp_path):
+    gate = tmp_path / "gate"
     with pytest.raises(KeyboardInterrupt), open_runner(WorkersConfig(kind="processes", num_workers=1)) as runner:
-        futures = [runner.submit(task(double), value=value) for value in range(50)]
-        futures[0].result()
+        first = runner.submit(task(double), value=1)
+        held = runner.submit(task(appear), path=gate)
+        later = [runner.submit(task(double), value=value) for value in range(50)]
+        first.result()
+        threading.Timer(0.5, gate.touch).start()  # what is handed out already is waited for
         raise KeyboardInterrupt
-    assert not futures[-1].done()
+    assert held.done() or held.cancelled()
+    assert not later[-1].done()

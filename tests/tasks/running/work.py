@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from pathlib import Path
 
 from patentdata.errors import SourceError
 
@@ -20,3 +22,9 @@ def be_killed(value: int) -> int:
 
 def refuse(value: int) -> int:
     raise SourceError(f"no {value}")
+
+
+def appear(path: Path) -> None:
+    """Wait until a file is there."""
+    while not path.exists():
+        time.sleep(0.01)

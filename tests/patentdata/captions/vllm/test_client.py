@@ -205,14 +205,18 @@ def test_a_view_without_a_usable_answer_has_its_reason_and_the_others_have_capti
     assert report.tally("views").dropped == {reason: 1}
 
 
-def test_a_small_week_in_which_no_answer_is_usable_is_said(folder, caplog):
-    write_views(folder, 3)
-    with Endpoint(lambda _: says("No image was provided.")) as endpoint:
+@pytest.mark.parametrize(
+    ("num_views", "answer", "reason"), [(3, "No image was provided.", "refused"), (12, "a chair", "unparsable")]
+)
+def test_a_week_in_which_no_answer_is_usable_is_said(folder, caplog, num_views, answer, reason):
+    write_views(folder, num_views)
+    with Endpoint(lambda _: says(answer)) as endpoint:
         caption_views(folder, WEEK, vlm_config(endpoint.url, requests=quick(num_tries=1)))
-    assert f"{WEEK} captions: none of 3 views has a caption (3 refused); check the model" in caplog.messages
+    sentence = f"none of {num_views} views has a caption ({num_views} {reason}); check the model"
+    assert f"{WEEK} captions: {sentence}" in caplog.messages
 
 
-def test_a_week_that_a_model_answers_without_one_caption_stays_unfinished_until_the_model_is_in_order(folder, tmp_path):
+def test_a_week_that_a_model_refuses_from_end_to_end_stays_unfinished_until_the_model_is_in_order(folder, tmp_path):
     write_views(folder, 12)
     is_blind = True
     with Endpoint(lambda _: says("No image was provided.") if is_blind else None) as endpoint:
@@ -506,9 +510,12 @@ def test_the_week_fails_after_an_outage_of_all_endpoints_and_resumes_in_the_next
 
     stopping = threading.Lock()
 
-    def dies(asked: Asked) -> None:
-        if endpoint.num_asked >= 8 and stopping.acquire(blocking=False):
+    def dies(asked: Asked) -> Reply | None:
+        if endpoint.num_asked < 8:
+            return None
+        if stopping.acquire(blocking=False):
             threading.Thread(target=endpoint.stop).start()
+        return RESET  # or the rest of the week might be answered before it has stopped
 
     with Endpoint(dies) as endpoint:
         config = vlm_config(endpoint.url, requests=quick(num_in_flight=2, max_outage_s=0.5))
