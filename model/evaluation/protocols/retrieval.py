@@ -362,20 +362,11 @@ def _table_of_patents(
     difference = {column: values - reciprocal["max"][column] for column, values in reciprocal["mean"].items()}
     table_rows["MRR, mean minus max"] = Row(difference, {})
     patents = np.array(views.patent_numbers)[rows]
-    terms = {
-        "split": views.split,
-        "gallery_size": num_patents,
-        "num_queries": len(rows),
-        "num_patents": len(set(patents.tolist())),
-        "num_queries_without_positive": 0,
-        "mean_positives": round(float(answers.num_right.mean()), 4),
-        "positives_rule": "a patent answers a query if one of its views has the query's caption, letter for letter",
-        "tie_rule": tie_rule(),
-        "interval": context.interval_rule,
-        "notes": [f"captions: {pairing.rule}"] if pairing.rule else [],
-    }
     table = tabulate(
-        title=f"Text → patent{pairing.heading}", terms=terms, rows=table_rows, bootstrap=context.bootstrap(patents)
+        title=f"Text → patent{pairing.heading}",
+        terms=_terms_of_patents(context, pairing, answers, num_patents, patents),
+        rows=table_rows,
+        bootstrap=context.bootstrap(patents),
     )
 
     def rows_of(positions: np.ndarray) -> dict[str, Row]:
@@ -388,6 +379,30 @@ def _table_of_patents(
         }
 
     return add_thirds(context, table, thirds, rows, rows_of)
+
+
+def _terms_of_patents(
+    context: EvaluationContext, pairing: Pairing, answers: Answers, num_patents: int, patents: np.ndarray
+) -> dict[str, Any]:
+    """The terms under which patents are found by captions.
+
+    Args:
+        answers: Which patents are right for each query.
+        num_patents: Number of candidates.
+        patents: (num_queries,) patent numbers of the queries.
+    """
+    return {
+        "split": context.views.split,
+        "gallery_size": num_patents,
+        "num_queries": len(patents),
+        "num_patents": len(set(patents.tolist())),
+        "num_queries_without_positive": 0,
+        "mean_positives": round(float(answers.num_right.mean()), 4),
+        "positives_rule": "a patent answers a query if one of its views has the query's caption, letter for letter",
+        "tie_rule": tie_rule(),
+        "interval": context.interval_rule,
+        "notes": [f"captions: {pairing.rule}"] if pairing.rule else [],
+    }
 
 
 def _scores_of_patents(
