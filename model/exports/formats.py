@@ -31,6 +31,31 @@ class Part:
     targets: tuple[str, ...]
 
 
+def parts_of_shards(source: DatasetRows, views_a_shard: int, target_of: Callable[[str, int, int], str]) -> list[Part]:
+    """One part a shard, each split divided by itself.
+
+    Args:
+        source: The rows of the dataset.
+        views_a_shard: Number of views in each shard of a split but its last.
+        target_of: The file of a shard, from its split, its number and the number of shards of the split.
+    """
+    parts = []
+    for split in source.splits:
+        num_views = source.dataset.num_views[split]
+        starts = range(0, num_views, views_a_shard)
+        for number, first in enumerate(starts):
+            parts.append(
+                Part(
+                    name=f"{split}-{number}",
+                    split=split,
+                    first=first,
+                    num_views=min(views_a_shard, num_views - first),
+                    targets=(target_of(split, number, len(starts)),),
+                )
+            )
+    return parts
+
+
 class Format(ABC):
     """A format that datasets are exported to.
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from model.exports.card import LICENCE, describe, dtype_of, render_card
 from model.exports.croissant import croissant
 from model.exports.folder import PartReport
-from model.exports.formats import Format, Part
+from model.exports.formats import Format, Part, parts_of_shards
 from model.exports.rows import CLAIMED_IMAGE, IMAGE, DatasetRows, file_stem
 
 CARD, CROISSANT = "README.md", "croissant.json"
@@ -51,21 +51,11 @@ class HubFolder(Format):
         return {"repository": self._repository, "licence": self._licence, "views_a_shard": self._views_a_shard}
 
     def parts(self) -> list[Part]:
-        parts = []
-        for split in self.source.splits:
-            num_views = self.source.dataset.num_views[split]
-            starts = range(0, num_views, self._views_a_shard)
-            for number, first in enumerate(starts):
-                parts.append(
-                    Part(
-                        name=f"{split}-{number}",
-                        split=split,
-                        first=first,
-                        num_views=min(self._views_a_shard, num_views - first),
-                        targets=(f"data/{split}-{number:05d}-of-{len(starts):05d}.parquet",),
-                    )
-                )
-        return parts
+        return parts_of_shards(
+            self.source,
+            self._views_a_shard,
+            lambda split, number, num: f"data/{split}-{number:05d}-of-{num:05d}.parquet",
+        )
 
     @property
     def final_targets(self) -> tuple[str, ...]:

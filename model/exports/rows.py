@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -117,40 +118,40 @@ class DatasetRows:
     def _batches_of(self, file: DatasetFile, first: int, last: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Rows `first` to `last` of a file."""
         path = self.dataset.folder / file.name
-        try:
-            with pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as opened:
-                if opened.metadata.num_rows != file.num_rows:
-                    raise DatasetError(
-                        f"{path}: {opened.metadata.num_rows} rows, but dataset.json says {file.num_rows}; build the "
-                        "dataset again"
-                    )
-                groups, start = _groups_from(opened, first)
-                names = [name for name in schema.names if name in opened.schema_arrow.names]
-                for batch in opened.iter_batches(_ROWS_A_BATCH, row_groups=groups, columns=names):
-                    wanted = batch.slice(max(first - start, 0), max(last - max(start, first), 0))
-                    start += len(batch)
-                    if len(wanted):
-                        yield _completed(wanted, schema)
-                    if start >= last:
-                        return
-        except FileNotFoundError as error:
-            raise DatasetError(
-                f"{path}: dataset.json names it, but it is not there; build the dataset again"
-            ) from error
-        except (pa.ArrowException, OSError) as error:
-            raise DatasetError(f"{path}: damaged ({error}); build the dataset again") from error
+        with (
+            _explained(path, "damaged"),
+            pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as opened,
+        ):
+            if opened.metadata.num_rows != file.num_rows:
+                raise DatasetError(
+                    f"{path}: {opened.metadata.num_rows} rows, but dataset.json says {file.num_rows}; build the "
+                    "dataset again"
+                )
+            groups, start = _groups_from(opened, first)
+            names = [name for name in schema.names if name in opened.schema_arrow.names]
+            for batch in opened.iter_batches(_ROWS_A_BATCH, row_groups=groups, columns=names):
+                wanted = batch.slice(max(first - start, 0), max(last - max(start, first), 0))
+                start += len(batch)
+                if len(wanted):
+                    yield _completed(wanted, schema)
+                if start >= last:
+                    return
 
     def _open(self, file: DatasetFile, use: Callable[[pq.ParquetFile], T]) -> T:
         path = self.dataset.folder / file.name
-        try:
-            with pq.ParquetFile(path, memory_map=True) as opened:
-                return use(opened)
-        except FileNotFoundError as error:
-            raise DatasetError(
-                f"{path}: dataset.json names it, but it is not there; build the dataset again"
-            ) from error
-        except (pa.ArrowException, OSError) as error:
-            raise DatasetError(f"{path}: not a readable Parquet file ({error}); build the dataset again") from error
+        with _explained(path, "not a readable Parquet file"), pq.ParquetFile(path, memory_map=True) as opened:
+            return use(opened)
+
+
+@contextlib.contextmanager
+def _explained(path: Path, what: str) -> Iterator[None]:
+    """Raise DatasetError, which says what the file is, for an error while it is read."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: dataset.json names it, but it is not there; build the dataset again") from error
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(f"{path}: {what} ({error}); build the dataset again") from error
 
 
 def _completed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 from model.dataset.classes import PROMPTS, USPC
 from model.errors import ConfigError
 from model.exports.folder import PartReport
-from model.exports.formats import Format, Part
+from model.exports.formats import Format, Part, parts_of_shards
 from model.exports.rows import CLAIMED_IMAGE, IMAGE, DatasetRows, Row, file_stem, json_values
 
 RETRIEVAL, CLASSIFICATION = "retrieval", "classification"
@@ -61,20 +61,7 @@ class WebDataset(Format):
         return {"task": self._task, "views_a_shard": self._views_a_shard}
 
     def parts(self) -> list[Part]:
-        parts = []
-        for split in self.source.splits:
-            num_views = self.source.dataset.num_views[split]
-            for number, first in enumerate(range(0, num_views, self._views_a_shard)):
-                parts.append(
-                    Part(
-                        name=f"{split}-{number}",
-                        split=split,
-                        first=first,
-                        num_views=min(self._views_a_shard, num_views - first),
-                        targets=(f"{split}/{number}.tar",),
-                    )
-                )
-        return parts
+        return parts_of_shards(self.source, self._views_a_shard, lambda split, number, _: f"{split}/{number}.tar")
 
     @property
     def final_targets(self) -> tuple[str, ...]:

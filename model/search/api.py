@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from model.dataset.query_image import QueryError
 from model.errors import NonFiniteError
-from model.search.comparison import compare_patents
+from model.search.comparison import PatentComparison, compare_patents
 from model.search.form import Form, address
 from model.search.found import Found
 from model.search.gallery import GalleryView
@@ -103,23 +103,21 @@ def api_routes(
 
     @routes.get("/compare", summary="Two patents: each view of one with the most similar of the other")
     def compare(a: Number = "", b: Number = "") -> JSONResponse:
-        def answer() -> dict[str, Any]:
-            found = compare_patents(search, a, b)
-            pairs = [
-                {"one": pair.one.view_id, "other": pair.other.view_id, "score": pair.score} for pair in found.pairs
-            ]
-            return {
-                "one": _facts(found.one[0]),
-                "other": _facts(found.other[0]),
-                "score": found.score,
-                "verdict": found.verdict,
-                "pairs": pairs,
-                "unmatched": [view.view_id for view in found.unmatched],
-            }
-
-        return _answer(answer)
+        return _answer(lambda: _comparison(compare_patents(search, a, b)))
 
     return routes
+
+
+def _comparison(found: PatentComparison) -> dict[str, Any]:
+    """Two patents side by side."""
+    return {
+        "one": _facts(found.one[0]),
+        "other": _facts(found.other[0]),
+        "score": found.score,
+        "verdict": found.verdict,
+        "pairs": [{"one": pair.one.view_id, "other": pair.other.view_id, "score": pair.score} for pair in found.pairs],
+        "unmatched": [view.view_id for view in found.unmatched],
+    }
 
 
 def _answer(values: Callable[[], dict[str, Any]]) -> JSONResponse:

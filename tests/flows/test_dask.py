@@ -34,6 +34,19 @@ def source(tmp_path_factory):
     return draw_archives(tmp_path_factory.mktemp("source"), num_patents=4)
 
 
+def _kill_after_first_grants(pid: int, data_dir) -> threading.Thread:
+    """Kill a process as soon as the first week of a data folder has its grants; the thread ends then."""
+
+    def kill() -> None:
+        while not list(data_dir.glob("grants/*.parquet")):
+            time.sleep(0.002)
+        os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    return killer
+
+
 def _weeks(source, data_dir, workers: WorkersConfig) -> WeeksConfig:
     return WeeksConfig(data_dir=str(data_dir), source=str(source), workers=workers)
 
@@ -88,13 +101,7 @@ def test_a_worker_of_the_cluster_that_is_killed_costs_nothing(source, tmp_path):
         with Client(address, timeout=120) as client:
             victim = min(client.run(os.getpid).values())
 
-        def kill_one() -> None:
-            while not list(data_dir.glob("grants/*.parquet")):
-                time.sleep(0.002)
-            os.kill(victim, signal.SIGKILL)
-
-        killer = threading.Thread(target=kill_one)
-        killer.start()
+        killer = _kill_after_first_grants(victim, data_dir)
         there = walk_weeks(_weeks(source, data_dir, WorkersConfig(kind="dask", dask_address=address)))
         killer.join()
     walk_weeks(_weeks(source, tmp_path / "here", WorkersConfig(kind="threads", num_workers=2)))
@@ -108,13 +115,7 @@ def test_a_scheduler_that_is_lost_ends_the_run_in_a_sentence_and_the_next_one_he
         with Client(address, timeout=120) as client:
             scheduler = client.run_on_scheduler(os.getpid)
 
-        def kill_it() -> None:
-            while not list(data_dir.glob("grants/*.parquet")):
-                time.sleep(0.002)
-            os.kill(scheduler, signal.SIGKILL)
-
-        killer = threading.Thread(target=kill_it)
-        killer.start()
+        killer = _kill_after_first_grants(scheduler, data_dir)
         outcomes = walk_weeks(_weeks(source, data_dir, WorkersConfig(kind="dask", dask_address=address)))
         killer.join()
     lost = {outcome.error for outcome in outcomes if outcome.error}
